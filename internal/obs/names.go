@@ -1,0 +1,64 @@
+package obs
+
+import "github.com/rcrowley/go-metrics"
+
+// Every metric name of the library. A name part that follows a prefix comes
+// only from what is registered or declared locally (message types, fixed
+// reasons), never from a remote string.
+const (
+	// DispatcherCached is the number of messages waiting in the dispatcher.
+	DispatcherCached = "neb.net.dispatcher.cached"
+	// DispatcherReceived counts messages put to the dispatcher.
+	DispatcherReceived = "neb.net.dispatcher.received"
+	// DispatcherDelivered counts messages that at least one subscriber took.
+	DispatcherDelivered = "neb.net.dispatcher.delivered"
+	// DispatcherDuplicate counts messages held back as duplicates.
+	DispatcherDuplicate = "neb.net.dispatcher.duplicate"
+	// DispatcherUnrouted counts messages of types nobody subscribes to.
+	DispatcherUnrouted = "neb.net.dispatcher.unrouted"
+	// DispatcherDropped, followed by a reason, counts messages lost.
+	DispatcherDropped = "neb.net.dispatcher.dropped."
+	// DispatcherPanics counts panics of subscriber code that were recovered.
+	DispatcherPanics = "neb.net.dispatcher.panics"
+
+	// PacketsIn and PacketsOut count messages read from and written to peers;
+	// with a dot and a declared type, those of that type.
+	PacketsIn  = "neb.net.packets.in"
+	PacketsOut = "neb.net.packets.out"
+	// BytesIn and BytesOut count message bytes on the wire, frames included;
+	// with a dot and a declared type, those of that type.
+	BytesIn  = "neb.net.bytes.in"
+	BytesOut = "neb.net.bytes.out"
+	// SendDropped, followed by a reason, counts messages that were queued for
+	// a peer and never written.
+	SendDropped = "neb.net.send.dropped."
+	// QueueBytes is the number of bytes queued for all peers.
+	QueueBytes = "neb.net.queue.bytes"
+	// Faults, followed by a fault, counts protocol violations of peers.
+	Faults = "neb.net.faults."
+
+	// Sessions is the number of peers with a session.
+	Sessions = "neb.net.peers.connected"
+	// SessionsInbound and SessionsOutbound split it by who dialled.
+	SessionsInbound  = "neb.net.peers.inbound"
+	SessionsOutbound = "neb.net.peers.outbound"
+	// Refused and RefusedBy, followed by a reason, count handshakes refused by
+	// this node and by the other side.
+	Refused   = "neb.net.handshake.refused."
+	RefusedBy = "neb.net.handshake.refused_by_peer."
+	// Disconnected, followed by a reason, counts sessions that ended.
+	Disconnected = "neb.net.disconnected."
+	// PeerEventsDropped counts peer events that a slow subscription missed.
+	PeerEventsDropped = "neb.net.peers.events.dropped"
+	// PingRTT is the histogram of ping round trips in microseconds.
+	PingRTT = "neb.net.ping.rtt_us"
+)
+
+// OtherLabel stands for any name that is not registered locally.
+const OtherLabel = "other"
+
+// ByType counts per declared message type. Types are added by the local
+// program only; anything else is counted under OtherLabel.
+func (o *Obs) ByType(prefix, msgType string) metrics.Counter {
+	return o.Counter(prefix + "." + msgType)
+}
