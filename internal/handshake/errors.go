@@ -1,0 +1,114 @@
+package handshake
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+
+	"github.com/go-nebnet/nebnet/internal/obs"
+	"github.com/libp2p/go-libp2p/core/protocol"
+	"github.com/multiformats/go-multistream"
+)
+
+// RefusedError is a handshake that one of the two sides refused. It matches
+// its Reason and its cause with errors.Is.
+type RefusedError struct {
+	// Reason is what was said on the wire.
+	Reason Reason
+	// ByRemote tells whether the other side refused.
+	ByRemote bool
+	// Remote is what the other side said of itself, the zero Hello where it
+	// said nothing.
+	Remote Hello
+	// Err is what verify returned, nil when nothing else is known.
+	Err error
+}
+
+func (e *RefusedError) Error() string {
+	who := "refused"
+	if e.ByRemote {
+		who = "refused by peer"
+	}
+	switch e.Reason {
+	case ReasonWrongChain:
+		return fmt.Sprintf("handshake: %s: %s: peer is on %q", who, e.Reason, obs.Clean(e.Remote.ChainID))
+	case ReasonWrongGenesis:
+		return fmt.Sprintf("handshake: %s: %s: peer has %x", who, e.Reason, e.Remote.Genesis)
+	case ReasonWrongVersion:
+		return fmt.Sprintf("handshake: %s: %s: peer speaks %d to %d", who, e.Reason, e.Remote.VersionMin, e.Remote.VersionMax)
+	}
+	if e.Err != nil && e.Err != error(e.Reason) {
+		return fmt.Sprintf("handshake: %s: %s: %v", who, e.Reason, e.Err)
+	}
+	return fmt.Sprintf("handshake: %s: %s", who, e.Reason)
+}
+
+// Unwrap gives the reason and the cause.
+func (e *RefusedError) Unwrap() []error {
+	if e.Err == nil {
+		return []error{e.Reason}
+	}
+	return []error{e.Reason, e.Err}
+}
+
+// FailedError is a handshake that neither side refused: time ran out, the
+// stream broke, or the other side violated the protocol. It matches its Reason
+// and its cause with errors.Is, and is a net.Error.
+type FailedError struct {
+	Op     string // "read hello", "write accept"
+	Reason Reason // ReasonTimeout, ReasonProtocol, ReasonTransportLost or that of the cancelled context
+	Err    error
+}
+
+func (e *FailedError) Error() string { return fmt.Sprintf("handshake: %s: %s: %v", e.Op, e.Reason, e.Err) }
+
+// Unwrap gives the reason and the cause.
+func (e *FailedError) Unwrap() []error { return []error{e.Reason, e.Err} }
+
+// Timeout tells whether the time of the exchange ran out.
+func (e *FailedError) Timeout() bool { return e.Reason.Timeout() }
+
+// Temporary is there for net.Error only.
+func (e *FailedError) Temporary() bool { return e.Reason.Temporary() }
+
+// PanicError is a verify callback that panicked; the handshake was refused
+// with ReasonApplication.
+type PanicError struct {
+	Value any
+	Stack []byte
+}
+
+func (e *PanicError) Error() string { return fmt.Sprintf("check panicked: %v", e.Value) }
+
+// protocolError is a violation of the wire format.
+type protocolError string
+
+func (e protocolError) Error() string { return string(e) }
+
+func protocolErrorf(format string, args ...any) error {
+	return protocolError(fmt.Sprintf(format, args...))
+}
+
+// ReasonOf finds the reason in an error of a handshake or of opening its
+// stream: the Reason it wraps, else ReasonNotNebnet for a failed protocol
+// negotiation, ReasonTimeout for a timeout, ReasonTransportLost for the rest
+// and ReasonNone for nil.
+func ReasonOf(err error) Reason {
+	if err == nil {
+		return ReasonNone
+	}
+	if r, ok := errors.AsType[Reason](err); ok {
+		return r
+	}
+	if _, ok := errors.AsType[protocolError](err); ok {
+		return ReasonProtocol
+	}
+	if _, ok := errors.AsType[multistream.ErrNotSupported[protocol.ID]](err); ok {
+		return ReasonNotNebnet
+	}
+	if ne, ok := errors.AsType[net.Error](err); ok && ne.Timeout() || errors.Is(err, context.DeadlineExceeded) {
+		return ReasonTimeout
+	}
+	return ReasonTransportLost
+}
