@@ -1,0 +1,47 @@
+//go:build unix
+
+package identity
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"syscall"
+)
+
+// checkMode: permission bits mean what they say on Unix.
+const checkMode = true
+
+// open opens the key file for reading. O_NOFOLLOW refuses a link in the last
+// element of the path; O_NONBLOCK keeps a named pipe from hanging the start.
+func open(path string, follow bool) (*os.File, error) {
+	flags := os.O_RDONLY | syscall.O_NONBLOCK
+	if !follow {
+		flags |= syscall.O_NOFOLLOW
+	}
+	f, err := os.OpenFile(path, flags, 0)
+	if err == nil || follow {
+		return f, err
+	}
+	// ELOOP on Linux and macOS, others elsewhere: ask what is there.
+	if st, statErr := os.Lstat(path); statErr == nil && st.Mode()&fs.ModeSymlink != 0 {
+		return nil, ErrSymlink
+	}
+	if errors.Is(err, syscall.ENXIO) { // a socket
+		return nil, ErrNotRegular
+	}
+	return nil, err
+}
+
+// syncDir makes the new name durable.
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	err = d.Sync()
+	if errors.Is(err, syscall.EINVAL) || errors.Is(err, errors.ErrUnsupported) {
+		err = nil // some file systems have no such thing as a directory to sync
+	}
+	return errors.Join(err, d.Close())
+}
