@@ -61,7 +61,9 @@ type FailedError struct {
 	Err    error
 }
 
-func (e *FailedError) Error() string { return fmt.Sprintf("handshake: %s: %s: %v", e.Op, e.Reason, e.Err) }
+func (e *FailedError) Error() string {
+	return fmt.Sprintf("handshake: %s: %s: %v", e.Op, e.Reason, e.Err)
+}
 
 // Unwrap gives the reason and the cause.
 func (e *FailedError) Unwrap() []error { return []error{e.Reason, e.Err} }
