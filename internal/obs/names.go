@@ -52,6 +52,13 @@ const (
 	PeerEventsDropped = "neb.net.peers.events.dropped"
 	// PingRTT is the histogram of ping round trips in microseconds.
 	PingRTT = "neb.net.ping.rtt_us"
+
+	// ConnsRefused, followed by a reason (address, gate, limit, peer_limit,
+	// ip_handshakes), counts connections refused before a session.
+	ConnsRefused = "neb.net.connections.refused."
+	// StreamsRefused, followed by a reason (limit, negotiating), counts inbound
+	// streams refused by limits.
+	StreamsRefused = "neb.net.streams.refused."
 )
 
 // OtherLabel stands for any name that is not registered locally.
