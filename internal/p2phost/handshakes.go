@@ -1,0 +1,150 @@
+package p2phost
+
+import (
+	"fmt"
+	"io"
+	"net/netip"
+	"sync"
+
+	ma "github.com/multiformats/go-multiaddr"
+)
+
+// handshakes keeps the inbound connections whose peer is not known yet, so
+// that silent sockets cannot fill the pool that everybody has to pass: a
+// network has a share of it, and when the pool runs full all the same, the
+// oldest connection of the address with the most of them is closed. An honest
+// peer is through in a few round trips and is not the oldest for long.
+type handshakes struct {
+	high    int // evict from here on
+	perIP   int
+	perNet  int
+	exempt  []netip.Prefix // no share: loopback, private
+	trusted []netip.Prefix // never evicted either
+
+	mu      sync.Mutex // guards all below
+	seq     uint64
+	offered map[string]io.Closer // accepted, not begun yet; by remote address
+	open    map[*handshake]struct{}
+	byIP    map[netip.Prefix]int
+	byNet   map[netip.Prefix]int
+}
+
+// handshake is one inbound connection until its peer is known.
+type handshake struct {
+	owner    *handshakes
+	seq      uint64
+	one, net netip.Prefix // zero when the address has no IP
+	closer   io.Closer    // nil when the transport cannot close it (QUIC)
+	trusted  bool
+}
+
+func newHandshakes(c Config) *handshakes {
+	trusted, _ := trustedNets(c)
+	pool := min(int(limits(c).Transient.ConnsInbound), int(limits(c).Transient.FD))
+	return &handshakes{
+		high:    max(pool*3/4, 1),
+		perIP:   min(handshakesPerIP, count(c.ConnsPerIP)),
+		perNet:  min(handshakesPerSubnet, count(c.ConnsPerSubnet)),
+		exempt:  exempt(c),
+		trusted: trusted,
+		offered: make(map[string]io.Closer),
+		open:    make(map[*handshake]struct{}),
+		byIP:    make(map[netip.Prefix]int),
+		byNet:   make(map[netip.Prefix]int),
+	}
+}
+
+// offer hands over the means to close a connection that has just been accepted
+// and that begin will be called for next.
+func (hs *handshakes) offer(remote ma.Multiaddr, c io.Closer) {
+	hs.mu.Lock()
+	defer hs.mu.Unlock()
+	hs.offered[string(remote.Bytes())] = c
+}
+
+// begin admits an inbound connection, or says that its network has too many.
+func (hs *handshakes) begin(remote ma.Multiaddr) (*handshake, error) {
+	h := &handshake{owner: hs}
+	ip, ok := addrIP(remote)
+	if ok {
+		one, many := ip4One, ip4Many
+		if ip.Is6() {
+			one, many = ip6One, ip6Many
+		}
+		h.one, _ = ip.Prefix(one)
+		h.net, _ = ip.Prefix(many)
+		h.trusted = within(ip, hs.trusted)
+	}
+	victim, err := hs.add(h, ok && !h.trusted && !within(ip, hs.exempt), string(remote.Bytes()))
+	if victim != nil {
+		_ = victim.Close() // the handshake fails, and its scope is done
+	}
+	return h, err
+}
+
+func (hs *handshakes) add(h *handshake, limited bool, key string) (victim io.Closer, err error) {
+	hs.mu.Lock()
+	defer hs.mu.Unlock()
+	h.closer = hs.offered[key]
+	delete(hs.offered, key)
+	if limited && hs.byIP[h.one] >= hs.perIP {
+		return nil, fmt.Errorf("%w: %s", ErrHandshakes, h.one)
+	}
+	if limited && hs.byNet[h.net] >= hs.perNet {
+		return nil, fmt.Errorf("%w: %s", ErrHandshakes, h.net)
+	}
+	if len(hs.open) >= hs.high {
+		victim = hs.evictLocked()
+	}
+	hs.seq++
+	h.seq = hs.seq
+	hs.open[h] = struct{}{}
+	hs.byIP[h.one]++
+	hs.byNet[h.net]++
+	return victim, nil
+}
+
+// evictLocked takes the oldest handshake of the address that has the most.
+func (hs *handshakes) evictLocked() io.Closer {
+	var worst *handshake
+	for h := range hs.open {
+		if h.closer == nil || h.trusted {
+			continue
+		}
+		if worst == nil || hs.byIP[h.one] > hs.byIP[worst.one] ||
+			hs.byIP[h.one] == hs.byIP[worst.one] && h.seq < worst.seq {
+			worst = h
+		}
+	}
+	if worst == nil {
+		return nil
+	}
+	hs.removeLocked(worst)
+	return worst.closer
+}
+
+// end is called once the peer is known or the connection is gone. More calls,
+// and calls on nil, do nothing.
+func (h *handshake) end() {
+	if h == nil {
+		return
+	}
+	h.owner.mu.Lock()
+	defer h.owner.mu.Unlock()
+	h.owner.removeLocked(h)
+}
+
+func (hs *handshakes) removeLocked(h *handshake) {
+	if _, ok := hs.open[h]; !ok {
+		return
+	}
+	delete(hs.open, h)
+	drop(hs.byIP, h.one)
+	drop(hs.byNet, h.net)
+}
+
+func drop(m map[netip.Prefix]int, k netip.Prefix) {
+	if m[k]--; m[k] <= 0 {
+		delete(m, k)
+	}
+}
