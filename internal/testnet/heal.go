@@ -1,0 +1,76 @@
+package testnet
+
+import "time"
+
+// apply puts the flow on new paths. Calls that come late, with rules older than
+// those applied, are ignored.
+func (f *flow) apply(gen uint64, paths [2]path) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if gen < f.gen {
+		return
+	}
+	f.gen = gen
+	now := time.Now()
+	for i := range f.lanes {
+		was := f.lanes[i].blocked
+		f.lanes[i].path = paths[i]
+		if paths[i].blocked && !was {
+			f.holdLocked(i, now)
+		}
+	}
+	for i := range f.lanes {
+		if !f.lanes[1-i].blocked {
+			f.lanes[i].size -= f.lanes[i].unacked
+			f.lanes[i].unacked = 0
+		}
+		if !f.heldLocked(i) {
+			f.releaseLocked(i, now)
+		}
+	}
+	for i := range f.ends {
+		f.ends[i].readable.fire()
+		f.ends[i].writable.fire()
+	}
+}
+
+// holdLocked takes what is in the air on lane i out of it, a reset too.
+func (f *flow) holdLocked(i int, now time.Time) {
+	l, dst := &f.lanes[i], &f.ends[1-i]
+	if dst.reset.After(now) {
+		dst.reset = time.Time{}
+	}
+	for k := range l.queue {
+		s := &l.queue[k]
+		if s.held || !s.arrives.After(now) {
+			continue
+		}
+		s.held = true
+		if l.stalled.IsZero() {
+			l.stalled = now
+		}
+	}
+	l.last = time.Time{}
+}
+
+// releaseLocked sends what is held on lane i again, at the retransmission that
+// is due next.
+func (f *flow) releaseLocked(i int, now time.Time) {
+	l := &f.lanes[i]
+	first := 0
+	for first < len(l.queue) && !l.queue[first].held {
+		first++
+	}
+	held := append([]segment(nil), l.queue[first:]...)
+	clear(l.queue[first:])
+	l.queue = l.queue[:first]
+	if len(held) == 0 {
+		return
+	}
+	start := retransmitAt(l.stalled, now, l.link.rto(), f.net.maxRTO)
+	l.stalled = time.Time{}
+	for _, s := range held {
+		s.lost = true
+		f.sendLocked(i, s, start)
+	}
+}
