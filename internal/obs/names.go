@@ -59,6 +59,22 @@ const (
 	// StreamsRefused, followed by a reason (limit, negotiating), counts inbound
 	// streams refused by limits.
 	StreamsRefused = "neb.net.streams.refused."
+
+	// TunnelActive is the number of running tunnel streams.
+	TunnelActive = "neb.net.tunnel.active"
+	// TunnelOpened counts tunnel streams that were let in or dialled.
+	TunnelOpened = "neb.net.tunnel.opened"
+	// TunnelBytesIn and TunnelBytesOut count tunnelled bytes from and to peers.
+	TunnelBytesIn  = "neb.net.tunnel.bytes.in"
+	TunnelBytesOut = "neb.net.tunnel.bytes.out"
+	// TunnelRefused and TunnelFailed, followed by a reason, count tunnel
+	// streams that were turned away and that ended with an error.
+	TunnelRefused = "neb.net.tunnel.refused."
+	TunnelFailed  = "neb.net.tunnel.failed."
+	// TunnelAcceptErrors counts errors of local accept loops.
+	TunnelAcceptErrors = "neb.net.tunnel.accept_errors"
+	// TunnelPanics counts recovered panics of rules given by the program.
+	TunnelPanics = "neb.net.tunnel.panics"
 )
 
 // OtherLabel stands for any name that is not registered locally.
