@@ -20,15 +20,15 @@ func open(path string, follow bool) (*os.File, error) {
 		flags |= syscall.O_NOFOLLOW
 	}
 	f, err := os.OpenFile(path, flags, 0)
-	if err == nil || follow {
-		return f, err
+	if err == nil {
+		return f, nil
 	}
-	// ELOOP on Linux and macOS, others elsewhere: ask what is there.
-	if st, statErr := os.Lstat(path); statErr == nil && st.Mode()&fs.ModeSymlink != 0 {
-		return nil, ErrSymlink
-	}
-	if errors.Is(err, syscall.ENXIO) { // a socket
+	if errors.Is(err, syscall.ENXIO) || errors.Is(err, syscall.EOPNOTSUPP) { // a socket
 		return nil, ErrNotRegular
+	}
+	// The code for a link differs between systems: ask what is there.
+	if st, statErr := os.Lstat(path); !follow && statErr == nil && st.Mode()&fs.ModeSymlink != 0 {
+		return nil, ErrSymlink
 	}
 	return nil, err
 }

@@ -1,0 +1,236 @@
+package identity
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"crypto/rand"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/libp2p/go-libp2p/core/crypto"
+	"github.com/libp2p/go-libp2p/core/peer"
+)
+
+func mustLoad(t testing.TB, path string, opts ...Option) crypto.PrivKey {
+	t.Helper()
+	key, err := Load(path, opts...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
+}
+
+func mustEncode(t testing.TB) []byte {
+	t.Helper()
+	key, err := Ephemeral()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := encode(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// names lists a directory, so that leftovers show.
+func names(t testing.TB, dir string) string {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []string
+	for _, e := range entries {
+		out = append(out, e.Name())
+	}
+	return strings.Join(out, " ")
+}
+
+func TestFirstStartMakesTheKeyLaterOnesFindIt(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data", "node")
+	path := filepath.Join(dir, "peer.key")
+	key := mustLoad(t, path)
+	if key.Type() != crypto.Ed25519 {
+		t.Errorf("key type %s", key.Type())
+	}
+	if !mustLoad(t, path).Equals(key) {
+		t.Error("the second load returned another key")
+	}
+	if got := names(t, dir); got != "peer.key" {
+		t.Errorf("directory holds %q", got)
+	}
+	if !checkMode {
+		return
+	}
+	for p, want := range map[string]fs.FileMode{path: 0o600, dir: 0o700 | fs.ModeDir} {
+		if st, err := os.Stat(p); err != nil || st.Mode() != want {
+			t.Errorf("%s: mode %v, want %v (%v)", p, st.Mode(), want, err)
+		}
+	}
+}
+
+func TestManyFirstStartsAtOnceAgree(t *testing.T) {
+	for range 20 {
+		dir := t.TempDir()
+		path := filepath.Join(dir, "peer.key")
+		keys := make([]crypto.PrivKey, 8)
+		var wg sync.WaitGroup
+		begin := make(chan struct{})
+		for i := range keys {
+			wg.Go(func() {
+				<-begin
+				keys[i], _ = Load(path)
+			})
+		}
+		close(begin)
+		wg.Wait()
+		for i, k := range keys {
+			if k == nil || !k.Equals(keys[0]) {
+				t.Fatalf("load %d returned another key", i)
+			}
+		}
+		if got := names(t, dir); got != "peer.key" {
+			t.Fatalf("directory holds %q", got)
+		}
+	}
+}
+
+// Every truncation, every extension and every flipped bit is refused, and the
+// file stays as it was: nothing turns into another identity.
+func TestDamagedFileIsRefusedAndKept(t *testing.T) {
+	good := mustEncode(t)
+	path := filepath.Join(t.TempDir(), "peer.key")
+	try := func(b []byte) {
+		t.Helper()
+		if err := os.WriteFile(path, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, err := Load(path)
+		if !errors.Is(err, ErrCorrupt) && !errors.Is(err, ErrKeyType) {
+			t.Fatalf("%x: error %v", b, err)
+		}
+		if !strings.Contains(err.Error(), path) {
+			t.Fatalf("error %v does not name the file", err)
+		}
+		if after, err := os.ReadFile(path); err != nil || !bytes.Equal(after, b) {
+			t.Fatalf("the file was changed: %x, %v", after, err)
+		}
+	}
+	for n := range len(good) {
+		try(good[:n])
+	}
+	try(append(bytes.Clone(good), 0))
+	try(append(bytes.Clone(good), good...))
+	try(make([]byte, fileSize))
+	try(make([]byte, 1<<20))
+	for bit := range len(good) * 8 {
+		b := bytes.Clone(good)
+		b[bit/8] ^= 1 << (bit % 8)
+		try(b)
+	}
+}
+
+func TestOtherKeyTypesAreNamed(t *testing.T) {
+	rsa, _, err := crypto.GenerateKeyPair(crypto.RSA, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ecdsa, _, err := crypto.GenerateECDSAKeyPair(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	secp, _, err := crypto.GenerateSecp256k1Key(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "peer.key")
+	files := [][]byte{[]byte("-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIA==\n-----END PRIVATE KEY-----\n")}
+	for _, k := range []crypto.PrivKey{rsa, ecdsa, secp} {
+		b, err := crypto.MarshalPrivateKey(k)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files = append(files, b)
+	}
+	for _, b := range files {
+		if err := os.WriteFile(path, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Load(path); !errors.Is(err, ErrKeyType) {
+			t.Errorf("%.10q: error %v", b, err)
+		}
+	}
+}
+
+func TestEphemeralKeysDiffer(t *testing.T) {
+	a, err := Ephemeral()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := Ephemeral()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a.Equals(b) {
+		t.Error("the same key twice")
+	}
+}
+
+// A file system without hard links still gets its key, and a file that is
+// there is never replaced.
+func TestPublishNeverReplaces(t *testing.T) {
+	dir := t.TempDir()
+	tmp, path := filepath.Join(dir, "tmp"), filepath.Join(dir, "peer.key")
+	for _, p := range []string{tmp, path} {
+		if err := os.WriteFile(p, []byte(p), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := publish(tmp, path); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("publish over a file: %v", err)
+	}
+	if b, _ := os.ReadFile(path); string(b) != path {
+		t.Errorf("the file now holds %q", b)
+	}
+}
+
+func FuzzDecode(f *testing.F) {
+	good := mustEncode(f)
+	f.Add(good)
+	f.Add(good[:len(good)-1])
+	f.Add([]byte(header))
+	f.Add([]byte("\x08\x00\x12\x04abcd"))
+	f.Add([]byte("-----BEGIN PRIVATE KEY-----"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		key, err := decode(b)
+		if err != nil {
+			if !errors.Is(err, ErrCorrupt) && !errors.Is(err, ErrKeyType) {
+				t.Fatalf("untyped error %v", err)
+			}
+			return
+		}
+		// What decodes has one encoding.
+		if again, err := encode(key); err != nil || !bytes.Equal(again, b) {
+			t.Fatalf("%x became %x, %v", b, again, err)
+		}
+	})
+}
+
+// The file format is a promise to later versions, and to kubo's key export.
+func TestFileFormatIsStable(t *testing.T) {
+	raw := ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
+	path := filepath.Join(t.TempDir(), "peer.key")
+	if err := os.WriteFile(path, append([]byte{8, 1, 18, 64}, raw...), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	id, err := peer.IDFromPrivateKey(mustLoad(t, path))
+	if want := "12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN"; err != nil || id.String() != want {
+		t.Errorf("peer ID %s, want %s (%v)", id, want, err)
+	}
+}
