@@ -48,6 +48,11 @@ const (
 	RefusedBy = "neb.net.handshake.refused_by_peer."
 	// Disconnected, followed by a reason, counts sessions that ended.
 	Disconnected = "neb.net.disconnected."
+	// Dials, followed by a reason, counts attempts to dial a peer by how they
+	// ended; the reason "none" is success.
+	Dials = "neb.net.dials."
+	// Bans counts bans of peers.
+	Bans = "neb.net.peers.bans"
 	// PeerEventsDropped counts peer events that a slow subscription missed.
 	PeerEventsDropped = "neb.net.peers.events.dropped"
 	// PingRTT is the histogram of ping round trips in microseconds.
