@@ -1,0 +1,172 @@
+package peers
+
+import (
+	"iter"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/go-nebnet/nebnet/internal/handshake"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+)
+
+// EventKind says what happened to a peer.
+type EventKind uint8
+
+// The events.
+const (
+	Connected    EventKind = iota // a session was made
+	Disconnected                  // a session ended, for Reason
+	Banned                        // the peer was banned, until Until
+	Refused                       // a handshake failed, for Reason
+)
+
+var eventNames = [...]string{"connected", "disconnected", "banned", "refused"}
+
+func (k EventKind) String() string {
+	if int(k) < len(eventNames) {
+		return eventNames[k]
+	}
+	return "unknown"
+}
+
+// Event is one thing that happened to one peer.
+type Event struct {
+	Kind      EventKind
+	Peer      peer.ID
+	Direction network.Direction // who opened the hello: outbound is this node
+	Reason    handshake.Reason  // of Disconnected, Refused and Banned
+	ByRemote  bool              // whether the reason is the peer's
+	At        time.Time
+	Until     time.Time // of Banned
+}
+
+// defaultEvents are the kinds of a subscription that names none: what is
+// bounded by the node's own sessions and bans. Refused is not among them,
+// because strangers can cause any number of it and so push out the rest.
+var defaultEvents = []EventKind{Connected, Disconnected, Banned}
+
+// DefaultEventQueue is the length of a subscription's queue unless another is
+// asked for.
+const DefaultEventQueue = 256
+
+// Subscription is a bounded queue of events. When it is full, the oldest event
+// is dropped for the new one. It is safe for concurrent use.
+type Subscription struct {
+	ch      chan Event
+	kinds   []EventKind
+	dropped atomic.Uint64
+	hub     *hub
+
+	mu     sync.Mutex // guards closed, and sending on ch
+	closed bool
+}
+
+// Events is the channel of the subscription. It is closed by Close and when
+// the manager is closed; what is queued by then can still be read.
+func (s *Subscription) Events() <-chan Event { return s.ch }
+
+// All ranges over the events until the subscription is closed. Leaving the
+// loop closes it.
+func (s *Subscription) All() iter.Seq[Event] {
+	return func(yield func(Event) bool) {
+		defer s.Close()
+		for e := range s.ch {
+			if !yield(e) {
+				return
+			}
+		}
+	}
+}
+
+// Dropped is the number of events that this subscription has lost because it
+// was full.
+func (s *Subscription) Dropped() uint64 { return s.dropped.Load() }
+
+// Close ends the subscription. It is idempotent.
+func (s *Subscription) Close() {
+	s.hub.remove(s)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.closed {
+		s.closed = true
+		close(s.ch)
+	}
+}
+
+// put never blocks: put is the only sender, under mu, so that after taking one
+// event out there is room, if not for a reader then for put.
+func (s *Subscription) put(e Event, lost func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed || !slices.Contains(s.kinds, e.Kind) {
+		return
+	}
+	for {
+		select {
+		case s.ch <- e:
+			return
+		default:
+		}
+		select {
+		case <-s.ch:
+			s.dropped.Add(1)
+			lost()
+		default:
+		}
+	}
+}
+
+// hub hands events to all subscriptions.
+type hub struct {
+	lost func() // counts a dropped event
+
+	mu     sync.Mutex // guards subs and closed
+	subs   []*Subscription
+	closed bool
+}
+
+func (h *hub) subscribe(size int, kinds []EventKind) *Subscription {
+	if size <= 0 {
+		size = DefaultEventQueue
+	}
+	if len(kinds) == 0 {
+		kinds = defaultEvents
+	}
+	s := &Subscription{ch: make(chan Event, size), kinds: slices.Clone(kinds), hub: h}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		s.closed = true
+		close(s.ch)
+		return s
+	}
+	h.subs = append(h.subs, s)
+	return s
+}
+
+func (h *hub) publish(e Event) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, s := range h.subs {
+		s.put(e, h.lost)
+	}
+}
+
+func (h *hub) remove(s *Subscription) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.subs = slices.DeleteFunc(h.subs, func(o *Subscription) bool { return o == s })
+}
+
+func (h *hub) close() {
+	h.mu.Lock()
+	subs := h.subs
+	h.closed = true
+	h.mu.Unlock()
+	for _, s := range slices.Clone(subs) {
+		s.Close()
+	}
+}

@@ -1,0 +1,88 @@
+package peers
+
+import (
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	ma "github.com/multiformats/go-multiaddr"
+	manet "github.com/multiformats/go-multiaddr/net"
+)
+
+// gate limits connection attempts by address and by neighbourhood.
+type gate struct {
+	loopback bool // limited too
+
+	mu      sync.Mutex // guards what follows
+	addrs   *bounded[netip.Prefix, bucket]
+	subnets *bounded[netip.Prefix, bucket]
+}
+
+func newGate(limitLoopback bool) *gate {
+	// A bucket that was used less is worth less: losing it gives away less.
+	less := func(a, b bucket) bool { return a.used < b.used }
+	return &gate{
+		loopback: limitLoopback,
+		addrs:    newBounded[netip.Prefix](maxBuckets, less),
+		subnets:  newBounded[netip.Prefix](maxBuckets, less),
+	}
+}
+
+func (g *gate) allow(ip netip.Addr, now time.Time) bool {
+	if !g.loopback && ip.Unmap().IsLoopback() {
+		return true
+	}
+	addr, subnet := neighbourhoods(ip)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	one, _ := g.addrs.get(addr)
+	one, ok := one.take(addrRate, now)
+	g.addrs.put(addr, one)
+	if !ok {
+		return false // one host that floods does not use up its neighbours' share
+	}
+	many, _ := g.subnets.get(subnet)
+	many, ok = many.take(subnetRate, now)
+	g.subnets.put(subnet, many)
+	return ok
+}
+
+func (g *gate) sweep(now time.Time) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.addrs.sweep(func(b bucket) bool { return b.usedAt(addrRate, now) == 0 })
+	g.subnets.sweep(func(b bucket) bool { return b.usedAt(subnetRate, now) == 0 })
+}
+
+// AllowDial tells whether the host may dial a peer: not itself, none that is
+// banned, none that is avoided for a permanent reason.
+func (m *Manager) AllowDial(p peer.ID) bool {
+	now := time.Now()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	_, banned := m.bannedLocked(p, now)
+	a, avoided := m.avoidedLocked(p, now)
+	return p != m.cfg.Self && !banned && !(avoided && a.reason.Permanent())
+}
+
+// AllowAccept tells whether the host may accept a connection from an address:
+// attempts are limited per address and per neighbourhood. An address without
+// an IP, such as a relayed one, is let through.
+func (m *Manager) AllowAccept(remote ma.Multiaddr) bool {
+	ip, err := manet.ToIP(remote)
+	if err != nil {
+		return true
+	}
+	addr, ok := netip.AddrFromSlice(ip)
+	return !ok || m.gate.allow(addr, time.Now())
+}
+
+// AllowPeer tells whether a connection may stand whose peer has proven its ID:
+// not when the peer is banned. The maximum of peers is left to the handshake,
+// which can say why.
+func (m *Manager) AllowPeer(_ network.Direction, p peer.ID, _ ma.Multiaddr) bool {
+	_, banned := m.Banned(p)
+	return !banned && p != m.cfg.Self
+}

@@ -1,0 +1,155 @@
+package peers
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/go-nebnet/nebnet/internal/handshake"
+	"github.com/go-nebnet/nebnet/internal/obs"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/rcrowley/go-metrics"
+)
+
+// Manager keeps what the node knows of its peers. It is safe for concurrent
+// use.
+type Manager struct {
+	cfg  Config
+	hub  *hub
+	gate *gate
+
+	ctx    context.Context // ends with Close; bounds the dials
+	cancel context.CancelCauseFunc
+	wake   chan struct{} // one token: the loop looks for due targets again
+	wg     sync.WaitGroup
+
+	mu       sync.Mutex // guards what follows
+	started  bool
+	closed   bool
+	entries  map[peer.ID]*entry
+	inbound  int // entries that take an inbound slot
+	outbound int // the others
+	liveIn   int
+	liveOut  int
+	reserved map[peer.ID]bool
+	targets  map[peer.ID]*target
+	dialling int
+	bans     *bounded[peer.ID, time.Time]
+	avoided  *bounded[peer.ID, avoidance]
+	scores   *bounded[peer.ID, score]
+
+	sessions, sessionsIn, sessionsOut metrics.Gauge
+}
+
+// New makes a manager that admits peers at once and dials after Start.
+func New(cfg Config) (*Manager, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	m := &Manager{
+		cfg:         cfg,
+		gate:        newGate(cfg.LimitLoopback),
+		wake:        make(chan struct{}, 1),
+		entries:     make(map[peer.ID]*entry),
+		reserved:    make(map[peer.ID]bool),
+		targets:     make(map[peer.ID]*target),
+		bans:        newBounded[peer.ID](maxBans, time.Time.Before),
+		avoided:     newBounded[peer.ID](maxAvoided, avoidance.before),
+		scores:      newBounded[peer.ID](maxScores, score.less),
+		sessions:    cfg.Obs.Gauge(obs.Sessions),
+		sessionsIn:  cfg.Obs.Gauge(obs.SessionsInbound),
+		sessionsOut: cfg.Obs.Gauge(obs.SessionsOutbound),
+	}
+	lost := cfg.Obs.Counter(obs.PeerEventsDropped)
+	m.hub = &hub{lost: func() { lost.Inc(1) }}
+	m.ctx, m.cancel = context.WithCancelCause(context.Background())
+	return m, nil
+}
+
+// Start begins to dial. A second call, or one after Close, does nothing.
+func (m *Manager) Start() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.started || m.closed {
+		return
+	}
+	m.started = true
+	m.wg.Go(m.loop) // its dials are counted in wg too
+}
+
+// Close stops dialling, ends every session with ReasonShuttingDown, closes the
+// subscriptions after the last event, and returns when no dial runs any more.
+// From then on nobody is admitted. It is idempotent.
+func (m *Manager) Close() {
+	m.mu.Lock()
+	m.closed = true
+	m.cancel(handshake.ReasonShuttingDown)
+	var after []func()
+	for _, e := range m.entries {
+		for _, t := range e.tickets() {
+			after = append(after, m.endLocked(t, handshake.ReasonShuttingDown, false))
+		}
+	}
+	m.mu.Unlock()
+	run(after...)
+	m.hub.close()
+	m.wg.Wait()
+}
+
+// Subscribe gives the events of the kinds named, or of all kinds but Refused
+// when none is named, from now on. A size of 0 is DefaultEventQueue.
+func (m *Manager) Subscribe(size int, kinds ...EventKind) *Subscription {
+	return m.hub.subscribe(size, kinds)
+}
+
+// Session is one session as it stands.
+type Session struct {
+	Peer       peer.ID
+	Direction  network.Direction
+	Since      time.Time
+	Reserved   bool
+	Persistent bool
+}
+
+// Sessions lists the sessions, in no order.
+func (m *Manager) Sessions() []Session {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	out := make([]Session, 0, m.liveIn+m.liveOut)
+	for p, e := range m.entries {
+		if t := e.live; t != nil {
+			target := m.targets[p]
+			out = append(out, Session{
+				Peer: p, Direction: t.dir, Since: t.since,
+				Reserved: m.reserved[p], Persistent: target != nil && target.persistent,
+			})
+		}
+	}
+	return out
+}
+
+// Reserve lets a peer pass over the maximum; the operator's trust also spares
+// it bans by score.
+func (m *Manager) Reserve(p peer.ID) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.reserved[p] = true
+}
+
+// Unreserve undoes Reserve. A session that stands is left alone.
+func (m *Manager) Unreserve(p peer.ID) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.reserved, p)
+}
+
+// run calls what was put off until the lock was released.
+func run(after ...func()) {
+	for _, f := range after {
+		if f != nil {
+			f()
+		}
+	}
+}

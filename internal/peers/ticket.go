@@ -1,0 +1,326 @@
+package peers
+
+import (
+	"errors"
+	"time"
+
+	"github.com/go-nebnet/nebnet/internal/handshake"
+	"github.com/go-nebnet/nebnet/internal/obs"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+)
+
+// Ticket is one admitted handshake and the session that may come of it. It is
+// safe for concurrent use.
+type Ticket struct {
+	m   *Manager
+	p   peer.ID
+	dir network.Direction
+
+	// Guarded by m.mu.
+	state    ticketState
+	instance uint64
+	since    time.Time // of the session
+	close    func(handshake.Reason)
+	gone     handshake.Reason // why the ticket ended
+}
+
+type ticketState uint8
+
+const (
+	ticketPending ticketState = iota // handshake under way
+	ticketLive                       // session
+	ticketGone
+)
+
+// entry is what there is with one peer. It exists while it is not empty.
+type entry struct {
+	opening, answering, live *Ticket
+}
+
+func (e *entry) tickets() []*Ticket {
+	var out []*Ticket
+	for _, t := range []*Ticket{e.opening, e.answering, e.live} {
+		if t != nil {
+			out = append(out, t)
+		}
+	}
+	return out
+}
+
+// inbound tells which kind of slot the peer takes.
+func (e *entry) inbound() bool {
+	return e.opening == nil && (e.live == nil || e.live.dir == network.DirInbound)
+}
+
+func (e *entry) empty() bool { return e.opening == nil && e.answering == nil && e.live == nil }
+
+// link is the entry as the rules of tie.go see it.
+func (e *entry) link(now time.Time) link {
+	l := link{opening: e.opening != nil}
+	if e.answering != nil {
+		l.answering = &halfLink{instance: e.answering.instance}
+	}
+	if e.live != nil {
+		l.live = &halfLink{instance: e.live.instance, age: now.Sub(e.live.since)}
+	}
+	return l
+}
+
+// Admit asks for a slot. An opener calls it before it sends its hello, with
+// DirOutbound and instance 0; an answerer in its verify callback, with
+// DirInbound and the instance of the hello it got. The answer is a ticket or
+// the reason to refuse. A session that gives way to this one has ended with
+// ReasonReplaced when Admit returns.
+func (m *Manager) Admit(p peer.ID, dir network.Direction, instance uint64) (*Ticket, handshake.Reason) {
+	m.mu.Lock()
+	t, r, after := m.admitLocked(p, dir, instance)
+	m.mu.Unlock()
+	run(after...)
+	return t, r
+}
+
+func (m *Manager) admitLocked(p peer.ID, dir network.Direction, instance uint64) (*Ticket, handshake.Reason, []func()) {
+	if m.closed {
+		return nil, handshake.ReasonShuttingDown, nil
+	}
+	now := time.Now()
+	e := m.entries[p]
+	_, banned := m.bannedLocked(p, now)
+	r := admit(
+		slots{max: m.cfg.MaxPeers, maxInbound: m.cfg.maxInbound(), inbound: m.inbound, outbound: m.outbound},
+		candidate{
+			self: p == m.cfg.Self, banned: banned, reserved: m.reserved[p],
+			inbound: dir == network.DirInbound, counted: e != nil,
+		})
+	if r != handshake.ReasonNone {
+		return nil, r, nil
+	}
+	if e == nil {
+		e = &entry{}
+	}
+	var v verdict
+	if dir == network.DirInbound {
+		v = mayAnswer(m.cfg.Self, p, e.link(now), instance, m.cfg.HandshakeTimeout)
+	} else {
+		v.refuse = mayOpen(e.link(now))
+	}
+	if v.refuse != handshake.ReasonNone {
+		return nil, v.refuse, nil
+	}
+	t := &Ticket{m: m, p: p, dir: dir, instance: instance}
+	after := m.replaceLocked(e, v)
+	m.changeLocked(p, func(e *entry) {
+		if dir == network.DirInbound {
+			e.answering = t
+		} else {
+			e.opening = t
+		}
+	})
+	return t, handshake.ReasonNone, after
+}
+
+// Confirm is the opener's second question, asked in its verify callback: does
+// the session still have its place, now that the peer has said which instance
+// it is. ReasonNone means yes.
+func (t *Ticket) Confirm(instance uint64) handshake.Reason {
+	m := t.m
+	m.mu.Lock()
+	r, after := t.confirmLocked(instance)
+	m.mu.Unlock()
+	run(after...)
+	return r
+}
+
+func (t *Ticket) confirmLocked(instance uint64) (handshake.Reason, []func()) {
+	m := t.m
+	if t.state != ticketPending {
+		return t.gone, nil
+	}
+	t.instance = instance
+	e := m.entries[t.p]
+	v := mayConfirm(e.link(time.Now()), instance, m.cfg.HandshakeTimeout)
+	if v.refuse != handshake.ReasonNone {
+		return v.refuse, nil
+	}
+	return handshake.ReasonNone, m.replaceLocked(e, v)
+}
+
+// replaceLocked ends what a verdict says has to give way.
+func (m *Manager) replaceLocked(e *entry, v verdict) []func() {
+	var after []func()
+	if v.replaceAnswering && e.answering != nil {
+		after = append(after, m.endLocked(e.answering, alreadyConnected, false))
+	}
+	if v.replaceLive && e.live != nil {
+		after = append(after, m.endLocked(e.live, handshake.ReasonReplaced, false))
+	}
+	return after
+}
+
+// Commit turns the ticket into a session and announces it. The manager calls
+// close, once and outside its lock, when the session has to end (ban,
+// replacement, Close); close must not block, nor wait for the session to have
+// ended. When Commit returns another reason than ReasonNone, the ticket has
+// lost its place meanwhile, and the caller closes the session itself.
+func (t *Ticket) Commit(close func(handshake.Reason)) handshake.Reason {
+	m := t.m
+	m.mu.Lock()
+	r, after := t.commitLocked(close)
+	m.mu.Unlock()
+	run(after...)
+	return r
+}
+
+func (t *Ticket) commitLocked(close func(handshake.Reason)) (handshake.Reason, []func()) {
+	m := t.m
+	switch t.state {
+	case ticketGone:
+		return t.gone, nil
+	case ticketLive:
+		return handshake.ReasonNone, nil
+	}
+	e := m.entries[t.p]
+	if e.live != nil {
+		// The other handshake with this peer was faster.
+		return alreadyConnected, []func(){m.endLocked(t, alreadyConnected, false)}
+	}
+	m.changeLocked(t.p, func(e *entry) {
+		if t.dir == network.DirInbound {
+			e.answering = nil
+		} else {
+			e.opening = nil
+		}
+		t.state, t.since, t.close = ticketLive, time.Now(), close
+		e.live = t
+	})
+	m.avoided.delete(t.p)
+	if target := m.targets[t.p]; target != nil {
+		target.due = time.Time{}
+	}
+	m.publishLocked(Event{Kind: Connected, Peer: t.p, Direction: t.dir})
+	return handshake.ReasonNone, nil
+}
+
+// Abort ends a ticket whose handshake failed; the error tells why.
+func (t *Ticket) Abort(err error) {
+	refused, ok := errors.AsType[*handshake.RefusedError](err)
+	t.Release(handshake.ReasonOf(err), ok && refused.ByRemote)
+}
+
+// Release ends a ticket: the handshake was given up, or the session has ended,
+// for a reason that is the peer's or the own one. Only the first ending of a
+// ticket counts; one by the manager itself is among them.
+func (t *Ticket) Release(r handshake.Reason, byRemote bool) {
+	m := t.m
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if t.state == ticketGone {
+		return
+	}
+	t.close = nil // the caller ends the session, if there is one
+	m.endLocked(t, r, byRemote)
+}
+
+// endLocked takes a ticket out of the books. What it returns, if anything, has
+// to be called without the lock: it closes the session.
+func (m *Manager) endLocked(t *Ticket, r handshake.Reason, byRemote bool) func() {
+	was := t.state
+	if was == ticketGone {
+		return nil
+	}
+	close := t.close
+	t.state, t.gone, t.close = ticketGone, r, nil
+	if t.gone == handshake.ReasonNone {
+		t.gone = handshake.ReasonRequested
+	}
+	m.changeLocked(t.p, func(e *entry) {
+		for _, slot := range []**Ticket{&e.opening, &e.answering, &e.live} {
+			if *slot == t {
+				*slot = nil
+			}
+		}
+	})
+	var lived time.Duration
+	if was == ticketLive {
+		lived = time.Since(t.since)
+		m.cfg.Obs.Counter(obs.Disconnected + r.Label()).Inc(1)
+		m.publishLocked(Event{Kind: Disconnected, Peer: t.p, Direction: t.dir, Reason: r, ByRemote: byRemote})
+	} else {
+		m.refusedLocked(t.p, t.dir, r, byRemote)
+	}
+	m.endedLocked(t.p, r, byRemote, lived)
+	if close == nil {
+		return nil
+	}
+	return func() { close(r) }
+}
+
+// NoteRefused counts and announces a handshake that failed before it had a
+// ticket, such as one whose hello was of another chain, and remembers the peer
+// when trying it would be useless.
+func (m *Manager) NoteRefused(p peer.ID, dir network.Direction, err error) {
+	refused, ok := errors.AsType[*handshake.RefusedError](err)
+	byRemote := ok && refused.ByRemote
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.refusedLocked(p, dir, handshake.ReasonOf(err), byRemote)
+}
+
+func (m *Manager) refusedLocked(p peer.ID, dir network.Direction, r handshake.Reason, byRemote bool) {
+	if r == handshake.ReasonNone {
+		return
+	}
+	prefix := obs.Refused
+	if byRemote {
+		prefix = obs.RefusedBy
+	}
+	m.cfg.Obs.Counter(prefix + r.Label()).Inc(1)
+	m.cfg.Obs.Log("peers").WithField("peer", p).WithField("reason", r.Label()).WithField("by_remote", byRemote).Debug("handshake failed")
+	if r.Permanent() {
+		m.shunLocked(p, r)
+	}
+	m.publishLocked(Event{Kind: Refused, Peer: p, Direction: dir, Reason: r, ByRemote: byRemote})
+}
+
+// changeLocked alters the entry of a peer and keeps the counts and gauges.
+func (m *Manager) changeLocked(p peer.ID, f func(*entry)) {
+	e := m.entries[p]
+	if e == nil {
+		e = &entry{}
+		m.entries[p] = e
+	} else {
+		m.countLocked(e, -1)
+	}
+	f(e)
+	if e.empty() {
+		delete(m.entries, p)
+	} else {
+		m.countLocked(e, 1)
+	}
+	m.sessions.Update(int64(m.liveIn + m.liveOut))
+	m.sessionsIn.Update(int64(m.liveIn))
+	m.sessionsOut.Update(int64(m.liveOut))
+}
+
+func (m *Manager) countLocked(e *entry, d int) {
+	if e.inbound() {
+		m.inbound += d
+	} else {
+		m.outbound += d
+	}
+	switch {
+	case e.live == nil:
+	case e.live.dir == network.DirInbound:
+		m.liveIn += d
+	default:
+		m.liveOut += d
+	}
+}
+
+// publishLocked announces under the lock, so that the events of a peer are in
+// the order of what happened; it never blocks.
+func (m *Manager) publishLocked(e Event) {
+	e.At = time.Now()
+	m.hub.publish(e)
+}
