@@ -88,7 +88,7 @@ func TestKillInMidWrite(t *testing.T) {
 		_ = cmd.Wait()
 
 		keys := 0
-		for _, name := range strings.Fields(names(t, dir)) {
+		for name := range strings.FieldsSeq(names(t, dir)) {
 			if strings.HasSuffix(name, ".tmp") {
 				continue // what the dead process was at; under no key's name
 			}
