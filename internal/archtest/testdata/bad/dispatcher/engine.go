@@ -1,0 +1,3 @@
+package dispatcher
+
+import _ "github.com/go-nebnet/nebnet/internal/session"

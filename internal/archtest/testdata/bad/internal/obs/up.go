@@ -1,0 +1,3 @@
+package obs
+
+import _ "github.com/go-nebnet/nebnet/netservice"

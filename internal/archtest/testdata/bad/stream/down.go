@@ -1,0 +1,3 @@
+package stream
+
+import _ "github.com/go-nebnet/nebnet/p2p"
