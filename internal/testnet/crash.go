@@ -12,7 +12,7 @@ import "net/netip"
 func (n *Net) Crash(node netip.Addr) {
 	nd, flows, listeners := n.takeDown(node, true)
 	for _, l := range listeners {
-		l.fail()
+		l.die()
 	}
 	// The paths first: no reset may get out of a machine without power.
 	n.change(func(r *rules) {
@@ -35,7 +35,7 @@ func (n *Net) Kill(node netip.Addr) {
 		f.vanish(nd, true)
 	}
 	for _, l := range listeners {
-		l.fail()
+		l.die()
 	}
 }
 

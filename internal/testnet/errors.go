@@ -9,8 +9,8 @@ import (
 )
 
 // ErrNodeDown is what a node's own calls return after Crash, and what the
-// transports, listeners and connections made before a Crash or Kill return for
-// ever. It matches net.ErrClosed.
+// transports and connections made before a Crash or Kill return for ever. It
+// matches net.ErrClosed.
 var ErrNodeDown = fmt.Errorf("testnet: node is down: %w", net.ErrClosed)
 
 // ErrForeignAddress is returned when a node's transport is asked to listen on

@@ -15,7 +15,8 @@ type Listener struct {
 
 	mu     sync.Mutex // guards the fields below; never held while waiting
 	queue  []*Conn    // established, waiting for Accept
-	closed error
+	dead   bool       // the process died: nothing comes any more
+	closed bool
 	ready  signal
 }
 
@@ -48,13 +49,14 @@ func (n *Net) listen(nd *node, epoch uint64, port uint16) (*Listener, error) {
 	return l, nil
 }
 
-// Accept waits for a connection.
+// Accept waits for a connection. After a crash or kill of the node it waits for
+// Close: a dead process does not see its listener fail.
 func (l *Listener) Accept() (net.Conn, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for {
-		if l.closed != nil {
-			return nil, opError("accept", netip.AddrPort{}, l.addr, l.closed)
+		if l.closed {
+			return nil, opError("accept", netip.AddrPort{}, l.addr, errClosed)
 		}
 		if len(l.queue) > 0 {
 			c := l.queue[0]
@@ -81,7 +83,7 @@ func (l *Listener) full() bool {
 func (l *Listener) push(c *Conn) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.closed != nil {
+	if l.closed || l.dead {
 		return false
 	}
 	l.queue = append(l.queue, c)
@@ -96,29 +98,28 @@ func (l *Listener) Close() error {
 		delete(l.net.listeners, l.addr)
 	}
 	l.net.mu.Unlock()
-	waiting, ok := l.shut(errClosed)
+	l.mu.Lock()
+	again := l.closed
+	l.closed = true
+	waiting := l.queue
+	l.queue = nil
+	l.ready.fire()
+	l.mu.Unlock()
 	for _, c := range waiting {
 		c.Reset()
 	}
-	if !ok {
+	if again {
 		return opError("close", netip.AddrPort{}, l.addr, errClosed)
 	}
 	return nil
 }
 
-// fail ends the listener with its process.
-func (l *Listener) fail() { l.shut(ErrNodeDown) }
-
-func (l *Listener) shut(why error) (waiting []*Conn, ok bool) {
+// die ends the listener with its process.
+func (l *Listener) die() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.closed != nil {
-		return nil, false
-	}
-	l.closed = why
-	waiting, l.queue = l.queue, nil
-	l.ready.fire()
-	return waiting, true
+	l.dead = true
+	l.queue = nil
 }
 
 // Addr returns a *net.TCPAddr.
