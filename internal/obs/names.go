@@ -80,13 +80,82 @@ const (
 	TunnelAcceptErrors = "neb.net.tunnel.accept_errors"
 	// TunnelPanics counts recovered panics of rules given by the program.
 	TunnelPanics = "neb.net.tunnel.panics"
+
+	// ExchangeAsked counts requests for peers sent, ExchangeFailed those of
+	// them without a valid reply, ExchangeAnswered the requests answered.
+	ExchangeAsked    = "neb.net.exchange.asked"
+	ExchangeFailed   = "neb.net.exchange.failed"
+	ExchangeAnswered = "neb.net.exchange.answered"
+	// ExchangeRefused, followed by a reason (not_member, rate, limit, closing),
+	// counts requests not answered.
+	ExchangeRefused = "neb.net.exchange.refused."
+	// ExchangeFound counts candidates handed on, and ExchangeDropped, followed
+	// by a reason (self, member, address, repeated, source), those that were
+	// not.
+	ExchangeFound   = "neb.net.exchange.found"
+	ExchangeDropped = "neb.net.exchange.dropped."
+	// ExchangeFaults, followed by a fault, counts violations of peers.
+	ExchangeFaults = "neb.net.exchange.faults."
+	// ExchangePanics counts panics of callbacks that were recovered.
+	ExchangePanics = "neb.net.exchange.panics"
 )
 
 // OtherLabel stands for any name that is not registered locally.
 const OtherLabel = "other"
 
-// ByType counts per declared message type. Types are added by the local
-// program only; anything else is counted under OtherLabel.
+// ByType counts per declared message type. The caller passes a type that the
+// local program declared, or OtherLabel: what a peer calls its messages never
+// becomes a name.
 func (o *Obs) ByType(prefix, msgType string) metrics.Counter {
 	return o.Counter(prefix + "." + msgType)
 }
+
+// Names of broadcast; each is followed by a dot and a declared type.
+const (
+	// GossipPublished counts own messages that were handed to a peer or queued,
+	// GossipRelayed those of others passed on by an explicit Relay.
+	GossipPublished = "neb.net.gossip.published"
+	GossipRelayed   = "neb.net.gossip.relayed"
+	// GossipQueued counts own messages that had to wait for a first peer, and
+	// GossipUnsent those of them that met none in time.
+	GossipQueued = "neb.net.gossip.queued"
+	GossipUnsent = "neb.net.gossip.unsent"
+	// GossipDelivered counts messages of others handed to the receiver.
+	GossipDelivered = "neb.net.gossip.delivered"
+	// GossipDuplicates counts copies of messages seen before.
+	GossipDuplicates = "neb.net.gossip.duplicates"
+	// GossipRejected, GossipIgnored and GossipDeferred count verdicts.
+	GossipRejected = "neb.net.gossip.rejected"
+	GossipIgnored  = "neb.net.gossip.ignored"
+	GossipDeferred = "neb.net.gossip.deferred"
+	// GossipExpired counts deferred messages that nobody resumed in time.
+	GossipExpired = "neb.net.gossip.expired"
+	// GossipAway, followed by a reason and the type, counts messages turned
+	// away under load, and GossipRetaken those that came again and were taken.
+	GossipAway    = "neb.net.gossip.away"
+	GossipRetaken = "neb.net.gossip.retaken"
+	// GossipUnvalidated counts messages turned away before their signature was
+	// checked.
+	GossipUnvalidated = "neb.net.gossip.unvalidated"
+	// GossipPanics counts panics of validators that were recovered.
+	GossipPanics = "neb.net.gossip.panics"
+	// GossipDropped counts messages that a peer's full queue did not take.
+	GossipDropped = "neb.net.gossip.dropped"
+	// GossipBytesIn and GossipBytesOut count message data, duplicates included.
+	GossipBytesIn  = "neb.net.gossip.bytes.in"
+	GossipBytesOut = "neb.net.gossip.bytes.out"
+	// GossipDelay is the histogram of microseconds from publication to delivery.
+	GossipDelay = "neb.net.gossip.delay_us"
+)
+
+// Names of broadcast that no type follows.
+const (
+	// GossipWireIn and GossipWireOut count all bytes on gossip streams.
+	GossipWireIn  = "neb.net.gossip.wire.in"
+	GossipWireOut = "neb.net.gossip.wire.out"
+	// GossipSlow counts peers cut off because too many bytes waited for them.
+	GossipSlow = "neb.net.gossip.slow"
+	// GossipFaults, followed by a fault, counts frames with something that no
+	// honest peer sends.
+	GossipFaults = "neb.net.gossip.faults."
+)

@@ -1,0 +1,87 @@
+package discovery
+
+import (
+	"net/netip"
+	"strconv"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+	ma "github.com/multiformats/go-multiaddr"
+	manet "github.com/multiformats/go-multiaddr/net"
+)
+
+const (
+	maxAddrs      = 8 // addresses kept of one record
+	maxComponents = 8 // parts of one address
+)
+
+// overIP are the protocols that may follow IP address and port. Names and
+// relays are not among them: who tells of a peer must not choose what this node
+// looks up, nor whom it connects through.
+var overIP = map[int]bool{
+	ma.P_QUIC_V1: true, ma.P_TLS: true, ma.P_WS: true, ma.P_WSS: true,
+	ma.P_WEBTRANSPORT: true, ma.P_WEBRTC_DIRECT: true, ma.P_CERTHASH: true,
+}
+
+// usable returns the addresses of a record that this node may dial, without
+// their /p2p part, each once and at most maxAddrs of them.
+func usable(rec *peer.PeerRecord, allow func(ma.Multiaddr) bool) []ma.Multiaddr {
+	var out []ma.Multiaddr
+	for _, a := range rec.Addrs {
+		if len(out) == maxAddrs {
+			break
+		}
+		t, ok := transportAddr(a, rec.PeerID)
+		if ok && !ma.Contains(out, t) && allow(t) {
+			out = append(out, t)
+		}
+	}
+	return out
+}
+
+// transportAddr takes the /p2p part off an address, and tells whether the rest
+// can be dialled directly: /ip4 or /ip6, /tcp or /udp with a port, transport.
+func transportAddr(a ma.Multiaddr, id peer.ID) (ma.Multiaddr, bool) {
+	a, of := peer.SplitAddr(a)
+	if of != "" && of != id || len(a) < 2 || len(a) > maxComponents {
+		return nil, false
+	}
+	if c := a[0].Protocol().Code; c != ma.P_IP4 && c != ma.P_IP6 {
+		return nil, false
+	}
+	if c := a[1].Protocol().Code; c != ma.P_TCP && c != ma.P_UDP {
+		return nil, false
+	}
+	if port, err := strconv.Atoi(a[1].Value()); err != nil || port == 0 {
+		return nil, false
+	}
+	if a[1].Protocol().Code == ma.P_UDP && len(a) == 2 {
+		return nil, false
+	}
+	for _, c := range a[2:] {
+		if !overIP[c.Protocol().Code] {
+			return nil, false
+		}
+	}
+	return a, dialable(a)
+}
+
+// dialable refuses IP addresses that are no single host, and those that hide
+// another one or need a zone.
+func dialable(a ma.Multiaddr) bool {
+	raw, err := manet.ToIP(a)
+	if err != nil {
+		return false
+	}
+	ip, ok := netip.AddrFromSlice(raw)
+	if !ok {
+		return false
+	}
+	if a[0].Protocol().Code == ma.P_IP6 {
+		v6, err := netip.ParseAddr(a[0].Value())
+		if err != nil || v6.Is4In6() || v6.IsLinkLocalUnicast() {
+			return false
+		}
+	}
+	ip = ip.Unmap()
+	return !ip.IsUnspecified() && !ip.IsMulticast() && ip != netip.AddrFrom4([4]byte{255, 255, 255, 255})
+}

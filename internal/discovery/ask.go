@@ -1,0 +1,124 @@
+package discovery
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	ma "github.com/multiformats/go-multiaddr"
+
+	"github.com/go-nebnet/nebnet/internal/obs"
+)
+
+// take is one turn of the schedule: p, or anyone, is asked if there is a point
+// in it.
+func (x *Exchange) take(p peer.ID) {
+	want := x.cfg.Want()
+	if want <= 0 {
+		return
+	}
+	sessions := x.cfg.Sessions()
+	if p == anyone {
+		if len(sessions) == 0 {
+			return
+		}
+		p = sessions[rand.IntN(len(sessions))]
+	}
+	// Also false shortly before the session is known to everybody: the next
+	// turn sees it.
+	if !x.cfg.Member(p) {
+		return
+	}
+	ctx, cancel := context.WithTimeout(x.ctx, x.cfg.Timeout)
+	defer cancel()
+	x.obs.Counter(obs.ExchangeAsked).Inc(1)
+	records, err := x.ask(ctx, p, asking(want, len(sessions)))
+	if err != nil {
+		x.obs.Counter(obs.ExchangeFailed).Inc(1)
+		x.obs.Log(component).WithField("peer", p.String()).WithError(err).Debug("asking for peers failed")
+		x.penalise(p, err)
+		return
+	}
+	for _, rec := range records {
+		x.consider(p, rec)
+	}
+}
+
+// ask runs one exchange as the asker. The stream is opened on a connection that
+// exists: asking dials nobody.
+func (x *Exchange) ask(ctx context.Context, p peer.ID, count int) (_ []*peer.PeerRecord, err error) {
+	s, err := x.cfg.Host.NewStream(network.WithNoDial(ctx, "peer exchange"), p, x.protocol)
+	if err != nil {
+		return nil, fmt.Errorf("open stream: %w", err)
+	}
+	defer context.AfterFunc(ctx, func() { s.Reset() })()
+	defer func() {
+		if err != nil {
+			s.ResetWithError(network.StreamProtocolViolation)
+			return
+		}
+		s.Close()
+	}()
+	if deadline, ok := ctx.Deadline(); ok {
+		s.SetDeadline(deadline)
+	}
+	if _, err := s.Write(appendFrame(nil, encodeRequest(count))); err != nil {
+		return nil, fmt.Errorf("write request: %w", err)
+	}
+	if err := s.CloseWrite(); err != nil {
+		return nil, fmt.Errorf("write request: %w", err)
+	}
+	raw, err := readReply(s, count)
+	if err != nil {
+		return nil, err
+	}
+	return parseRecords(raw)
+}
+
+// readReply reads the one frame that answers a request for count records, and
+// makes sure that nothing follows.
+func readReply(r io.Reader, count int) ([][]byte, error) {
+	body, err := readFrame(r, maxReply)
+	if err != nil {
+		return nil, fmt.Errorf("read reply: %w", err)
+	}
+	raw, err := decodeReply(body, count)
+	if err != nil {
+		return nil, err
+	}
+	var b [1]byte
+	if n, _ := r.Read(b[:]); n > 0 {
+		return nil, FaultTrailing
+	}
+	return raw, nil
+}
+
+// consider hands a candidate on, if it is one.
+func (x *Exchange) consider(from peer.ID, rec *peer.PeerRecord) {
+	v, addrs := x.judge(from, rec)
+	if v != accepted {
+		x.obs.Counter(obs.ExchangeDropped + string(v)).Inc(1)
+		return
+	}
+	x.obs.Counter(obs.ExchangeFound).Inc(1)
+	x.cfg.Found(from, peer.AddrInfo{ID: rec.PeerID, Addrs: addrs})
+}
+
+func (x *Exchange) judge(from peer.ID, rec *peer.PeerRecord) (v verdict, addrs []ma.Multiaddr) {
+	if rec.PeerID == x.cfg.Host.ID() {
+		return dropSelf, nil
+	}
+	if x.cfg.Member(rec.PeerID) {
+		return dropMember, nil
+	}
+	if addrs = usable(rec, x.cfg.Allow); len(addrs) == 0 {
+		return dropAddress, nil
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.intake.admit(time.Now(), from, rec.PeerID), addrs
+}

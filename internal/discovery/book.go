@@ -1,0 +1,72 @@
+package discovery
+
+import (
+	lru "github.com/hashicorp/golang-lru/v2"
+	"github.com/libp2p/go-libp2p/core/event"
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/peerstore"
+	"github.com/libp2p/go-libp2p/core/record"
+)
+
+// maxBook bounds the records kept; connected peers are far fewer.
+const maxBook = 2048
+
+// book keeps the signed records of connected peers. Identify verifies them and
+// then lets them go, so they are taken from its event.
+type book struct {
+	host    host.Host
+	records *lru.Cache[peer.ID, []byte]
+}
+
+func newBook(h host.Host) *book {
+	return &book{host: h, records: newLRU[[]byte](maxBook)}
+}
+
+// follow takes in one event of the host.
+func (b *book) follow(ev any) {
+	switch ev := ev.(type) {
+	case event.EvtPeerIdentificationCompleted:
+		// An event that was under way while the peer left must not leave a
+		// record behind: of what comes later, the departure is told next.
+		if b.host.Network().Connectedness(ev.Peer) == network.NotConnected {
+			return
+		}
+		if raw := sharable(ev.Peer, ev.SignedPeerRecord); raw != nil {
+			b.records.Add(ev.Peer, raw)
+		}
+	case event.EvtPeerConnectednessChanged:
+		if ev.Connectedness == network.NotConnected {
+			b.records.Remove(ev.Peer)
+		}
+	}
+}
+
+// get returns the signed record of a connected peer, nil when there is none.
+func (b *book) get(p peer.ID) []byte {
+	if raw, ok := b.records.Get(p); ok {
+		return raw
+	}
+	if certified, ok := peerstore.GetCertifiedAddrBook(b.host.Peerstore()); ok {
+		return sharable(p, certified.GetPeerRecord(p))
+	}
+	return nil
+}
+
+// sharable returns the bytes of a record that every receiver will accept, nil
+// when env is no such thing or names no address.
+func sharable(p peer.ID, env *record.Envelope) []byte {
+	if env == nil {
+		return nil
+	}
+	raw, err := env.Marshal()
+	if err != nil {
+		return nil
+	}
+	rec, err := parseRecord(raw)
+	if err != nil || rec.PeerID != p || len(rec.Addrs) == 0 {
+		return nil
+	}
+	return raw
+}

@@ -1,0 +1,120 @@
+package discovery
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/peer"
+	ma "github.com/multiformats/go-multiaddr"
+
+	"github.com/go-nebnet/nebnet/internal/obs"
+)
+
+// Defaults of Config.
+const (
+	DefaultInterval   = 30 * time.Second
+	DefaultTimeout    = 10 * time.Second
+	DefaultPerSource  = 64
+	DefaultOfferAgain = time.Minute
+)
+
+// Config describes an Exchange. The callbacks may be called from several
+// goroutines at once and should return soon: Close waits for them.
+type Config struct {
+	Host    host.Host // required
+	Network string    // required: the network ID, part of the protocol ID
+
+	// Member tells whether there is a session with p. Required.
+	Member func(p peer.ID) bool
+	// Sessions lists the peers with a session. Required.
+	Sessions func() []peer.ID
+	// Want is the number of peers looked for, such as free outbound slots;
+	// nobody is asked while it is 0 or less. Required.
+	Want func() int
+	// Found gets each candidate, with 1 to 8 addresses without a /p2p part, and
+	// the peer that told of it. Required.
+	Found func(from peer.ID, ai peer.AddrInfo)
+	// Allow says which IP addresses may be handed on. Whatever it says, those
+	// that cannot be dialled directly are not. Default: all, loopback and
+	// private ones too.
+	Allow func(ma.Multiaddr) bool
+	// Penalise hears of violations; err wraps a Fault. Default: nobody does.
+	Penalise func(p peer.ID, err error)
+
+	// Interval is the mean time between two asks of a random session peer; each
+	// one varies by a fifth. Default 30 s.
+	Interval time.Duration
+	// Timeout bounds one exchange, on either side, absolutely. Default 10 s.
+	Timeout time.Duration
+	// PerSource is the number of candidates that one peer may tell of in an
+	// hour. Default 64.
+	PerSource int
+	// OfferAgain is the time after which a candidate may be handed on a second
+	// time; it doubles with each further time, up to an hour. A session with
+	// the candidate resets it. Default 1 min.
+	OfferAgain time.Duration
+
+	Obs *obs.Obs // default: discard
+}
+
+func (c Config) withDefaults() Config {
+	if c.Interval == 0 {
+		c.Interval = DefaultInterval
+	}
+	if c.Timeout == 0 {
+		c.Timeout = DefaultTimeout
+	}
+	if c.PerSource == 0 {
+		c.PerSource = DefaultPerSource
+	}
+	if c.OfferAgain == 0 {
+		c.OfferAgain = DefaultOfferAgain
+	}
+	if c.Allow == nil {
+		c.Allow = func(ma.Multiaddr) bool { return true }
+	}
+	if c.Penalise == nil {
+		c.Penalise = func(peer.ID, error) {}
+	}
+	if c.Obs == nil {
+		c.Obs = obs.Discard()
+	}
+	return c
+}
+
+// Validate reports every mistake at once, each as a *ConfigError.
+func (c Config) Validate() error {
+	var errs []error
+	bad := func(field, format string, args ...any) {
+		errs = append(errs, &ConfigError{Field: field, Err: fmt.Errorf(format, args...)})
+	}
+	for _, r := range []struct {
+		field   string
+		missing bool
+	}{
+		{"Host", c.Host == nil},
+		{"Network", c.Network == ""},
+		{"Member", c.Member == nil},
+		{"Sessions", c.Sessions == nil},
+		{"Want", c.Want == nil},
+		{"Found", c.Found == nil},
+	} {
+		if r.missing {
+			bad(r.field, "is required")
+		}
+	}
+	for _, d := range []struct {
+		field string
+		v     time.Duration
+	}{{"Interval", c.Interval}, {"Timeout", c.Timeout}, {"OfferAgain", c.OfferAgain}} {
+		if d.v < 0 {
+			bad(d.field, "is %s", d.v)
+		}
+	}
+	if c.PerSource < 0 {
+		bad("PerSource", "is %d", c.PerSource)
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,85 @@
+package discovery
+
+import (
+	"time"
+
+	lru "github.com/hashicorp/golang-lru/v2"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"golang.org/x/time/rate"
+)
+
+const (
+	maxSources    = 1024 // peers whose share of the hour is remembered
+	maxOffers     = 4096 // candidates remembered as handed on
+	maxOfferAgain = time.Hour
+)
+
+// verdict is what becomes of a candidate; it is its metric label too.
+type verdict string
+
+const (
+	accepted     verdict = "accepted"
+	dropSelf     verdict = "self"
+	dropMember   verdict = "member"
+	dropAddress  verdict = "address"
+	dropRepeated verdict = "repeated"
+	dropSource   verdict = "source"
+)
+
+// intake bounds what others can make this node dial: a peer tells of so many
+// candidates in an hour, and a candidate is handed on once in a while. It
+// forgets the oldest entries when it is full and has no clock of its own.
+type intake struct {
+	perSource int
+	again     time.Duration
+	sources   *lru.Cache[peer.ID, *rate.Limiter]
+	offers    *lru.Cache[peer.ID, offer]
+}
+
+type offer struct {
+	pause time.Duration
+	until time.Time // not before
+}
+
+func newIntake(perSource int, again time.Duration) *intake {
+	return &intake{
+		perSource: perSource, again: again,
+		sources: newLRU[*rate.Limiter](maxSources),
+		offers:  newLRU[offer](maxOffers),
+	}
+}
+
+// newLRU returns a cache of size entries, which is above 0: the one case in
+// which lru.New fails.
+func newLRU[V any](size int) *lru.Cache[peer.ID, V] {
+	c, _ := lru.New[peer.ID, V](size)
+	return c
+}
+
+// admit decides whether a candidate that from tells of is handed on now. Only
+// an accepted one counts against the source.
+func (in *intake) admit(now time.Time, from, candidate peer.ID) verdict {
+	o, ok := in.offers.Get(candidate)
+	if ok && now.Before(o.until) {
+		return dropRepeated
+	}
+	share, known := in.sources.Get(from)
+	if !known {
+		share = rate.NewLimiter(rate.Every(time.Hour/time.Duration(in.perSource)), in.perSource)
+		in.sources.Add(from, share)
+	}
+	if !share.AllowN(now, 1) {
+		return dropSource
+	}
+	if !ok {
+		o.pause = in.again
+	} else {
+		o.pause = min(2*o.pause, maxOfferAgain)
+	}
+	o.until = now.Add(o.pause)
+	in.offers.Add(candidate, o)
+	return accepted
+}
+
+// met forgets that a candidate was handed on: it led to a session.
+func (in *intake) met(p peer.ID) { in.offers.Remove(p) }

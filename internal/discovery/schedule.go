@@ -1,0 +1,106 @@
+package discovery
+
+import (
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+)
+
+// maxTurns bounds the peers waiting to be asked after a meeting; more sessions
+// at once are left to the periodic ask.
+const maxTurns = 1024
+
+// pauses stand between the asks after a meeting. What the first ask misses,
+// because identify has not run everywhere, the second finds as a rule.
+var pauses = []time.Duration{
+	250 * time.Millisecond, 500 * time.Millisecond, time.Second, 2 * time.Second,
+}
+
+// anyone stands for a random session peer.
+const anyone = peer.ID("")
+
+// schedule decides whom to ask and when. It has no clock, no goroutine and no
+// lock of its own.
+type schedule struct {
+	interval time.Duration
+	jitter   func(time.Duration) time.Duration
+	turns    map[peer.ID]*turn
+	periodic time.Time // next ask of anyone
+}
+
+// turn is where a peer stands after a meeting.
+type turn struct {
+	asked int // times asked since the meeting
+	at    time.Time
+	busy  bool // an ask is under way
+	again bool // met again meanwhile
+}
+
+func newSchedule(now time.Time, interval time.Duration, jitter func(time.Duration) time.Duration) *schedule {
+	return &schedule{
+		interval: interval, jitter: jitter,
+		turns:    make(map[peer.ID]*turn),
+		periodic: now.Add(jitter(interval)),
+	}
+}
+
+// met starts the asks of p from the first one.
+func (s *schedule) met(now time.Time, p peer.ID) {
+	t := s.turns[p]
+	switch {
+	case t == nil && len(s.turns) >= maxTurns:
+	case t == nil:
+		s.turns[p] = &turn{at: now}
+	case t.busy:
+		t.again = true
+	default:
+		*t = turn{at: now}
+	}
+}
+
+// take returns at most room peers whose time has come; done must follow for
+// each of them but anyone.
+func (s *schedule) take(now time.Time, room int) []peer.ID {
+	var due []peer.ID
+	for p, t := range s.turns { // in random order: nobody is starved
+		if len(due) == room {
+			return due
+		}
+		if !t.busy && !now.Before(t.at) {
+			t.busy = true
+			due = append(due, p)
+		}
+	}
+	if len(due) < room && !now.Before(s.periodic) {
+		s.periodic = now.Add(s.jitter(s.interval))
+		due = append(due, anyone)
+	}
+	return due
+}
+
+// done ends an ask of p, with whatever result.
+func (s *schedule) done(now time.Time, p peer.ID) {
+	t := s.turns[p]
+	switch {
+	case t == nil:
+	case t.again:
+		*t = turn{at: now}
+	case t.asked == len(pauses):
+		delete(s.turns, p)
+	default:
+		t.busy = false
+		t.at = now.Add(s.jitter(pauses[t.asked]))
+		t.asked++
+	}
+}
+
+// next returns when take will have something, given room.
+func (s *schedule) next() time.Time {
+	at := s.periodic
+	for _, t := range s.turns {
+		if !t.busy && t.at.Before(at) {
+			at = t.at
+		}
+	}
+	return at
+}
