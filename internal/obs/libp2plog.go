@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/libp2p/go-libp2p/gologshim"
 	"github.com/sirupsen/logrus"
@@ -54,8 +55,11 @@ type bridgeHandler struct {
 }
 
 func (h bridgeHandler) Enabled(_ context.Context, l slog.Level) bool {
+	if l < slog.LevelWarn { // first: libp2p asks for every stream and packet
+		return false
+	}
 	o := bridge.current()
-	return o != nil && l >= slog.LevelWarn && o.log.IsLevelEnabled(level(l))
+	return o != nil && o.log.IsLevelEnabled(level(l))
 }
 
 func (h bridgeHandler) Handle(_ context.Context, r slog.Record) error {
@@ -65,6 +69,9 @@ func (h bridgeHandler) Handle(_ context.Context, r slog.Record) error {
 	}
 	fields := logrus.Fields{"component": "libp2p"}
 	add := func(a slog.Attr) bool {
+		if a.Equal(slog.Attr{}) { // slog: ignore it
+			return true
+		}
 		key := a.Key
 		if h.group != "" {
 			key = h.group + "." + key
@@ -76,9 +83,10 @@ func (h bridgeHandler) Handle(_ context.Context, r slog.Record) error {
 		fields[a.Key] = Clean(a.Value.Resolve().String())
 	}
 	r.Attrs(add)
-	// Peers can cause these lines, so they are limited by their text.
+	// Peers can cause these lines, so they are limited by their text. The
+	// record may come without a time, hence the clock.
 	key := Clean(r.Message)
-	if ok, held := o.limit.allow("libp2p/"+key, r.Time); ok {
+	if ok, held := o.limit.allow("libp2p/"+key, time.Now()); ok {
 		if held > 0 {
 			fields["suppressed"] = held
 		}

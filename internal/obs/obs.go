@@ -70,11 +70,11 @@ func (o *Obs) Gauge(name string) metrics.Gauge {
 // Histogram returns the histogram of that name over a uniform sample of 1,028
 // values, under the same rule as Counter.
 func (o *Obs) Histogram(name string) metrics.Histogram {
-	make := func() metrics.Histogram { return metrics.NewHistogram(metrics.NewUniformSample(1028)) }
-	if h, ok := o.reg.GetOrRegister(name, make).(metrics.Histogram); ok {
+	fresh := func() metrics.Histogram { return metrics.NewHistogram(metrics.NewUniformSample(1028)) }
+	if h, ok := o.reg.GetOrRegister(name, fresh).(metrics.Histogram); ok {
 		return h
 	}
-	return make()
+	return fresh()
 }
 
 // Unregister removes metrics whose owner is gone.
