@@ -46,6 +46,7 @@ func TestRulesFindMistakes(t *testing.T) {
 		"internal/reqresp/global.go: line 15: logrus.Info belongs to the whole process",
 		"internal/reqresp/global.go: line 16: prom.MustRegister belongs to the whole process",
 		"internal/reqresp/global.go: line 17: panic in library code",
+		"internal/reqresp/global.go: line 24: metric name \"neb.net.secret\" belongs in internal/obs/names.go",
 		"internal/session/sideways.go: must not import internal/peers",
 		"internal/unheard/new.go: package internal/unheard has no place in the import rules yet",
 		"stream/down.go: must not import p2p",

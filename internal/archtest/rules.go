@@ -78,6 +78,7 @@ func check(files []file) (broken, warnings []string) {
 		}
 		if !f.test {
 			checkState(f, bad)
+			checkNames(f, bad)
 		}
 	}
 	return broken, warnings
@@ -119,6 +120,20 @@ func matches(patterns []string, pkg string) bool {
 	return slices.ContainsFunc(patterns, func(p string) bool {
 		below, all := strings.CutSuffix(p, "/...")
 		return p == pkg || all && (pkg == below || strings.HasPrefix(pkg, below+"/"))
+	})
+}
+
+// checkNames keeps every metric name in one file, where it can be seen that
+// none comes from a peer.
+func checkNames(f file, bad func(string, ...any)) {
+	if f.path == "internal/obs/names.go" || f.pkg == "internal/archtest" {
+		return
+	}
+	ast.Inspect(f.syntax, func(n ast.Node) bool {
+		if lit, ok := n.(*ast.BasicLit); ok && strings.HasPrefix(strings.Trim(lit.Value, "\"`"), "neb.net.") {
+			bad("line %d: metric name %s belongs in internal/obs/names.go", f.fset.Position(lit.Pos()).Line, lit.Value)
+		}
+		return true
 	})
 }
 

@@ -20,3 +20,5 @@ func init() {
 type own struct{}
 
 func (own) init() { logrus.New().Info("a method and a private logger are fine") }
+
+const secret = "neb.net.secret"
