@@ -33,40 +33,6 @@ const (
 	ticketGone
 )
 
-// entry is what there is with one peer. It exists while it is not empty.
-type entry struct {
-	opening, answering, live *Ticket
-}
-
-func (e *entry) tickets() []*Ticket {
-	var out []*Ticket
-	for _, t := range []*Ticket{e.opening, e.answering, e.live} {
-		if t != nil {
-			out = append(out, t)
-		}
-	}
-	return out
-}
-
-// inbound tells which kind of slot the peer takes.
-func (e *entry) inbound() bool {
-	return e.opening == nil && (e.live == nil || e.live.dir == network.DirInbound)
-}
-
-func (e *entry) empty() bool { return e.opening == nil && e.answering == nil && e.live == nil }
-
-// link is the entry as the rules of tie.go see it.
-func (e *entry) link(now time.Time) link {
-	l := link{opening: e.opening != nil}
-	if e.answering != nil {
-		l.answering = &halfLink{instance: e.answering.instance}
-	}
-	if e.live != nil {
-		l.live = &halfLink{instance: e.live.instance, age: now.Sub(e.live.since)}
-	}
-	return l
-}
-
 // Admit asks for a slot. An opener calls it before it sends its hello, with
 // DirOutbound and instance 0; an answerer in its verify callback, with
 // DirInbound and the instance of the hello it got. The answer is a ticket or
@@ -281,41 +247,6 @@ func (m *Manager) refusedLocked(p peer.ID, dir network.Direction, r handshake.Re
 		m.shunLocked(p, r)
 	}
 	m.publishLocked(Event{Kind: Refused, Peer: p, Direction: dir, Reason: r, ByRemote: byRemote})
-}
-
-// changeLocked alters the entry of a peer and keeps the counts and gauges.
-func (m *Manager) changeLocked(p peer.ID, f func(*entry)) {
-	e := m.entries[p]
-	if e == nil {
-		e = &entry{}
-		m.entries[p] = e
-	} else {
-		m.countLocked(e, -1)
-	}
-	f(e)
-	if e.empty() {
-		delete(m.entries, p)
-	} else {
-		m.countLocked(e, 1)
-	}
-	m.sessions.Update(int64(m.liveIn + m.liveOut))
-	m.sessionsIn.Update(int64(m.liveIn))
-	m.sessionsOut.Update(int64(m.liveOut))
-}
-
-func (m *Manager) countLocked(e *entry, d int) {
-	if e.inbound() {
-		m.inbound += d
-	} else {
-		m.outbound += d
-	}
-	switch {
-	case e.live == nil:
-	case e.live.dir == network.DirInbound:
-		m.liveIn += d
-	default:
-		m.liveOut += d
-	}
 }
 
 // publishLocked announces under the lock, so that the events of a peer are in

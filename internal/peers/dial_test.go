@@ -1,0 +1,331 @@
+package peers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/go-nebnet/nebnet/internal/handshake"
+	"github.com/libp2p/go-libp2p/core/peer"
+)
+
+// refuseWith is a Connect that the other side refuses.
+func refuseWith(r handshake.Reason) func(*fixture, context.Context, peer.AddrInfo) error {
+	return func(*fixture, context.Context, peer.AddrInfo) error {
+		return fmt.Errorf("connect: %w", &handshake.RefusedError{Reason: r, ByRemote: true})
+	}
+}
+
+// A boot node that is away for a day is dialled all day, with all its
+// addresses each time, and never with less than one attempt in the longest
+// wait.
+func TestPersistentForEver(t *testing.T) {
+	play(t, Config{}, nil, func(t *testing.T, fx *fixture) {
+		fx.AddPersistent(info(zoe, "/ip4/192.0.2.1/tcp/1"))
+		fx.AddPersistent(info(zoe, "/ip4/192.0.2.1/tcp/1", "/dns4/boot.example.org/tcp/1"))
+		time.Sleep(24 * time.Hour)
+		got := fx.dials(zoe)
+		last := time.Duration(0)
+		for i, a := range got {
+			if wait := a.at - last; wait > backoffSoon.max || i > 1 && wait < backoffSoon.floor {
+				t.Fatalf("attempt %d came after %v", i, wait)
+			}
+			last = a.at
+			if i > 0 && len(a.ai.Addrs) != 2 {
+				t.Fatalf("attempt %d has %d addresses", i, len(a.ai.Addrs))
+			}
+		}
+		if len(got) < int(24*time.Hour/backoffSoon.max) || 24*time.Hour-last > backoffSoon.max {
+			t.Errorf("%d attempts, the last at %v", len(got), last)
+		}
+	})
+}
+
+func TestOrdinaryIsForgotten(t *testing.T) {
+	play(t, Config{}, nil, func(t *testing.T, fx *fixture) {
+		if r := fx.Dial(info(zoe)); r != none {
+			t.Fatal(r)
+		}
+		time.Sleep(time.Hour)
+		if got := len(fx.dials(zoe)); got != maxAttempts || fx.stateSize() != 0 {
+			t.Errorf("%d attempts, want %d; %d entries left", got, maxAttempts, fx.stateSize())
+		}
+	})
+}
+
+// How often a persistent and an ordinary peer are dialled in three hours when
+// each attempt ends for a reason.
+func TestDialsByReason(t *testing.T) {
+	tests := []struct {
+		reason         handshake.Reason
+		persistentMin  int
+		persistentMax  int
+		ordinary       int
+		ordinaryAnswer handshake.Reason // to Dial a second later
+	}{
+		{handshake.ReasonTooManyPeers, 15, 60, 1, handshake.ReasonTooManyPeers},
+		{handshake.ReasonNotNebnet, 15, 60, 1, handshake.ReasonNotNebnet},
+		{handshake.ReasonBanned, 3, 20, 1, handshake.ReasonBanned},
+		{handshake.ReasonWrongChain, 2, 15, 1, handshake.ReasonWrongChain},
+		{handshake.ReasonWrongGenesis, 2, 15, 1, handshake.ReasonWrongGenesis},
+		{handshake.ReasonWrongVersion, 2, 15, 1, handshake.ReasonWrongVersion},
+		{handshake.ReasonSelf, 1, 1, 1, handshake.ReasonSelf},
+		{handshake.ReasonShuttingDown, 360, 10000, maxAttempts, none},
+	}
+	for _, tt := range tests {
+		t.Run(tt.reason.Label(), func(t *testing.T) {
+			play(t, Config{}, refuseWith(tt.reason), func(t *testing.T, fx *fixture) {
+				fx.AddPersistent(info(zoe))
+				fx.Dial(info(alice))
+				time.Sleep(time.Second)
+				if r := fx.Dial(info(alice)); r != tt.ordinaryAnswer {
+					t.Errorf("dialling again is answered with %v, want %v", r, tt.ordinaryAnswer)
+				}
+				if allowed := fx.AllowDial(alice); allowed == tt.reason.Permanent() {
+					t.Errorf("AllowDial: %v", allowed)
+				}
+				time.Sleep(3 * time.Hour)
+				if got := len(fx.dials(zoe)); got < tt.persistentMin || got > tt.persistentMax {
+					t.Errorf("persistent: %d attempts, want %d to %d", got, tt.persistentMin, tt.persistentMax)
+				}
+				if got := len(fx.dials(alice)); got != tt.ordinary {
+					t.Errorf("ordinary: %d attempts, want %d", got, tt.ordinary)
+				}
+			})
+		})
+	}
+}
+
+func TestSessionLostIsRedialled(t *testing.T) {
+	play(t, Config{}, succeed, func(t *testing.T, fx *fixture) {
+		fx.AddPersistent(info(zoe))
+		fx.Dial(info(alice))
+		for round := range 20 {
+			time.Sleep(time.Hour) // long enough to end the row of failures
+			for _, p := range []peer.ID{zoe, alice} {
+				if got := len(fx.dials(p)); got != round+1 {
+					t.Fatalf("round %d: %d attempts", round, got)
+				}
+				fx.ticket(p).Release(handshake.ReasonTransportLost, false)
+			}
+			time.Sleep(backoffSoon.base)
+			if got := len(fx.Sessions()); got != 2 {
+				t.Fatalf("round %d: %d sessions a second after the loss", round, got)
+			}
+		}
+	})
+}
+
+// Sessions that end at once are a row of failures, so that the two do not
+// reconnect every second for ever.
+func TestShortSessionsBackOff(t *testing.T) {
+	flap := func(fx *fixture, ctx context.Context, ai peer.AddrInfo) error {
+		err := succeed(fx, ctx, ai)
+		time.AfterFunc(time.Second, func() { fx.ticket(ai.ID).Release(handshake.ReasonTransportLost, false) })
+		return err
+	}
+	play(t, Config{}, flap, func(t *testing.T, fx *fixture) {
+		fx.AddPersistent(info(zoe))
+		time.Sleep(time.Hour)
+		if got := len(fx.dials(zoe)); got > 400 || got < 120 {
+			t.Errorf("%d attempts in an hour", got)
+		}
+	})
+}
+
+// A peer that came by itself is not dialled, and when it leaves it is.
+func TestInboundSessionStandsForADial(t *testing.T) {
+	play(t, Config{}, succeed, func(t *testing.T, fx *fixture) {
+		tk := fx.accept(zoe, 1)
+		fx.AddPersistent(info(zoe))
+		if r := fx.Dial(info(zoe)); r != alreadyConnected {
+			t.Errorf("Dial: %v", r)
+		}
+		time.Sleep(time.Hour)
+		if got := len(fx.dials(zoe)); got != 0 {
+			t.Errorf("%d attempts beside a session", got)
+		}
+		tk.Release(handshake.ReasonTransportLost, false)
+		time.Sleep(backoffSoon.base)
+		if got := len(fx.dials(zoe)); got != 1 {
+			t.Errorf("%d attempts after it ended", got)
+		}
+	})
+}
+
+// A dial that fails because the other side's handshake wins leaves the next
+// dial to the end of that handshake.
+func TestDialLosesCrossing(t *testing.T) {
+	lose := func(fx *fixture, ctx context.Context, ai peer.AddrInfo) error {
+		tk, r := fx.Admit(ai.ID, dirOut, 0)
+		if r != none {
+			return r
+		}
+		other, r := fx.Admit(ai.ID, dirIn, 1) // alice is smaller: hers wins
+		if r != none {
+			fx.t.Errorf("crossing hello of the smaller peer: %v", r)
+			return r
+		}
+		err := &handshake.RefusedError{Reason: alreadyConnected, ByRemote: true}
+		tk.Abort(err)
+		time.AfterFunc(5*time.Second, func() { other.Release(handshake.ReasonTimeout, false) })
+		return err
+	}
+	play(t, Config{}, lose, func(t *testing.T, fx *fixture) {
+		fx.AddPersistent(info(alice))
+		time.Sleep(5*time.Second - 1)
+		if got := len(fx.dials(alice)); got != 1 {
+			t.Errorf("%d attempts while the winner is under way", got)
+		}
+		time.Sleep(backoffSoon.base + 1)
+		if got := len(fx.dials(alice)); got != 2 {
+			t.Errorf("%d attempts after the winner failed", got)
+		}
+	})
+}
+
+func TestDialsAreBounded(t *testing.T) {
+	var now, most atomic.Int32
+	hang := func(_ *fixture, ctx context.Context, _ peer.AddrInfo) error {
+		most.Store(max(most.Load(), now.Add(1)))
+		defer now.Add(-1)
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	play(t, Config{MaxDials: 3, MaxPeers: 1000}, hang, func(t *testing.T, fx *fixture) {
+		for i := range 100 {
+			fx.Dial(info(peerN(i)))
+		}
+		time.Sleep(DefaultDialTimeout*34 + time.Second)
+		if most.Load() != 3 {
+			t.Errorf("%d dials at once, want 3", most.Load())
+		}
+		tried := map[peer.ID]bool{}
+		for _, a := range fx.attempts {
+			tried[a.ai.ID] = true
+		}
+		if len(tried) < 90 {
+			t.Errorf("only %d of 100 had their turn: those that waited longest come first", len(tried))
+		}
+	})
+}
+
+func TestFullNodeDoesNotDial(t *testing.T) {
+	play(t, Config{MaxPeers: 2, InboundShare: 1}, succeed, func(t *testing.T, fx *fixture) {
+		first := fx.accept(peerN(1), 1)
+		fx.accept(peerN(2), 1)
+		fx.AddPersistent(info(zoe))
+		fx.Dial(info(alice))
+		time.Sleep(time.Minute)
+		if n := len(fx.dials(zoe)) + len(fx.dials(alice)); n != 0 {
+			t.Errorf("%d dials of a full node", n)
+		}
+		fx.Reserve(peerN(9))
+		fx.Dial(info(peerN(9)))
+		time.Sleep(time.Second)
+		if n := len(fx.dials(peerN(9))); n != 1 || len(fx.Sessions()) != 3 {
+			t.Errorf("reserved peer: %d dials", n)
+		}
+		fx.ticket(peerN(9)).Release(handshake.ReasonRequested, false)
+		first.Release(handshake.ReasonTransportLost, true)
+		time.Sleep(2 * fullWait)
+		if n := len(fx.dials(zoe)); n != 1 {
+			t.Errorf("persistent peer: %d dials after a slot was free", n)
+		}
+	})
+}
+
+func TestTargetsAreBounded(t *testing.T) {
+	hang := func(_ *fixture, ctx context.Context, _ peer.AddrInfo) error { <-ctx.Done(); return ctx.Err() }
+	play(t, Config{}, hang, func(t *testing.T, fx *fixture) {
+		refused := 0
+		for i := range 3 * maxTargets {
+			ai := info(peerN(i))
+			for port := range 100 {
+				ai.Addrs = append(ai.Addrs, info("", fmt.Sprintf("/ip4/192.0.2.1/tcp/%d", port+1)).Addrs...)
+			}
+			if fx.Dial(ai) == handshake.ReasonTooManyPeers {
+				refused++
+			}
+		}
+		if refused != 2*maxTargets || len(fx.targets) != maxTargets {
+			t.Errorf("%d refused, %d kept", refused, len(fx.targets))
+		}
+		for _, target := range fx.targets {
+			if len(target.addrs) > maxAddrs {
+				t.Fatalf("%d addresses of one peer", len(target.addrs))
+			}
+		}
+		if r := fx.AddPersistent(info(zoe)); r != none {
+			t.Errorf("a boot node has no place: %v", r)
+		}
+	})
+}
+
+func TestDialAnswers(t *testing.T) {
+	play(t, Config{}, nil, func(t *testing.T, fx *fixture) {
+		for _, f := range []func(peer.AddrInfo) handshake.Reason{fx.Dial, fx.AddPersistent} {
+			if r := f(info(self)); r != handshake.ReasonSelf {
+				t.Errorf("self: %v", r)
+			}
+		}
+		fx.Ban(zoe, time.Hour)
+		if r := fx.Dial(info(zoe)); r != handshake.ReasonBanned {
+			t.Errorf("banned: %v", r)
+		}
+		fx.Avoid(alice, time.Minute, handshake.ReasonTooManyPeers)
+		if r := fx.Dial(info(alice)); r != handshake.ReasonTooManyPeers {
+			t.Errorf("avoided: %v", r)
+		}
+		fx.Forgive(alice)
+		if r := fx.Dial(info(alice)); r != none {
+			t.Errorf("forgiven: %v", r)
+		}
+		fx.Close()
+		if r := fx.Dial(info(alice)); r != handshake.ReasonShuttingDown {
+			t.Errorf("closed: %v", r)
+		}
+	})
+}
+
+func TestRemovePersistent(t *testing.T) {
+	play(t, Config{}, nil, func(t *testing.T, fx *fixture) {
+		fx.AddPersistent(info(zoe))
+		time.Sleep(time.Minute)
+		fx.RemovePersistent(zoe)
+		n := len(fx.dials(zoe))
+		time.Sleep(time.Hour)
+		if got := len(fx.dials(zoe)); got != n || fx.stateSize() != 0 {
+			t.Errorf("%d attempts after removal", got-n)
+		}
+	})
+}
+
+// Close cancels dials with the reason and waits for them.
+func TestCloseEndsDials(t *testing.T) {
+	var cause atomic.Value
+	hang := func(_ *fixture, ctx context.Context, _ peer.AddrInfo) error {
+		<-ctx.Done()
+		time.Sleep(time.Second)
+		cause.Store(context.Cause(ctx))
+		return ctx.Err()
+	}
+	play(t, Config{}, hang, func(t *testing.T, fx *fixture) {
+		fx.AddPersistent(info(zoe))
+		synctest.Wait()
+		fx.Close()
+		if got, _ := cause.Load().(error); !errors.Is(got, handshake.ReasonShuttingDown) {
+			t.Errorf("dial ended with cause %v", got)
+		}
+		fx.Close()
+		fx.Start()
+		time.Sleep(time.Hour)
+		if got := len(fx.dials(zoe)); got != 1 {
+			t.Errorf("%d dials", got)
+		}
+	})
+}

@@ -1,0 +1,77 @@
+package peers
+
+import (
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+)
+
+// entry is what there is with one peer. It exists while it is not empty.
+type entry struct {
+	opening, answering, live *Ticket
+}
+
+func (e *entry) tickets() []*Ticket {
+	var out []*Ticket
+	for _, t := range []*Ticket{e.opening, e.answering, e.live} {
+		if t != nil {
+			out = append(out, t)
+		}
+	}
+	return out
+}
+
+// inbound tells which kind of slot the peer takes.
+func (e *entry) inbound() bool {
+	return e.opening == nil && (e.live == nil || e.live.dir == network.DirInbound)
+}
+
+func (e *entry) empty() bool { return e.opening == nil && e.answering == nil && e.live == nil }
+
+// link is the entry as the rules of tie.go see it.
+func (e *entry) link(now time.Time) link {
+	l := link{opening: e.opening != nil}
+	if e.answering != nil {
+		l.answering = &halfLink{instance: e.answering.instance}
+	}
+	if e.live != nil {
+		l.live = &halfLink{instance: e.live.instance, age: now.Sub(e.live.since)}
+	}
+	return l
+}
+
+// changeLocked alters the entry of a peer and keeps the counts and gauges.
+func (m *Manager) changeLocked(p peer.ID, f func(*entry)) {
+	e := m.entries[p]
+	if e == nil {
+		e = &entry{}
+		m.entries[p] = e
+	} else {
+		m.countLocked(e, -1)
+	}
+	f(e)
+	if e.empty() {
+		delete(m.entries, p)
+	} else {
+		m.countLocked(e, 1)
+	}
+	m.sessions.Update(int64(m.liveIn + m.liveOut))
+	m.sessionsIn.Update(int64(m.liveIn))
+	m.sessionsOut.Update(int64(m.liveOut))
+}
+
+func (m *Manager) countLocked(e *entry, d int) {
+	if e.inbound() {
+		m.inbound += d
+	} else {
+		m.outbound += d
+	}
+	switch {
+	case e.live == nil:
+	case e.live.dir == network.DirInbound:
+		m.liveIn += d
+	default:
+		m.liveOut += d
+	}
+}

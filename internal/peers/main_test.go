@@ -1,0 +1,159 @@
+package peers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/go-nebnet/nebnet/internal/handshake"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	ma "github.com/multiformats/go-multiaddr"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const (
+	self  peer.ID = "M-self"
+	alice peer.ID = "A-alice" // smaller than self
+	zoe   peer.ID = "Z-zoe"   // larger than self
+)
+
+const (
+	none   = handshake.ReasonNone
+	dirIn  = network.DirInbound
+	dirOut = network.DirOutbound
+)
+
+func info(p peer.ID, addrs ...string) peer.AddrInfo {
+	ai := peer.AddrInfo{ID: p}
+	for _, a := range addrs {
+		ai.Addrs = append(ai.Addrs, ma.StringCast(a))
+	}
+	return ai
+}
+
+func peerN(n int) peer.ID { return peer.ID(fmt.Sprintf("P-%05d", n)) }
+
+// attempt is one call of Connect.
+type attempt struct {
+	ai peer.AddrInfo
+	at time.Duration // since the test began
+}
+
+// fixture is a manager whose Connect is the test's.
+type fixture struct {
+	*Manager
+	t     *testing.T
+	start time.Time
+
+	mu       sync.Mutex
+	attempts []attempt
+	tickets  map[peer.ID]*Ticket // of sessions that succeed made
+	closed   map[peer.ID]handshake.Reason
+}
+
+// play runs f with a started manager in virtual time. connect nil fails every
+// attempt as unreachable.
+func play(t *testing.T, cfg Config, connect func(fx *fixture, ctx context.Context, ai peer.AddrInfo) error, f func(t *testing.T, fx *fixture)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		fx := &fixture{t: t, start: time.Now(), tickets: map[peer.ID]*Ticket{}, closed: map[peer.ID]handshake.Reason{}}
+		cfg.Self = self
+		cfg.Connect = func(ctx context.Context, ai peer.AddrInfo) error {
+			fx.mu.Lock()
+			fx.attempts = append(fx.attempts, attempt{ai, time.Since(fx.start)})
+			fx.mu.Unlock()
+			if connect == nil {
+				return errors.New("no route")
+			}
+			return connect(fx, ctx, ai)
+		}
+		m, err := New(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fx.Manager = m
+		m.Start()
+		defer m.Close()
+		f(t, fx)
+	})
+}
+
+// succeed is a Connect that makes a session.
+func succeed(fx *fixture, _ context.Context, ai peer.AddrInfo) error {
+	t, r := fx.Admit(ai.ID, dirOut, 0)
+	if r != none {
+		return r
+	}
+	if r := t.Confirm(1); r != none {
+		t.Abort(r)
+		return r
+	}
+	return fx.commit(t).Err()
+}
+
+func (fx *fixture) commit(t *Ticket) handshake.Reason {
+	r := t.Commit(func(r handshake.Reason) {
+		fx.mu.Lock()
+		fx.closed[t.p] = r
+		fx.mu.Unlock()
+	})
+	fx.mu.Lock()
+	fx.tickets[t.p] = t
+	fx.mu.Unlock()
+	return r
+}
+
+// accept makes a session with a peer that opened the hello.
+func (fx *fixture) accept(p peer.ID, instance uint64) *Ticket {
+	fx.t.Helper()
+	t, r := fx.Admit(p, dirIn, instance)
+	if r == none {
+		r = fx.commit(t)
+	}
+	if r != none {
+		fx.t.Fatalf("%s is refused: %v", p, r)
+	}
+	return t
+}
+
+func (fx *fixture) ticket(p peer.ID) *Ticket {
+	fx.mu.Lock()
+	defer fx.mu.Unlock()
+	return fx.tickets[p]
+}
+
+func (fx *fixture) closedFor(p peer.ID) handshake.Reason {
+	fx.mu.Lock()
+	defer fx.mu.Unlock()
+	return fx.closed[p]
+}
+
+func (fx *fixture) dials(p peer.ID) []attempt {
+	synctest.Wait()
+	fx.mu.Lock()
+	defer fx.mu.Unlock()
+	var out []attempt
+	for _, a := range fx.attempts {
+		if a.ai.ID == p {
+			out = append(out, a)
+		}
+	}
+	return out
+}
+
+// stateSize is the number of entries in all of the manager's maps.
+func (m *Manager) stateSize() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.gate.mu.Lock()
+	defer m.gate.mu.Unlock()
+	return len(m.entries) + len(m.targets) + len(m.bans.m) + len(m.avoided.m) + len(m.scores.m) +
+		len(m.gate.addrs.m) + len(m.gate.subnets.m)
+}

@@ -1,0 +1,278 @@
+package peers
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/go-nebnet/nebnet/internal/handshake"
+	"github.com/libp2p/go-libp2p/core/peer"
+)
+
+func TestAdmit(t *testing.T) {
+	tests := []struct {
+		name string
+		s    slots
+		c    candidate
+		want handshake.Reason
+	}{
+		{"room", slots{max: 4, maxInbound: 2}, candidate{inbound: true}, none},
+		{"inbound share full", slots{4, 2, 2, 0}, candidate{inbound: true}, handshake.ReasonTooManyPeers},
+		{"outbound beside a full inbound share", slots{4, 2, 2, 0}, candidate{}, none},
+		{"full", slots{4, 2, 1, 3}, candidate{}, handshake.ReasonTooManyPeers},
+		{"full, inbound", slots{4, 2, 1, 3}, candidate{inbound: true}, handshake.ReasonTooManyPeers},
+		{"full, reserved", slots{4, 2, 1, 3}, candidate{inbound: true, reserved: true}, none},
+		{"over full, reserved", slots{4, 2, 9, 9}, candidate{inbound: true, reserved: true}, none},
+		{"full, has its slot", slots{4, 2, 1, 3}, candidate{inbound: true, counted: true}, none},
+		{"banned", slots{max: 4, maxInbound: 2}, candidate{banned: true}, handshake.ReasonBanned},
+		{"banned beats reserved", slots{max: 4}, candidate{banned: true, reserved: true}, handshake.ReasonBanned},
+		{"self", slots{max: 4}, candidate{self: true, reserved: true}, handshake.ReasonSelf},
+		{"no inbound at all", slots{max: 4}, candidate{inbound: true}, handshake.ReasonTooManyPeers},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := admit(tt.s, tt.c); got != tt.want {
+				t.Errorf("got %v, want %v", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestTie(t *testing.T) {
+	const timeout = 10 * time.Second
+	half := func(instance uint64, age time.Duration) *halfLink { return &halfLink{instance, age} }
+	refuse := verdict{refuse: alreadyConnected}
+	replace := verdict{replaceLive: true}
+	tests := []struct {
+		name     string
+		p        peer.ID
+		l        link
+		instance uint64
+		answer   verdict
+		confirm  verdict
+		open     handshake.Reason
+	}{
+		{"nothing", zoe, link{}, 1, verdict{}, verdict{}, none},
+		{"crossing, self smaller", zoe, link{opening: true}, 1, refuse, verdict{}, alreadyConnected},
+		{"crossing, self larger", alice, link{opening: true}, 1, verdict{}, verdict{}, alreadyConnected},
+		{"answering the same", zoe, link{answering: half(1, 0)}, 1, refuse, verdict{replaceAnswering: true}, alreadyConnected},
+		{"answering, restarted", zoe, link{answering: half(1, 0)}, 2, verdict{replaceAnswering: true}, verdict{replaceAnswering: true}, alreadyConnected},
+		{"young session", zoe, link{live: half(1, time.Second)}, 1, refuse, refuse, alreadyConnected},
+		{"session of the timeout's age", zoe, link{live: half(1, timeout)}, 1, refuse, refuse, alreadyConnected},
+		{"old session", zoe, link{live: half(1, timeout+1)}, 1, replace, replace, alreadyConnected},
+		{"young session, restarted", zoe, link{live: half(1, 0)}, 2, replace, replace, alreadyConnected},
+		{"young session, instance unknown", zoe, link{live: half(1, 0)}, 0, refuse, refuse, alreadyConnected},
+		{"young session of unknown instance", zoe, link{live: half(0, 0)}, 5, refuse, refuse, alreadyConnected},
+		{"old session, answering", zoe, link{live: half(1, timeout*2), answering: half(1, 0)}, 1, refuse,
+			verdict{replaceLive: true, replaceAnswering: true}, alreadyConnected},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := mayAnswer(self, tt.p, tt.l, tt.instance, timeout); got != tt.answer {
+				t.Errorf("answer: %+v, want %+v", got, tt.answer)
+			}
+			if got := mayConfirm(tt.l, tt.instance, timeout); got != tt.confirm {
+				t.Errorf("confirm: %+v, want %+v", got, tt.confirm)
+			}
+			if got := mayOpen(tt.l); got != tt.open {
+				t.Errorf("open: %v, want %v", got, tt.open)
+			}
+		})
+	}
+}
+
+// Of two nodes whose hellos cross, exactly one answers.
+func TestCrossingIsDecidedAlike(t *testing.T) {
+	for range 1000 {
+		a, b := peer.ID(fmt.Sprint(rand.Uint64())), peer.ID(fmt.Sprint(rand.Uint64()))
+		atA := mayAnswer(a, b, link{opening: true}, 1, time.Second).refuse == none
+		atB := mayAnswer(b, a, link{opening: true}, 1, time.Second).refuse == none
+		if atA == atB {
+			t.Fatalf("%s answers: %v, %s answers: %v", a, atA, b, atB)
+		}
+	}
+}
+
+func TestBackoff(t *testing.T) {
+	for name, b := range map[string]backoff{
+		"soon": backoffSoon, "later": backoffLater, "much later": backoffMuchLater, "permanent": backoffPermanent,
+	} {
+		for n := range 100 {
+			low, high := b.delay(n, 0), b.delay(n, math.Nextafter(1, 0))
+			want := min(b.max, time.Duration(min(float64(b.base)*math.Pow(2, float64(n)), float64(b.max))))
+			if low != b.floor || high > want || high < want-time.Microsecond {
+				t.Errorf("%s %d: %v to %v, want %v to %v", name, n, low, high, b.floor, want)
+			}
+		}
+		if b.delay(-1, 0.5) != b.delay(0, 0.5) {
+			t.Errorf("%s: negative number of failures", name)
+		}
+	}
+}
+
+func TestRedial(t *testing.T) {
+	const rnd = 0.5
+	tests := []struct {
+		name string
+		e    ending
+		want next
+	}{
+		{"first failure", ending{reason: handshake.ReasonUnreachable},
+			next{again: true, after: backoffSoon.delay(0, rnd), failures: 1}},
+		{"third failure", ending{reason: handshake.ReasonUnreachable, failures: 2},
+			next{again: true, after: backoffSoon.delay(2, rnd), failures: 3}},
+		{"last failure", ending{reason: handshake.ReasonUnreachable, failures: maxAttempts - 1}, next{}},
+		{"persistent, thousandth failure", ending{reason: handshake.ReasonUnreachable, failures: 999, persistent: true},
+			next{again: true, after: backoffSoon.delay(999, rnd), failures: 1000}},
+		{"short session counts as a failure", ending{reason: handshake.ReasonTransportLost, failures: 3, lived: stableAfter - 1},
+			next{again: true, after: backoffSoon.delay(3, rnd), failures: 4}},
+		{"long session clears", ending{reason: handshake.ReasonTransportLost, failures: 3, lived: stableAfter},
+			next{again: true, after: backoffSoon.delay(0, rnd)}},
+		{"wrong chain", ending{reason: handshake.ReasonWrongChain}, next{avoid: backoffPermanent.delay(0, rnd)}},
+		{"wrong chain, persistent", ending{reason: handshake.ReasonWrongChain, persistent: true},
+			next{again: true, after: backoffPermanent.delay(0, rnd), failures: 1}},
+		{"wrong version, persistent", ending{reason: handshake.ReasonWrongVersion, persistent: true, failures: 1},
+			next{again: true, after: backoffPermanent.delay(1, rnd), failures: 2}},
+		{"self, persistent", ending{reason: handshake.ReasonSelf, persistent: true}, next{avoid: backoffPermanent.delay(0, rnd)}},
+		{"too many peers", ending{reason: handshake.ReasonTooManyPeers, byRemote: true}, next{avoid: backoffLater.delay(0, rnd)}},
+		{"too many peers, persistent", ending{reason: handshake.ReasonTooManyPeers, byRemote: true, persistent: true},
+			next{again: true, after: backoffLater.delay(0, rnd), failures: 1}},
+		{"banned", ending{reason: handshake.ReasonBanned}, next{avoid: backoffMuchLater.delay(0, rnd)}},
+		{"closed by the application", ending{reason: handshake.ReasonRequested, lived: time.Hour}, next{}},
+		{"closed by the other application", ending{reason: handshake.ReasonRequested, byRemote: true, lived: time.Hour},
+			next{again: true, after: backoffSoon.delay(0, rnd)}},
+		{"unknown reason", ending{reason: 60000}, next{again: true, after: backoffSoon.delay(0, rnd), failures: 1}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := redial(tt.e, rnd); got != tt.want {
+				t.Errorf("got %+v, want %+v", got, tt.want)
+			}
+		})
+	}
+}
+
+// A thousand nodes that lose one boot node at one moment spread their return:
+// no tenth of the time takes more than a fifth of them.
+func TestNoHerd(t *testing.T) {
+	for failures := range 8 {
+		var tenths [10]int
+		ceil := min(backoffSoon.max, backoffSoon.base<<failures)
+		for range 1000 {
+			n := redial(ending{reason: handshake.ReasonTransportLost, persistent: true, failures: failures}, rand.Float64())
+			tenths[min(9, int(10*(n.after-backoffSoon.floor)/(ceil-backoffSoon.floor)))]++
+		}
+		for i, n := range tenths {
+			if n > 200 {
+				t.Errorf("after %d failures %d of 1000 come in tenth %d of %v", failures, n, i, ceil)
+			}
+		}
+	}
+}
+
+func TestScore(t *testing.T) {
+	t0 := time.Now()
+	s := score{}.add(60, t0)
+	if got := s.now(t0.Add(scoreHalfLife)); math.Abs(got-30) > 1e-9 {
+		t.Errorf("after a half-life: %v", got)
+	}
+	if s = s.add(50, t0.Add(scoreHalfLife)); math.Abs(s.value-80) > 1e-9 {
+		t.Errorf("sum %v, want 80", s.value)
+	}
+	if got := s.now(t0); got != s.value {
+		t.Errorf("an earlier time gives %v", got)
+	}
+	for _, w := range []float64{-1000, math.NaN(), math.Inf(-1)} {
+		if got := s.add(w, s.at); got.value != s.value {
+			t.Errorf("weight %v gives %v", w, got.value)
+		}
+	}
+	if got := s.add(math.Inf(1), s.at); got.value != 2*BanScore {
+		t.Errorf("infinite weight gives %v", got.value)
+	}
+}
+
+func TestBucket(t *testing.T) {
+	r := rate{burst: 3, perSecond: 0.5}
+	now := time.Now()
+	var b bucket
+	take := func(d time.Duration) (ok bool) {
+		now = now.Add(d)
+		b, ok = b.take(r, now)
+		return ok
+	}
+	for i, want := range []bool{true, true, true, false, false} {
+		if got := take(0); got != want {
+			t.Errorf("attempt %d: %v", i, got)
+		}
+	}
+	if take(1900*time.Millisecond) || !take(100*time.Millisecond) || take(0) {
+		t.Error("a token does not come after 2 s")
+	}
+	take(time.Hour)
+	if got := b.usedAt(r, now); got != 1 {
+		t.Errorf("after an hour %v are used, want 1", got)
+	}
+}
+
+func TestNeighbourhoods(t *testing.T) {
+	for in, want := range map[string][2]string{
+		"192.0.2.77":          {"192.0.2.77/32", "192.0.2.0/24"},
+		"::ffff:192.0.2.77":   {"192.0.2.77/32", "192.0.2.0/24"},
+		"2001:db8:1:2:3::4":   {"2001:db8:1:2::/64", "2001:db8:1::/48"},
+		"fe80::1:2:3:4%eth0":  {"fe80::/64", "fe80::/48"},
+		"2001:db8:1:2:ff::99": {"2001:db8:1:2::/64", "2001:db8:1::/48"},
+	} {
+		one, many := neighbourhoods(netip.MustParseAddr(in))
+		if one.String() != want[0] || many.String() != want[1] {
+			t.Errorf("%s: %v and %v, want %v", in, one, many, want)
+		}
+	}
+}
+
+func TestBounded(t *testing.T) {
+	b := newBounded[int](100, func(a, b int) bool { return a < b })
+	for i := range 10_000 {
+		b.put(i, i)
+		if len(b.m) > 100 {
+			t.Fatalf("%d entries", len(b.m))
+		}
+	}
+	b.put(9999, 5) // there already: nobody has to go
+	if len(b.m) != 100 {
+		t.Errorf("%d entries", len(b.m))
+	}
+	// The least of a sample goes, so that what is left is mostly the greatest.
+	high := 0
+	for _, v := range b.m {
+		if v > 5000 {
+			high++
+		}
+	}
+	if high < 90 {
+		t.Errorf("only %d of 100 entries are from the greater half", high)
+	}
+	b.sweep(func(int) bool { return true })
+	if len(b.m) != 0 {
+		t.Error("sweep left something")
+	}
+}
+
+func TestParseAddrs(t *testing.T) {
+	const id = "12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN"
+	got, err := ParseAddrs([]string{
+		"/ip4/192.0.2.1/tcp/4001/p2p/" + id,
+		"/dns4/boot.example.org/udp/4001/quic-v1/p2p/" + id,
+		"/ip4/192.0.2.1/tcp/4001/p2p/" + id,
+	})
+	if err != nil || len(got) != 1 || len(got[0].Addrs) != 2 {
+		t.Errorf("%v, %v", got, err)
+	}
+	got, err = ParseAddrs([]string{"/ip4/192.0.2.1/tcp/4001", "nonsense", "/p2p/" + id, "/ip4/192.0.2.9/tcp/1/p2p/" + id})
+	if len(got) != 1 || err == nil || len(err.(interface{ Unwrap() []error }).Unwrap()) != 3 {
+		t.Errorf("%v, %v", got, err)
+	}
+}
