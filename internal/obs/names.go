@@ -18,6 +18,11 @@ const (
 	DispatcherUnrouted = "neb.net.dispatcher.unrouted"
 	// DispatcherDropped, followed by a reason, counts messages lost.
 	DispatcherDropped = "neb.net.dispatcher.dropped."
+	// DispatcherLost, followed by a dot and a registered type, counts messages
+	// of that type lost for whatever reason. The counters of received,
+	// delivered, duplicate and unrouted messages exist by type in the same
+	// way.
+	DispatcherLost = "neb.net.dispatcher.lost"
 	// DispatcherPanics counts panics of subscriber code that were recovered.
 	DispatcherPanics = "neb.net.dispatcher.panics"
 
@@ -34,6 +39,10 @@ const (
 	SendDropped = "neb.net.send.dropped."
 	// QueueBytes is the number of bytes queued for all peers.
 	QueueBytes = "neb.net.queue.bytes"
+	// DeliverPanics and DeliverErrors count message streams reset because the
+	// code that takes messages from them panicked or refused.
+	DeliverPanics = "neb.net.deliver.panics"
+	DeliverErrors = "neb.net.deliver.errors"
 	// Faults, followed by a fault, counts protocol violations of peers.
 	Faults = "neb.net.faults."
 
@@ -61,7 +70,7 @@ const (
 	// ConnsRefused, followed by a reason (address, gate, limit, peer_limit,
 	// ip_handshakes), counts connections refused before a session.
 	ConnsRefused = "neb.net.connections.refused."
-	// StreamsRefused, followed by a reason (limit, negotiating), counts inbound
+	// StreamsRefused, followed by a reason, counts inbound
 	// streams refused by limits.
 	StreamsRefused = "neb.net.streams.refused."
 

@@ -1,0 +1,103 @@
+package session
+
+import (
+	"sync"
+
+	"github.com/klauspost/compress/s2"
+	"github.com/klauspost/compress/zstd"
+)
+
+// zstdWindow is the largest window of a zstd frame, sent or accepted.
+const zstdWindow = 8 << 20
+
+// codec compresses and decompresses payloads. It is safe for concurrent use;
+// the zstd state, some megabytes, is made on first use.
+type codec struct {
+	enc func() (*zstd.Encoder, error)
+	dec func() (*zstd.Decoder, error)
+}
+
+func newCodec() *codec {
+	return &codec{
+		enc: sync.OnceValues(func() (*zstd.Encoder, error) {
+			return zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest),
+				zstd.WithEncoderConcurrency(2), zstd.WithWindowSize(zstdWindow/2), zstd.WithLowerEncoderMem(true))
+		}),
+		dec: sync.OnceValues(func() (*zstd.Decoder, error) {
+			return zstd.NewReader(nil, zstd.WithDecoderConcurrency(2), zstd.WithDecoderMaxWindow(zstdWindow),
+				zstd.WithDecodeAllCapLimit(true), zstd.WithDecoderLowmem(true))
+		}),
+	}
+}
+
+// compress tries to make a payload smaller. It gives the payload itself, with
+// flagNone, when that saves less than one byte in sixteen.
+func (c *codec) compress(payload []byte, how Compression) ([]byte, byte) {
+	var out []byte
+	var flags byte
+	switch how {
+	case CompressS2:
+		buf := scratches.Get().(*[]byte)
+		defer scratches.Put(buf)
+		if most := s2.MaxEncodedLen(len(payload)); cap(*buf) < most {
+			*buf = make([]byte, 0, most)
+		}
+		packed := s2.Encode((*buf)[:0:cap(*buf)], payload)
+		if !shrunk(len(packed), len(payload)) {
+			return payload, flagNone
+		}
+		return append([]byte(nil), packed...), flagS2
+	case CompressZstd:
+		enc, err := c.enc()
+		if err != nil {
+			return payload, flagNone
+		}
+		out, flags = enc.EncodeAll(payload, nil), flagZstd
+	default:
+		return payload, flagNone
+	}
+	if !shrunk(len(out), len(payload)) {
+		return payload, flagNone
+	}
+	return out, flags
+}
+
+func shrunk(packed, raw int) bool { return packed <= raw-raw/16 && packed < raw }
+
+// scratches holds output buffers of the compressor.
+var scratches = sync.Pool{New: func() any { return new([]byte) }}
+
+// decompress gives the payload of a compressed body as an allocation of its
+// own. Its size is what the header says, which has been checked; a body that
+// holds more or less than that is a fault.
+func (c *codec) decompress(h header, body []byte) ([]byte, Fault) {
+	switch h.flags {
+	case flagS2:
+		n, err := s2.DecodedLen(body)
+		if err != nil {
+			return nil, FaultCorrupt
+		}
+		if n != h.raw {
+			return nil, FaultBomb
+		}
+		out, err := s2.Decode(make([]byte, n), body)
+		if err != nil || len(out) != n {
+			return nil, FaultCorrupt
+		}
+		return out, FaultNone
+	case flagZstd:
+		dec, err := c.dec()
+		if err != nil {
+			return nil, FaultCorrupt
+		}
+		out, err := dec.DecodeAll(body, make([]byte, 0, h.raw))
+		switch {
+		case err == zstd.ErrDecoderSizeExceeded || len(out) > h.raw:
+			return nil, FaultBomb
+		case err != nil || len(out) != h.raw:
+			return nil, FaultCorrupt
+		}
+		return out, FaultNone
+	}
+	return nil, FaultFlags
+}

@@ -1,0 +1,149 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/go-nebnet/nebnet/internal/obs"
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/peer"
+)
+
+// DeliverFunc takes messages of one type that a peer sent, in order. It is
+// called by one goroutine per stream, one batch after the other for a (peer,
+// type). While it blocks, that stream is not read and its sender feels it; no
+// other stream does. ctx ends with the session.
+//
+// Each payload is an allocation of its own and belongs to the callee; the
+// outer slice is used again after the return. An error resets the stream,
+// without blame on the peer, and so does a panic.
+type DeliverFunc func(ctx context.Context, from peer.ID, spec TypeSpec, batch [][]byte) error
+
+// Config is what an Engine is made from.
+type Config struct {
+	// Host is required. The engine sets and removes stream handlers on it.
+	Host host.Host
+	// Network is required: the network ID, a part of every protocol ID.
+	Network string
+	// Obs is required.
+	Obs *obs.Obs
+	// Deliver is required.
+	Deliver DeliverFunc
+	// Penalise is told of every violation of the protocol by a peer, from the
+	// goroutine that saw it; it must not block. Optional.
+	Penalise func(p peer.ID, f Fault)
+
+	// QueueBytes bounds what is queued for one peer over all types. A type
+	// whose own queue holds no more than 64 KiB is served even beyond it, so
+	// that stalled types cannot lock out the others. Default 8 MiB.
+	QueueBytes int
+	// WriteTimeout is how long a stream may go without one byte taken by the
+	// receiver. Then it is reset and what is queued for it dropped. It is long
+	// because a lossless subscriber may rightly push back for a while; a peer
+	// that is dead is found by ping. Default 2 min.
+	WriteTimeout time.Duration
+	// StallLimit is how many streams in a row may run into WriteTimeout before
+	// the session ends with ReasonSlowReader. Default 3.
+	StallLimit int
+	// FrameTimeout is how long the rest of a frame may take to arrive, whatever
+	// its size. Default 60 s.
+	FrameTimeout time.Duration
+	// StreamIdle is how long an outbound stream without traffic stays open.
+	// Default 10 s, at most 30 s.
+	StreamIdle time.Duration
+	// ReceiveIdle is how long an inbound stream may stay open without traffic
+	// before it is reset. Default 60 s, at least 60 s.
+	ReceiveIdle time.Duration
+	// PingInterval is how long a session may be silent before it is pinged.
+	// Default 3 s.
+	PingInterval time.Duration
+	// PingTimeout is how long a ping may remain without any byte received
+	// before the session ends with ReasonPingTimeout. Default 5 s, so that a
+	// dead peer is noticed within 8 s.
+	PingTimeout time.Duration
+	// OpenTimeout bounds the opening of a stream. Default 10 s.
+	OpenTimeout time.Duration
+	// PendingTimeout bounds how long a stream waits for a handshake to end.
+	// Default 10 s.
+	PendingTimeout time.Duration
+	// FlushTimeout bounds how long Close goes on writing what is queued, and
+	// how long it then waits for the peer to have taken it. Default 1 s each.
+	FlushTimeout time.Duration
+	// UnsupportedFor is how long a type that a peer refused is not offered to
+	// it again, unless identify tells otherwise. Default 30 s.
+	UnsupportedFor time.Duration
+	// StreamsPerType is how many inbound streams of one type a peer may have
+	// open. Default 3: one that is read, one that waits, one in reserve.
+	StreamsPerType int
+	// StreamRate and StreamBurst bound how fast a peer may open message
+	// streams: per second, and at once. Default 20 and 200.
+	StreamRate  float64
+	StreamBurst int
+}
+
+func (c Config) withDefaults() Config {
+	def(&c.QueueBytes, 8<<20)
+	def(&c.WriteTimeout, 2*time.Minute)
+	def(&c.StallLimit, 3)
+	def(&c.FrameTimeout, time.Minute)
+	def(&c.StreamIdle, 10*time.Second)
+	def(&c.ReceiveIdle, time.Minute)
+	def(&c.PingInterval, 3*time.Second)
+	def(&c.PingTimeout, 5*time.Second)
+	def(&c.OpenTimeout, 10*time.Second)
+	def(&c.PendingTimeout, 10*time.Second)
+	def(&c.FlushTimeout, time.Second)
+	def(&c.UnsupportedFor, 30*time.Second)
+	def(&c.StreamsPerType, 3)
+	def(&c.StreamRate, 20)
+	def(&c.StreamBurst, 200)
+	return c
+}
+
+func def[T comparable](v *T, d T) {
+	var zero T
+	if *v == zero {
+		*v = d
+	}
+}
+
+func (c Config) validate() error {
+	var errs []error
+	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	if c.Host == nil {
+		bad("Host is required")
+	}
+	if c.Obs == nil {
+		bad("Obs is required")
+	}
+	if c.Deliver == nil {
+		bad("Deliver is required")
+	}
+	if !validName(c.Network) {
+		bad("Network %q: want 1 to %d visible ASCII characters without '/'", c.Network, MaxTypeName)
+	}
+	if c.QueueBytes < 0 || c.StallLimit < 0 || c.StreamsPerType < 0 || c.StreamRate < 0 || c.StreamBurst < 0 {
+		bad("QueueBytes, StallLimit, StreamsPerType, StreamRate and StreamBurst must not be negative")
+	}
+	for _, d := range []time.Duration{
+		c.WriteTimeout, c.FrameTimeout, c.StreamIdle, c.ReceiveIdle, c.PingInterval, c.PingTimeout,
+		c.OpenTimeout, c.PendingTimeout, c.FlushTimeout, c.UnsupportedFor,
+	} {
+		if d < 0 {
+			bad("a duration is negative")
+			break
+		}
+	}
+	if c.StreamIdle > 30*time.Second {
+		bad("StreamIdle %s: want at most 30s", c.StreamIdle)
+	}
+	if c.ReceiveIdle < time.Minute {
+		bad("ReceiveIdle %s: want at least 60s", c.ReceiveIdle)
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("session: config: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,173 @@
+package session
+
+import (
+	"encoding/binary"
+	"sync"
+	"time"
+
+	"github.com/go-nebnet/nebnet/internal/handshake"
+	"github.com/go-nebnet/nebnet/internal/obs"
+	"golang.org/x/time/rate"
+)
+
+const (
+	// A peer may send that many control frames per second and at once; more is
+	// a violation.
+	controlRate  = 20
+	controlBurst = 100
+	// controlQueue bounds the control frames that wait for the transport, in
+	// bytes. Beyond it they are dropped: pongs, as the rest is few.
+	controlQueue = 1 << 10
+)
+
+// controlWriter writes control frames. Its goroutine exists only while there
+// are some. A control frame may be held up by a stuck connection; the session
+// then ends by its ping timeout.
+type controlWriter struct {
+	mu      sync.Mutex // guards the fields below
+	buf     []byte
+	writing bool
+}
+
+func (c *controlWriter) send(s *Session, frame []byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.buf)+len(frame) > controlQueue {
+		return
+	}
+	c.buf = append(c.buf, frame...)
+	if !c.writing {
+		c.writing = s.spawn(func() { c.write(s) })
+	}
+}
+
+func (c *controlWriter) idle() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return !c.writing
+}
+
+func (c *controlWriter) write(s *Session) {
+	defer s.room.signal()
+	for {
+		c.mu.Lock()
+		b := c.buf
+		c.buf = nil
+		c.writing = len(b) > 0
+		c.mu.Unlock()
+		if len(b) == 0 {
+			return
+		}
+		if _, err := s.control.Write(b); err != nil {
+			c.mu.Lock()
+			c.writing = false
+			c.mu.Unlock()
+			s.end(handshake.ReasonTransportLost, true)
+			return
+		}
+	}
+}
+
+// readControl reads the control stream until it ends, and with it the session.
+func (s *Session) readControl() {
+	defer close(s.hungUp)
+	var buf [ctlHead + ctlMaxBody]byte
+	limit := rate.NewLimiter(controlRate, controlBurst)
+	have := 0
+	for {
+		n, err := s.control.Read(buf[have:])
+		if n > 0 {
+			s.touch()
+		}
+		have += n
+		rest := buf[:have]
+		for {
+			typ, body, n, fault := parseControl(rest)
+			if fault == FaultNone && n > 0 && !limit.Allow() {
+				fault = FaultControl
+			}
+			if fault != FaultNone {
+				s.e.penalise(s.peer, fault)
+				s.end(handshake.ReasonProtocol, false)
+				return
+			}
+			if n == 0 {
+				break
+			}
+			s.control1(typ, body)
+			rest = rest[n:]
+		}
+		have = copy(buf[:], rest)
+		if err != nil {
+			s.end(handshake.ReasonTransportLost, true)
+			return
+		}
+	}
+}
+
+// control1 handles one control frame.
+func (s *Session) control1(typ byte, body []byte) {
+	switch typ {
+	case ctlPing:
+		s.ctl.send(s, appendPing(nil, ctlPong, binary.BigEndian.Uint64(body)))
+	case ctlPong:
+		s.mu.Lock()
+		answer := !s.pingAt.IsZero() && binary.BigEndian.Uint64(body) == s.nonce
+		took := time.Since(s.pingAt)
+		if answer {
+			s.pingAt = time.Time{}
+		}
+		s.mu.Unlock()
+		if answer {
+			s.rtt.Store(int64(max(took, 1)))
+			s.e.cfg.Obs.Histogram(obs.PingRTT).Update(took.Microseconds())
+		}
+	case ctlGoodbye:
+		s.mu.Lock()
+		s.goodbye = true
+		s.mu.Unlock()
+		s.end(handshake.Reason(binary.BigEndian.Uint16(body)), true)
+	}
+}
+
+func (s *Session) saidGoodbye() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.goodbye
+}
+
+// tick is the session's timer: it pings, notices that the peer is dead, and
+// closes idle streams. It never blocks.
+func (s *Session) tick() {
+	now := s.since()
+	s.mu.Lock()
+	if s.closing.Load() {
+		s.mu.Unlock()
+		return
+	}
+	act, wait := s.live.step(now, time.Duration(s.lastLife.Load()))
+	if act == livePing {
+		s.nonce++
+		s.pingAt = time.Now()
+	}
+	nonce := s.nonce
+	if act != liveDead {
+		s.timer.Reset(wait)
+	}
+	s.mu.Unlock()
+	switch act {
+	case livePing:
+		s.ctl.send(s, appendPing(nil, ctlPing, nonce))
+	case liveDead:
+		s.end(handshake.ReasonPingTimeout, false)
+		return
+	}
+	for _, o := range *s.outs.Load() {
+		if st := o.takeIdle(now, s.e.cfg.StreamIdle); st != nil {
+			// Closing may block on a connection that is stuck.
+			if !s.spawn(func() { st.raw.Close() }) {
+				st.raw.Reset()
+			}
+		}
+	}
+}

@@ -1,0 +1,227 @@
+package session
+
+import (
+	"time"
+
+	"github.com/go-nebnet/nebnet/internal/handshake"
+	"github.com/libp2p/go-libp2p/core/network"
+)
+
+// startLocked starts the goroutines that live as long as the session: the
+// reader of the control stream. All others exist only while there is something
+// to do. The engine's lock is held.
+func (s *Session) startLocked() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.wg.Go(s.readControl)
+	s.timer = time.AfterFunc(s.e.cfg.PingInterval, s.tick)
+}
+
+// Close ends the session: it refuses new messages, writes what is queued and
+// says goodbye, each within FlushTimeout, and waits for the session's
+// goroutines. A delivery that does not return is waited for no longer than
+// that; Engine.Close names it. Close is idempotent; the first reason counts.
+//
+// Reasons that blame the peer, and a lost connection, skip the writing. The
+// connection is left open, except when it is known to be dead.
+func (s *Session) Close(reason handshake.Reason) {
+	s.end(reason, false)
+	<-s.done
+	t := time.NewTimer(s.e.cfg.FlushTimeout)
+	defer t.Stop()
+	select {
+	case <-s.quiet: // conclude
+	case <-t.C:
+	}
+}
+
+// end begins the end of the session, once, and does not wait for it.
+func (s *Session) end(reason handshake.Reason, byRemote bool) {
+	s.mu.Lock()
+	if s.closing.Load() {
+		s.mu.Unlock()
+		return
+	}
+	s.reason, s.byRemote = reason, byRemote
+	s.closing.Store(true)
+	close(s.ended)
+	s.timer.Stop()
+	s.mu.Unlock()
+	s.e.forget(s)
+	go s.conclude(reason, byRemote) // Engine.wg was raised by Attach
+}
+
+// flushes tells whether a reason is one for which what is queued is still
+// written.
+func flushes(r handshake.Reason) bool {
+	switch r {
+	case handshake.ReasonRequested, handshake.ReasonShuttingDown, handshake.ReasonReplaced,
+		handshake.ReasonAlreadyConnected, handshake.ReasonTooManyPeers, handshake.ReasonApplication:
+		return true
+	}
+	return false
+}
+
+// dead tells whether the connection is known to be of no use any more.
+func dead(r handshake.Reason) bool {
+	return r == handshake.ReasonPingTimeout || r == handshake.ReasonTransportLost
+}
+
+// conclude is the end of a session, step by step, each of them bounded.
+func (s *Session) conclude(reason handshake.Reason, byRemote bool) {
+	defer s.e.wg.Done()
+	timeout := s.e.cfg.FlushTimeout
+	if !byRemote && flushes(reason) {
+		s.until(timeout, s.hungUp, func() bool { return s.writers.Load() == 0 })
+	}
+	streams := s.stopSending()
+	clean := !dead(reason) && s.farewell(streams, reason, byRemote)
+	s.cutOff(streams, clean)
+	close(s.done)
+	s.wg.Wait()
+	s.e.release(s)
+	close(s.quiet)
+}
+
+// stopSending drops what is still queued and returns the streams on which
+// nobody is writing.
+func (s *Session) stopSending() (streams []*outStream) {
+	for _, o := range *s.outs.Load() {
+		o.mu.Lock()
+		o.closed, o.closedWhy = true, DropClosed
+		bytes, count := o.dropLocked(DropClosed)
+		if !o.writing && o.stream != nil {
+			streams = append(streams, o.stream)
+			o.stream = nil
+		}
+		o.mu.Unlock()
+		s.settle(bytes, count, DropClosed)
+	}
+	return streams
+}
+
+// farewell closes the outbound streams, says goodbye, and waits until the peer
+// has taken everything, or, where the peer said goodbye, until all that it sent
+// has been delivered. It is false when that did not come to its end in time.
+func (s *Session) farewell(streams []*outStream, reason handshake.Reason, byRemote bool) bool {
+	timeout := s.e.cfg.FlushTimeout
+	said := s.bounded(timeout, func() {
+		for _, st := range streams {
+			st.raw.CloseWrite()
+		}
+		if byRemote {
+			return
+		}
+		s.ctl.send(s, appendGoodbye(nil, reason))
+		s.until(timeout, nil, s.ctl.idle)
+		s.control.CloseWrite()
+	})
+	if !said {
+		return false
+	}
+	if !byRemote {
+		t := time.NewTimer(timeout)
+		defer t.Stop()
+		select {
+		case <-s.hungUp: // readControl
+		case <-t.C:
+			return false
+		}
+		if !s.saidGoodbye() {
+			return true
+		}
+		// Both said goodbye at once.
+	}
+	s.until(timeout, nil, s.drained)
+	return s.bounded(timeout, func() { s.control.CloseWrite() })
+}
+
+// bounded runs something that a stuck connection may block, and waits for it
+// for a bounded time.
+func (s *Session) bounded(timeout time.Duration, f func()) bool {
+	ready := make(chan struct{})
+	s.wg.Go(func() {
+		defer close(ready)
+		f()
+	})
+	t := time.NewTimer(timeout)
+	defer t.Stop()
+	select {
+	case <-ready:
+		return true
+	case <-t.C:
+		return false
+	}
+}
+
+// until waits for a condition that room signals, for a bounded time, or until
+// abort is closed.
+func (s *Session) until(timeout time.Duration, abort <-chan struct{}, ok func() bool) {
+	t := time.NewTimer(timeout)
+	defer t.Stop()
+	for {
+		changed := s.room.wait()
+		if ok() {
+			s.room.done()
+			return
+		}
+		select {
+		case <-changed: // endWriter, endReader, the control writer
+			s.room.done()
+			continue
+		case <-abort:
+		case <-t.C:
+		}
+		s.room.done()
+		return
+	}
+}
+
+// drained tells whether no inbound stream is open any more.
+func (s *Session) drained() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.inStreams) == 0
+}
+
+// cutOff ends whatever is still open. Doing so may block on a connection that
+// is stuck, so it happens beside; a connection that did not let the peer say
+// goodbye is closed, which unblocks the rest.
+func (s *Session) cutOff(streams []*outStream, clean bool) {
+	s.mu.Lock()
+	s.cut = true
+	open := make([]network.Stream, 0, len(s.inStreams))
+	for st := range s.inStreams {
+		open = append(open, st)
+	}
+	s.mu.Unlock()
+	for _, o := range *s.outs.Load() {
+		o.mu.Lock()
+		if o.stream != nil {
+			open = append(open, o.stream.raw)
+		}
+		o.mu.Unlock()
+	}
+	r, byRemote := s.Reason()
+	s.cancel(&ClosedError{Reason: r, ByRemote: byRemote})
+	if !clean {
+		s.wg.Go(func() { s.conn.Close() })
+	}
+	s.wg.Go(func() {
+		for _, st := range open {
+			st.ResetWithError(network.StreamShutdown)
+		}
+		for _, st := range streams {
+			if clean {
+				st.raw.Close()
+			} else {
+				st.reset(network.StreamShutdown)
+			}
+		}
+		if clean {
+			s.control.Close()
+		} else {
+			s.control.Reset()
+		}
+	})
+}

@@ -1,0 +1,197 @@
+package session
+
+import (
+	"context"
+	"encoding/binary"
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/go-nebnet/nebnet/internal/obs"
+	"github.com/libp2p/go-libp2p"
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/peerstore"
+	"github.com/libp2p/go-libp2p/core/protocol"
+	"github.com/libp2p/go-libp2p/p2p/security/noise"
+	libp2ptls "github.com/libp2p/go-libp2p/p2p/security/tls"
+	libp2pquic "github.com/libp2p/go-libp2p/p2p/transport/quic"
+	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
+)
+
+const (
+	testNetwork                = "00112233aabbccdd"
+	helloProtocol  protocol.ID = "/neb/" + testNetwork + "/hello/test"
+	handshakeBytes             = "HELLO"
+)
+
+// security names the transports that tests and benchmarks run over.
+func hostOptions(security string) []libp2p.Option {
+	opts := []libp2p.Option{
+		libp2p.DisableRelay(), libp2p.DisableMetrics(),
+		libp2p.ResourceManager(&network.NullResourceManager{}),
+	}
+	switch security {
+	case "tls":
+		opts = append(opts, libp2p.Transport(tcp.NewTCPTransport), libp2p.Security(libp2ptls.ID, libp2ptls.New),
+			libp2p.ListenAddrStrings("/ip4/127.0.0.1/tcp/0"))
+	case "noise":
+		opts = append(opts, libp2p.Transport(tcp.NewTCPTransport), libp2p.Security(noise.ID, noise.New),
+			libp2p.ListenAddrStrings("/ip4/127.0.0.1/tcp/0"))
+	case "quic":
+		opts = append(opts, libp2p.Transport(libp2pquic.NewTransport),
+			libp2p.ListenAddrStrings("/ip4/127.0.0.1/udp/0/quic-v1"))
+	}
+	return opts
+}
+
+func newHost(t testing.TB, security string) host.Host {
+	t.Helper()
+	h, err := libp2p.New(hostOptions(security)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
+// node is an engine on a host, with what it received.
+type node struct {
+	host   host.Host
+	engine *Engine
+
+	mu       sync.Mutex
+	got      map[string][]string
+	faults   []Fault
+	arrived  notice
+	attached chan *Session
+	handle   func(ctx context.Context, spec TypeSpec, batch [][]byte) error
+}
+
+func newNode(t testing.TB, h host.Host, tweak func(*Config), types ...TypeSpec) *node {
+	t.Helper()
+	n := &node{host: h, got: make(map[string][]string), attached: make(chan *Session, 16)}
+	cfg := Config{
+		Host: h, Network: testNetwork, Obs: obs.Discard(),
+		Deliver: func(ctx context.Context, from peer.ID, spec TypeSpec, batch [][]byte) error {
+			if n.handle != nil {
+				return n.handle(ctx, spec, batch)
+			}
+			n.record(spec.Name, batch)
+			return nil
+		},
+		Penalise: func(_ peer.ID, f Fault) {
+			n.mu.Lock()
+			n.faults = append(n.faults, f)
+			n.mu.Unlock()
+			n.arrived.signal()
+		},
+	}
+	if tweak != nil {
+		tweak(&cfg)
+	}
+	e, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.engine = e
+	for _, spec := range types {
+		if err := e.Declare(spec); err != nil {
+			t.Fatal(err)
+		}
+	}
+	h.SetStreamHandler(helloProtocol, func(st network.Stream) {
+		p := e.Expect(st.Conn())
+		defer p.Cancel()
+		b := make([]byte, len(handshakeBytes))
+		if _, err := st.Read(b); err != nil {
+			st.Reset()
+			return
+		}
+		s, err := p.Attach(st)
+		if err != nil {
+			st.Reset()
+			return
+		}
+		n.attached <- s
+	})
+	return n
+}
+
+func (n *node) record(msgType string, batch [][]byte) {
+	n.mu.Lock()
+	for _, b := range batch {
+		n.got[msgType] = append(n.got[msgType], string(b))
+	}
+	n.mu.Unlock()
+	n.arrived.signal()
+}
+
+func (n *node) close(t testing.TB) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if err := n.engine.Close(ctx); err != nil {
+		t.Error(err)
+	}
+	n.host.Close()
+}
+
+// await waits for a condition on what n has received.
+func (n *node) await(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	timeout := time.NewTimer(60 * time.Second)
+	defer timeout.Stop()
+	for {
+		ch := n.arrived.wait()
+		n.mu.Lock()
+		met := ok()
+		n.mu.Unlock()
+		if met {
+			n.arrived.done()
+			return
+		}
+		select {
+		case <-ch:
+			n.arrived.done()
+		case <-timeout.C:
+			n.arrived.done()
+			t.Fatalf("waited in vain for %s", what)
+		}
+	}
+}
+
+// join connects a to b and makes a session of it, as a handshake would.
+func join(t testing.TB, a, b *node) (sa, sb *Session) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	a.host.Peerstore().AddAddrs(b.host.ID(), b.host.Addrs(), peerstore.PermanentAddrTTL)
+	st, err := a.host.NewStream(ctx, b.host.ID(), helloProtocol)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := a.engine.Expect(st.Conn())
+	if _, err := st.Write([]byte(handshakeBytes)); err != nil {
+		t.Fatal(err)
+	}
+	if sa, err = p.Attach(st); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case sb = <-b.attached:
+	case <-ctx.Done():
+		t.Fatal("the other side did not attach")
+	}
+	return sa, sb
+}
+
+// randomBytes are the same for the same seed and do not compress.
+func randomBytes(seed uint64, n int) []byte {
+	b := make([]byte, n)
+	var key [32]byte
+	binary.LittleEndian.PutUint64(key[:], seed)
+	rand.NewChaCha8(key).Read(b)
+	return b
+}

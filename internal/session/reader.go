@@ -1,0 +1,209 @@
+package session
+
+import (
+	"errors"
+	"io"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+)
+
+const (
+	// firstRead is what a stream without traffic waits with: it holds no buffer
+	// until something has come.
+	firstRead = 16
+	// directBody is the size from which the rest of a body is read straight
+	// into its own allocation.
+	directBody = 4 << 10
+	// maxBatch is the most messages handed over at once.
+	maxBatch = 1024
+)
+
+// How a stream ended, apart from faults and errors of the transport.
+var (
+	errIdle    = errors.New("session: stream without traffic")
+	errDeliver = errors.New("session: delivery failed")
+)
+
+// reader reads one inbound message stream.
+type reader struct {
+	s   *Session
+	in  *inbound
+	raw network.Stream
+
+	first    [firstRead]byte
+	batch    [][]byte // of the buffer in use
+	wire     int      // bytes on the wire of the batch
+	deadline time.Time
+}
+
+// run reads until the stream ends. It returns nil at a proper end, and a Fault
+// when the peer violated the protocol.
+func (r *reader) run() error {
+	for {
+		if err := r.arm(r.s.e.cfg.ReceiveIdle, 2); err != nil {
+			return err
+		}
+		n, err := r.read(r.first[:])
+		switch {
+		case n > 0:
+			// What came with the error comes again without data.
+			if err := r.burst(r.first[:n]); err != nil {
+				return err
+			}
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil && timedOut(err):
+			return errIdle
+		case err != nil:
+			return err
+		}
+	}
+}
+
+// burst reads on from the first bytes until it has emptied the stream, as far
+// as it can tell without waiting. It holds a pooled buffer meanwhile.
+func (r *reader) burst(data []byte) error {
+	if h, n, fault := parseHeader(data, r.in.t.spec.MaxSize); fault == FaultNone && n > 0 && h.body >= directBody {
+		return r.body(h, n, data[n:])
+	}
+	buf := readBuffers.Get().(*readBuffer)
+	r.batch = buf.batch[:0]
+	defer func() {
+		buf.batch, r.batch = r.batch, nil
+		buf.release()
+	}()
+	for {
+		rest, err := r.decode(data)
+		if err != nil || len(rest) == 0 {
+			return err
+		}
+		if h, n, _ := parseHeader(rest, r.in.t.spec.MaxSize); n > 0 && h.body >= directBody {
+			return r.body(h, n, rest[n:])
+		}
+		if err := r.arm(r.s.e.cfg.FrameTimeout, 2); err != nil {
+			return err
+		}
+		have := copy(buf.b[:], rest)
+		n, err := r.read(buf.b[have:])
+		if n == 0 && err != nil {
+			return r.broken(err)
+		}
+		data = buf.b[:have+n]
+	}
+}
+
+// decode hands over the frames that data begins with and returns the
+// incomplete one that follows them.
+func (r *reader) decode(data []byte) (rest []byte, err error) {
+	for {
+		h, n, fault := parseHeader(data, r.in.t.spec.MaxSize)
+		if fault != FaultNone {
+			return nil, errors.Join(r.deliver(), fault)
+		}
+		if n == 0 || len(data)-n < h.body {
+			return data, r.deliver()
+		}
+		body := data[n : n+h.body]
+		var payload []byte
+		if h.flags == flagNone {
+			payload = append(make([]byte, 0, len(body)), body...)
+		} else if payload, fault = r.s.e.codec.decompress(h, body); fault != FaultNone {
+			return nil, errors.Join(r.deliver(), fault)
+		}
+		r.batch = append(r.batch, payload)
+		r.wire += n + h.body
+		data = data[n+h.body:]
+		if len(r.batch) == maxBatch {
+			if err := r.deliver(); err != nil {
+				return nil, err
+			}
+		}
+	}
+}
+
+// body reads the rest of a large frame into an allocation of its own, of which
+// it already has the beginning.
+func (r *reader) body(h header, head int, have []byte) error {
+	if err := r.arm(r.s.e.cfg.FrameTimeout, 16); err != nil {
+		return err
+	}
+	b := growBody(nil, max(len(have), 1), h.body)
+	n := copy(b, have)
+	for n < h.body {
+		if n == len(b) {
+			b = growBody(b, n, h.body)
+		}
+		m, err := r.read(b[n:])
+		n += m
+		if m == 0 && err != nil {
+			return r.broken(err)
+		}
+	}
+	if h.flags != flagNone {
+		var fault Fault
+		if b, fault = r.s.e.codec.decompress(h, b); fault != FaultNone {
+			return fault
+		}
+	}
+	r.wire += head + h.body
+	r.batch = append(r.batch, b)
+	return r.deliver()
+}
+
+const (
+	// growStep bounds what is allocated for a body of which little has come;
+	// beyond it, what is allocated is at most growFactor times what has come.
+	growStep   = 64 << 10
+	growFactor = 4
+)
+
+// growBody gives room for the next part of a body of size bytes, of which have
+// have come.
+func growBody(b []byte, have, size int) []byte {
+	next := make([]byte, min(size, max(growStep, have*growFactor)))
+	copy(next, b)
+	return next
+}
+
+// deliver hands over the batch.
+func (r *reader) deliver() error {
+	if len(r.batch) == 0 {
+		return nil
+	}
+	err := r.s.deliver(r.in, r.batch, r.wire)
+	clear(r.batch)
+	r.batch, r.wire = r.batch[:0], 0
+	return err
+}
+
+func (r *reader) read(b []byte) (int, error) {
+	n, err := r.raw.Read(b)
+	if n > 0 {
+		r.s.touch()
+	}
+	return n, err
+}
+
+// broken says what an error in the middle of a frame means.
+func (r *reader) broken(err error) error {
+	switch {
+	case errors.Is(err, io.EOF):
+		return FaultTruncated
+	case timedOut(err):
+		return FaultTimeout
+	}
+	return err
+}
+
+// arm sees to it that the stream's read deadline is at most d away, and less
+// than that by at most one part in slack. Setting it costs a timer, so it is
+// left alone when it is in that range.
+func (r *reader) arm(d time.Duration, slack time.Duration) error {
+	now := time.Now()
+	if left := r.deadline.Sub(now); left >= d-d/slack && left <= d {
+		return nil
+	}
+	r.deadline = now.Add(d)
+	return r.raw.SetReadDeadline(r.deadline)
+}

@@ -1,0 +1,129 @@
+package session
+
+import (
+	"errors"
+	"fmt"
+	"runtime/debug"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/sirupsen/logrus"
+)
+
+// stormPenalty is the number of streams refused for being opened too fast after
+// which the peer is penalised, again and again.
+const stormPenalty = 32
+
+// receive reads an inbound message stream in its handler's goroutine.
+func (s *Session) receive(t *declared, st network.Stream) {
+	in, why := s.admit(t, st)
+	if in == nil {
+		code := network.StreamShutdown
+		if why == refuseStorm {
+			code = network.StreamRateLimited
+		}
+		s.e.refuse(st, code, why)
+		return
+	}
+	defer s.endReader(st)
+	end, ok := in.turn(s.ctx, s.e.cfg.StreamsPerType)
+	if !ok {
+		s.mu.Lock()
+		s.refused++
+		s.mu.Unlock()
+		in.faults.Add(1)
+		s.e.penalise(s.peer, FaultStreams)
+		s.e.refuse(st, network.StreamResourceLimitExceeded, refuseExcess)
+		return
+	}
+	defer end()
+	r := reader{s: s, in: in, raw: st}
+	s.finish(in, st, r.run())
+}
+
+// admit counts an inbound stream and decides whether it is looked at.
+func (s *Session) admit(t *declared, st network.Stream) (in *inbound, why string) {
+	if !s.admitRate() {
+		return nil, refuseStorm
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.cut || t.retracted.Load() {
+		return nil, refuseClosed
+	}
+	in = s.ins[t.spec.Name]
+	if in == nil || in.t != t {
+		in = &inbound{t: t}
+		s.ins[t.spec.Name] = in
+	}
+	s.inStreams[st] = t
+	s.wg.Add(1)
+	return in, ""
+}
+
+// admitRate tells whether the peer opens streams no faster than it may.
+func (s *Session) admitRate() bool {
+	if s.opened.Allow() {
+		return true
+	}
+	s.mu.Lock()
+	s.refused++
+	s.storm++
+	penalise := s.storm%stormPenalty == 0
+	s.mu.Unlock()
+	if penalise {
+		s.e.penalise(s.peer, FaultStorm)
+	}
+	return false
+}
+
+func (s *Session) endReader(st network.Stream) {
+	s.mu.Lock()
+	delete(s.inStreams, st)
+	s.mu.Unlock()
+	s.room.signal()
+	s.wg.Done()
+}
+
+// finish disposes of a stream that was read.
+func (s *Session) finish(in *inbound, st network.Stream, err error) {
+	var f Fault
+	switch {
+	case err == nil:
+		st.Close()
+	case errors.As(err, &f):
+		in.faults.Add(1)
+		st.ResetWithError(network.StreamProtocolViolation)
+		s.e.penalise(s.peer, f)
+	case errors.Is(err, errIdle):
+		st.ResetWithError(network.StreamGarbageCollected)
+	default:
+		st.Reset()
+	}
+}
+
+// deliver hands a batch over. Whatever the callback does, only its own stream
+// suffers.
+func (s *Session) deliver(in *inbound, batch [][]byte, wire int) (err error) {
+	in.t.delivering.Add(1)
+	defer func() {
+		in.t.delivering.Add(-1)
+		if v := recover(); v != nil {
+			in.panics.Add(1)
+			s.e.total.panics.Inc(1)
+			s.e.cfg.Obs.WarnLimited("session", "deliver panic "+in.t.spec.Name, logrus.Fields{
+				"peer": s.peer.String(), "type": in.t.spec.Name,
+				"panic": fmt.Sprint(v), "stack": string(debug.Stack()),
+			}, "delivery panicked")
+			err = errDeliver
+		}
+	}()
+	in.messages.Add(uint64(len(batch)))
+	in.bytes.Add(uint64(wire))
+	in.t.countIn(len(batch), wire)
+	if err := s.e.cfg.Deliver(s.ctx, s.peer, in.t.spec, batch); err != nil {
+		in.errors.Add(1)
+		s.e.total.errors.Inc(1)
+		return errors.Join(errDeliver, err)
+	}
+	return nil
+}

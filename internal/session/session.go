@@ -1,0 +1,223 @@
+package session
+
+import (
+	"context"
+	"maps"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/go-nebnet/nebnet/internal/handshake"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"golang.org/x/time/rate"
+)
+
+const reasonReplaced = handshake.ReasonReplaced
+
+// Session is the exchange of messages with one peer over one connection. It is
+// safe for concurrent use.
+type Session struct {
+	e       *Engine
+	conn    network.Conn
+	control network.Stream
+	peer    peer.ID
+	start   time.Time
+
+	ctx    context.Context // ends when the streams are cut
+	cancel context.CancelCauseFunc
+	wg     sync.WaitGroup
+
+	queued   atomic.Int64 // bytes in all queues and in writes
+	lastLife atomic.Int64 // nanoseconds since start
+	rtt      atomic.Int64
+	writers  atomic.Int32
+	room     notice // a writer made progress, or ended
+	gate     gate
+
+	outs atomic.Pointer[map[string]*outbound] // replaced as a whole under mu
+
+	closing atomic.Bool   // nothing is queued any more
+	ended   chan struct{} // closed with closing
+	done    chan struct{} // closed when the session is over
+	quiet   chan struct{} // closed when its goroutines have ended
+
+	mu        sync.Mutex // guards the fields below
+	reason    handshake.Reason
+	byRemote  bool
+	cut       bool // streams are reset; nothing is started any more
+	ins       map[string]*inbound
+	inStreams map[network.Stream]*declared
+	opened    *rate.Limiter // of inbound streams
+	refused   uint64        // inbound streams
+	storm     int           // of them, in a row, for being opened too fast
+	live      liveness
+	pingAt    time.Time
+	nonce     uint64
+	timer     *time.Timer
+
+	goodbye bool // the peer has said it
+
+	ctl    controlWriter
+	hungUp chan struct{} // closed when the control stream has ended
+}
+
+func newSession(e *Engine, c network.Conn, control network.Stream) *Session {
+	s := &Session{
+		e: e, conn: c, control: control, peer: c.RemotePeer(), start: time.Now(),
+		ended: make(chan struct{}), done: make(chan struct{}), quiet: make(chan struct{}),
+		hungUp:    make(chan struct{}),
+		ins:       make(map[string]*inbound),
+		inStreams: make(map[network.Stream]*declared),
+		opened:    rate.NewLimiter(rate.Limit(e.cfg.StreamRate), e.cfg.StreamBurst),
+		live:      liveness{interval: e.cfg.PingInterval, timeout: e.cfg.PingTimeout},
+	}
+	s.ctx, s.cancel = context.WithCancelCause(context.Background())
+	s.outs.Store(&map[string]*outbound{})
+	return s
+}
+
+// Peer is who is at the other end.
+func (s *Session) Peer() peer.ID { return s.peer }
+
+// Conn is the connection that the session is bound to.
+func (s *Session) Conn() network.Conn { return s.conn }
+
+// Started is when the session began.
+func (s *Session) Started() time.Time { return s.start }
+
+// Done is closed when the session is over: nothing is sent any more, and
+// nothing more is received, a delivery that is under way apart.
+func (s *Session) Done() <-chan struct{} { return s.done }
+
+// Reason is why the session ends or has ended, and whether the peer ended it;
+// ReasonNone while it lives.
+func (s *Session) Reason() (r handshake.Reason, byRemote bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.reason, s.byRemote
+}
+
+// RTT is the round trip of the last ping, 0 before the first. Sessions with
+// traffic are not pinged.
+func (s *Session) RTT() time.Duration { return time.Duration(s.rtt.Load()) }
+
+// LastLife is when the peer last gave a sign of life.
+func (s *Session) LastLife() time.Time { return s.start.Add(time.Duration(s.lastLife.Load())) }
+
+func (s *Session) since() time.Duration { return time.Since(s.start) }
+
+// touch notes a sign of life.
+func (s *Session) touch() { s.lastLife.Store(int64(s.since())) }
+
+func (s *Session) closedErr() error {
+	r, byRemote := s.Reason()
+	return &ClosedError{Reason: r, ByRemote: byRemote}
+}
+
+// settle tells of queued bytes that were written or dropped, and of the
+// messages dropped.
+func (s *Session) settle(bytes, dropped int, why DropReason) {
+	s.queued.Add(-int64(bytes))
+	s.e.total.queue.Update(s.e.queued.Add(-int64(bytes)))
+	if dropped > 0 {
+		s.e.countDropped(why, dropped)
+	}
+	s.room.signal()
+}
+
+// startWriterLocked counts a writer that push is about to start; the outbound's
+// lock is held.
+func (s *Session) startWriterLocked() {
+	s.writers.Add(1)
+	s.wg.Add(1)
+}
+
+func (s *Session) endWriter() {
+	s.writers.Add(-1)
+	s.room.signal()
+	s.wg.Done()
+}
+
+// spawn starts a goroutine that the end of the session waits for. It is false
+// when the session has been cut.
+func (s *Session) spawn(f func()) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.cut {
+		return false
+	}
+	s.wg.Go(f)
+	return true
+}
+
+// outbound finds the queue of a type, or makes it.
+func (s *Session) outbound(t *declared) (*outbound, error) {
+	if o := (*s.outs.Load())[t.spec.Name]; o != nil && o.t == t {
+		return o, nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closing.Load() {
+		return nil, &ClosedError{Reason: s.reason, ByRemote: s.byRemote}
+	}
+	if t.retracted.Load() {
+		return nil, ErrUnknownType
+	}
+	if o := (*s.outs.Load())[t.spec.Name]; o != nil && o.t == t {
+		return o, nil
+	}
+	outs := maps.Clone(*s.outs.Load())
+	o := &outbound{s: s, t: t}
+	o.w.o = o
+	outs[t.spec.Name] = o
+	s.outs.Store(&outs)
+	return o, nil
+}
+
+// retract ends a type on this session.
+func (s *Session) retract(t *declared) {
+	s.mu.Lock()
+	outs := maps.Clone(*s.outs.Load())
+	o := outs[t.spec.Name]
+	delete(outs, t.spec.Name)
+	s.outs.Store(&outs)
+	var streams []network.Stream
+	for st, of := range s.inStreams {
+		if of == t {
+			streams = append(streams, st)
+		}
+	}
+	s.mu.Unlock()
+	if o != nil && o.t == t {
+		o.retire(DropRetracted)
+	}
+	for _, st := range streams {
+		st.ResetWithError(network.StreamShutdown)
+	}
+}
+
+// Stats reads the counters.
+func (s *Session) Stats() Stats {
+	st := Stats{Types: make(map[string]TypeStats), RTT: s.RTT()}
+	for name, o := range *s.outs.Load() {
+		t := st.Types[name]
+		t.Send = o.stats()
+		st.Types[name] = t
+		st.Send.add(t.Send)
+	}
+	s.mu.Lock()
+	ins := maps.Clone(s.ins)
+	st.StreamsRefused = s.refused
+	s.mu.Unlock()
+	for name, in := range ins {
+		t := st.Types[name]
+		t.Receive = in.stats()
+		st.Types[name] = t
+		st.Receive.add(t.Receive)
+	}
+	return st
+}
+
+var _ net.Error = (*FullError)(nil)

@@ -1,0 +1,323 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"net"
+	"time"
+
+	"github.com/go-nebnet/nebnet/internal/handshake"
+	"github.com/libp2p/go-libp2p/core/network"
+)
+
+const (
+	// congested is how long a write must have waited for the transport to
+	// prove, by going on, that the other end takes data: a full send buffer
+	// drains only when the peer's host acknowledges.
+	congested = 50 * time.Millisecond
+	// resetSoon is the age below which a stream that the peer resets delays the
+	// next one.
+	resetSoon  = 5 * time.Second
+	resetDelay = 100 * time.Millisecond
+	resetMost  = 5 * time.Second
+)
+
+var (
+	errStalled = errors.New("session: peer does not read")
+	errRefused = errors.New("session: peer refused the protocol")
+	errOpen    = errors.New("session: no stream")
+)
+
+// writer writes what one type has queued, and ends when that is nothing. It is
+// a part of its outbound and belongs to the goroutine that push starts.
+type writer struct {
+	o     *outbound
+	lanes sched // among the priorities within the type
+	slot  slot  // among the types on the connection
+	in    bool  // the slot is at the gate
+	pace  pace
+}
+
+// write is the writer goroutine.
+func (o *outbound) write() {
+	defer o.s.endWriter()
+	w := &o.w
+	for {
+		seg, class, ok := w.next()
+		if !ok {
+			return
+		}
+		n, err := w.segment(seg, class)
+		w.settle(seg, n, err)
+		seg.block.release()
+		if err != nil {
+			w.recover(err)
+		}
+	}
+}
+
+// next pops a segment, or ends the writer.
+func (w *writer) next() (seg segment, class int, ok bool) {
+	o := w.o
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for c := range classes {
+		w.lanes.set(c, o.q.has(c))
+	}
+	if class, ok = w.lanes.pick(); ok {
+		seg, ok = o.q.pop(class)
+		w.lanes.charge(class, seg.size())
+		o.inWriteBytes, o.inWriteCount = seg.size(), seg.count
+		return seg, class, ok
+	}
+	w.leave()
+	o.writing = false
+	o.idleSince = o.s.since()
+	return seg, 0, false
+}
+
+func (w *writer) leave() {
+	if w.in {
+		w.o.s.gate.leave(&w.slot)
+		w.in = false
+	}
+}
+
+// segment writes one segment and tells how many bytes of it went out.
+func (w *writer) segment(seg segment, class int) (n int, err error) {
+	o := w.o
+	o.mu.Lock()
+	st := o.stream
+	o.mu.Unlock()
+	if st == nil {
+		if st, err = w.open(); err != nil {
+			return 0, err
+		}
+	}
+	for _, part := range [...][]byte{seg.block.b, seg.tail} {
+		m, err := w.part(st, part, class)
+		n += m
+		if err != nil {
+			return n, err
+		}
+	}
+	return n, nil
+}
+
+// open opens the stream. The session may have ended meanwhile.
+func (w *writer) open() (*outStream, error) {
+	o := w.o
+	st, err := o.s.openStream(o.t.pid)
+	if err != nil {
+		return nil, errors.Join(errOpen, err)
+	}
+	o.mu.Lock()
+	dead := o.closed || o.s.ctx.Err() != nil
+	if !dead {
+		o.stream = st
+		o.sent.Streams++
+	}
+	o.mu.Unlock()
+	if dead {
+		st.reset(network.StreamShutdown)
+		return nil, net.ErrClosed
+	}
+	return st, nil
+}
+
+// part writes bytes chunk by chunk, each when it is the class's turn.
+func (w *writer) part(st *outStream, b []byte, class int) (n int, err error) {
+	s := w.o.s
+	if !w.in {
+		s.gate.enter(&w.slot, class)
+		w.in = true
+	}
+	for n < len(b) {
+		chunk := b[n:min(len(b), n+w.pace.chunk(class))]
+		began, err := s.gate.acquire(s.ctx, &w.slot, class, len(chunk), &w.pace)
+		if err != nil {
+			return n, err
+		}
+		if err := st.extend(began, s.e.cfg.WriteTimeout); err != nil {
+			s.gate.release(&w.slot)
+			return n, err
+		}
+		m, err := st.lazy.Write(chunk)
+		took := time.Since(began)
+		if !st.watched {
+			st.watched = true
+			s.wg.Go(func() { w.o.watch(st) })
+		}
+		s.gate.release(&w.slot)
+		w.pace.add(m, took)
+		n += m
+		if m > 0 && took >= congested {
+			s.touch()
+		}
+		if err != nil {
+			if !timedOut(err) {
+				return n, err
+			}
+			if m == 0 {
+				return n, errStalled
+			}
+			st.deadline = time.Time{}
+		}
+	}
+	return n, nil
+}
+
+// settle accounts for a segment of which n bytes went out.
+func (w *writer) settle(seg segment, n int, err error) {
+	o := w.o
+	written := seg.count
+	if err != nil {
+		written = countFrames(seg.block.b[:min(n, len(seg.block.b))])
+	}
+	lost := seg.count - written
+	why := dropReason(err)
+	o.mu.Lock()
+	o.inWriteBytes, o.inWriteCount = 0, 0
+	o.sent.Written += uint64(written)
+	o.sent.WrittenBytes += uint64(n)
+	if lost > 0 {
+		if o.closed && why == DropReset {
+			why = o.closedWhy
+		}
+		o.dropped[why] += uint64(lost)
+	}
+	if err == nil {
+		o.stalls = 0
+	}
+	if st := o.stream; st != nil && !st.confirmed {
+		st.unconfirmed += written
+		st.unconfSize += n
+	}
+	o.mu.Unlock()
+	o.t.countOut(written, n)
+	o.s.settle(seg.size(), lost, why)
+}
+
+func dropReason(err error) DropReason {
+	switch {
+	case errors.Is(err, errStalled):
+		return DropSlow
+	case refusal(err), errors.Is(err, errRefused):
+		return DropUnsupported
+	case errors.Is(err, net.ErrClosed), errors.Is(err, context.Canceled):
+		return DropClosed
+	case errors.Is(err, errOpen):
+		return DropOpen
+	}
+	return DropReset
+}
+
+func timedOut(err error) bool {
+	ne, ok := errors.AsType[net.Error](err)
+	return ok && ne.Timeout()
+}
+
+// recover decides what becomes of the queue after a stream failed. The stream
+// is gone in any case; the writer goes on with what is left or has come since.
+func (w *writer) recover(err error) {
+	o, s := w.o, w.o.s
+	w.leave()
+	o.mu.Lock()
+	st := o.stream
+	o.stream = nil
+	var age time.Duration
+	refused := refusal(err)
+	if st != nil {
+		age = time.Since(st.opened)
+		select {
+		case <-st.answered:
+			refused = refused || st.refused
+		default:
+		}
+	}
+	if age < resetSoon {
+		o.resets++
+	} else {
+		o.resets = 0
+	}
+	var why DropReason
+	slow := false
+	switch {
+	case o.closed:
+		why = o.closedWhy
+	case s.ctx.Err() != nil:
+		why = DropClosed
+	case refused:
+		why = DropUnsupported
+		o.support.refuse(s.since())
+	case errors.Is(err, errStalled):
+		why = DropSlow
+		o.stalls++
+		slow = o.stalls >= s.e.cfg.StallLimit
+	case errors.Is(err, errOpen) && o.resets > openTries:
+		why = DropOpen
+		o.resets = 0
+	default:
+		delay := min(resetDelay<<min(o.resets, 10), resetMost)
+		if o.resets <= 1 {
+			delay = 0
+		}
+		o.mu.Unlock()
+		if st != nil {
+			st.reset(network.StreamNoError)
+		}
+		w.pause(delay)
+		return
+	}
+	bytes, count := o.dropLocked(why)
+	o.mu.Unlock()
+	if st != nil {
+		st.reset(network.StreamNoError)
+	}
+	s.settle(bytes, count, why)
+	if slow {
+		s.end(handshake.ReasonSlowReader, false)
+	}
+}
+
+// openTries is how often a stream is tried to be opened before the queue is
+// given up.
+const openTries = 4
+
+// pause waits before the next stream is opened, at most until the session ends.
+func (w *writer) pause(d time.Duration) {
+	if d <= 0 {
+		return
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-w.o.s.ctx.Done():
+	}
+}
+
+// watch awaits the answer to the negotiation of a stream. A refusal takes back
+// what was counted as written on it and drops the queue.
+func (o *outbound) watch(st *outStream) {
+	st.awaitAnswer()
+	o.mu.Lock()
+	st.confirmed = true
+	if !st.refused {
+		o.mu.Unlock()
+		return
+	}
+	count, size := st.unconfirmed, st.unconfSize
+	o.sent.Written -= uint64(count)
+	o.sent.WrittenBytes -= uint64(size)
+	o.dropped[DropUnsupported] += uint64(count)
+	o.support.refuse(o.s.since())
+	bytes, queued := o.dropLocked(DropUnsupported)
+	if o.stream == st && !o.writing {
+		o.stream = nil
+	}
+	o.mu.Unlock()
+	o.t.countOut(-count, -size)
+	o.s.settle(bytes, queued+count, DropUnsupported)
+	st.reset(network.StreamNoError)
+}
