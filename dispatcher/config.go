@@ -1,0 +1,101 @@
+package dispatcher
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/rcrowley/go-metrics"
+	"github.com/sirupsen/logrus"
+)
+
+// Config holds the settings of a Dispatcher. Every field is optional; zero
+// means the default. Durations are in nanoseconds where the format has no
+// words for them.
+type Config struct {
+	// QueueSize is how many messages of one type may wait to be handed over.
+	// Default 65,536, at most 16,777,216.
+	QueueSize int `yaml:"queue_size" json:"queue_size" toml:"queue_size"`
+	// QueueBytes is how many bytes of payload of one type may wait to be
+	// handed over. A single message always fits. Default 64 MiB.
+	QueueBytes int `yaml:"queue_bytes" json:"queue_bytes" toml:"queue_bytes"`
+	// FilterSize is how many messages per type the duplicate filter remembers
+	// at least; it remembers up to twice as many. Default 65,536, at most
+	// 16,777,216. A remembered message takes 32 to 128 bytes.
+	FilterSize int `yaml:"filter_size" json:"filter_size" toml:"filter_size"`
+	// StopTimeout bounds Stop, together with its context. Default 5 s.
+	StopTimeout time.Duration `yaml:"stop_timeout" json:"stop_timeout" toml:"stop_timeout"`
+	// TickInterval is how often metrics are brought up to date. Default 1 s.
+	TickInterval time.Duration `yaml:"tick_interval" json:"tick_interval" toml:"tick_interval"`
+}
+
+const (
+	defaultQueueSize    = 65536
+	defaultQueueBytes   = 64 << 20
+	defaultFilterSize   = 65536
+	defaultStopTimeout  = 5 * time.Second
+	defaultTickInterval = time.Second
+	maxQueueSize        = 1 << 24
+	maxFilterSize       = 1 << 24
+)
+
+// DefaultConfig returns the defaults.
+func DefaultConfig() Config { return Config{}.withDefaults() }
+
+func (c Config) withDefaults() Config {
+	if c.QueueSize == 0 {
+		c.QueueSize = defaultQueueSize
+	}
+	if c.QueueBytes == 0 {
+		c.QueueBytes = defaultQueueBytes
+	}
+	if c.FilterSize == 0 {
+		c.FilterSize = defaultFilterSize
+	}
+	if c.StopTimeout == 0 {
+		c.StopTimeout = defaultStopTimeout
+	}
+	if c.TickInterval == 0 {
+		c.TickInterval = defaultTickInterval
+	}
+	return c
+}
+
+// Validate reports every mistake, as *ConfigError values joined. Zero values
+// are no mistakes: they mean the defaults.
+func (c Config) Validate() error {
+	c = c.withDefaults()
+	var errs []error
+	within := func(field string, v, most int) {
+		if v < 1 || v > most {
+			errs = append(errs, &ConfigError{field, fmt.Errorf("%d is not within 1 and %d", v, most)})
+		}
+	}
+	positive := func(field string, d time.Duration) {
+		if d < time.Millisecond {
+			errs = append(errs, &ConfigError{field, fmt.Errorf("%v is less than 1ms", d)})
+		}
+	}
+	within("QueueSize", c.QueueSize, maxQueueSize)
+	within("QueueBytes", c.QueueBytes, 1<<40)
+	within("FilterSize", c.FilterSize, maxFilterSize)
+	positive("StopTimeout", c.StopTimeout)
+	positive("TickInterval", c.TickInterval)
+	return errors.Join(errs...)
+}
+
+// Option injects a part into a Dispatcher.
+type Option func(*options)
+
+type options struct {
+	log *logrus.Logger
+	reg metrics.Registry
+}
+
+// WithLogger sets the logger. Without it, or with nil, the dispatcher has one
+// of its own that writes to standard error.
+func WithLogger(log *logrus.Logger) Option { return func(o *options) { o.log = log } }
+
+// WithMetrics sets the metrics registry. Without it, or with nil, the
+// dispatcher has one of its own.
+func WithMetrics(reg metrics.Registry) Option { return func(o *options) { o.reg = reg } }

@@ -1,0 +1,112 @@
+package dispatcher
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"slices"
+	"strings"
+)
+
+// Errors that the dispatcher returns. Those of Register and Deregister come
+// wrapped in a *SubscriberError, those of New in a *ConfigError.
+var (
+	// ErrClosed says that the dispatcher was stopped. It matches net.ErrClosed.
+	ErrClosed error = closedError{}
+	// ErrNotStarted says that a message was put before Start.
+	ErrNotStarted = errors.New("dispatcher: not started")
+	// ErrStarted says that Start was called twice.
+	ErrStarted = errors.New("dispatcher: already started")
+	// ErrQueueFull says that the queue of the message's type is full. The
+	// message was not taken.
+	ErrQueueFull = errors.New("dispatcher: queue full")
+	// ErrNilMessage says that a message is nil.
+	ErrNilMessage = errors.New("dispatcher: nil message")
+	// ErrInvalidType says that a message type is not 1 to 64 bytes of
+	// [A-Za-z0-9._-].
+	ErrInvalidType = errors.New("dispatcher: invalid message type")
+	// ErrNilSubscriber says that a subscriber is nil.
+	ErrNilSubscriber = errors.New("dispatcher: nil subscriber")
+	// ErrNilChannel says that a channel-backed subscriber has no channel.
+	ErrNilChannel = errors.New("dispatcher: nil channel")
+	// ErrNilHandler says that a handler has no function.
+	ErrNilHandler = errors.New("dispatcher: nil handler function")
+	// ErrInvalidID says that an ID is nil or cannot be compared.
+	ErrInvalidID = errors.New("dispatcher: ID is nil or not comparable")
+	// ErrInvalidOption says that a subscriber's options contradict each other
+	// or are out of bounds.
+	ErrInvalidOption = errors.New("dispatcher: invalid subscriber option")
+	// ErrDuplicateSubscriber says that a subscriber of the same ID and message
+	// type is registered already.
+	ErrDuplicateSubscriber = errors.New("dispatcher: duplicate subscriber")
+	// ErrNotRegistered says that no subscriber of that ID and message type is
+	// registered.
+	ErrNotRegistered = errors.New("dispatcher: subscriber not registered")
+	// ErrSubscriberPanic says that a method of a subscriber panicked while it
+	// was registered.
+	ErrSubscriberPanic = errors.New("dispatcher: subscriber panicked")
+)
+
+type closedError struct{}
+
+func (closedError) Error() string        { return "dispatcher: closed" }
+func (closedError) Is(target error) bool { return target == net.ErrClosed }
+
+// SubscriberError says which subscriber could not be registered or
+// deregistered, and why.
+type SubscriberError struct {
+	ID   any    // as the subscriber gave it; nil when it could not be asked
+	Type string // as the subscriber gave it
+	Err  error
+}
+
+func (e *SubscriberError) Error() string {
+	return fmt.Sprintf("subscriber %v of type %.80q: %v", e.ID, e.Type, e.Err)
+}
+
+// Unwrap returns the cause.
+func (e *SubscriberError) Unwrap() error { return e.Err }
+
+// ConfigError names the field of Config that is wrong. Validate joins one for
+// every mistake.
+type ConfigError struct {
+	Field string
+	Err   error
+}
+
+func (e *ConfigError) Error() string { return "dispatcher config: " + e.Field + ": " + e.Err.Error() }
+
+// Unwrap returns the cause.
+func (e *ConfigError) Unwrap() error { return e.Err }
+
+// UndeliveredError is what Stop returns when its time ran out before
+// everything was handed over. It is a net.Error whose Timeout is true.
+type UndeliveredError struct {
+	// Types counts, per message type, the hand-overs that did not happen: one
+	// for each message and each subscriber that did not get it. The same
+	// number is in Stats under the reason DropStopped.
+	Types map[string]int
+	// Stuck names the subscribers, as ID/type, whose code had not returned
+	// when Stop did. Their goroutines end when that code returns.
+	Stuck []string
+}
+
+func (e *UndeliveredError) Error() string {
+	var b strings.Builder
+	b.WriteString("dispatcher: stopped before everything was delivered")
+	for _, t := range slices.Sorted(maps.Keys(e.Types)) {
+		fmt.Fprintf(&b, "; %d of %s", e.Types[t], t)
+	}
+	if len(e.Stuck) > 0 {
+		b.WriteString("; still running: ")
+		b.WriteString(strings.Join(e.Stuck, ", "))
+	}
+	return b.String()
+}
+
+// Timeout is true: Stop ran out of time.
+func (e *UndeliveredError) Timeout() bool { return true }
+
+// Temporary is false: a stopped dispatcher stays stopped.
+func (e *UndeliveredError) Temporary() bool { return false }

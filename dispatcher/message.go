@@ -1,0 +1,112 @@
+package dispatcher
+
+import (
+	"crypto/sha3"
+	"encoding/binary"
+	"encoding/hex"
+	"sync"
+	"sync/atomic"
+)
+
+// Message is what the dispatcher hands out. An implementation must be safe for
+// concurrent use, because every subscriber gets the same one.
+type Message interface {
+	// MessageType names the type; see ValidType.
+	MessageType() string
+	// MessageFrom is the text of the peer ID it came from, empty for a
+	// message of this process.
+	MessageFrom() string
+	// Data is the payload. Nobody may change it.
+	Data() []byte
+	// Hash identifies the message by type and content. The duplicate filter
+	// asks for it, except of a *BasicMessage, whose payload it reads itself.
+	Hash() string
+}
+
+// BasicMessage is the Message of this library. Make one with NewMessage.
+type BasicMessage struct {
+	msgType string
+	from    string
+	data    []byte
+	// A pointer keeps the struct at one cache line: most messages are never
+	// asked for their hash.
+	hash atomic.Pointer[lazyHash]
+}
+
+type lazyHash struct {
+	once sync.Once
+	sum  string
+}
+
+// NewMessage returns a message. It keeps data without copying it: the caller
+// must not change it afterwards. A bad msgType is refused when the message is
+// put, not here.
+func NewMessage(msgType, from string, data []byte) *BasicMessage {
+	return &BasicMessage{msgType: msgType, from: from, data: data}
+}
+
+// MessageType implements Message.
+func (m *BasicMessage) MessageType() string { return m.msgType }
+
+// MessageFrom implements Message.
+func (m *BasicMessage) MessageFrom() string { return m.from }
+
+// Data implements Message. The result must not be changed.
+func (m *BasicMessage) Data() []byte { return m.data }
+
+// Hash returns the SHA3-256 in hex over the length of the type in eight bytes
+// big endian, the type, and the data. The first call computes it, every other
+// returns what that one found.
+func (m *BasicMessage) Hash() string {
+	h := m.hash.Load()
+	if h == nil {
+		h = new(lazyHash)
+		if !m.hash.CompareAndSwap(nil, h) {
+			h = m.hash.Load()
+		}
+	}
+	h.once.Do(func() { h.sum = HashOf(m.msgType, m.data) })
+	return h.sum
+}
+
+// HashOf is what Hash returns for a BasicMessage of that type and payload.
+func HashOf(msgType string, data []byte) string {
+	h := sha3.New256()
+	var n [8]byte
+	binary.BigEndian.PutUint64(n[:], uint64(len(msgType)))
+	h.Write(n[:])
+	h.Write([]byte(msgType))
+	h.Write(data)
+	var sum [32]byte
+	return hex.EncodeToString(h.Sum(sum[:0]))
+}
+
+const (
+	slabMessages = 16      // messages that share one allocation
+	slabMaxData  = 4 << 10 // bytes of payload above which a message gets its own
+)
+
+// AppendMessages appends one message of msgType from the given peer for every
+// payload to dst and returns the extended slice. Like NewMessage it keeps the
+// payloads without copying them, but not the outer slice.
+//
+// It makes 16 messages with one allocation. A message that is kept therefore
+// keeps up to 15 others of the same call, with payloads of at most 4 KiB each;
+// a larger payload gets a message of its own.
+func AppendMessages(dst []Message, msgType, from string, payloads [][]byte) []Message {
+	var slab []BasicMessage
+	for i, data := range payloads {
+		if len(data) > slabMaxData {
+			dst = append(dst, NewMessage(msgType, from, data))
+			continue
+		}
+		if len(slab) == 0 {
+			slab = make([]BasicMessage, min(slabMessages, len(payloads)-i))
+		}
+		m := &slab[0]
+		slab = slab[1:]
+		m.msgType, m.from, m.data = msgType, from, data
+		dst = append(dst, m)
+	}
+	return dst
+}

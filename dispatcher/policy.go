@@ -1,0 +1,120 @@
+package dispatcher
+
+import "fmt"
+
+// Policy says what a subscriber does with a message for which it has no room.
+type Policy uint8
+
+const (
+	// DropNewest drops the message that finds no room. The default.
+	DropNewest Policy = iota
+	// DropOldest drops the message that has waited longest.
+	DropOldest
+	// NewestPerKey keeps, of messages with the same key, only the newest that
+	// is still waiting, in the place of the older one. Of more keys than there
+	// is room for, it drops the one that has waited longest. Needs WithKey.
+	NewestPerKey
+	// Lossless drops nothing: PutMessage of that type waits.
+	Lossless
+)
+
+// String returns the policy's name.
+func (p Policy) String() string {
+	switch p {
+	case DropNewest:
+		return "drop-newest"
+	case DropOldest:
+		return "drop-oldest"
+	case NewestPerKey:
+		return "newest-per-key"
+	case Lossless:
+		return "lossless"
+	}
+	return fmt.Sprintf("Policy(%d)", uint8(p))
+}
+
+// Defaults of subscriber options.
+const (
+	DefaultQueue      = 4096     // messages that wait in a subscriber's own queue
+	DefaultQueueBytes = 64 << 20 // bytes of payload that wait there
+	// MaxWorkers is the most goroutines of one handler.
+	MaxWorkers = 1024
+)
+
+// SubscriberOption sets how a channel-backed subscriber, a handler or a
+// subscription behaves.
+type SubscriberOption func(*subOptions)
+
+type subOptions struct {
+	policy     Policy
+	key        func(Message) string
+	queue      int
+	queueBytes int
+	workers    int
+	filter     bool
+	weight     MessageWeight
+	closeChan  bool
+}
+
+func newSubOptions(opts []SubscriberOption) subOptions {
+	o := subOptions{queue: DefaultQueue, queueBytes: DefaultQueueBytes, workers: 1}
+	for _, opt := range opts {
+		if opt != nil {
+			opt(&o)
+		}
+	}
+	return o
+}
+
+func (o *subOptions) check() error {
+	switch {
+	case o.policy > Lossless:
+		return fmt.Errorf("%w: unknown policy %d", ErrInvalidOption, o.policy)
+	case o.policy == NewestPerKey && o.key == nil:
+		return fmt.Errorf("%w: NewestPerKey needs WithKey", ErrInvalidOption)
+	case o.queue < 1:
+		return fmt.Errorf("%w: queue of %d messages", ErrInvalidOption, o.queue)
+	case o.queueBytes < 1:
+		return fmt.Errorf("%w: queue of %d bytes", ErrInvalidOption, o.queueBytes)
+	case o.workers < 1 || o.workers > MaxWorkers:
+		return fmt.Errorf("%w: %d workers, want 1 to %d", ErrInvalidOption, o.workers, MaxWorkers)
+	}
+	return nil
+}
+
+// WithPolicy sets the policy. NewestPerKey needs WithKey too.
+func WithPolicy(p Policy) SubscriberOption { return func(o *subOptions) { o.policy = p } }
+
+// WithKey sets the policy NewestPerKey with the key of a message. key is
+// called by the dispatcher's loop and must not block.
+func WithKey(key func(Message) string) SubscriberOption {
+	return func(o *subOptions) { o.policy, o.key = NewestPerKey, key }
+}
+
+// WithQueue sets how many messages may wait in the subscriber's own queue,
+// besides those its workers hold: at least 1, DefaultQueue by default. It has
+// no meaning for a channel-backed subscriber that drops: its queue is the
+// channel.
+func WithQueue(messages int) SubscriberOption { return func(o *subOptions) { o.queue = messages } }
+
+// WithQueueBytes sets how many bytes of payload may wait in that queue,
+// DefaultQueueBytes by default. A single message always fits.
+func WithQueueBytes(bytes int) SubscriberOption {
+	return func(o *subOptions) { o.queueBytes = bytes }
+}
+
+// WithWorkers sets how many goroutines run a handler: 1 to MaxWorkers, 1 by
+// default. With more than one, messages are begun in order but may be
+// finished in any.
+func WithWorkers(n int) SubscriberOption { return func(o *subOptions) { o.workers = n } }
+
+// WithFilter sets DoFilter of a handler or a subscription, false by default.
+func WithFilter(on bool) SubscriberOption { return func(o *subOptions) { o.filter = on } }
+
+// WithWeight sets Weight of a handler or a subscription.
+func WithWeight(w MessageWeight) SubscriberOption { return func(o *subOptions) { o.weight = w } }
+
+// WithCloseChannel makes the dispatcher close the channel of a channel-backed
+// subscriber once it is deregistered or the dispatcher has stopped, so that a
+// range over it ends. Nobody else may send on or close such a channel.
+func WithCloseChannel() SubscriberOption { return func(o *subOptions) { o.closeChan = true } }
