@@ -46,6 +46,10 @@ const (
 	// Faults, followed by a fault, counts protocol violations of peers.
 	Faults = "neb.net.faults."
 
+	// Undecodable, with a dot and a declared type, counts messages whose codec
+	// refused them.
+	Undecodable = "neb.net.undecodable"
+
 	// Sessions is the number of peers with a session.
 	Sessions = "neb.net.peers.connected"
 	// SessionsInbound and SessionsOutbound split it by who dialled.

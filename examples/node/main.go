@@ -1,0 +1,147 @@
+// Node is one nebnet node as a program. It prints its full addresses, shows
+// what its peers send, and takes commands on standard input.
+//
+//	go run ./examples/node -listen /ip4/127.0.0.1/tcp/7001 -subscribe chat
+//	go run ./examples/node -listen /ip4/127.0.0.1/tcp/7002 -subscribe chat -bootstrap ADDRESS
+//
+// Type "help" for the commands. The exit status is 0 after quit, the end of
+// input or an interrupt, 1 when the node could not start or stop, and 2 for
+// wrong flags.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/sirupsen/logrus"
+
+	"github.com/go-nebnet/nebnet/dispatcher"
+	"github.com/go-nebnet/nebnet/netservice"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	os.Exit(run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}
+
+// settings is what the flags say.
+type settings struct {
+	cfg       netservice.Config
+	subscribe []string
+	logLevel  logrus.Level
+	json      bool
+}
+
+// list is a flag that may be given several times.
+type list []string
+
+func (l *list) String() string     { return strings.Join(*l, ",") }
+func (l *list) Set(v string) error { *l = append(*l, v); return nil }
+
+func parseFlags(args []string, stderr io.Writer) (settings, error) {
+	var s settings
+	var logLevel string
+	fs := flag.NewFlagSet("node", flag.ContinueOnError)
+	fs.SetOutput(stderr)
+	fs.Var((*list)(&s.cfg.Listen), "listen", "multiaddr to listen on, repeatable (default /ip4/127.0.0.1/tcp/0 and /ip4/127.0.0.1/udp/0/quic-v1)")
+	fs.Var((*list)(&s.cfg.Bootstrap), "bootstrap", "full multiaddr of a node to connect to, repeatable")
+	fs.StringVar(&s.cfg.ChainID, "chain-id", "example", "chain ID")
+	fs.StringVar(&s.cfg.Genesis, "genesis", "", "genesis hash in hex")
+	fs.StringVar(&s.cfg.DataDir, "datadir", "", "folder of the key file (default: a new identity at every start)")
+	fs.StringVar(&s.cfg.PSKFile, "psk", "", "private network key file")
+	fs.StringVar(&logLevel, "log-level", "warn", "debug, info, warn or error")
+	fs.Var((*list)(&s.subscribe), "subscribe", "message type to show, repeatable")
+	fs.BoolVar(&s.json, "json", false, "print events as JSON, one a line")
+	if err := fs.Parse(args); err != nil {
+		return s, err
+	}
+	var err error
+	if fs.NArg() > 0 {
+		err = fmt.Errorf("unexpected argument %q", fs.Arg(0))
+	} else if s.logLevel, err = logrus.ParseLevel(logLevel); err == nil {
+		if len(s.cfg.Listen) == 0 {
+			s.cfg.Listen = []string{"/ip4/127.0.0.1/tcp/0"}
+			if s.cfg.PSKFile == "" {
+				s.cfg.Listen = append(s.cfg.Listen, "/ip4/127.0.0.1/udp/0/quic-v1")
+			}
+		}
+		err = s.cfg.Validate()
+	}
+	if err != nil {
+		fmt.Fprintln(stderr, err)
+		fs.Usage()
+	}
+	return s, err
+}
+
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	s, err := parseFlags(args, stderr)
+	if errors.Is(err, flag.ErrHelp) {
+		return 0
+	}
+	if err != nil {
+		return 2
+	}
+	log := logrus.New()
+	log.SetOutput(stderr)
+	log.SetLevel(s.logLevel)
+
+	svc, err := netservice.NewNebService(s.cfg, netservice.WithLogger(log))
+	if err != nil {
+		fmt.Fprintln(stderr, err)
+		return 1
+	}
+	out := &printer{w: stdout, json: s.json}
+	for _, t := range s.subscribe {
+		show := dispatcher.NewHandler("show", t, func(_ context.Context, m dispatcher.Message) { out.message(m) })
+		if err := svc.Register(show); err != nil {
+			fmt.Fprintln(stderr, err)
+			return 2
+		}
+	}
+	peers := svc.SubscribePeers()
+	defer peers.Close()
+	if err := svc.Start(); err != nil {
+		fmt.Fprintln(stderr, err)
+		return 1
+	}
+	out.listening(svc.Node())
+
+	lines := readLines(stdin)
+	for code := -1; code < 0; {
+		select {
+		case <-ctx.Done():
+			code = 0
+		case e := <-peers.Events():
+			out.peer(e)
+		case line, ok := <-lines:
+			if !ok || !execute(ctx, svc, out, line) {
+				code = 0
+			}
+		}
+	}
+	if err := svc.Stop(); err != nil {
+		fmt.Fprintln(stderr, err)
+		return 1
+	}
+	return 0
+}
+
+// readLines hands over the lines of r. Its goroutine ends with the program: a
+// read of a terminal cannot be interrupted.
+func readLines(r io.Reader) <-chan string {
+	lines := make(chan string)
+	go func() {
+		defer close(lines)
+		scan(r, func(line string) { lines <- line })
+	}()
+	return lines
+}

@@ -1,0 +1,66 @@
+// Quickstart runs five real nodes of one chain in one process, over TCP and
+// QUIC on loopback. They know one boot node, find each other, and exchange two
+// types of messages: blocks, of which none may be lost, and prices, of which
+// only the newest matters. A table shows what goes on until Ctrl-C.
+//
+//	go run ./examples/quickstart
+//	go run ./examples/quickstart -for 10s
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+)
+
+const nodes = 5
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	fs := flag.NewFlagSet("quickstart", flag.ContinueOnError)
+	fs.SetOutput(stderr)
+	length := fs.Duration("for", 0, "end by itself after this time (default: run until Ctrl-C)")
+	if err := fs.Parse(args); errors.Is(err, flag.ErrHelp) {
+		return 0
+	} else if err != nil {
+		return 2
+	}
+	if fs.NArg() > 0 || *length < 0 {
+		fmt.Fprintln(stderr, "quickstart takes no arguments, and -for no negative time")
+		fs.Usage()
+		return 2
+	}
+	if *length > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, *length)
+		defer cancel()
+	}
+
+	net, err := startNetwork(ctx, nodes, stdout)
+	if err != nil {
+		fmt.Fprintln(stderr, err)
+		return 1
+	}
+	net.talk(ctx, func(elapsed time.Duration) { net.table(stdout, elapsed) })
+	net.settle()
+	ok := net.summary(stdout)
+	if err := net.stop(); err != nil {
+		fmt.Fprintln(stderr, err)
+		return 1
+	}
+	if !ok {
+		return 1
+	}
+	return 0
+}

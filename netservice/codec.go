@@ -1,0 +1,76 @@
+package netservice
+
+import (
+	"encoding"
+	"encoding/json"
+	"fmt"
+
+	"google.golang.org/protobuf/proto"
+)
+
+// Codec turns values of T into message payloads and back. Decode gets a slice
+// that it may keep. Both must be safe for concurrent use.
+type Codec[T any] interface {
+	Encode(v T) ([]byte, error)
+	Decode(data []byte) (T, error)
+}
+
+// JSON is the codec of encoding/json.
+func JSON[T any]() Codec[T] { return jsonCodec[T]{} }
+
+type jsonCodec[T any] struct{}
+
+func (jsonCodec[T]) Encode(v T) ([]byte, error) { return json.Marshal(v) }
+
+func (jsonCodec[T]) Decode(data []byte) (v T, err error) {
+	err = json.Unmarshal(data, &v)
+	return v, err
+}
+
+// Proto is the codec of protobuf messages in binary form. T is the pointer
+// type, such as *pb.Block.
+func Proto[T proto.Message]() Codec[T] { return protoCodec[T]{} }
+
+type protoCodec[T proto.Message] struct{}
+
+func (protoCodec[T]) Encode(v T) ([]byte, error) { return proto.Marshal(v) }
+
+func (protoCodec[T]) Decode(data []byte) (T, error) {
+	var zero T
+	v, ok := zero.ProtoReflect().New().Interface().(T)
+	if !ok {
+		return zero, fmt.Errorf("protobuf: cannot make a %T", zero)
+	}
+	return v, proto.Unmarshal(data, v)
+}
+
+// binaryValue is a pointer to T with the methods of encoding.BinaryMarshaler
+// and encoding.BinaryUnmarshaler.
+type binaryValue[T any] interface {
+	*T
+	encoding.BinaryMarshaler
+	encoding.BinaryUnmarshaler
+}
+
+// Binary is the codec of types that implement encoding.BinaryMarshaler and
+// encoding.BinaryUnmarshaler on their pointer. Messages carry the pointer:
+//
+//	netservice.Binary[Header]() // a Codec[*Header]
+func Binary[T any, P binaryValue[T]]() Codec[P] { return binaryCodec[T, P]{} }
+
+type binaryCodec[T any, P binaryValue[T]] struct{}
+
+func (binaryCodec[T, P]) Encode(v P) ([]byte, error) { return v.MarshalBinary() }
+
+func (binaryCodec[T, P]) Decode(data []byte) (P, error) {
+	v := P(new(T))
+	return v, v.UnmarshalBinary(data)
+}
+
+// Raw is the codec of bytes as they are.
+func Raw() Codec[[]byte] { return rawCodec{} }
+
+type rawCodec struct{}
+
+func (rawCodec) Encode(v []byte) ([]byte, error)    { return v, nil }
+func (rawCodec) Decode(data []byte) ([]byte, error) { return data, nil }

@@ -1,0 +1,176 @@
+package netservice
+
+import (
+	"encoding/hex"
+	"path/filepath"
+	"runtime/debug"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+	ma "github.com/multiformats/go-multiaddr"
+)
+
+// Config is everything about a NebService that is plain data. The zero value
+// of a field means its default; only ChainID is required. Parts that are Go
+// values (host, logger, metrics registry, callbacks) are Options.
+//
+// A Config is copied by NewNebService; later changes have no effect.
+type Config struct {
+	// ChainID names the chain, 1 to 128 bytes. Nodes with different chain IDs
+	// never become peers. Required.
+	ChainID string `yaml:"chain_id" json:"chain_id" toml:"chain_id"`
+	// Genesis is the hash of the chain's first block in hex, at most 64 bytes
+	// (128 digits), with or without 0x. Nodes with different genesis never
+	// become peers. Default: empty, which is a genesis of its own.
+	Genesis string `yaml:"genesis" json:"genesis" toml:"genesis"`
+	// DataDir holds the key file ("node.key"), and is made on first start.
+	// Default: empty, which means a new identity at every start.
+	DataDir string `yaml:"data_dir" json:"data_dir" toml:"data_dir"`
+
+	// Listen is the multiaddrs to listen on, such as "/ip4/0.0.0.0/tcp/8680"
+	// or "/ip4/0.0.0.0/udp/8680/quic-v1". Default: those two (with PSKFile,
+	// TCP only). ["none"] listens nowhere.
+	Listen []string `yaml:"listen" json:"listen" toml:"listen"`
+	// Announce is the multiaddrs told to others in place of the addresses
+	// listened on, for a node behind a port forward. Default: none.
+	Announce []string `yaml:"announce" json:"announce" toml:"announce"`
+	// Bootstrap is the full multiaddrs (ending in /p2p/ID) of the nodes to
+	// connect to first. They are redialled for as long as the service runs.
+	Bootstrap []string `yaml:"bootstrap" json:"bootstrap" toml:"bootstrap"`
+	// Reserved is the full multiaddrs of peers that are kept connected and are
+	// admitted above MaxPeers.
+	Reserved []string `yaml:"reserved" json:"reserved" toml:"reserved"`
+	// PSKFile is the path of a private-network key file
+	// ("/key/swarm/psk/1.0.0/", as go-libp2p reads it). Only nodes with the
+	// same key can connect, over TCP only. Default: none.
+	PSKFile string `yaml:"psk_file" json:"psk_file" toml:"psk_file"`
+	// PublicOnly refuses to dial or announce loopback, private and link-local
+	// addresses, as a public network wants. Default: false.
+	PublicOnly bool `yaml:"public_only" json:"public_only" toml:"public_only"`
+
+	// Agent names the program and its version to peers, at most 128 bytes.
+	// Default: "nebnet/" and the module version.
+	Agent string `yaml:"agent" json:"agent" toml:"agent"`
+	// Capabilities are words told to peers in the handshake, such as
+	// "archive"; at most 32 of at most 64 bytes.
+	Capabilities []string `yaml:"capabilities" json:"capabilities" toml:"capabilities"`
+	// MinVersion and MaxVersion are the versions of the application's own
+	// protocol that this node speaks. Peers whose range does not overlap are
+	// refused. Default: 1 and MinVersion.
+	MinVersion uint32 `yaml:"min_version" json:"min_version" toml:"min_version"`
+	MaxVersion uint32 `yaml:"max_version" json:"max_version" toml:"max_version"`
+
+	// MaxPeers is the most peers with a session, reserved ones not counted.
+	// Default: 50.
+	MaxPeers int `yaml:"max_peers" json:"max_peers" toml:"max_peers"`
+	// InboundShare is the part of MaxPeers, rounded up, that peers which
+	// dialled us may take, at most 1; the rest is kept for peers that this node
+	// chose. Default: 0.75. Negative: none.
+	InboundShare float64 `yaml:"inbound_share" json:"inbound_share" toml:"inbound_share"`
+	// MaxMessageSize bounds a message of a type that does not declare its own
+	// limit, in bytes after decompression. Default: 4 MiB.
+	MaxMessageSize int `yaml:"max_message_size" json:"max_message_size" toml:"max_message_size"`
+	// PeerQueueBytes bounds what waits to be sent to one peer, all types
+	// together. Default: 16 MiB.
+	PeerQueueBytes int `yaml:"peer_queue_bytes" json:"peer_queue_bytes" toml:"peer_queue_bytes"`
+	// DispatchQueue bounds the received messages of one type that wait for
+	// their subscribers. Default: 65,536.
+	DispatchQueue int `yaml:"dispatch_queue" json:"dispatch_queue" toml:"dispatch_queue"`
+
+	// HandshakeTimeout bounds one handshake, and how long a connection may
+	// exist without one. Default: 10 s.
+	HandshakeTimeout Duration `yaml:"handshake_timeout" json:"handshake_timeout" toml:"handshake_timeout"`
+	// PingInterval is how often an otherwise silent peer is asked for a sign
+	// of life, and PingTimeout how long it may take. A dead peer is noticed
+	// after their sum. Defaults: 3 s and 5 s.
+	PingInterval Duration `yaml:"ping_interval" json:"ping_interval" toml:"ping_interval"`
+	PingTimeout  Duration `yaml:"ping_timeout" json:"ping_timeout" toml:"ping_timeout"`
+	// ShutdownTimeout bounds Stop. Default: 10 s.
+	ShutdownTimeout Duration `yaml:"shutdown_timeout" json:"shutdown_timeout" toml:"shutdown_timeout"`
+}
+
+// Defaults of Config.
+const (
+	DefaultMaxPeers         = 50
+	DefaultInboundShare     = 0.75
+	DefaultMaxMessageSize   = 4 << 20
+	DefaultPeerQueueBytes   = 16 << 20
+	DefaultDispatchQueue    = 65536
+	DefaultHandshakeTimeout = 10 * time.Second
+	DefaultPingInterval     = 3 * time.Second
+	DefaultPingTimeout      = 5 * time.Second
+	DefaultShutdownTimeout  = 10 * time.Second
+)
+
+// ListenNowhere, as the only entry of Config.Listen, makes a node that dials
+// but cannot be dialled.
+const ListenNowhere = "none"
+
+const keyFileName = "node.key"
+
+// withDefaults returns a copy in which every zero field has its default.
+func (c Config) withDefaults() Config {
+	if len(c.Listen) == 0 {
+		c.Listen = []string{"/ip4/0.0.0.0/tcp/8680"}
+		if c.PSKFile == "" {
+			c.Listen = append(c.Listen, "/ip4/0.0.0.0/udp/8680/quic-v1")
+		}
+	}
+	if c.Agent == "" {
+		c.Agent = defaultAgent()
+	}
+	setDefault(&c.MinVersion, 1)
+	setDefault(&c.MaxVersion, c.MinVersion)
+	setDefault(&c.MaxPeers, DefaultMaxPeers)
+	setDefault(&c.InboundShare, DefaultInboundShare)
+	setDefault(&c.MaxMessageSize, DefaultMaxMessageSize)
+	setDefault(&c.PeerQueueBytes, DefaultPeerQueueBytes)
+	setDefault(&c.DispatchQueue, DefaultDispatchQueue)
+	setDefault(&c.HandshakeTimeout, Duration(DefaultHandshakeTimeout))
+	setDefault(&c.PingInterval, Duration(DefaultPingInterval))
+	setDefault(&c.PingTimeout, Duration(DefaultPingTimeout))
+	setDefault(&c.ShutdownTimeout, Duration(DefaultShutdownTimeout))
+	return c
+}
+
+func setDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+// defaultAgent is "nebnet/" and the version that the program was built with.
+func defaultAgent() string {
+	const module = "github.com/go-nebnet/nebnet"
+	version := "devel"
+	if info, ok := debug.ReadBuildInfo(); ok {
+		if info.Main.Path == module && info.Main.Version != "" {
+			version = info.Main.Version
+		}
+		for _, dep := range info.Deps {
+			if dep.Path == module {
+				version = dep.Version
+			}
+		}
+	}
+	return "nebnet/" + version
+}
+
+func (c Config) keyFile() string { return filepath.Join(c.DataDir, keyFileName) }
+
+// parsed is a Config in the types of the libraries below.
+type parsed struct {
+	genesis   []byte
+	listen    []ma.Multiaddr
+	announce  []ma.Multiaddr
+	bootstrap []peer.AddrInfo
+	reserved  []peer.AddrInfo
+}
+
+func parseGenesis(s string) ([]byte, error) {
+	if len(s) >= 2 && s[0] == '0' && (s[1] == 'x' || s[1] == 'X') {
+		s = s[2:]
+	}
+	return hex.DecodeString(s)
+}

@@ -1,0 +1,160 @@
+package netservice
+
+import (
+	"encoding/json"
+	"errors"
+	"math"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/BurntSushi/toml"
+	"github.com/google/go-cmp/cmp"
+	"gopkg.in/yaml.v3"
+)
+
+func TestValidateReportsEveryMistake(t *testing.T) {
+	err := Config{
+		Genesis:        "xyz",
+		Listen:         []string{"nowhere", "/ip4/127.0.0.1/tcp/1"},
+		Announce:       []string{"bad"},
+		Bootstrap:      []string{"/ip4/127.0.0.1/tcp/1"},
+		Reserved:       []string{"/p2p"},
+		Agent:          strings.Repeat("a", 129),
+		Capabilities:   []string{"", strings.Repeat("c", 65)},
+		MinVersion:     3,
+		MaxVersion:     2,
+		MaxPeers:       -1,
+		InboundShare:   math.NaN(),
+		MaxMessageSize: 1<<30 + 1,
+		PeerQueueBytes: 1,
+		DispatchQueue:  -1,
+		PingTimeout:    Duration(time.Nanosecond),
+	}.Validate()
+	if err == nil {
+		t.Fatal("a config full of mistakes is valid")
+	}
+	var fields []string
+	for _, e := range err.(interface{ Unwrap() []error }).Unwrap() {
+		ce, ok := errors.AsType[*ConfigError](e)
+		if !ok {
+			t.Fatalf("%v is no *ConfigError", e)
+		}
+		fields = append(fields, ce.Field)
+	}
+	want := []string{
+		"ChainID", "Genesis", "Agent", "Capabilities[0]", "Capabilities[1]", "MaxVersion", "Listen[0]",
+		"Announce[0]", "Bootstrap[0]", "Reserved[0]", "MaxPeers", "InboundShare", "MaxMessageSize",
+		"PeerQueueBytes", "DispatchQueue", "PingTimeout",
+	}
+	if d := cmp.Diff(want, fields); d != "" {
+		t.Errorf("fields at fault (-want +got):\n%s", d)
+	}
+}
+
+func TestValidateAcceptsTheLeast(t *testing.T) {
+	if err := (Config{ChainID: "c"}).Validate(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestPSKExcludesQUIC(t *testing.T) {
+	c := Config{ChainID: "c", PSKFile: "psk", Listen: []string{"/ip4/127.0.0.1/udp/1/quic-v1"}}
+	ce, ok := errors.AsType[*ConfigError](c.Validate())
+	if !ok || ce.Field != "Listen[0]" {
+		t.Errorf("got %v", ce)
+	}
+	if d := cmp.Diff([]string{"/ip4/0.0.0.0/tcp/8680"}, Config{PSKFile: "psk"}.withDefaults().Listen); d != "" {
+		t.Errorf("default with a private network (-want +got):\n%s", d)
+	}
+}
+
+func TestDefaults(t *testing.T) {
+	got := Config{ChainID: "c"}.withDefaults()
+	if !strings.HasPrefix(got.Agent, "nebnet/") {
+		t.Errorf("agent %q", got.Agent)
+	}
+	got.Agent = ""
+	want := Config{
+		ChainID: "c", Listen: []string{"/ip4/0.0.0.0/tcp/8680", "/ip4/0.0.0.0/udp/8680/quic-v1"},
+		MinVersion: 1, MaxVersion: 1, MaxPeers: 50, InboundShare: 0.75,
+		MaxMessageSize: 4 << 20, PeerQueueBytes: 16 << 20, DispatchQueue: 65536,
+		HandshakeTimeout: Duration(10 * time.Second), PingInterval: Duration(3 * time.Second),
+		PingTimeout: Duration(5 * time.Second), ShutdownTimeout: Duration(10 * time.Second),
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("defaults (-want +got):\n%s", d)
+	}
+}
+
+// A config reads the same from each of the three formats.
+func TestConfigFormats(t *testing.T) {
+	want := Config{
+		ChainID: "c", Genesis: "0x0102", DataDir: "d", Listen: []string{"a", "b"}, Bootstrap: []string{"x"},
+		MinVersion: 2, MaxPeers: 7, InboundShare: 0.5, PingInterval: Duration(1500 * time.Millisecond),
+	}
+	formats := map[string]struct {
+		write func(any) ([]byte, error)
+		read  func([]byte, any) error
+	}{
+		"yaml": {yaml.Marshal, yaml.Unmarshal},
+		"json": {json.Marshal, json.Unmarshal},
+		"toml": {toml.Marshal, toml.Unmarshal},
+	}
+	for name, f := range formats {
+		t.Run(name, func(t *testing.T) {
+			b, err := f.write(want)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !strings.Contains(string(b), "1.5s") || !strings.Contains(string(b), "ping_interval") {
+				t.Errorf("written as:\n%s", b)
+			}
+			var got Config
+			if err := f.read(b, &got); err != nil {
+				t.Fatal(err)
+			}
+			if d := cmp.Diff(normal(want), normal(got)); d != "" {
+				t.Errorf("(-want +got):\n%s", d)
+			}
+		})
+	}
+	var c Config
+	if err := json.Unmarshal([]byte(`{"ping_interval":"soon"}`), &c); err == nil {
+		t.Error("a wrong duration was read")
+	}
+}
+
+// normal forgets the difference between no list and an empty one.
+func normal(c Config) Config {
+	for _, l := range []*[]string{&c.Listen, &c.Announce, &c.Bootstrap, &c.Reserved, &c.Capabilities} {
+		if len(*l) == 0 {
+			*l = nil
+		}
+	}
+	return c
+}
+
+func TestGenesisForms(t *testing.T) {
+	for _, s := range []string{"0aff", "0x0aff", "0X0AFF"} {
+		if b, err := parseGenesis(s); err != nil || len(b) != 2 || b[1] != 0xff {
+			t.Errorf("%q: %x, %v", s, b, err)
+		}
+	}
+	for _, s := range []string{"0", "x", "0x0"} {
+		if _, err := parseGenesis(s); err == nil {
+			t.Errorf("%q was read", s)
+		}
+	}
+}
+
+func TestPeerAddressesAreMerged(t *testing.T) {
+	const id = "/p2p/12D3KooWD3eckifWpRn9wQpMG9R9hX3sD158z7EqHWmweQAJU5SA"
+	p, err := Config{ChainID: "c", Bootstrap: []string{"/ip4/1.2.3.4/tcp/1" + id, "/dns4/boot.example/udp/2/quic-v1" + id}}.withDefaults().parse()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(p.bootstrap) != 1 || len(p.bootstrap[0].Addrs) != 2 {
+		t.Errorf("got %v", p.bootstrap)
+	}
+}

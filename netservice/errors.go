@@ -1,0 +1,75 @@
+package netservice
+
+import (
+	"errors"
+	"fmt"
+	"net"
+
+	"github.com/go-nebnet/nebnet/internal/handshake"
+	"github.com/go-nebnet/nebnet/internal/identity"
+	"github.com/go-nebnet/nebnet/internal/p2phost"
+	"github.com/go-nebnet/nebnet/internal/session"
+)
+
+// Errors of the life cycle. ErrStopped matches net.ErrClosed.
+var (
+	ErrNotStarted     = errors.New("netservice: not started")
+	ErrAlreadyStarted = errors.New("netservice: already started")
+	ErrStopped        = fmt.Errorf("netservice: stopped: %w", net.ErrClosed)
+)
+
+// Errors of sending.
+var (
+	// ErrNoPeers: there was nobody to send to.
+	ErrNoPeers = errors.New("netservice: no peers")
+	// ErrUnknownPeer: there is no session with that peer.
+	ErrUnknownPeer = errors.New("netservice: no session with this peer")
+	// ErrTooLarge: the payload is above the limit of its type.
+	ErrTooLarge = session.ErrTooLarge
+	// ErrQueueFull: the bounded queue to the peer has no room.
+	ErrQueueFull = session.ErrQueueFull
+	// ErrUnsupported: the peer does not take messages of this type.
+	ErrUnsupported = session.ErrUnsupported
+	// ErrConflict: a type was declared before with other properties.
+	ErrConflict = errors.New("netservice: message type declared twice with different properties")
+)
+
+// Errors of the key file in DataDir, wrapped with its path.
+var (
+	ErrKeyCorrupt     = identity.ErrCorrupt
+	ErrKeyPermissions = identity.ErrPermissions
+	ErrKeySymlink     = identity.ErrSymlink
+)
+
+// ConfigError is one mistake in a Config.
+type ConfigError struct {
+	Field string // the field's Go name, with an index for lists
+	Err   error
+}
+
+func (e *ConfigError) Error() string { return "config: " + e.Field + ": " + e.Err.Error() }
+
+// Unwrap returns the cause.
+func (e *ConfigError) Unwrap() error { return e.Err }
+
+// ListenError names an address on which the node could not listen.
+type ListenError = p2phost.ListenError
+
+// DisconnectReason says why a peer was refused or a session ended. It is an
+// error with a stable code that both sides know.
+type DisconnectReason = handshake.Reason
+
+// RefusedError is the outcome of a handshake that one side refused.
+type RefusedError = handshake.RefusedError
+
+// StopError names what had not ended when ShutdownTimeout ran out.
+type StopError struct {
+	Parts []error
+}
+
+func (e *StopError) Error() string {
+	return "netservice: stop: " + errors.Join(e.Parts...).Error()
+}
+
+// Unwrap returns the errors of the parts.
+func (e *StopError) Unwrap() []error { return e.Parts }

@@ -1,0 +1,92 @@
+package netservice
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/go-nebnet/nebnet/internal/handshake"
+	"github.com/go-nebnet/nebnet/internal/peers"
+	"github.com/go-nebnet/nebnet/internal/session"
+)
+
+// link is a peer with a session.
+type link struct {
+	id      peer.ID
+	name    string // the ID as text, as in Message.MessageFrom
+	conn    network.Conn
+	session *session.Session
+	ticket  *peers.Ticket
+	hello   handshake.Result
+	opener  bool // this node opened the hello
+	since   time.Time
+	tag     string // under which libp2p's connection manager keeps the peer
+}
+
+// adopt makes a link live, in place of an older one to the same peer, and
+// watches over its end. It is live before anybody hears of it, so that whoever
+// hears can send to it.
+func (l *links) adopt(k *link) {
+	n := l.n
+	l.mu.Lock()
+	l.live[k.id] = k
+	n.known.join(k.id)
+	l.links++
+	k.tag = fmt.Sprintf("nebnet-%d", l.links)
+	l.wg.Add(1)
+	l.mu.Unlock()
+	// The number of peers is decided by admission alone.
+	n.host.ConnManager().Protect(k.id, k.tag)
+	go func() {
+		defer l.wg.Done()
+		<-k.session.Done()
+		l.bury(k)
+	}()
+	if r := k.ticket.Commit(k.session.Close); r != handshake.ReasonNone {
+		k.session.Close(r)
+		return
+	}
+	n.obs.Log("links").WithField("peer", k.name).WithField("addr", k.conn.RemoteMultiaddr().String()).
+		WithField("agent", k.hello.Remote.Agent).Debug("peer connected")
+	l.announce(k.id, nil)
+	n.exchange.Met(k.id)
+}
+
+// bury cleans up after a session. A newer link to the same peer is not touched.
+func (l *links) bury(k *link) {
+	n := l.n
+	reason, byRemote := k.session.Reason()
+	l.mu.Lock()
+	last := l.live[k.id] == k
+	if last {
+		delete(l.live, k.id)
+		n.known.forget(k.id)
+	}
+	l.mu.Unlock()
+	n.host.ConnManager().Unprotect(k.id, k.tag)
+	n.obs.Log("links").WithField("peer", k.name).WithField("reason", reason.Label()).
+		WithField("by_peer", byRemote).Debug("peer disconnected")
+	k.ticket.Release(reason, byRemote)
+	if last && n.opts.host == nil {
+		n.host.Network().ClosePeer(k.id) // second connections end with the session
+	} else {
+		l.hangUpOn(k.conn)
+	}
+}
+
+// info describes the link to the user.
+func (k *link) info(reserved bool) PeerInfo {
+	dir := network.DirInbound
+	if k.opener {
+		dir = network.DirOutbound
+	}
+	st := k.session.Stats()
+	return PeerInfo{
+		ID: k.id, Addr: k.conn.RemoteMultiaddr(), Direction: dir,
+		Agent: k.hello.Remote.Agent, Capabilities: k.hello.Remote.Capabilities,
+		Version: k.hello.Version, Payload: k.hello.Remote.Payload,
+		Since: k.since, RTT: st.RTT, Reserved: reserved, QueueBytes: st.Send.PendingBytes,
+	}
+}

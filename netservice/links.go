@@ -1,0 +1,278 @@
+package netservice
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/p2p/net/swarm"
+	ma "github.com/multiformats/go-multiaddr"
+
+	"github.com/go-nebnet/nebnet/internal/handshake"
+)
+
+// links turns connections into sessions: whoever dialled opens the hello, and
+// a connection on which none comes is closed again. It owns one goroutine per
+// handshake under way and one per session.
+type links struct {
+	n      *Node
+	ctx    context.Context // ends all handshakes
+	cancel context.CancelCauseFunc
+	wg     sync.WaitGroup
+
+	mu      sync.Mutex // guards what follows; never held while calling out
+	closing bool
+	shaking map[network.Conn]bool           // handshakes under way
+	silent  map[network.Conn]*time.Timer    // inbound connections whose hello has not come
+	live    map[peer.ID]*link               // peers with a session
+	coming  map[peer.ID]chan struct{}       // peers between handshake and live
+	links   uint64                          // how many there ever were
+	waiting map[peer.ID]map[chan error]bool // dials that wait for a handshake's outcome
+}
+
+func newLinks(n *Node) *links {
+	l := &links{
+		n:       n,
+		shaking: make(map[network.Conn]bool),
+		silent:  make(map[network.Conn]*time.Timer),
+		live:    make(map[peer.ID]*link),
+		coming:  make(map[peer.ID]chan struct{}),
+		waiting: make(map[peer.ID]map[chan error]bool),
+	}
+	l.ctx, l.cancel = context.WithCancelCause(context.Background())
+	return l
+}
+
+// start takes hellos and watches connections, those that exist already on an
+// injected host included.
+func (l *links) start() {
+	for _, id := range handshake.Protocols(l.n.network) {
+		l.n.host.SetStreamHandler(id, l.answer)
+	}
+	l.n.host.Network().Notify(l)
+	for _, c := range l.n.host.Network().Conns() {
+		l.Connected(nil, c)
+	}
+}
+
+// refuseNew lets no handshake begin any more and ends those under way.
+func (l *links) refuseNew() {
+	l.mu.Lock()
+	l.closing = true
+	for c, t := range l.silent {
+		t.Stop()
+		delete(l.silent, c)
+	}
+	l.mu.Unlock()
+	l.n.host.Network().StopNotify(l)
+	for _, id := range handshake.Protocols(l.n.network) {
+		l.n.host.RemoveStreamHandler(id)
+	}
+	l.cancel(handshake.ReasonShuttingDown)
+}
+
+// close waits for every goroutine, after refuseNew and once all sessions have
+// ended.
+func (l *links) close(ctx context.Context) error {
+	done := make(chan struct{})
+	go func() {
+		l.wg.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("an application callback of a handshake did not return: %w", ctx.Err())
+	}
+}
+
+// Connected is called by libp2p for every new connection, before any stream.
+func (l *links) Connected(_ network.Network, c network.Conn) {
+	if c.Stat().Limited {
+		return // relayed for coordination only
+	}
+	if c.Stat().Direction == network.DirOutbound {
+		l.shake(c)
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closing || l.n.opts.host != nil || l.silent[c] != nil {
+		return
+	}
+	l.silent[c] = time.AfterFunc(timeout(l.n.cfg.HandshakeTimeout), func() { l.hangUp(c) })
+}
+
+// hangUp closes an inbound connection that never said hello. It runs on the
+// timer's goroutine.
+func (l *links) hangUp(c network.Conn) {
+	l.mu.Lock()
+	_, waiting := l.silent[c]
+	delete(l.silent, c)
+	second := l.live[c.RemotePeer()] != nil
+	l.mu.Unlock()
+	if !waiting || second {
+		return
+	}
+	l.n.peers.NoteRefused(c.RemotePeer(), network.DirInbound, handshake.ReasonTimeout)
+	c.Close()
+}
+
+// Disconnected is called by libp2p; a session notices by its own streams.
+func (l *links) Disconnected(_ network.Network, c network.Conn) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if t := l.silent[c]; t != nil {
+		t.Stop()
+		delete(l.silent, c)
+	}
+}
+
+// Listen and ListenClose are of no interest.
+func (l *links) Listen(network.Network, ma.Multiaddr)      {}
+func (l *links) ListenClose(network.Network, ma.Multiaddr) {}
+
+// begin notes a handshake on a connection; end undoes it. begin is false when
+// there is one already, or the node is closing.
+func (l *links) begin(c network.Conn) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.shaking[c] || l.closing {
+		return false
+	}
+	l.shaking[c] = true
+	if t := l.silent[c]; t != nil {
+		t.Stop()
+		delete(l.silent, c)
+	}
+	l.wg.Add(1)
+	return true
+}
+
+func (l *links) end(c network.Conn) {
+	l.mu.Lock()
+	delete(l.shaking, c)
+	l.mu.Unlock()
+	l.wg.Done()
+}
+
+// session returns the live link to a peer, or nil.
+func (l *links) session(p peer.ID) *link {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.live[p]
+}
+
+// arrive says that a peer's handshake has passed and that it is about to go
+// live, which the returned function reports.
+func (l *links) arrive(p peer.ID) (arrived func()) {
+	ch := make(chan struct{})
+	l.mu.Lock()
+	l.coming[p] = ch
+	l.mu.Unlock()
+	return func() {
+		l.mu.Lock()
+		if l.coming[p] == ch {
+			delete(l.coming, p)
+		}
+		l.mu.Unlock()
+		close(ch)
+	}
+}
+
+// sessionSoon is session for a peer whose first message may have overtaken its
+// going live: it waits for that.
+func (l *links) sessionSoon(ctx context.Context, p peer.ID) *link {
+	l.mu.Lock()
+	k, ch := l.live[p], l.coming[p]
+	l.mu.Unlock()
+	if k != nil || ch == nil {
+		return k
+	}
+	select {
+	case <-ch:
+	case <-ctx.Done():
+	}
+	return l.session(p)
+}
+
+// all returns the live links in no order.
+func (l *links) all() []*link {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	out := make([]*link, 0, len(l.live))
+	for _, k := range l.live {
+		out = append(out, k)
+	}
+	return out
+}
+
+// connect dials a peer and waits for the outcome of the handshake. It is how
+// package peers dials.
+func (l *links) connect(ctx context.Context, ai peer.AddrInfo) error {
+	if l.session(ai.ID) != nil {
+		return nil
+	}
+	outcome := l.await(ai.ID)
+	defer l.forsake(ai.ID, outcome)
+	// When to try again is the peer manager's decision, not that of libp2p's
+	// own dial back-off.
+	if s, ok := l.n.host.Network().(interface{ Backoff() *swarm.DialBackoff }); ok {
+		s.Backoff().Clear(ai.ID)
+	}
+	if err := l.n.host.Connect(ctx, ai); err != nil {
+		return fmt.Errorf("%w: %w", handshake.ReasonUnreachable, err)
+	}
+	if l.session(ai.ID) != nil {
+		return nil
+	}
+	// The connection may be older than this call: then nobody says hello on it
+	// unless we do.
+	for _, c := range l.n.host.Network().ConnsToPeer(ai.ID) {
+		if c.Stat().Direction == network.DirOutbound && !c.Stat().Limited {
+			l.shake(c)
+		}
+	}
+	select {
+	case err := <-outcome:
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("%w: %w", handshake.ReasonTimeout, ctx.Err())
+	}
+}
+
+func (l *links) await(p peer.ID) chan error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.waiting[p] == nil {
+		l.waiting[p] = make(map[chan error]bool)
+	}
+	ch := make(chan error, 1)
+	l.waiting[p][ch] = true
+	return ch
+}
+
+func (l *links) forsake(p peer.ID, ch chan error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.waiting[p], ch)
+	if len(l.waiting[p]) == 0 {
+		delete(l.waiting, p)
+	}
+}
+
+// announce tells all dials to a peer how its handshake ended.
+func (l *links) announce(p peer.ID, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for ch := range l.waiting[p] {
+		select {
+		case ch <- err:
+		default: // told already
+		}
+	}
+}

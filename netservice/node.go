@@ -1,0 +1,237 @@
+package netservice
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+
+	"github.com/libp2p/go-libp2p"
+	"github.com/libp2p/go-libp2p/core/crypto"
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/pnet"
+	ma "github.com/multiformats/go-multiaddr"
+
+	"github.com/go-nebnet/nebnet/dispatcher"
+	"github.com/go-nebnet/nebnet/internal/discovery"
+	"github.com/go-nebnet/nebnet/internal/handshake"
+	"github.com/go-nebnet/nebnet/internal/identity"
+	"github.com/go-nebnet/nebnet/internal/obs"
+	"github.com/go-nebnet/nebnet/internal/p2phost"
+	"github.com/go-nebnet/nebnet/internal/peers"
+	"github.com/go-nebnet/nebnet/internal/session"
+)
+
+// Node is the libp2p host of a service and the engines round it: peers decides
+// whom to know, links shakes hands, session carries the messages. This file
+// makes and joins them; none of them knows another.
+type Node struct {
+	cfg     Config
+	addrs   parsed
+	opts    options
+	obs     *obs.Obs
+	id      peer.ID
+	key     crypto.PrivKey // nil with an injected host
+	psk     pnet.PSK
+	network string
+	// instance tells peers that this is another run of the same identity.
+	instance uint64
+
+	types    *typeTable
+	known    *known
+	peers    *peers.Manager
+	dispatch *dispatcher.Dispatcher
+
+	// Set by start.
+	host     host.Host
+	engine   *session.Engine
+	exchange *discovery.Exchange
+	links    *links
+	unbridge func() // takes libp2p's logs off this service again
+}
+
+func newNode(cfg Config, addrs parsed, opts options, o *obs.Obs, d *dispatcher.Dispatcher) (*Node, error) {
+	n := &Node{
+		cfg: cfg, addrs: addrs, opts: opts, obs: o, dispatch: d,
+		network:  handshake.NetworkID(cfg.ChainID, addrs.genesis),
+		instance: rand.Uint64(),
+		types:    newTypeTable(cfg.MaxMessageSize),
+		known:    newKnown(),
+	}
+	if err := n.loadIdentity(); err != nil {
+		return nil, err
+	}
+	var err error
+	n.peers, err = peers.New(n.peersConfig())
+	return n, err
+}
+
+// loadIdentity finds out who this node is, without opening anything.
+func (n *Node) loadIdentity() (err error) {
+	if n.opts.host != nil {
+		n.id = n.opts.host.ID()
+		return nil
+	}
+	if n.cfg.PSKFile != "" {
+		f, err := os.Open(n.cfg.PSKFile)
+		if err != nil {
+			return &ConfigError{Field: "PSKFile", Err: err}
+		}
+		defer f.Close()
+		if n.psk, err = pnet.DecodeV1PSK(f); err != nil {
+			return &ConfigError{Field: "PSKFile", Err: fmt.Errorf("%s: %w", n.cfg.PSKFile, err)}
+		}
+	}
+	switch {
+	case n.opts.key != nil:
+		n.key = n.opts.key
+	case n.cfg.DataDir == "":
+		n.key, err = identity.Ephemeral()
+	default:
+		if err = os.MkdirAll(n.cfg.DataDir, 0o700); err == nil {
+			n.key, err = identity.Load(n.cfg.keyFile())
+		}
+	}
+	if err != nil {
+		return err
+	}
+	n.id, err = peer.IDFromPrivateKey(n.key)
+	return err
+}
+
+// start opens the host and starts the engines from the bottom up. What was
+// started is stopped again when a later step fails.
+func (n *Node) start() (err error) {
+	n.unbridge = n.obs.BridgeLibp2p()
+	defer func() {
+		if err != nil {
+			ctx, cancel := context.WithTimeout(context.Background(), timeout(n.cfg.ShutdownTimeout))
+			defer cancel()
+			err = errors.Join(err, n.stop(ctx))
+		}
+	}()
+	if n.host = n.opts.host; n.host == nil {
+		if n.host, err = p2phost.New(n.hostConfig()); err != nil {
+			return err
+		}
+	}
+	if n.engine, err = session.New(n.sessionConfig()); err != nil {
+		return err
+	}
+	if err = n.types.attach(engineWire{n.engine}); err != nil {
+		return err
+	}
+	n.links = newLinks(n)
+	if n.exchange, err = discovery.New(n.exchangeConfig()); err != nil {
+		return err
+	}
+	if err = n.exchange.Start(); err != nil {
+		return err
+	}
+	n.links.start()
+	for _, ai := range n.addrs.reserved {
+		n.peers.Reserve(ai.ID)
+		n.peers.AddPersistent(ai)
+	}
+	for _, ai := range n.addrs.bootstrap {
+		n.peers.AddPersistent(ai)
+	}
+	n.peers.Start()
+	n.obs.Log("node").WithField("id", n.id.String()).WithField("network", n.network).
+		WithField("addrs", n.host.Network().ListenAddresses()).Info("started")
+	return nil
+}
+
+// stop ends the engines from the top down: no new dials, goodbye to the peers,
+// streams, host. Each part waits for its goroutines.
+func (n *Node) stop(ctx context.Context) error {
+	var errs []error
+	end := func(what string, err error) {
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", what, err))
+		}
+	}
+	n.peers.Close()
+	if n.exchange != nil {
+		end("peer exchange", n.exchange.Close(ctx))
+	}
+	if n.links != nil {
+		n.links.refuseNew()
+	}
+	if n.engine != nil {
+		end("sessions", n.engine.Close(ctx))
+	}
+	if n.links != nil {
+		end("handshakes", n.links.close(ctx))
+	}
+	if n.host != nil && n.opts.host == nil {
+		end("host", n.host.Close())
+	}
+	n.unbridge()
+	n.obs.Log("node").WithField("id", n.id.String()).Info("stopped")
+	return errors.Join(errs...)
+}
+
+func (n *Node) hostConfig() p2phost.Config {
+	cfg := p2phost.Config{
+		Key: n.key, Listen: n.addrs.listen, Announce: n.addrs.announce, PSK: n.psk,
+		UserAgent: n.cfg.Agent, MaxPeers: n.cfg.MaxPeers + len(n.addrs.reserved),
+		NoPrivate: n.cfg.PublicOnly, Gate: n.peers, Obs: n.obs,
+		Options: n.opts.hostOpts,
+	}
+	if n.opts.transport != nil {
+		cfg.SkipSockets = true
+		cfg.Options = append([]libp2p.Option{libp2p.Transport(n.opts.transport)}, cfg.Options...)
+	}
+	for _, list := range [][]peer.AddrInfo{n.addrs.bootstrap, n.addrs.reserved} {
+		for _, ai := range list {
+			cfg.Trusted = append(cfg.Trusted, ai.Addrs...)
+		}
+	}
+	return cfg
+}
+
+func (n *Node) peersConfig() peers.Config {
+	return peers.Config{
+		Self: n.id, Obs: n.obs,
+		MaxPeers: n.cfg.MaxPeers, InboundShare: n.cfg.InboundShare,
+		HandshakeTimeout: timeout(n.cfg.HandshakeTimeout),
+		Connect:          func(ctx context.Context, ai peer.AddrInfo) error { return n.links.connect(ctx, ai) },
+	}
+}
+
+func (n *Node) sessionConfig() session.Config {
+	return session.Config{
+		Host: n.host, Network: n.network, Obs: n.obs,
+		Deliver:      n.deliver,
+		Penalise:     func(p peer.ID, f session.Fault) { n.peers.Penalise(p, faultWeight(f)) },
+		QueueBytes:   n.cfg.PeerQueueBytes,
+		PingInterval: timeout(n.cfg.PingInterval), PingTimeout: timeout(n.cfg.PingTimeout),
+		PendingTimeout: timeout(n.cfg.HandshakeTimeout),
+	}
+}
+
+// ID is the node's peer ID. It is known before Start.
+func (n *Node) ID() peer.ID { return n.id }
+
+// Network is the network ID: 16 hex digits that stand for chain ID and genesis
+// and are part of every protocol ID.
+func (n *Node) Network() string { return n.network }
+
+// Host is the libp2p host, nil before Start.
+func (n *Node) Host() host.Host { return n.host }
+
+// Addrs returns the full multiaddrs (…/p2p/ID) under which the node can be
+// reached, as far as it knows; none before Start.
+func (n *Node) Addrs() []ma.Multiaddr {
+	if n.host == nil {
+		return nil
+	}
+	full, err := peer.AddrInfoToP2pAddrs(host.InfoFromHost(n.host))
+	if err != nil {
+		return nil
+	}
+	return full
+}

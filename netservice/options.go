@@ -1,0 +1,81 @@
+package netservice
+
+import (
+	"context"
+
+	"github.com/libp2p/go-libp2p"
+	"github.com/libp2p/go-libp2p/core/crypto"
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/rcrowley/go-metrics"
+	"github.com/sirupsen/logrus"
+)
+
+// Option injects a part that is not plain data.
+type Option func(*options)
+
+type options struct {
+	logger    *logrus.Logger
+	registry  metrics.Registry
+	host      host.Host
+	hostOpts  []libp2p.Option
+	transport any
+	key       crypto.PrivKey
+	check     PeerCheck
+	payload   func() []byte
+}
+
+// PeerHello is what a peer said of itself in the handshake, already checked to
+// be of this chain.
+type PeerHello struct {
+	ID           peer.ID
+	Agent        string // cleaned, at most 128 bytes
+	Capabilities []string
+	Version      uint32 // highest version that both sides speak
+	Payload      []byte // what the peer's own WithPayload gave, at most 16 KiB
+}
+
+// PeerCheck decides whether a peer of this chain is welcome. Returning a
+// DisconnectReason tells the peer just that; any other error tells it that the
+// application refused. The check must return before ctx ends, and may be
+// called from several goroutines. A panic counts as a refusal.
+type PeerCheck func(ctx context.Context, hello PeerHello) error
+
+// WithLogger makes the service log to l. Default: a private logger that writes
+// text at Info to standard error.
+func WithLogger(l *logrus.Logger) Option { return func(o *options) { o.logger = l } }
+
+// WithMetrics makes the service keep its metrics in r. Default: a private
+// registry, see NebService.Metrics.
+func WithMetrics(r metrics.Registry) Option { return func(o *options) { o.registry = r } }
+
+// WithHost makes the service run on a libp2p host that the program already
+// has. The host stays the program's own: Stop leaves it open, its connections
+// to nodes without this chain are left alone, and the fields of Config about
+// keys, addresses and private networks are not used.
+func WithHost(h host.Host) Option { return func(o *options) { o.host = h } }
+
+// WithHostOptions adds libp2p options to the host that the service builds,
+// after its own.
+func WithHostOptions(opts ...libp2p.Option) Option {
+	return func(o *options) { o.hostOpts = append(o.hostOpts, opts...) }
+}
+
+// WithIdentity gives the node an Ed25519 key that the program keeps itself, in
+// place of the key file in Config.DataDir.
+func WithIdentity(key crypto.PrivKey) Option { return func(o *options) { o.key = key } }
+
+// WithTransport replaces TCP and QUIC by one transport, given as what
+// libp2p.Transport takes. The service then checks no port of the machine. It
+// is for simulated networks.
+func WithTransport(constructor any) Option {
+	return func(o *options) { o.transport = constructor }
+}
+
+// WithPeerCheck has every peer of this chain checked by the application.
+func WithPeerCheck(check PeerCheck) Option { return func(o *options) { o.check = check } }
+
+// WithPayload gives the application's part of the hello, such as its best
+// block, anew for every handshake. At most 16 KiB; a longer one fails the
+// handshake.
+func WithPayload(payload func() []byte) Option { return func(o *options) { o.payload = payload } }

@@ -1,0 +1,129 @@
+package netservice
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	ma "github.com/multiformats/go-multiaddr"
+
+	"github.com/go-nebnet/nebnet/internal/peers"
+)
+
+// PeerInfo describes a peer with which this node has a session, as it was at
+// the moment of the call.
+type PeerInfo struct {
+	ID           peer.ID
+	Addr         ma.Multiaddr      // the remote address of its connection
+	Direction    network.Direction // inbound when the peer opened the handshake
+	Agent        string            // cleaned, at most 128 bytes
+	Capabilities []string
+	Version      uint32        // highest version that both sides speak
+	Payload      []byte        // the application's part of the peer's hello
+	Since        time.Time     // when the handshake was completed
+	RTT          time.Duration // of the last ping, 0 before the first
+	Reserved     bool
+	QueueBytes   int // bytes that wait to be sent
+}
+
+// PeerEvent is one thing that happened to one peer.
+type PeerEvent = peers.Event
+
+// PeerEventKind says what a PeerEvent is about.
+type PeerEventKind = peers.EventKind
+
+// The kinds of peer events.
+const (
+	PeerConnected    = peers.Connected    // a session was made
+	PeerDisconnected = peers.Disconnected // a session ended, for Reason
+	PeerBanned       = peers.Banned       // the peer was banned, until Until
+	PeerRefused      = peers.Refused      // a handshake failed, for Reason
+)
+
+// PeerSubscription is a bounded queue of peer events. It never blocks the
+// node: when it is full, its oldest event is dropped and counted in Dropped.
+// The events of one peer come in order.
+type PeerSubscription = peers.Subscription
+
+// peerEventQueue is how many events a subscription holds.
+const peerEventQueue = 256
+
+// SubscribePeers subscribes to peer events of the given kinds; without any, to
+// all but PeerRefused, which strangers can cause at will. It may be called
+// before Start. The subscription ends with Close, or when the service stops.
+func (s *NebService) SubscribePeers(kinds ...PeerEventKind) *PeerSubscription {
+	return s.node.peers.Subscribe(peerEventQueue, kinds...)
+}
+
+// WaitForPeers waits until there are at least n peers with a session. Its
+// error is that of ctx, ErrNotStarted or ErrStopped.
+func (s *NebService) WaitForPeers(ctx context.Context, n int) error {
+	sub := s.SubscribePeers(PeerConnected)
+	defer sub.Close()
+	for {
+		if err := s.running(); err != nil {
+			return err
+		}
+		if len(s.node.links.all()) >= n {
+			return nil
+		}
+		select {
+		case <-sub.Events(): // closed when the service stops
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// Peers returns the peers with a session, longest connected first.
+func (s *NebService) Peers() []PeerInfo {
+	if s.running() != nil {
+		return nil
+	}
+	return s.node.peerInfos()
+}
+
+func (n *Node) peerInfos() []PeerInfo {
+	reserved := make(map[peer.ID]bool, len(n.addrs.reserved))
+	for _, ai := range n.addrs.reserved {
+		reserved[ai.ID] = true
+	}
+	all := n.links.all()
+	infos := make([]PeerInfo, len(all))
+	for i, k := range all {
+		infos[i] = k.info(reserved[k.id])
+	}
+	slices.SortFunc(infos, func(a, b PeerInfo) int {
+		return cmp.Or(a.Since.Compare(b.Since), cmp.Compare(a.ID, b.ID))
+	})
+	return infos
+}
+
+// ConnectPeer connects to the peer at a full multiaddr (…/p2p/ID) and returns
+// when there is a session with it. The error wraps the DisconnectReason, if
+// one side refused, or that of ctx. It is tried once; Config.Bootstrap and
+// Config.Reserved are for peers to keep.
+func (s *NebService) ConnectPeer(ctx context.Context, addr string) error {
+	if err := s.running(); err != nil {
+		return err
+	}
+	ai, err := peer.AddrInfoFromString(addr)
+	if err != nil {
+		return fmt.Errorf("connect to %q: %w", addr, err)
+	}
+	return s.node.links.connect(ctx, *ai)
+}
+
+// closePeer ends a session for a reason that the peer is told.
+func (n *Node) closePeer(id peer.ID, reason DisconnectReason) error {
+	k := n.links.session(id)
+	if k == nil {
+		return ErrUnknownPeer
+	}
+	k.session.Close(reason)
+	return nil
+}

@@ -1,0 +1,23 @@
+package netservice
+
+import "github.com/go-nebnet/nebnet/internal/session"
+
+// What a violation costs a peer, of the hundred points at which it is banned.
+// Half of them is forgiven every ten minutes. What a broken link can cause
+// costs little.
+const (
+	penaltyUndecodable = 10
+	penaltyExchange    = 20
+)
+
+func faultWeight(f session.Fault) float64 {
+	switch f {
+	case session.FaultOversize, session.FaultCorrupt, session.FaultBomb, session.FaultFlags, session.FaultControl:
+		return 34 // three times
+	case session.FaultTimeout, session.FaultStreams, session.FaultStorm:
+		return 10
+	case session.FaultTruncated:
+		return 2
+	}
+	return 10
+}

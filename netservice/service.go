@@ -1,0 +1,205 @@
+package netservice
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/rcrowley/go-metrics"
+
+	"github.com/go-nebnet/nebnet/dispatcher"
+	"github.com/go-nebnet/nebnet/internal/obs"
+)
+
+// NebService owns a Node and a Dispatcher, starts and stops them in order and
+// delegates to them. Make one with NewNebService. All methods are safe for
+// concurrent use.
+type NebService struct {
+	cfg        Config
+	obs        *obs.Obs
+	node       *Node
+	dispatcher *dispatcher.Dispatcher
+
+	mu    sync.Mutex // guards state
+	state state
+	// stopped is closed when Stop has done its work, and stopErr is set before.
+	stopped chan struct{}
+	stopErr error
+}
+
+type state int
+
+const (
+	stateNew state = iota
+	stateStarting
+	stateRunning
+	stateStopped
+)
+
+// NewNebService checks the configuration, loads or makes the key file, and
+// opens nothing that would have to be closed again. Its error is what
+// Config.Validate reports, or tells what is wrong with the key file.
+func NewNebService(cfg Config, opts ...Option) (*NebService, error) {
+	cfg = cfg.withDefaults()
+	p, err := cfg.parse()
+	if err != nil {
+		return nil, err
+	}
+	var o options
+	for _, opt := range opts {
+		opt(&o)
+	}
+	s := &NebService{cfg: cfg, obs: obs.New(o.logger, o.registry), stopped: make(chan struct{})}
+	s.dispatcher, err = dispatcher.New(
+		dispatcher.Config{QueueSize: cfg.DispatchQueue},
+		dispatcher.WithLogger(s.obs.Logger()), dispatcher.WithMetrics(s.obs.Registry()))
+	if err != nil {
+		return nil, err
+	}
+	if s.node, err = newNode(cfg, p, o, s.obs, s.dispatcher); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// Start starts the dispatcher, then the node. When the node cannot start (the
+// error names each address on which it could not listen), the dispatcher is
+// stopped again and the service cannot be started any more.
+func (s *NebService) Start() error {
+	s.mu.Lock()
+	switch s.state {
+	case stateStarting, stateRunning:
+		s.mu.Unlock()
+		return ErrAlreadyStarted
+	case stateStopped:
+		s.mu.Unlock()
+		return ErrStopped
+	}
+	s.state = stateStarting
+	s.mu.Unlock()
+
+	err := s.dispatcher.Start()
+	if err == nil {
+		if err = s.node.start(); err != nil {
+			ctx, cancel := context.WithTimeout(context.Background(), time.Duration(s.cfg.ShutdownTimeout))
+			defer cancel()
+			err = errors.Join(err, s.dispatcher.Stop(ctx))
+		}
+	}
+
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err != nil {
+		s.state = stateStopped
+		close(s.stopped)
+		return err
+	}
+	s.state = stateRunning
+	return nil
+}
+
+// Stop ends the service: no new work, peers are told goodbye, queued messages
+// are drained to the subscribers, and every goroutine is waited for, all
+// within Config.ShutdownTimeout. It is idempotent; later calls wait for the
+// first and return its error. What did not end in time is named in a
+// *StopError. Stopping a service that was never started is not an error.
+func (s *NebService) Stop() error {
+	s.mu.Lock()
+	switch s.state {
+	case stateNew:
+		s.state = stateStopped
+		close(s.stopped)
+		s.mu.Unlock()
+		return nil
+	case stateStarting:
+		s.mu.Unlock()
+		return ErrNotStarted
+	case stateStopped:
+		s.mu.Unlock()
+		<-s.stopped
+		return s.stopErr
+	}
+	s.state = stateStopped
+	s.mu.Unlock()
+
+	defer close(s.stopped)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(s.cfg.ShutdownTimeout))
+	defer cancel()
+	var parts []error
+	if err := s.node.stop(ctx); err != nil {
+		parts = append(parts, err)
+	}
+	if err := s.dispatcher.Stop(ctx); err != nil {
+		parts = append(parts, err)
+	}
+	if len(parts) > 0 {
+		s.stopErr = &StopError{Parts: parts}
+	}
+	return s.stopErr
+}
+
+// running returns nil, ErrNotStarted or ErrStopped.
+func (s *NebService) running() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch s.state {
+	case stateRunning:
+		return nil
+	case stateStopped:
+		return ErrStopped
+	}
+	return ErrNotStarted
+}
+
+// Node returns the service's node.
+func (s *NebService) Node() *Node { return s.node }
+
+// Dispatcher returns the service's dispatcher. Subscribers that are registered
+// there and not with the service get local messages only: peers are told of
+// the types that are registered with the service.
+func (s *NebService) Dispatcher() *dispatcher.Dispatcher { return s.dispatcher }
+
+// Metrics returns the registry that holds the service's metrics.
+func (s *NebService) Metrics() metrics.Registry { return s.obs.Registry() }
+
+// Register registers subscribers, and lets peers send messages of their types
+// to this node. It may be called before Start. Either all are registered or,
+// with an error, none.
+func (s *NebService) Register(subs ...dispatcher.Subscriber) error {
+	if err := s.dispatcher.Register(subs...); err != nil {
+		return err
+	}
+	for i, sub := range subs {
+		if err := s.node.types.subscribe(sub.MessageType()); err != nil {
+			for _, done := range subs[:i] {
+				s.node.types.unsubscribe(done.MessageType())
+			}
+			return errors.Join(err, s.dispatcher.Deregister(subs...))
+		}
+	}
+	return nil
+}
+
+// Deregister removes subscribers, known by ID and type. When the last one of a
+// type is gone, peers can no longer send messages of that type to this node.
+func (s *NebService) Deregister(subs ...dispatcher.Subscriber) error {
+	var errs []error
+	for _, sub := range subs {
+		if err := s.dispatcher.Deregister(sub); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		s.node.types.unsubscribe(sub.MessageType())
+	}
+	return errors.Join(errs...)
+}
+
+// PutMessage hands a message to this node's own subscribers, as if it had
+// arrived. It waits only where a lossless subscriber of its type is full.
+func (s *NebService) PutMessage(msg dispatcher.Message) error { return s.dispatcher.PutMessage(msg) }
+
+// Declare sets the properties of a message type. Types that are not declared
+// have the defaults of MessageSpec. Declaring the same again is no error;
+// declaring something else is ErrConflict, because peers may already rely on it.
+func (s *NebService) Declare(spec MessageSpec) error { return s.node.types.declare(spec) }

@@ -1,0 +1,198 @@
+package netservice
+
+import (
+	"context"
+	"errors"
+	"runtime/debug"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/protocol"
+	"github.com/multiformats/go-multistream"
+
+	"github.com/go-nebnet/nebnet/internal/handshake"
+	"github.com/go-nebnet/nebnet/internal/obs"
+	"github.com/go-nebnet/nebnet/internal/peers"
+	"github.com/go-nebnet/nebnet/internal/session"
+)
+
+// shaking is one handshake under way. It belongs to one goroutine.
+type shaking struct {
+	l       *links
+	c       network.Conn
+	opener  bool
+	pending *session.Pending // holds message streams back until the outcome
+	ticket  *peers.Ticket    // its place among the peers, once it has one
+}
+
+// shake opens a hello on a connection, unless there is one already.
+func (l *links) shake(c network.Conn) {
+	if !l.begin(c) {
+		return
+	}
+	go func() {
+		defer l.end(c)
+		ctx, cancel := context.WithTimeout(l.ctx, timeout(l.n.cfg.HandshakeTimeout))
+		defer cancel()
+		x := &shaking{l: l, c: c, opener: true, pending: l.n.engine.Expect(c)}
+		t, r := l.n.peers.Admit(c.RemotePeer(), network.DirOutbound, 0)
+		if r != handshake.ReasonNone {
+			x.fail(&handshake.RefusedError{Reason: r})
+			return
+		}
+		x.ticket = t
+		s, err := openHello(ctx, c, handshake.Protocols(l.n.network))
+		if err != nil {
+			x.fail(err)
+			return
+		}
+		res, err := handshake.Open(ctx, s, l.n.hello(), func(remote handshake.Hello) error {
+			if err := t.Confirm(remote.Instance).Err(); err != nil {
+				return err
+			}
+			return l.n.check(ctx, c, remote)
+		})
+		x.conclude(s, res, err)
+	}()
+}
+
+// answer is the stream handler of the hello protocols.
+func (l *links) answer(s network.Stream) {
+	c := s.Conn()
+	if c.Stat().Limited || !l.begin(c) {
+		s.Reset()
+		return
+	}
+	defer l.end(c)
+	ctx, cancel := context.WithTimeout(l.ctx, timeout(l.n.cfg.HandshakeTimeout))
+	defer cancel()
+	x := &shaking{l: l, c: c, pending: l.n.engine.Expect(c)}
+	res, err := handshake.Answer(ctx, s, l.n.hello(), func(remote handshake.Hello) error {
+		t, r := l.n.peers.Admit(c.RemotePeer(), network.DirInbound, remote.Instance)
+		if r != handshake.ReasonNone {
+			return r
+		}
+		x.ticket = t
+		return l.n.check(ctx, c, remote)
+	})
+	x.conclude(s, res, err)
+}
+
+// openHello opens a stream on that very connection and negotiates one of the
+// hello protocols on it.
+func openHello(ctx context.Context, c network.Conn, ids []protocol.ID) (network.Stream, error) {
+	s, err := c.NewStream(ctx)
+	if err != nil {
+		return nil, err
+	}
+	stop := context.AfterFunc(ctx, func() { s.Reset() })
+	defer stop()
+	if deadline, ok := ctx.Deadline(); ok {
+		s.SetDeadline(deadline)
+	}
+	id, err := multistream.SelectOneOf(ids, s)
+	if err == nil {
+		err = s.SetProtocol(id)
+	}
+	if err != nil {
+		s.Reset()
+		return nil, errors.Join(err, context.Cause(ctx))
+	}
+	return s, nil
+}
+
+// conclude makes a session of a handshake that both sides accepted, and
+// disposes of any other.
+func (x *shaking) conclude(s network.Stream, res handshake.Result, err error) {
+	if err != nil {
+		x.fail(err)
+		return
+	}
+	arrived := x.l.arrive(x.c.RemotePeer())
+	defer arrived()
+	sess, err := x.pending.Attach(s)
+	if err != nil {
+		s.Reset()
+		x.fail(err)
+		return
+	}
+	x.l.adopt(&link{
+		id: x.c.RemotePeer(), name: x.c.RemotePeer().String(), conn: x.c,
+		session: sess, ticket: x.ticket, hello: res, opener: x.opener, since: time.Now(),
+	})
+}
+
+// fail accounts for a handshake without a session.
+func (x *shaking) fail(err error) {
+	l, n, p := x.l, x.l.n, x.c.RemotePeer()
+	x.pending.Cancel()
+	reason := handshake.ReasonOf(err)
+	if reason == handshake.ReasonAlreadyConnected && x.opener && x.ticket == nil {
+		// Not even tried. A second connection to a peer with a session was
+		// dialled for protocols of its own; one beside a handshake that is being
+		// answered is the loser of a simultaneous dial.
+		if l.session(p) == nil {
+			l.hangUpOn(x.c)
+		}
+		return
+	}
+	dir := network.DirInbound
+	if x.opener {
+		dir = network.DirOutbound
+	}
+	if x.ticket != nil {
+		x.ticket.Abort(err)
+	} else {
+		n.peers.NoteRefused(p, dir, err)
+	}
+	n.obs.Log("links").WithField("peer", p.String()).WithField("direction", dir.String()).
+		WithField("reason", reason.Label()).Debug(obs.Clean(err.Error()))
+	if panicked, ok := errors.AsType[*handshake.PanicError](err); ok {
+		n.obs.Log("links").WithField("stack", string(panicked.Stack)).Error("the peer check panicked")
+	}
+	if reason != handshake.ReasonAlreadyConnected {
+		l.announce(p, err)
+	}
+	l.hangUpOn(x.c)
+}
+
+// hangUpOn closes a connection, unless it is of a host that is not ours.
+func (l *links) hangUpOn(c network.Conn) {
+	if l.n.opts.host == nil {
+		c.Close()
+	}
+}
+
+// hello is what this node says of itself, with the application's part as it
+// is now.
+func (n *Node) hello() handshake.Hello {
+	return handshake.Hello{
+		VersionMin: n.cfg.MinVersion, VersionMax: n.cfg.MaxVersion,
+		ChainID: n.cfg.ChainID, Genesis: n.addrs.genesis,
+		Agent: n.cfg.Agent, Capabilities: n.cfg.Capabilities,
+		Instance: n.instance, Payload: n.payload(),
+	}
+}
+
+func (n *Node) payload() (data []byte) {
+	if n.opts.payload == nil {
+		return nil
+	}
+	defer func() {
+		if v := recover(); v != nil {
+			n.obs.Log("links").WithField("stack", string(debug.Stack())).Errorf("the payload callback panicked: %v", v)
+		}
+	}()
+	return n.opts.payload()
+}
+
+// check asks the application about a peer.
+func (n *Node) check(ctx context.Context, c network.Conn, remote handshake.Hello) error {
+	if n.opts.check == nil {
+		return nil
+	}
+	return n.opts.check(ctx, PeerHello{
+		ID: c.RemotePeer(), Agent: remote.Agent, Capabilities: remote.Capabilities,
+		Version: min(n.cfg.MaxVersion, remote.VersionMax), Payload: remote.Payload,
+	})
+}

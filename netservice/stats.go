@@ -1,0 +1,38 @@
+package netservice
+
+import (
+	"github.com/go-nebnet/nebnet/dispatcher"
+	"github.com/go-nebnet/nebnet/internal/session"
+)
+
+// Stats is what a service has done since it was started.
+type Stats struct {
+	// Dispatcher accounts for every message that arrived or was put here.
+	Dispatcher dispatcher.Stats
+	// Peers accounts for every message sent to and received from each peer
+	// with a session, by the text of its ID. It starts anew with each session.
+	Peers map[string]PeerStats
+}
+
+// PeerStats are those of one session. For what was sent, at any time
+//
+//	Queued = Written + sum of Dropped + Pending
+type PeerStats = session.Stats
+
+// SendStats and ReceiveStats are the two directions of PeerStats.
+type (
+	SendStats    = session.SendStats
+	ReceiveStats = session.ReceiveStats
+)
+
+// Stats returns the counts as they are now. Before Start there are none.
+func (s *NebService) Stats() Stats {
+	st := Stats{Dispatcher: s.dispatcher.Stats(), Peers: map[string]PeerStats{}}
+	if s.running() != nil {
+		return st
+	}
+	for _, k := range s.node.links.all() {
+		st.Peers[k.name] = k.session.Stats()
+	}
+	return st
+}

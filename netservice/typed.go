@@ -1,0 +1,187 @@
+package netservice
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"slices"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/go-nebnet/nebnet/dispatcher"
+)
+
+// Type is a message type of the application, declared once with Declare and
+// usable with any service. Its methods are safe for concurrent use.
+type Type[T any] struct {
+	spec  MessageSpec
+	codec Codec[T]
+	subs  []dispatcher.SubscriberOption
+}
+
+// TypeOption changes a declaration.
+type TypeOption func(*typeOptions)
+
+type typeOptions struct {
+	spec MessageSpec
+	subs []dispatcher.SubscriberOption
+}
+
+// MaxSize bounds a message of the type, in bytes of encoded payload.
+// Default: Config.MaxMessageSize.
+func MaxSize(bytes int) TypeOption { return func(o *typeOptions) { o.spec.MaxSize = bytes } }
+
+// WithPriority sets the type's priority. Default: PriorityNormal.
+func WithPriority(p Priority) TypeOption { return func(o *typeOptions) { o.spec.Priority = p } }
+
+// WithCompression sets how frames of the type are compressed.
+// Default: CompressS2.
+func WithCompression(c Compression) TypeOption {
+	return func(o *typeOptions) { o.spec.Compression = c }
+}
+
+// WithSubscription sets what every subscription of the type starts from: its
+// policy, queue and duplicate filter, see package dispatcher.
+func WithSubscription(opts ...dispatcher.SubscriberOption) TypeOption {
+	return func(o *typeOptions) { o.subs = append(o.subs, opts...) }
+}
+
+// Declare declares a message type: its name on the wire (1 to 64 bytes of
+// letters, digits, dot, dash and underscore), how its values are encoded, and
+// its properties. A mistake in them is reported by the first use.
+func Declare[T any](name string, codec Codec[T], opts ...TypeOption) *Type[T] {
+	o := typeOptions{spec: MessageSpec{Name: name}}
+	for _, opt := range opts {
+		opt(&o)
+	}
+	return &Type[T]{spec: o.spec, codec: codec, subs: o.subs}
+}
+
+// Name is the type's name on the wire.
+func (t *Type[T]) Name() string { return t.spec.Name }
+
+// Received is a message that has arrived and been decoded.
+type Received[T any] struct {
+	Value   T
+	From    peer.ID            // empty for a message of this node itself
+	Message dispatcher.Message // as it came, for Relay
+}
+
+// Subscription is a typed subscription; Close ends it.
+type Subscription struct {
+	s   *NebService
+	sub dispatcher.Subscriber
+}
+
+// Close ends the subscription. Messages not yet handled are dropped and
+// counted. It is idempotent.
+func (s *Subscription) Close() error { return s.s.Deregister(s.sub) }
+
+// Subscribe has fn called for every message of the type, one at a time and in
+// order unless options say otherwise. Its context ends when the service stops.
+// A message that does not decode is counted, and counts against its sender.
+func (t *Type[T]) Subscribe(s *NebService, fn func(ctx context.Context, m Received[T]), opts ...dispatcher.SubscriberOption) (*Subscription, error) {
+	if err := s.Declare(t.spec); err != nil {
+		return nil, err
+	}
+	sub := &Subscription{s: s}
+	sub.sub = dispatcher.NewHandler(sub, t.spec.Name, func(ctx context.Context, m dispatcher.Message) {
+		if r, ok := t.decode(s, m); ok {
+			fn(ctx, r)
+		}
+	}, t.subscriberOptions(opts)...)
+	if err := s.Register(sub.sub); err != nil {
+		return nil, err
+	}
+	return sub, nil
+}
+
+// Messages yields every message of the type that arrives while the loop runs,
+// until ctx ends or the service stops.
+func (t *Type[T]) Messages(ctx context.Context, s *NebService, opts ...dispatcher.SubscriberOption) iter.Seq[Received[T]] {
+	return func(yield func(Received[T]) bool) {
+		if s.Declare(t.spec) != nil {
+			return
+		}
+		sub := dispatcher.NewSubscription(new(Subscription), t.spec.Name, t.subscriberOptions(opts)...)
+		if s.Register(sub) != nil {
+			return
+		}
+		defer s.Deregister(sub)
+		for m := range sub.All(ctx) {
+			if r, ok := t.decode(s, m); ok && !yield(r) {
+				return
+			}
+		}
+	}
+}
+
+func (t *Type[T]) subscriberOptions(more []dispatcher.SubscriberOption) []dispatcher.SubscriberOption {
+	return append(slices.Clip(t.subs), more...)
+}
+
+func (t *Type[T]) decode(s *NebService, m dispatcher.Message) (Received[T], bool) {
+	v, err := t.codec.Decode(m.Data())
+	if err != nil {
+		s.node.undecodable(m, err)
+		return Received[T]{}, false
+	}
+	r := Received[T]{Value: v, Message: m}
+	if m.MessageFrom() != "" {
+		r.From, _ = peer.Decode(m.MessageFrom()) // our own text of the ID
+	}
+	return r, true
+}
+
+// Broadcast sends v to the whole network, see NebService.Broadcast.
+func (t *Type[T]) Broadcast(ctx context.Context, s *NebService, v T, opts ...SendOption) error {
+	data, err := t.encode(s, v)
+	if err != nil {
+		return err
+	}
+	return s.Broadcast(ctx, t.spec.Name, data, opts...)
+}
+
+// Relay passes a received message on, see NebService.Relay.
+func (t *Type[T]) Relay(ctx context.Context, s *NebService, m Received[T], opts ...SendOption) error {
+	return s.Relay(ctx, m.Message, opts...)
+}
+
+// Send sends v to one peer, see NebService.SendMessageToPeer.
+func (t *Type[T]) Send(ctx context.Context, s *NebService, to peer.ID, v T, opts ...SendOption) error {
+	data, err := t.encode(s, v)
+	if err != nil {
+		return err
+	}
+	return s.SendMessageToPeer(ctx, t.spec.Name, data, to.String(), opts...)
+}
+
+// SendTo sends v to the peers that the filter chooses and returns those for
+// which it was queued, see NebService.SendMessageToPeers.
+func (t *Type[T]) SendTo(ctx context.Context, s *NebService, filter PeerFilter, v T, opts ...SendOption) ([]string, error) {
+	data, err := t.encode(s, v)
+	if err != nil {
+		return nil, err
+	}
+	return s.SendMessageToPeers(ctx, t.spec.Name, data, filter, opts...)
+}
+
+// Put hands v to this node's own subscribers, see NebService.PutMessage.
+func (t *Type[T]) Put(s *NebService, v T) error {
+	data, err := t.encode(s, v)
+	if err != nil {
+		return err
+	}
+	return s.PutMessage(dispatcher.NewMessage(t.spec.Name, "", data))
+}
+
+func (t *Type[T]) encode(s *NebService, v T) ([]byte, error) {
+	if err := s.Declare(t.spec); err != nil {
+		return nil, err
+	}
+	data, err := t.codec.Encode(v)
+	if err != nil {
+		return nil, fmt.Errorf("encode %s: %w", t.spec.Name, err)
+	}
+	return data, nil
+}

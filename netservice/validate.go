@@ -1,0 +1,137 @@
+package netservice
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+	ma "github.com/multiformats/go-multiaddr"
+
+	"github.com/go-nebnet/nebnet/internal/handshake"
+	"github.com/go-nebnet/nebnet/internal/session"
+)
+
+// Validate reports every mistake of the Config at once: the returned error
+// joins one *ConfigError per field at fault. Zero fields are not mistakes
+// where a default exists.
+func (c Config) Validate() error {
+	_, err := c.withDefaults().parse()
+	return err
+}
+
+// parse turns a Config with defaults into the types of the libraries below.
+func (c Config) parse() (parsed, error) {
+	var p parsed
+	var errs []error
+	bad := func(field, format string, args ...any) {
+		errs = append(errs, &ConfigError{Field: field, Err: fmt.Errorf(format, args...)})
+	}
+
+	if c.ChainID == "" {
+		bad("ChainID", "is required")
+	} else if len(c.ChainID) > handshake.MaxChainID {
+		bad("ChainID", "has %d bytes, at most %d are allowed", len(c.ChainID), handshake.MaxChainID)
+	}
+	var err error
+	if p.genesis, err = parseGenesis(c.Genesis); err != nil {
+		bad("Genesis", "%w", err)
+	} else if len(p.genesis) > handshake.MaxGenesis {
+		bad("Genesis", "has %d bytes, at most %d are allowed", len(p.genesis), handshake.MaxGenesis)
+	}
+	if len(c.Agent) > handshake.MaxAgent {
+		bad("Agent", "has %d bytes, at most %d are allowed", len(c.Agent), handshake.MaxAgent)
+	}
+	if len(c.Capabilities) > handshake.MaxCapabilities {
+		bad("Capabilities", "has %d entries, at most %d are allowed", len(c.Capabilities), handshake.MaxCapabilities)
+	}
+	for i, w := range c.Capabilities {
+		if w == "" || len(w) > handshake.MaxCapability {
+			bad(fmt.Sprintf("Capabilities[%d]", i), "has %d bytes, 1 to %d are allowed", len(w), handshake.MaxCapability)
+		}
+	}
+	if c.MaxVersion < c.MinVersion {
+		bad("MaxVersion", "%d is below MinVersion %d", c.MaxVersion, c.MinVersion)
+	}
+
+	if len(c.Listen) != 1 || c.Listen[0] != ListenNowhere {
+		p.listen = parseAddrs("Listen", c.Listen, bad)
+	}
+	p.announce = parseAddrs("Announce", c.Announce, bad)
+	p.bootstrap = parsePeers("Bootstrap", c.Bootstrap, bad)
+	p.reserved = parsePeers("Reserved", c.Reserved, bad)
+	if c.PSKFile != "" {
+		for i, a := range p.listen {
+			if a == nil {
+				continue
+			}
+			if _, err := a.ValueForProtocol(ma.P_QUIC_V1); err == nil {
+				bad(fmt.Sprintf("Listen[%d]", i), "%s: QUIC cannot be used with PSKFile", a)
+			}
+		}
+	}
+
+	atLeast := func(field string, v, least int) {
+		if v < least {
+			bad(field, "is %d, must be at least %d", v, least)
+		}
+	}
+	atLeast("MaxPeers", c.MaxPeers, 1)
+	if c.InboundShare > 1 || math.IsNaN(c.InboundShare) {
+		bad("InboundShare", "is %v, must be at most 1", c.InboundShare)
+	}
+	atLeast("MaxMessageSize", c.MaxMessageSize, 1)
+	if c.MaxMessageSize > session.MaxMessageSize {
+		bad("MaxMessageSize", "is %d, must be at most %d", c.MaxMessageSize, session.MaxMessageSize)
+	}
+	atLeast("PeerQueueBytes", c.PeerQueueBytes, 64<<10)
+	atLeast("DispatchQueue", c.DispatchQueue, 1)
+
+	positive := func(field string, d Duration) {
+		if time.Duration(d) < 10*time.Millisecond {
+			bad(field, "is %s, must be at least 10ms", d)
+		}
+	}
+	positive("HandshakeTimeout", c.HandshakeTimeout)
+	positive("PingInterval", c.PingInterval)
+	positive("PingTimeout", c.PingTimeout)
+	positive("ShutdownTimeout", c.ShutdownTimeout)
+	return p, errors.Join(errs...)
+}
+
+type badFunc func(field, format string, args ...any)
+
+func parseAddrs(field string, texts []string, bad badFunc) []ma.Multiaddr {
+	var addrs []ma.Multiaddr
+	for i, t := range texts {
+		a, err := ma.NewMultiaddr(t)
+		if err != nil {
+			bad(fmt.Sprintf("%s[%d]", field, i), "%q: %w", t, err)
+			continue
+		}
+		addrs = append(addrs, a)
+	}
+	return addrs
+}
+
+// parsePeers parses full multiaddrs, several of one peer merged into one entry.
+func parsePeers(field string, texts []string, bad badFunc) []peer.AddrInfo {
+	var full []ma.Multiaddr
+	for i, t := range texts {
+		a, err := ma.NewMultiaddr(t)
+		if err == nil {
+			_, err = peer.AddrInfoFromP2pAddr(a)
+		}
+		if err != nil {
+			bad(fmt.Sprintf("%s[%d]", field, i), "%q is no full peer address (…/p2p/ID): %w", t, err)
+			continue
+		}
+		full = append(full, a)
+	}
+	infos, err := peer.AddrInfosFromP2pAddrs(full...)
+	if err != nil {
+		bad(field, "%w", err)
+	}
+	return infos
+}
