@@ -79,7 +79,7 @@ func TestBan(t *testing.T) {
 		if len(fx.dials(zoe)) != 1 || len(fx.Sessions()) != 0 {
 			t.Error("dialled while banned")
 		}
-		time.Sleep(2 * time.Second)
+		time.Sleep(3 * time.Second)
 		if len(fx.Sessions()) != 1 || !fx.AllowPeer(dirIn, zoe, nil) {
 			t.Error("a persistent peer does not come back after its ban")
 		}
