@@ -1,0 +1,112 @@
+package gossip
+
+import (
+	"container/list"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// maxAway is how many turned-away messages of a type are remembered.
+	maxAway = 1 << 14
+	// askAgain is how long an answer to a request is waited for before another
+	// peer is asked.
+	askAgain = 3 * time.Second
+)
+
+// away remembers messages that were turned away, by their ID. The overlay has
+// seen them and takes every further copy for a duplicate; this is how the engine
+// knows better. The oldest are forgotten first.
+type away struct {
+	n atomic.Int64 // size, to be read without the lock
+
+	mu    sync.Mutex // guards the fields below
+	limit int
+	byID  map[string]*list.Element
+	order *list.List // of *turned, oldest first
+}
+
+type turned struct {
+	id    string
+	sum   [32]byte // of the message, so that a forged copy under the same ID is not taken
+	at    time.Time
+	asked time.Time
+}
+
+func newAway(limit int) *away {
+	return &away{limit: limit, byID: make(map[string]*list.Element), order: list.New()}
+}
+
+// add remembers a message.
+func (a *away) add(id string, sum [32]byte, now time.Time) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.byID[id] != nil {
+		return
+	}
+	if a.order.Len() >= a.limit {
+		a.removeLocked(a.order.Front())
+	}
+	a.byID[id] = a.order.PushBack(&turned{id: id, sum: sum, at: now})
+	a.n.Store(int64(a.order.Len()))
+}
+
+// take forgets a message, and reports whether it was there. sum is called only
+// if it may be.
+func (a *away) take(id string, sum func() [32]byte) bool {
+	if a.n.Load() == 0 {
+		return false
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	e := a.byID[id]
+	if e == nil || e.Value.(*turned).sum != sum() {
+		return false
+	}
+	a.removeLocked(e)
+	return true
+}
+
+// ask returns those of ids that are here and not being asked for, at most limit,
+// and notes that they are asked for now.
+func (a *away) ask(ids []string, limit int, now time.Time) []string {
+	if a.n.Load() == 0 {
+		return nil
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var out []string
+	for _, id := range ids {
+		if len(out) >= limit {
+			break
+		}
+		e := a.byID[id]
+		if e == nil {
+			continue
+		}
+		if t := e.Value.(*turned); now.Sub(t.asked) >= askAgain {
+			t.asked = now
+			out = append(out, id)
+		}
+	}
+	return out
+}
+
+// expire forgets what is older than ttl.
+func (a *away) expire(now time.Time, ttl time.Duration) {
+	if a.n.Load() == 0 {
+		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for e := a.order.Front(); e != nil && now.Sub(e.Value.(*turned).at) > ttl; e = a.order.Front() {
+		a.removeLocked(e)
+	}
+}
+
+func (a *away) removeLocked(e *list.Element) {
+	delete(a.byID, e.Value.(*turned).id)
+	a.order.Remove(e)
+	a.n.Store(int64(a.order.Len()))
+}

@@ -1,0 +1,209 @@
+package gossip
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/go-nebnet/nebnet/internal/obs"
+)
+
+// Identity says who signs messages.
+type Identity uint8
+
+const (
+	// Unsigned messages carry neither author nor signature, and are named by
+	// their content. This is the default: what a blockchain sends is signed by
+	// itself.
+	Unsigned Identity = iota
+	// Signed messages carry author, sequence number and signature; others are
+	// rejected.
+	Signed
+)
+
+// Defaults of Config's fields.
+const (
+	DefaultMaxMessageSize = 1<<20 - wireOverhead
+	DefaultMaxBulkSize    = 8 << 20
+	DefaultPeerQueue      = 1024
+	DefaultPeerQueueBytes = 32 << 20
+	DefaultValidateQueue  = 1024
+	DefaultFormTimeout    = 10 * time.Second
+	DefaultPending        = 256
+	DefaultPendingBytes   = 16 << 20
+	DefaultParked         = 4096
+	DefaultParkedBytes    = 64 << 20
+	DefaultParkedPerPeer  = 256
+	DefaultParkedPerKey   = 256
+	DefaultSeenTTL        = 2 * time.Minute
+	DefaultScoreInterval  = time.Second
+	DefaultForeignAfter   = 10 * time.Second
+
+	// wireOverhead is what a frame may need beyond the data of one message:
+	// topic name, author, sequence number, signature and key.
+	wireOverhead = 1 << 10
+)
+
+// Config describes an engine. Fields without a default are required.
+type Config struct {
+	Host    host.Host
+	Network string // network ID, part of topic names and of the bulk lane's protocols
+	// Deliver takes over a validated message. It is called from many goroutines
+	// at once. If it returns an error, the message counts as turned away: it may
+	// come again. If wait is true it may wait for room until ctx ends; else it
+	// must not block. Required.
+	Deliver func(ctx context.Context, m Message, wait bool) error
+
+	Obs      *obs.Obs // default: discards
+	Identity Identity // default Unsigned
+
+	// MessageID names a message in raw bytes; every node of the network must use
+	// the same. from and seqno are empty in unsigned networks. Default:
+	// ContentID or AuthorID, as Identity says.
+	MessageID func(topic string, data []byte, from peer.ID, seqno []byte) string
+
+	// Member says whether a peer has passed the handshake. It must not block.
+	// PeerJoined and PeerLeft tell the engine that the answer changed. Nil:
+	// everybody is a member.
+	Member func(peer.ID) bool
+	// ForeignAfter is how long a peer that is no member is waited for, before it
+	// may take part in open topics (if there are any) as a foreigner. Default
+	// 10 s.
+	ForeignAfter time.Duration
+
+	// Params of mesh and score; the zero value stands for SmallNetwork.
+	Params Params
+	// AppScore is added to a peer's score, whatever the topic. It must not block
+	// and not call the engine. Optional.
+	AppScore func(peer.ID) float64
+	// OnScore is given all peers' scores every ScoreInterval (default 1 s). It
+	// runs in a goroutine of its own and may be late. Optional.
+	OnScore       func(map[peer.ID]float64)
+	ScoreInterval time.Duration
+	// Direct peers are sent every message and are never scored away. The other
+	// side should have this node as direct peer too. The engine does not dial
+	// them. See also SetDirect.
+	Direct []peer.AddrInfo
+
+	// MaxMessageSize bounds the data of one message, in bytes. The default fits
+	// into the 1 MiB frames that other implementations accept at most: raise it
+	// only where every node does.
+	MaxMessageSize int
+	// MaxBulkSize is MaxMessageSize for types declared Bulk. Default 8 MiB.
+	MaxBulkSize int
+	// PeerQueue and PeerQueueBytes bound what waits for one peer per lane, in
+	// frames and bytes. A frame that finds the queue full is dropped for that
+	// peer and counted; a peer whose bytes are above the bound is cut off and
+	// starts anew. Defaults 1,024 and 32 MiB.
+	PeerQueue, PeerQueueBytes int
+	// ValidateQueue is how many messages may wait for their signature check per
+	// lane. Beyond it they are turned away. Default 1,024.
+	ValidateQueue int
+
+	// FormTimeout is how long a published message waits for the first peer of
+	// its topic; then it is dropped and counted. Default 10 s; negative: Publish
+	// returns ErrNoPeers instead.
+	FormTimeout time.Duration
+	// Pending and PendingBytes bound the messages that wait so, per type.
+	// Defaults 256 and 16 MiB.
+	Pending, PendingBytes int
+
+	// Parked and ParkedBytes bound the deferred messages in all, ParkedPerPeer
+	// and ParkedPerKey those of one sender and of one key. Beyond, they are
+	// turned away. Defaults 4,096, 64 MiB, 256 and 256.
+	Parked, ParkedBytes, ParkedPerPeer, ParkedPerKey int
+
+	// SeenTTL is how long message IDs are remembered, at least. Default 2 min.
+	SeenTTL time.Duration
+}
+
+func (c Config) withDefaults() Config {
+	if c.Obs == nil {
+		c.Obs = obs.Discard()
+	}
+	if c.MessageID == nil {
+		c.MessageID = ContentID
+		if c.Identity == Signed {
+			c.MessageID = AuthorID
+		}
+	}
+	if reflect.ValueOf(c.Params).IsZero() {
+		c.Params = SmallNetwork()
+	}
+	set(&c.ForeignAfter, DefaultForeignAfter)
+	set(&c.ScoreInterval, DefaultScoreInterval)
+	set(&c.MaxMessageSize, DefaultMaxMessageSize)
+	set(&c.MaxBulkSize, max(DefaultMaxBulkSize, c.MaxMessageSize))
+	set(&c.PeerQueue, DefaultPeerQueue)
+	set(&c.PeerQueueBytes, DefaultPeerQueueBytes)
+	set(&c.ValidateQueue, DefaultValidateQueue)
+	set(&c.FormTimeout, DefaultFormTimeout)
+	set(&c.Pending, DefaultPending)
+	set(&c.PendingBytes, DefaultPendingBytes)
+	set(&c.Parked, DefaultParked)
+	set(&c.ParkedBytes, DefaultParkedBytes)
+	set(&c.ParkedPerPeer, DefaultParkedPerPeer)
+	set(&c.ParkedPerKey, DefaultParkedPerKey)
+	set(&c.SeenTTL, DefaultSeenTTL)
+	return c
+}
+
+// set gives v its default, if it has none.
+func set[T comparable](v *T, def T) {
+	if *v == *new(T) {
+		*v = def
+	}
+}
+
+// Validate reports every field that cannot be used, as *ConfigError joined.
+func (c Config) Validate() error {
+	c = c.withDefaults()
+	var errs []error
+	bad := func(field, format string, args ...any) {
+		errs = append(errs, &ConfigError{field, fmt.Sprintf(format, args...)})
+	}
+	if c.Host == nil {
+		bad("Host", "required")
+	}
+	if c.Network == "" {
+		bad("Network", "required")
+	}
+	if c.Deliver == nil {
+		bad("Deliver", "required")
+	}
+	if c.Identity > Signed {
+		bad("Identity", "unknown: %d", c.Identity)
+	}
+	for _, f := range []struct {
+		name string
+		v    int
+	}{
+		{"MaxMessageSize", c.MaxMessageSize}, {"MaxBulkSize", c.MaxBulkSize},
+		{"PeerQueue", c.PeerQueue}, {"PeerQueueBytes", c.PeerQueueBytes},
+		{"ValidateQueue", c.ValidateQueue}, {"Pending", c.Pending}, {"PendingBytes", c.PendingBytes},
+		{"Parked", c.Parked}, {"ParkedBytes", c.ParkedBytes},
+		{"ParkedPerPeer", c.ParkedPerPeer}, {"ParkedPerKey", c.ParkedPerKey},
+	} {
+		if f.v < 1 {
+			bad(f.name, "want at least 1, have %d", f.v)
+		}
+	}
+	if c.MaxBulkSize < c.MaxMessageSize {
+		bad("MaxBulkSize", "want at least MaxMessageSize (%d), have %d", c.MaxMessageSize, c.MaxBulkSize)
+	}
+	if c.SeenTTL < time.Second {
+		bad("SeenTTL", "want at least 1s, have %v", c.SeenTTL)
+	}
+	if c.ScoreInterval < 100*time.Millisecond {
+		bad("ScoreInterval", "want at least 100ms, have %v", c.ScoreInterval)
+	}
+	if c.ForeignAfter < 0 {
+		bad("ForeignAfter", "negative")
+	}
+	return errors.Join(append(errs, c.Params.Validate())...)
+}

@@ -1,0 +1,345 @@
+package gossip
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"runtime/debug"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/go-nebnet/nebnet/internal/obs"
+)
+
+// Engine broadcasts. Make one with New. All methods may be called from any
+// goroutine, and none from AppScore, Member or MessageID.
+type Engine struct {
+	cfg     Config
+	members *members
+	faults  faults
+	unsent  *away // own messages that nobody was handed, by ID
+
+	// calls counts what uses the lanes: calls of the API, validators, and the
+	// goroutines of spawn. Lanes are closed when it is empty.
+	calls    *gate
+	work     context.Context // ends when Close begins
+	stopWork context.CancelFunc
+	wake     chan struct{} // to run: something changed; holds one
+	ended    chan struct{} // closed when run has returned
+
+	started    atomic.Bool
+	openTopics atomic.Int64
+
+	table atomic.Pointer[table] // replaced under ctl, never changed in place
+
+	parkMu  sync.Mutex // guards parking
+	parking *parking
+
+	// ctl orders what changes the set of topics. It is held while a router's
+	// loop is asked; the loop never takes it.
+	ctl    sync.Mutex
+	main   *lane
+	bulk   *lane // nil until a bulk type is declared
+	direct map[peer.ID]peer.AddrInfo
+	closed bool
+	closer sync.Once
+	err    error // of Close
+}
+
+// table finds topics.
+type table struct {
+	byType, byName map[string]*topic
+}
+
+// New checks cfg. It starts nothing.
+func New(cfg Config) (*Engine, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	e := &Engine{
+		cfg:    cfg.withDefaults(),
+		faults: faults{m: make(map[peer.ID]account)},
+		unsent: newAway(1 << 10),
+		calls:  newGate(),
+		wake:   make(chan struct{}, 1),
+		ended:  make(chan struct{}),
+		direct: make(map[peer.ID]peer.AddrInfo),
+	}
+	e.work, e.stopWork = context.WithCancel(context.Background())
+	e.table.Store(&table{byType: map[string]*topic{}, byName: map[string]*topic{}})
+	e.members = newMembers(&e.cfg, func() bool { return e.openTopics.Load() > 0 })
+	e.parking = newParking(parkLimits{
+		total: e.cfg.Parked, bytes: e.cfg.ParkedBytes,
+		perPeer: e.cfg.ParkedPerPeer, perKey: e.cfg.ParkedPerKey,
+	})
+	for _, d := range e.cfg.Direct {
+		e.direct[d.ID] = d
+	}
+	if user := e.cfg.AppScore; user != nil {
+		e.cfg.AppScore = func(p peer.ID) float64 { return user(p) + e.faults.score(p, now()) }
+	} else {
+		e.cfg.AppScore = func(p peer.ID) float64 { return e.faults.score(p, now()) }
+	}
+	return e, nil
+}
+
+func (e *Engine) byType(typ string) *topic  { return e.table.Load().byType[typ] }
+func (e *Engine) byName(name string) *topic { return e.table.Load().byName[name] }
+
+func (e *Engine) topics() []*topic {
+	return slices.Collect(maps.Values(e.table.Load().byType))
+}
+
+// PeerJoined tells that Member now says yes to p. Until then nothing is said to
+// p, and nothing heard.
+func (e *Engine) PeerJoined(p peer.ID) {
+	e.members.wake(p)
+	// What a foreigner said about topics that were closed to it is forgotten:
+	// it says all of it again on new streams.
+	e.resetStreams(p, func(s *stream) bool { return s.standing() == foreign })
+}
+
+// PeerLeft tells that Member now says no to p.
+func (e *Engine) PeerLeft(p peer.ID) {
+	e.members.wake(p)
+	e.resetStreams(p, func(s *stream) bool { return s.standing() == member })
+}
+
+func (e *Engine) resetStreams(p peer.ID, which func(*stream) bool) {
+	for _, l := range e.lanes() {
+		for _, s := range l.streams.of(p, which) {
+			_ = s.Reset()
+		}
+	}
+}
+
+func (e *Engine) lanes() []*lane {
+	e.ctl.Lock()
+	defer e.ctl.Unlock()
+	var ls []*lane
+	for _, l := range []*lane{e.main, e.bulk} {
+		if l != nil {
+			ls = append(ls, l)
+		}
+	}
+	return ls
+}
+
+// SetDirect replaces the set of direct peers.
+func (e *Engine) SetDirect(peers []peer.AddrInfo) error {
+	if !e.calls.enter() {
+		return ErrClosed
+	}
+	defer e.calls.leave()
+	e.ctl.Lock()
+	defer e.ctl.Unlock()
+	was := e.direct
+	e.direct = make(map[peer.ID]peer.AddrInfo, len(peers))
+	for _, d := range peers {
+		e.direct[d.ID] = d
+	}
+	var errs []error
+	for _, l := range []*lane{e.main, e.bulk} {
+		if l == nil {
+			continue
+		}
+		for id := range was {
+			if _, stays := e.direct[id]; !stays {
+				errs = append(errs, l.ps.RemoveDirectPeer(id))
+			}
+		}
+		for _, d := range e.direct {
+			errs = append(errs, l.ps.AddDirectPeer(d))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// fault notes that a peer sent what no honest peer sends.
+func (e *Engine) fault(p peer.ID, what string) {
+	e.cfg.Obs.Counter(obs.GossipFaults + what).Inc(1)
+	e.faults.add(p, now())
+}
+
+// cutOff ends the stream to a peer that reads too slowly. The router opens
+// another, with an empty queue.
+func (e *Engine) cutOff(l *lane, p peer.ID) {
+	e.cfg.Obs.Counter(obs.GossipSlow).Inc(1)
+	e.spawn(func() {
+		for _, s := range l.streams.of(p, func(s *stream) bool { return s.out }) {
+			_ = s.Reset()
+		}
+	})
+}
+
+// scored passes the peers' scores on. It runs in a goroutine of the router's,
+// now and then after Close.
+func (e *Engine) scored(scores map[peer.ID]float64) {
+	if e.cfg.OnScore == nil || !e.calls.enter() {
+		return
+	}
+	defer e.calls.leave()
+	defer func() {
+		if r := recover(); r != nil {
+			e.cfg.Obs.Log("gossip").WithField("panic", r).WithField("stack", string(debug.Stack())).Error("OnScore panicked")
+		}
+	}()
+	e.cfg.OnScore(scores)
+}
+
+// stir wakes run. It may be called from a router's loop.
+func (e *Engine) stir() {
+	select {
+	case e.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Start opens the main lane, and joins nothing. Types may be declared before and
+// after it.
+func (e *Engine) Start() error {
+	if !e.calls.enter() {
+		return ErrClosed
+	}
+	defer e.calls.leave()
+	e.ctl.Lock()
+	defer e.ctl.Unlock()
+	if e.closed {
+		return ErrClosed
+	}
+	if e.started.Load() {
+		return ErrStarted
+	}
+	e.cfg.Host.Network().Notify(notifiee{e.members})
+	l, err := newLane(e, "", e.cfg.MaxMessageSize)
+	if err != nil {
+		e.cfg.Host.Network().StopNotify(notifiee{e.members})
+		return err
+	}
+	e.main = l
+	var errs []error
+	for _, t := range e.topics() {
+		errs = append(errs, e.openLocked(t))
+	}
+	e.started.Store(true)
+	go e.run()
+	return errors.Join(errs...)
+}
+
+// run is the engine's own goroutine: it hands out what had to wait, greets new
+// peers, and forgets what is too old.
+func (e *Engine) run() {
+	defer close(e.ended)
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-e.wake: // stir
+		case <-tick.C:
+			e.expire()
+		case <-e.work.Done():
+			return
+		}
+		for _, t := range e.topics() {
+			e.flush(t)
+		}
+		for _, l := range e.lanes() {
+			l.greet()
+		}
+	}
+}
+
+func (e *Engine) expire() {
+	e.expireParked(nil)
+	e.faults.expire(now())
+	e.unsent.expire(now(), e.cfg.SeenTTL)
+	for _, t := range e.topics() {
+		t.away.expire(now(), e.cfg.SeenTTL)
+		if n := t.pending.expire(now()); n > 0 {
+			t.n.unsent.Inc(int64(n))
+		}
+	}
+}
+
+// spawn runs f in a goroutine that Close waits for, and reports whether it did.
+func (e *Engine) spawn(f func()) bool {
+	if !e.calls.enter() {
+		return false
+	}
+	go func() {
+		defer e.calls.leave()
+		f()
+	}()
+	return true
+}
+
+// Close stops taking calls, ends the contexts of validators, waits for them and
+// for all else, and ends all gossip streams. The host stays open. If ctx ends
+// first, what is left is ended without waiting, and a *CloseError names it. A
+// second Close returns what the first did.
+func (e *Engine) Close(ctx context.Context) error {
+	e.closer.Do(func() { e.err = e.close(ctx) })
+	return e.err
+}
+
+func (e *Engine) close(ctx context.Context) error {
+	idle := e.calls.close()
+	e.stopWork()
+	var left []string
+	if !ended(ctx, idle) {
+		left = e.busy()
+	}
+	if e.started.Load() {
+		ended(ctx, e.ended)
+		e.cfg.Host.Network().StopNotify(notifiee{e.members})
+	}
+	e.ctl.Lock()
+	e.closed = true
+	e.ctl.Unlock()
+	for _, l := range e.lanes() {
+		if !ended(ctx, l.close()) {
+			left = append(left, "streams")
+		}
+	}
+	e.expireParked(nil)
+	if len(left) > 0 {
+		return &CloseError{What: left, Err: ctx.Err()}
+	}
+	return nil
+}
+
+// busy names what runs on.
+func (e *Engine) busy() []string {
+	var names []string
+	for _, t := range e.topics() {
+		if t.running.Load() > 0 {
+			names = append(names, t.Type)
+		}
+	}
+	if len(names) == 0 {
+		names = []string{"calls"}
+	}
+	slices.Sort(names)
+	return names
+}
+
+func ended(ctx context.Context, done <-chan struct{}) bool {
+	select {
+	case <-done:
+		return true
+	default:
+	}
+	select {
+	case <-done:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+var _ network.Notifiee = notifiee{}

@@ -1,0 +1,146 @@
+package gossip
+
+import (
+	"context"
+	"errors"
+	"net"
+	"testing"
+	"time"
+)
+
+func TestBroadcastReachesEverybodyOnce(t *testing.T) {
+	for _, id := range []Identity{Unsigned, Signed} {
+		inBubble(t, func(t *testing.T, w *world) {
+			ns := w.nodes(8, func(c *Config, _ *Topic) { c.Identity = id })
+			for i, n := range ns { // a ring
+				w.connect(n.h, ns[(i+1)%len(ns)].h)
+			}
+			settle()
+			for i, n := range ns {
+				n.publish(t, payload(i, 100))
+			}
+			settle()
+			for i := range ns {
+				others := append(append([]*node{}, ns[:i]...), ns[i+1:]...)
+				wantOnce(t, others, payload(i, 100))
+				if c := ns[i].box.count(payload(i, 100)); c != 0 {
+					t.Errorf("publisher %d got its own message", i)
+				}
+			}
+		})
+	}
+}
+
+func TestFirstMessageWaitsForTheFirstPeer(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		ns := w.nodes(2, nil)
+		ns[0].publish(t, "early")
+		if s := ns[0].e.Stats().Types["tx"]; s.Queued != 1 || s.Waiting != 1 {
+			t.Fatalf("not queued: %+v", s)
+		}
+		time.Sleep(3 * time.Second)
+		w.connect(ns[0].h, ns[1].h)
+		settle()
+		wantOnce(t, ns[1:], "early")
+	})
+}
+
+func TestPublishErrors(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		n := w.node(func(c *Config, tx *Topic) { c.FormTimeout = -1; tx.MaxSize = 10 })
+		ctx := t.Context()
+		if err := n.e.Publish(ctx, "nope", nil); !errors.Is(err, ErrNotDeclared) {
+			t.Errorf("undeclared: %v", err)
+		}
+		if err := n.e.Publish(ctx, "tx", make([]byte, 11)); !errors.Is(err, ErrTooLarge) {
+			t.Errorf("oversize: %v", err)
+		}
+		for range 2 { // a retry is no duplicate, since nobody had the first
+			if err := n.e.Publish(ctx, "tx", make([]byte, 10)); !errors.Is(err, ErrNoPeers) {
+				t.Errorf("no peers: %v", err)
+			}
+		}
+		must(t, n.e.Close(ctx))
+		if err := n.e.Publish(ctx, "tx", nil); !errors.Is(err, ErrClosed) || !errors.Is(err, net.ErrClosed) {
+			t.Errorf("closed: %v", err)
+		}
+	})
+}
+
+func TestPendingIsBounded(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		n := w.node(func(c *Config, _ *Topic) { c.Pending = 3 })
+		for i := range 3 {
+			n.publish(t, payload(i, 20))
+		}
+		if err := n.e.Publish(t.Context(), "tx", []byte("one more")); !errors.Is(err, ErrQueueFull) {
+			t.Fatalf("want a full queue, have %v", err)
+		}
+		time.Sleep(DefaultFormTimeout + 2*time.Second)
+		if s := n.e.Stats().Types["tx"]; s.Unsent != 3 || s.Waiting != 0 {
+			t.Fatalf("not expired: %+v", s)
+		}
+		n.publish(t, "room again")
+	})
+}
+
+func TestPublishWithoutJoining(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		ns := w.nodes(4, nil)
+		pub := w.node(nil)
+		must(t, pub.e.Leave("tx"))
+		w.full(append(ns, pub))
+		settle()
+		pub.publish(t, "through fanout")
+		settle()
+		wantOnce(t, ns, "through fanout")
+		ns[0].publish(t, "not for you")
+		settle()
+		if pub.box.total() != 0 {
+			t.Error("a node that left got a message")
+		}
+		must(t, pub.e.Join("tx"))
+		time.Sleep(time.Minute) // the back-off of leaving
+		ns[1].publish(t, "back again")
+		settle()
+		wantOnce(t, []*node{pub}, "back again")
+	})
+}
+
+func TestRetractForgetsTheType(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		n := w.node(nil)
+		must(t, n.e.Retract("tx"))
+		if err := n.e.Publish(t.Context(), "tx", nil); !errors.Is(err, ErrNotDeclared) {
+			t.Fatal(err)
+		}
+		must(t, n.e.Declare(Topic{Type: "tx"}))
+		must(t, n.e.Join("tx"))
+		if err := n.e.Declare(Topic{Type: "tx"}); !errors.Is(err, ErrDeclared) {
+			t.Fatal(err)
+		}
+	})
+}
+
+func TestCloseNamesAStuckValidator(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		stuck := make(chan struct{})
+		ns := w.nodes(2, nil)
+		slow := w.node(func(_ *Config, tx *Topic) {
+			tx.Validate = func(context.Context, Message) Verdict { <-stuck; return Accept() }
+		})
+		w.full(append(ns, slow))
+		settle()
+		ns[0].publish(t, "hang")
+		settle()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		err := slow.e.Close(ctx)
+		close(stuck)
+		var ce *CloseError
+		if !errors.As(err, &ce) || len(ce.What) == 0 || ce.What[0] != "tx" {
+			t.Fatalf("want the type's name, have %v", err)
+		}
+		slow.e.err = nil // for the clean-up
+	})
+}

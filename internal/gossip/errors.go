@@ -1,0 +1,73 @@
+package gossip
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+)
+
+// Errors of this package, to be tested with errors.Is.
+var (
+	// ErrClosed is returned once Close has begun. It matches net.ErrClosed.
+	ErrClosed = fmt.Errorf("gossip: engine closed: %w", net.ErrClosed)
+	// ErrNotStarted is returned by Publish and Relay before Start.
+	ErrNotStarted = errors.New("gossip: engine not started")
+	// ErrStarted is returned by a second Start.
+	ErrStarted = errors.New("gossip: engine already started")
+	// ErrNotDeclared means that the message type was never declared, or
+	// retracted.
+	ErrNotDeclared = errors.New("gossip: message type not declared")
+	// ErrDeclared means that the type or the topic name is taken.
+	ErrDeclared = errors.New("gossip: message type or topic already declared")
+	// ErrTooLarge means that a message is above its type's MaxSize.
+	ErrTooLarge = errors.New("gossip: message too large")
+	// ErrNoPeers means that nobody takes part in the topic, and that messages
+	// are not queued until somebody does (Config.FormTimeout is negative).
+	ErrNoPeers = errors.New("gossip: no peers in topic")
+	// ErrQueueFull means that the message could be put neither in a peer's
+	// queue nor among those that wait for the first peer.
+	ErrQueueFull = errors.New("gossip: queue full")
+	// ErrDuplicate means that the same message was published or relayed within
+	// SeenTTL: it was not sent again. Only content IDs can collide so.
+	ErrDuplicate = errors.New("gossip: message already published")
+	// ErrRefused means that the type's own Validate did not accept a message
+	// that this node wanted to publish.
+	ErrRefused = errors.New("gossip: own message not valid")
+	// ErrFull is what a Deliver function returns when a message found no room.
+	// Any other error of Deliver has the same effect under another reason.
+	ErrFull = errors.New("gossip: subscriber full")
+)
+
+// A ConfigError names a field that cannot be used and says why.
+type ConfigError struct {
+	Field  string
+	Reason string
+}
+
+func (e *ConfigError) Error() string { return "gossip: " + e.Field + ": " + e.Reason }
+
+// A CloseError says what had not ended when Close gave up.
+type CloseError struct {
+	What []string // types whose validators or deliveries run on, "streams", "calls"
+	Err  error    // the context's
+}
+
+func (e *CloseError) Error() string {
+	return fmt.Sprintf("gossip: close: still running: %v: %v", e.What, e.Err)
+}
+
+// Unwrap returns the context's error.
+func (e *CloseError) Unwrap() error { return e.Err }
+
+// reasonOf is the reason for which a message is turned away that Deliver did
+// not take.
+func reasonOf(err error) string {
+	switch {
+	case errors.Is(err, ErrFull):
+		return awayFull
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+		return awayTimeout
+	}
+	return awayClosed
+}

@@ -1,0 +1,47 @@
+package gossip
+
+import "sync"
+
+// gate counts the calls that are inside, and is shut once.
+type gate struct {
+	mu   sync.Mutex // guards the fields below
+	n    int
+	shut bool
+	idle chan struct{} // closed when shut and empty
+}
+
+func newGate() *gate { return &gate{idle: make(chan struct{})} }
+
+// enter reports whether the gate is open; if so, leave must follow.
+func (g *gate) enter() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.shut {
+		return false
+	}
+	g.n++
+	return true
+}
+
+func (g *gate) leave() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.n--
+	if g.shut && g.n == 0 {
+		close(g.idle)
+	}
+}
+
+// close lets nobody in any more. The channel it returns is closed when the last
+// one has left.
+func (g *gate) close() <-chan struct{} {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !g.shut {
+		g.shut = true
+		if g.n == 0 {
+			close(g.idle)
+		}
+	}
+	return g.idle
+}

@@ -1,0 +1,133 @@
+package gossip
+
+import (
+	"context"
+	"errors"
+	"sync"
+
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/protocol"
+)
+
+var errStranger = errors.New("gossip: peer is not a member")
+
+// gatedHost is the host as go-libp2p-pubsub sees it: streams come and go only
+// with peers that may take part, and all of them are known, so that Close can
+// end them and wait.
+type gatedHost struct {
+	host.Host
+	l *lane
+}
+
+// NewStream opens the stream once the peer may take part. go-libp2p-pubsub calls
+// it in a goroutine per peer.
+func (h *gatedHost) NewStream(ctx context.Context, p peer.ID, ids ...protocol.ID) (network.Stream, error) {
+	if !h.l.calls.enter() {
+		return nil, ErrClosed
+	}
+	defer h.l.calls.leave()
+	st := h.l.e.members.await(ctx, p)
+	if st == stranger {
+		return nil, errStranger
+	}
+	s, err := h.Host.NewStream(ctx, p, ids...)
+	if err != nil {
+		return nil, err
+	}
+	g := newStream(s, h.l, true, st)
+	if !h.l.streams.add(g) {
+		_ = s.Reset()
+		return nil, ErrClosed
+	}
+	return g, nil
+}
+
+// SetStreamHandler passes a peer's streams on once the peer may take part. Until
+// then nothing of them is read.
+func (h *gatedHost) SetStreamHandler(id protocol.ID, handle network.StreamHandler) {
+	h.Host.SetStreamHandler(id, func(s network.Stream) {
+		if !h.l.calls.enter() {
+			_ = s.Reset()
+			return
+		}
+		defer h.l.calls.leave()
+		g := newStream(s, h.l, false, stranger)
+		if !h.l.streams.add(g) {
+			_ = s.Reset()
+			return
+		}
+		defer h.l.streams.remove(g)
+		st := h.l.e.members.await(h.l.ctx, g.p)
+		if st == stranger {
+			_ = s.Reset()
+			return
+		}
+		g.st.Store(uint32(st))
+		handle(g)
+	})
+}
+
+// streams are the open gossip streams of a lane.
+type streams struct {
+	mu     sync.Mutex // guards the fields below
+	closed bool
+	byPeer map[peer.ID]map[*stream]struct{}
+}
+
+// maxStreams is how many streams of a peer, both ways, are kept: one each way,
+// and those that are just being replaced.
+const maxStreams = 8
+
+func (ss *streams) add(s *stream) bool {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	m := ss.byPeer[s.p]
+	if ss.closed || len(m) >= maxStreams {
+		return false
+	}
+	if m == nil {
+		m = make(map[*stream]struct{})
+		ss.byPeer[s.p] = m
+	}
+	m[s] = struct{}{}
+	return true
+}
+
+func (ss *streams) remove(s *stream) {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	m := ss.byPeer[s.p]
+	delete(m, s)
+	if len(m) == 0 {
+		delete(ss.byPeer, s.p)
+	}
+}
+
+// of returns a peer's streams for which keep is true.
+func (ss *streams) of(p peer.ID, keep func(*stream) bool) []*stream {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	var out []*stream
+	for s := range ss.byPeer[p] {
+		if keep(s) {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// close refuses further streams and returns those that there are.
+func (ss *streams) close() []*stream {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	ss.closed = true
+	var out []*stream
+	for _, m := range ss.byPeer {
+		for s := range m {
+			out = append(out, s)
+		}
+	}
+	return out
+}

@@ -1,0 +1,149 @@
+package gossip
+
+import (
+	"errors"
+	"slices"
+	"time"
+
+	pubsub "github.com/libp2p/go-libp2p-pubsub"
+	pb "github.com/libp2p/go-libp2p-pubsub/pb"
+	"github.com/libp2p/go-libp2p/core/peer"
+)
+
+// Bounds of what one peer may send in one heartbeat, or in one frame. The
+// router has bounds of its own; these close what it leaves open.
+const (
+	maxControl = 1000   // grafts, and prunes, in one frame
+	maxWant    = 5000   // message IDs asked for in one heartbeat
+	maxHave    = 40_000 // message IDs announced in one heartbeat
+	maxAsk     = 500    // turned-away messages asked of one frame's sender
+)
+
+// Faults that lower a peer's score.
+const (
+	faultSubscriptions = "subscriptions"
+	faultControl       = "control"
+	faultWant          = "want"
+	faultHave          = "have"
+)
+
+var errFrame = errors.New("gossip: frame refused")
+
+// inspect sees each frame before the router does, in the router's loop, and may
+// change it.
+func (l *lane) inspect(p peer.ID, rpc *pubsub.RPC) error {
+	if len(rpc.Publish) > 0 && l.e.openTopics.Load() > 0 && !l.e.members.isMember(p) {
+		// The router asks nobody whether a message may come from this peer.
+		rpc.Publish = slices.DeleteFunc(rpc.Publish, func(m *pb.Message) bool {
+			t := l.e.byName(m.GetTopic())
+			return t != nil && !t.Open
+		})
+	}
+	c := rpc.Control
+	if c == nil {
+		return nil
+	}
+	if len(c.Graft) > maxControl || len(c.Prune) > maxControl {
+		l.e.fault(p, faultControl)
+		return errFrame
+	}
+	longest := uint64(l.e.cfg.Params.MaxBackoff / time.Second)
+	for _, prune := range c.Prune {
+		// The router multiplies what it reads here, and keeps it.
+		if b := prune.GetBackoff(); b > longest {
+			prune.Backoff = &longest
+		}
+		prune.Peers = nil
+	}
+	l.spend(p, c)
+	if len(c.Ihave) > 0 {
+		l.askAgain(p, c.Ihave)
+	}
+	return nil
+}
+
+// spend cuts the lists of IDs to what the peer has left of its budget.
+func (l *lane) spend(p peer.ID, c *pb.ControlMessage) {
+	have, want := 0, 0
+	for _, h := range c.Ihave {
+		have += len(h.GetMessageIDs())
+	}
+	for _, w := range c.Iwant {
+		want += len(w.GetMessageIDs())
+	}
+	if have == 0 && want == 0 {
+		return
+	}
+	okHave, okWant := l.budget.spend(p, have, want, now(), l.e.cfg.Params.Heartbeat)
+	if !okHave {
+		c.Ihave = nil
+		l.e.fault(p, faultHave)
+	}
+	if !okWant {
+		c.Iwant = nil
+		l.e.fault(p, faultWant)
+	}
+}
+
+// askAgain asks for turned-away messages that a peer announces. The router has
+// seen them and would not.
+func (l *lane) askAgain(p peer.ID, haves []*pb.ControlIHave) {
+	var want []string
+	for _, h := range haves {
+		t := l.e.byName(h.GetTopicID())
+		if t == nil || t.away.n.Load() == 0 || len(t.slots) == cap(t.slots) || !l.e.members.allows(p, t) {
+			continue
+		}
+		want = append(want, t.away.ask(h.GetMessageIDs(), maxAsk-len(want), now())...)
+	}
+	if len(want) > 0 {
+		l.rt.SendControl(p, &pb.ControlMessage{Iwant: []*pb.ControlIWant{{MessageIDs: want}}})
+	}
+}
+
+// budget counts message IDs per peer and heartbeat. It is the loop's.
+type budget struct {
+	since time.Time
+	peers map[peer.ID]spent
+}
+
+type spent struct{ have, want int }
+
+func newBudget() *budget { return &budget{peers: make(map[peer.ID]spent)} }
+
+// spend takes from a peer's budget, and reports for each kind whether it
+// sufficed.
+func (b *budget) spend(p peer.ID, have, want int, now time.Time, heartbeat time.Duration) (okHave, okWant bool) {
+	if now.Sub(b.since) >= heartbeat {
+		b.since = now
+		clear(b.peers)
+	}
+	s := b.peers[p]
+	s.have += have
+	s.want += want
+	b.peers[p] = s
+	return s.have <= maxHave, s.want <= maxWant
+}
+
+// subscriptions is the router's subscription filter: only declared topics are
+// kept of what peers subscribe to.
+type subscriptions struct{ l *lane }
+
+// CanSubscribe reports whether the topic is declared, in this lane.
+func (s subscriptions) CanSubscribe(name string) bool {
+	t := s.l.e.byName(name)
+	return t != nil && t.in(s.l)
+}
+
+// FilterIncomingSubscriptions keeps what concerns declared topics that the peer
+// may take part in.
+func (s subscriptions) FilterIncomingSubscriptions(p peer.ID, subs []*pb.RPC_SubOpts) ([]*pb.RPC_SubOpts, error) {
+	if len(subs) > manySubs {
+		s.l.e.fault(p, faultSubscriptions)
+		return nil, pubsub.ErrTooManySubscriptions
+	}
+	return pubsub.FilterSubscriptions(subs, func(name string) bool {
+		t := s.l.e.byName(name)
+		return t != nil && t.in(s.l) && s.l.e.members.allows(p, t)
+	}), nil
+}

@@ -1,0 +1,172 @@
+package gossip
+
+import (
+	"fmt"
+	"maps"
+
+	pubsub "github.com/libp2p/go-libp2p-pubsub"
+)
+
+// Declare makes a message type known, so that it can be published and joined.
+// Errors: *ConfigError, ErrDeclared, ErrClosed.
+func (e *Engine) Declare(spec Topic) error {
+	if !e.calls.enter() {
+		return ErrClosed
+	}
+	defer e.calls.leave()
+	spec = spec.withDefaults(&e.cfg)
+	if err := spec.validate(&e.cfg); err != nil {
+		return err
+	}
+	e.ctl.Lock()
+	defer e.ctl.Unlock()
+	old := e.table.Load()
+	if old.byType[spec.Type] != nil || old.byName[spec.Name] != nil {
+		return fmt.Errorf("%w: %s (%s)", ErrDeclared, spec.Type, spec.Name)
+	}
+	t := newTopic(spec, e)
+	e.replaceLocked(func(n *table) {
+		n.byType[t.Type] = t
+		n.byName[t.Name] = t
+	})
+	if t.Open {
+		e.openTopics.Add(1)
+		e.members.wakeAll()
+	}
+	if e.main == nil {
+		return nil // Start does it
+	}
+	if err := e.openLocked(t); err != nil {
+		e.forgetLocked(t)
+		return err
+	}
+	return nil
+}
+
+func (e *Engine) replaceLocked(edit func(*table)) {
+	old := e.table.Load()
+	n := &table{byType: maps.Clone(old.byType), byName: maps.Clone(old.byName)}
+	edit(n)
+	e.table.Store(n)
+}
+
+func (e *Engine) forgetLocked(t *topic) {
+	e.replaceLocked(func(n *table) {
+		delete(n.byType, t.Type)
+		delete(n.byName, t.Name)
+	})
+	if t.Open {
+		e.openTopics.Add(-1)
+	}
+}
+
+// openLocked gives a topic its place in the router.
+func (e *Engine) openLocked(t *topic) error {
+	l := e.main
+	if t.Bulk {
+		if e.bulk == nil {
+			b, err := newLane(e, bulkName, e.cfg.MaxBulkSize)
+			if err != nil {
+				return err
+			}
+			e.bulk = b
+		}
+		l = e.bulk
+	}
+	t.l = l
+	err := l.ps.RegisterTopicValidator(t.Name, l.validator(t),
+		pubsub.WithValidatorInline(t.quick()), pubsub.WithValidatorConcurrency(unlimited))
+	if err != nil {
+		return fmt.Errorf("gossip: declare %s: %w", t.Type, err)
+	}
+	h, err := l.ps.Join(t.Name, pubsub.WithTopicMessageIdFn(t.id()))
+	if err == nil {
+		err = h.SetScoreParams(e.cfg.Params.topicScore(t.Score))
+	}
+	if err != nil {
+		_ = l.ps.UnregisterTopicValidator(t.Name)
+		return fmt.Errorf("gossip: declare %s: %w", t.Type, err)
+	}
+	t.handle = h
+	t.ready.Store(true)
+	if t.joined.Load() {
+		return t.joinLocked()
+	}
+	return nil
+}
+
+func (t *topic) joinLocked() (err error) {
+	if t.stop == nil {
+		t.stop, err = t.handle.Relay()
+	}
+	return err
+}
+
+// Join starts to receive a type, and to forward it. Joining twice is joining
+// once. Errors: ErrNotDeclared, ErrClosed.
+func (e *Engine) Join(typ string) error {
+	return e.withTopic(typ, func(t *topic) error {
+		t.joined.Store(true)
+		if !t.ready.Load() {
+			return nil // Start does it
+		}
+		if err := t.joinLocked(); err != nil {
+			return fmt.Errorf("gossip: join %s: %w", typ, err)
+		}
+		return nil
+	})
+}
+
+// Leave stops receiving a type; it can be published still. Errors:
+// ErrNotDeclared, ErrClosed.
+func (e *Engine) Leave(typ string) error {
+	return e.withTopic(typ, func(t *topic) error {
+		t.leaveLocked()
+		return nil
+	})
+}
+
+func (t *topic) leaveLocked() {
+	t.joined.Store(false)
+	if t.stop != nil {
+		t.stop()
+		t.stop = nil
+	}
+}
+
+// Retract leaves a type and forgets it, with all that was parked or waited for a
+// first peer. Errors: ErrNotDeclared, ErrClosed.
+func (e *Engine) Retract(typ string) error {
+	return e.withTopic(typ, func(t *topic) error {
+		t.leaveLocked()
+		e.forgetLocked(t)
+		e.expireParked(t)
+		if n := t.pending.drain(); n > 0 {
+			t.n.unsent.Inc(int64(n))
+		}
+		if !t.ready.Load() {
+			return nil
+		}
+		if err := t.l.ps.UnregisterTopicValidator(t.Name); err != nil {
+			return fmt.Errorf("gossip: retract %s: %w", typ, err)
+		}
+		if err := t.handle.Close(); err != nil {
+			return fmt.Errorf("gossip: retract %s: %w", typ, err)
+		}
+		return nil
+	})
+}
+
+func (e *Engine) withTopic(typ string, f func(*topic) error) error {
+	if !e.calls.enter() {
+		return ErrClosed
+	}
+	defer e.calls.leave()
+	e.ctl.Lock()
+	defer e.ctl.Unlock()
+	t := e.byType(typ)
+	if t == nil {
+		return fmt.Errorf("%w: %q", ErrNotDeclared, typ)
+	}
+	return f(t)
+}

@@ -1,0 +1,193 @@
+package gossip
+
+import (
+	"context"
+	"runtime/debug"
+	"time"
+
+	pubsub "github.com/libp2p/go-libp2p-pubsub"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/sirupsen/logrus"
+)
+
+// outcome is what became of a message.
+type outcome uint8
+
+const (
+	dropped  outcome = iota // ignored, parked or turned away
+	accepted                // delivered, to be forwarded
+	rejected
+)
+
+// validator is what the router calls for each message of a topic, in a goroutine
+// of its own unless the topic is quick.
+func (l *lane) validator(t *topic) pubsub.ValidatorEx {
+	return func(ctx context.Context, _ peer.ID, m *pubsub.Message) pubsub.ValidationResult {
+		if p, ok := m.ValidatorData.(*publication); ok {
+			return l.judgeOwn(ctx, t, m, p)
+		}
+		if !l.e.calls.enter() {
+			return pubsub.ValidationIgnore
+		}
+		defer l.e.calls.leave()
+		switch l.judge(t, l.message(t, m), m, now(), t.quick()) {
+		case accepted:
+			if !t.ExplicitRelay {
+				t.said(m.ID)
+				return pubsub.ValidationAccept
+			}
+		case rejected:
+			return pubsub.ValidationReject
+		}
+		return pubsub.ValidationIgnore
+	}
+}
+
+// message describes a router's message to the outside.
+func (l *lane) message(t *topic, m *pubsub.Message) Message {
+	out := Message{
+		ID: m.ID, Type: t.Type, Topic: t.Name,
+		From: m.ReceivedFrom, Author: m.GetFrom(), Data: m.Data,
+		raw: &raw{msg: m},
+	}
+	if t.Timed {
+		_, out.Data, _ = openStamp(m.Data)
+	}
+	return out
+}
+
+// judge validates and delivers one message of a peer. free says that it needs no
+// slot: because it takes no time, or has waited its turn already.
+func (l *lane) judge(t *topic, m Message, pm *pubsub.Message, began time.Time, free bool) outcome {
+	if len(m.Data) > t.MaxSize || t.Timed && len(pm.Data) < stampLen {
+		t.n.rejected.Inc(1)
+		return rejected
+	}
+	ctx := l.e.work
+	if !t.quick() {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, t.Deadline)
+		defer cancel()
+	}
+	if !free {
+		if reason := t.enter(ctx); reason != "" {
+			l.turnAway(t, pm, reason)
+			return dropped
+		}
+		defer t.leave()
+	}
+	v := l.e.ask(ctx, t, m)
+	switch v.action {
+	case actAccept:
+		return l.deliver(ctx, t, m, pm)
+	case actReject:
+		t.n.rejected.Inc(1)
+		return rejected
+	case actDefer:
+		l.park(t, m, pm, v.key, began)
+	default:
+		if ctx.Err() != nil {
+			// No verdict, but a validator that gave up.
+			l.turnAway(t, pm, awayTimeout)
+		} else {
+			t.n.ignored.Inc(1)
+		}
+	}
+	return dropped
+}
+
+// enter waits for a slot. It returns the reason if there is none.
+func (t *topic) enter(ctx context.Context) string {
+	select {
+	case t.slots <- struct{}{}:
+		return ""
+	default:
+	}
+	defer t.waiting.Add(-1)
+	if t.waiting.Add(1) > int64(t.Queue) {
+		return awayOverload
+	}
+	select {
+	case t.slots <- struct{}{}:
+		return ""
+	case <-ctx.Done():
+		return awayTimeout
+	}
+}
+
+func (t *topic) leave() { <-t.slots }
+
+// ask calls the user's validator. A panic is nobody's fault but the program's.
+func (e *Engine) ask(ctx context.Context, t *topic, m Message) (v Verdict) {
+	if t.Validate == nil {
+		return Accept()
+	}
+	t.running.Add(1)
+	defer t.running.Add(-1)
+	defer func() {
+		if r := recover(); r != nil {
+			v = Ignore()
+			e.panicked(t, r)
+		}
+	}()
+	return t.Validate(ctx, m)
+}
+
+// deliver hands a valid message over.
+func (l *lane) deliver(ctx context.Context, t *topic, m Message, pm *pubsub.Message) outcome {
+	if err := l.e.handOver(ctx, t, m); err != nil {
+		l.turnAway(t, pm, reasonOf(err))
+		return dropped
+	}
+	t.n.delivered.Inc(1)
+	if t.Timed {
+		if at, _, ok := openStamp(pm.Data); ok {
+			t.n.delay.Update(delayMicros(at, now()))
+		}
+	}
+	return accepted
+}
+
+func (e *Engine) handOver(ctx context.Context, t *topic, m Message) (err error) {
+	t.running.Add(1)
+	defer t.running.Add(-1)
+	defer func() {
+		if r := recover(); r != nil {
+			err = ErrFull
+			e.panicked(t, r)
+		}
+	}()
+	return e.cfg.Deliver(ctx, m, t.OnFull == WaitWhenFull)
+}
+
+func (e *Engine) panicked(t *topic, r any) {
+	t.n.panics.Inc(1)
+	e.cfg.Obs.Log("gossip").WithFields(logrus.Fields{
+		"type": t.Type, "panic": r, "stack": string(debug.Stack()),
+	}).Error("validator or receiver panicked")
+}
+
+// turnAway drops a message in such a way that it can come again.
+func (l *lane) turnAway(t *topic, m *pubsub.Message, reason string) {
+	t.n.away[reason].Inc(1)
+	t.away.add(m.ID, sumOf(m), now())
+}
+
+// retake takes a message that was turned away and has come again.
+func (l *lane) retake(t *topic, m *pubsub.Message) bool {
+	return l.e.spawn(func() { l.again(t, l.message(t, m), m, now(), false) })
+}
+
+// again judges a message outside of the router, which has forgotten about it,
+// and does with it what the router would.
+func (l *lane) again(t *topic, m Message, pm *pubsub.Message, began time.Time, free bool) {
+	switch l.judge(t, m, pm, began, free) {
+	case accepted:
+		_ = l.ps.PeerFeedback(t.Name, m.From, pubsub.PeerFeedbackUsefulMessage)
+		if !t.ExplicitRelay {
+			l.forward(t, pm)
+		}
+	case rejected:
+		_ = l.ps.PeerFeedback(t.Name, m.From, pubsub.PeerFeedbackInvalidMessage)
+	}
+}

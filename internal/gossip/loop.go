@@ -1,0 +1,124 @@
+package gossip
+
+import (
+	"iter"
+
+	pubsub "github.com/libp2p/go-libp2p-pubsub"
+	pb "github.com/libp2p/go-libp2p-pubsub/pb"
+	"github.com/libp2p/go-libp2p/core/peer"
+)
+
+// The router belongs to one loop. Publishing a batch with a scheduler of one's
+// own is the way in: the loop calls the scheduler, first with the frames it made
+// of the batch, then for the order to send them in. So the engine learns who was
+// handed what, and, with an empty batch, gets the loop to call a function.
+
+// sending is a message being handed out by the loop.
+type sending struct {
+	msg    *pb.Message
+	handed int // peers whose queue took it
+	full   int // peers whose queue did not
+}
+
+// handOut is a scheduler for one message. It is done when the loop has offered
+// the message to every peer it chose.
+type handOut struct {
+	l     *lane
+	s     sending
+	peers []peer.ID
+	rpc   *pubsub.RPC
+	done  chan struct{}
+}
+
+func (h *handOut) AddRPC(p peer.ID, _ string, rpc *pubsub.RPC) {
+	h.peers = append(h.peers, p)
+	h.rpc = rpc
+}
+
+func (h *handOut) All() iter.Seq2[peer.ID, *pubsub.RPC] {
+	return func(yield func(peer.ID, *pubsub.RPC) bool) {
+		h.l.sending = &h.s
+		defer close(h.done)
+		defer func() { h.l.sending = nil }()
+		for _, p := range h.peers {
+			if !yield(p, h.rpc) {
+				return
+			}
+		}
+	}
+}
+
+// thunk is a scheduler that has the loop call a function.
+type thunk struct {
+	f    func()
+	done chan struct{}
+}
+
+func (t *thunk) AddRPC(peer.ID, string, *pubsub.RPC) {}
+
+func (t *thunk) All() iter.Seq2[peer.ID, *pubsub.RPC] {
+	return func(func(peer.ID, *pubsub.RPC) bool) {
+		defer close(t.done)
+		t.f()
+	}
+}
+
+func scheduled(s pubsub.RPCScheduler) pubsub.BatchPubOpt {
+	return func(o *pubsub.BatchPublishOptions) error {
+		o.Strategy = s
+		return nil
+	}
+}
+
+// do has the loop call f, and waits. It reports whether f was called; it was
+// not if the lane is closed.
+func (l *lane) do(f func()) bool {
+	t := &thunk{f: f, done: make(chan struct{})}
+	return l.schedule(new(pubsub.MessageBatch), t, t.done)
+}
+
+// send has the loop publish a batch of one message, and waits until it was
+// offered to all peers.
+func (l *lane) send(b *pubsub.MessageBatch, m *pb.Message) (sending, bool) {
+	h := &handOut{l: l, s: sending{msg: m}, done: make(chan struct{})}
+	if !l.schedule(b, h, h.done) {
+		return sending{}, false
+	}
+	return h.s, true
+}
+
+// forward has the loop send a message on that the router has seen and not sent.
+func (l *lane) forward(t *topic, m *pubsub.Message) (sending, bool) {
+	t.said(m.ID)
+	s := &sending{msg: m.Message}
+	ok := l.do(func() {
+		l.sending = s
+		defer func() { l.sending = nil }()
+		l.rt.Publish(m)
+	})
+	if !ok {
+		return sending{}, false
+	}
+	return *s, true
+}
+
+// schedule passes a batch to the loop and waits until the scheduler is done.
+// One batch is under way at a time: the router's way in has one place, and
+// nobody to wait there once the loop has ended.
+func (l *lane) schedule(b *pubsub.MessageBatch, s pubsub.RPCScheduler, done <-chan struct{}) bool {
+	select {
+	case l.turn <- struct{}{}:
+		defer func() { <-l.turn }()
+	case <-l.ctx.Done():
+		return false
+	}
+	if l.ctx.Err() != nil || l.ps.PublishBatch(b, scheduled(s)) != nil {
+		return false
+	}
+	select {
+	case <-done: // the loop
+		return true
+	case <-l.ctx.Done():
+		return false
+	}
+}

@@ -1,0 +1,68 @@
+package gossip
+
+import (
+	"sync/atomic"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+)
+
+// stream is one gossip stream; each is used in one direction only.
+type stream struct {
+	network.Stream
+	l   *lane
+	p   peer.ID
+	out bool
+	st  atomic.Uint32 // a standing
+
+	deadline time.Time // the writer's
+}
+
+func newStream(s network.Stream, l *lane, out bool, st standing) *stream {
+	g := &stream{Stream: s, l: l, p: s.Conn().RemotePeer(), out: out}
+	g.st.Store(uint32(st))
+	return g
+}
+
+func (s *stream) standing() standing { return standing(s.st.Load()) }
+
+// Read counts bytes. Of an outbound stream only the end is ever read.
+func (s *stream) Read(b []byte) (int, error) {
+	n, err := s.Stream.Read(b)
+	if n > 0 {
+		s.l.wireIn.Inc(int64(n))
+	}
+	return n, err
+}
+
+// Write counts bytes, and takes them off what waits for the peer.
+func (s *stream) Write(b []byte) (int, error) {
+	n, err := s.Stream.Write(b)
+	if n > 0 {
+		s.l.wireOut.Inc(int64(n))
+	}
+	s.l.backlog.take(s.p, len(b))
+	return n, err
+}
+
+// deadlineStep is how much a write deadline may be early. go-libp2p-pubsub sets
+// one 30 s ahead before each frame, and a timer per frame is a cost.
+const deadlineStep = 5 * time.Second
+
+// SetWriteDeadline is SetWriteDeadline, at most deadlineStep early.
+func (s *stream) SetWriteDeadline(t time.Time) error {
+	if !s.deadline.IsZero() && t.Sub(s.deadline) < deadlineStep {
+		return nil
+	}
+	s.deadline = t
+	return s.Stream.SetWriteDeadline(t)
+}
+
+// Reset forgets the stream.
+func (s *stream) Reset() error {
+	if s.out {
+		s.l.streams.remove(s)
+	}
+	return s.Stream.Reset()
+}

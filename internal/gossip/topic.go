@@ -1,0 +1,165 @@
+package gossip
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	pubsub "github.com/libp2p/go-libp2p-pubsub"
+)
+
+// FullPolicy says what happens to a message whose subscriber is full.
+type FullPolicy uint8
+
+const (
+	// IgnoreWhenFull turns the message away at once; it is taken when it comes
+	// again. The default.
+	IgnoreWhenFull FullPolicy = iota
+	// WaitWhenFull lets Deliver wait until the type's Deadline. Messages behind
+	// it wait for a slot, and are turned away when too many do.
+	WaitWhenFull
+)
+
+// Defaults of Topic's fields.
+const (
+	DefaultDeadline    = 10 * time.Second
+	DefaultConcurrency = 64
+	DefaultQueue       = 1024
+	DefaultParkTime    = time.Minute
+
+	maxTopicName = 512
+)
+
+// Topic declares a message type.
+type Topic struct {
+	// Type is the type's name. Required, at most 256 bytes.
+	Type string
+	// Name of the topic, at most 512 bytes. Default /<network>/<type>. Another
+	// name joins this node to a network of others.
+	Name string
+	// Open topics are for members and foreigners alike.
+	Open bool
+	// Bulk gives the type streams of its own, and MaxBulkSize in place of
+	// MaxMessageSize. Every node of the network must declare it alike.
+	Bulk bool
+	// MaxSize bounds the data in bytes. Larger messages are rejected. Default:
+	// the lane's bound.
+	MaxSize int
+	// Timed adds the time of publication to each message, 8 bytes, and fills the
+	// histogram of the time to delivery. Every node must declare it alike.
+	Timed bool
+
+	// Validate judges a message. It may block until ctx ends, at the Deadline. A
+	// panic counts as Ignore. Nil accepts everything. This node's own messages
+	// are judged too, unless TrustOwn is set.
+	Validate func(ctx context.Context, m Message) Verdict
+	TrustOwn bool
+	// Deadline bounds validation, and the wait for room, of one message. Default
+	// 10 s.
+	Deadline time.Duration
+	// Concurrency is how many messages of the type are validated and delivered
+	// at once, Queue how many more may wait. Beyond, messages are turned away.
+	// Defaults 64 and 1,024.
+	Concurrency, Queue int
+	// OnFull is the policy for full subscribers.
+	OnFull FullPolicy
+	// ParkTime is how long a deferred message stays parked. Default 1 min.
+	ParkTime time.Duration
+	// ExplicitRelay delivers accepted messages and forwards them only when Relay
+	// is called.
+	ExplicitRelay bool
+
+	// MessageID overrides Config.MessageID for this topic.
+	MessageID idFunc
+	Score     TopicScore
+}
+
+func (t Topic) withDefaults(c *Config) Topic {
+	set(&t.Name, "/"+c.Network+"/"+t.Type)
+	if t.Bulk {
+		set(&t.MaxSize, c.MaxBulkSize)
+	} else {
+		set(&t.MaxSize, c.MaxMessageSize)
+	}
+	set(&t.Deadline, DefaultDeadline)
+	set(&t.Concurrency, DefaultConcurrency)
+	set(&t.Queue, DefaultQueue)
+	set(&t.ParkTime, DefaultParkTime)
+	if t.MessageID == nil {
+		t.MessageID = c.MessageID
+	}
+	return t
+}
+
+// validate reports every mistake of a topic that has its defaults.
+func (t Topic) validate(c *Config) error {
+	var errs []error
+	bad := func(field, format string, args ...any) {
+		errs = append(errs, &ConfigError{"Topic." + field, fmt.Sprintf(format, args...)})
+	}
+	if t.Type == "" || len(t.Type) > 256 {
+		bad("Type", "want 1 to 256 bytes, have %d", len(t.Type))
+	}
+	if len(t.Name) > maxTopicName {
+		bad("Name", "want at most %d bytes, have %d", maxTopicName, len(t.Name))
+	}
+	bound := c.MaxMessageSize
+	if t.Bulk {
+		bound = c.MaxBulkSize
+	}
+	if t.MaxSize < 1 || t.MaxSize > bound {
+		bad("MaxSize", "want 1 to %d, have %d", bound, t.MaxSize)
+	}
+	if t.Deadline < 0 || t.ParkTime < 0 {
+		bad("Deadline", "times may not be negative")
+	}
+	if t.Concurrency < 1 || t.Queue < 0 {
+		bad("Concurrency", "want at least 1 and a Queue of at least 0")
+	}
+	if t.OnFull > WaitWhenFull {
+		bad("OnFull", "unknown: %d", t.OnFull)
+	}
+	return errors.Join(errs...)
+}
+
+// topic is a declared topic.
+type topic struct {
+	Topic
+	n counters
+
+	slots   chan struct{} // holds one token per message being validated
+	waiting atomic.Int64  // for a slot
+	running atomic.Int64  // in user code
+	away    *away
+	pending *pending
+	recent  recent
+	mesh    atomic.Int64 // peers in the mesh, counted by the lane's tracer
+
+	joined atomic.Bool // wanted, before Start; in force after it
+
+	// Set once, before ready.
+	l      *lane
+	handle *pubsub.Topic
+	ready  atomic.Bool
+
+	stop pubsub.RelayCancelFunc // leaves the topic; nil if not joined; guarded by Engine.ctl
+}
+
+func newTopic(t Topic, e *Engine) *topic {
+	return &topic{
+		Topic:   t,
+		n:       newCounters(e.cfg.Obs, t.Type),
+		slots:   make(chan struct{}, t.Concurrency),
+		away:    newAway(maxAway),
+		pending: newPending(e.cfg.Pending, e.cfg.PendingBytes),
+	}
+}
+
+// in reports whether the topic belongs to a lane.
+func (t *topic) in(l *lane) bool { return t.Bulk == (l.name == bulkName) }
+
+// quick reports whether a message of the topic can be judged without blocking,
+// and so without a goroutine of its own.
+func (t *topic) quick() bool { return t.Validate == nil && t.OnFull == IgnoreWhenFull }

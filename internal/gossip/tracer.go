@@ -1,0 +1,149 @@
+package gossip
+
+import (
+	pubsub "github.com/libp2p/go-libp2p-pubsub"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/protocol"
+	"google.golang.org/protobuf/proto"
+)
+
+// lane is the router's tracer. The router calls it from its loop and from its
+// validation workers; nothing here blocks.
+var _ pubsub.RawTracer = (*lane)(nil)
+
+// OnNewOutboundStream notes a peer that can be sent to.
+func (l *lane) OnNewOutboundStream(p peer.ID, id protocol.ID) {
+	l.tracker.open(p, id)
+	l.e.stir()
+}
+
+// OnClosedOutboundStream forgets the peer, which has left every mesh.
+func (l *lane) OnClosedOutboundStream(p peer.ID) {
+	l.backlog.forget(p)
+	for _, name := range l.tracker.closed(p) {
+		if t := l.e.byName(name); t != nil {
+			t.mesh.Add(-1)
+		}
+	}
+}
+
+// Join is ignored: the engine joined.
+func (l *lane) Join(string) {}
+
+// Leave is ignored: each mesh peer is pruned.
+func (l *lane) Leave(string) {}
+
+// Graft notes a mesh peer.
+func (l *lane) Graft(p peer.ID, name string) {
+	if l.tracker.graft(p, name) {
+		if t := l.e.byName(name); t != nil {
+			t.mesh.Add(1)
+		}
+	}
+	l.e.stir()
+}
+
+// Prune forgets a mesh peer.
+func (l *lane) Prune(p peer.ID, name string) {
+	if l.tracker.prune(p, name) {
+		if t := l.e.byName(name); t != nil {
+			t.mesh.Add(-1)
+		}
+	}
+}
+
+// ValidateMessage is ignored: the engine validates.
+func (l *lane) ValidateMessage(*pubsub.Message) {}
+
+// DeliverMessage is ignored: the engine delivered before.
+func (l *lane) DeliverMessage(*pubsub.Message) {}
+
+// RejectMessage counts what the router refused by itself.
+func (l *lane) RejectMessage(m *pubsub.Message, reason string) {
+	t := l.e.byName(m.GetTopic())
+	if t == nil {
+		return
+	}
+	switch reason {
+	case pubsub.RejectValidationFailed, pubsub.RejectValidationIgnored:
+		// counted with the verdict
+	case pubsub.RejectValidationQueueFull, pubsub.RejectValidationThrottled:
+		t.n.unvalidated.Inc(1)
+	default:
+		t.n.rejected.Inc(1)
+	}
+}
+
+// DuplicateMessage counts a copy, unless the message was turned away: then it is
+// taken now.
+func (l *lane) DuplicateMessage(m *pubsub.Message) {
+	t := l.e.byName(m.GetTopic())
+	if t == nil {
+		return
+	}
+	if t.away.take(m.ID, func() [32]byte { return sumOf(m) }) && l.retake(t, m) {
+		t.n.retaken.Inc(1)
+		return
+	}
+	t.n.duplicates.Inc(1)
+}
+
+// ThrottlePeer is ignored: there is no peer gater.
+func (l *lane) ThrottlePeer(peer.ID) {}
+
+// UndeliverableMessage is ignored: there are no subscriptions.
+func (l *lane) UndeliverableMessage(*pubsub.Message) {}
+
+// RecvRPC counts what came in.
+func (l *lane) RecvRPC(rpc *pubsub.RPC) {
+	for _, m := range rpc.GetPublish() {
+		if t := l.e.byName(m.GetTopic()); t != nil {
+			t.n.bytesIn.Inc(int64(len(m.GetData())))
+		}
+	}
+	if len(rpc.GetSubscriptions()) > 0 {
+		for _, s := range rpc.GetSubscriptions() {
+			if s.GetSubscribe() {
+				l.tracker.subscribed(rpc.From())
+				break
+			}
+		}
+		l.e.stir()
+	}
+}
+
+// SendRPC counts what a peer's queue took.
+func (l *lane) SendRPC(rpc *pubsub.RPC, p peer.ID) {
+	for _, m := range rpc.GetPublish() {
+		if s := l.sending; s != nil && s.msg == m {
+			s.handed++
+		}
+		if t := l.e.byName(m.GetTopic()); t != nil {
+			t.n.bytesOut.Inc(int64(len(m.GetData())))
+		}
+	}
+	size := proto.Size(&rpc.RPC)
+	if l.backlog.put(p, size+sizeVarint(size)) {
+		l.e.cutOff(l, p)
+	}
+}
+
+// DropRPC counts what it did not take.
+func (l *lane) DropRPC(rpc *pubsub.RPC, _ peer.ID) {
+	for _, m := range rpc.GetPublish() {
+		if s := l.sending; s != nil && s.msg == m {
+			s.full++
+		}
+		if t := l.e.byName(m.GetTopic()); t != nil {
+			t.n.dropped.Inc(1)
+		}
+	}
+}
+
+func sizeVarint(n int) int {
+	size := 1
+	for ; n >= 0x80; n >>= 7 {
+		size++
+	}
+	return size
+}

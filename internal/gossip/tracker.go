@@ -1,0 +1,125 @@
+package gossip
+
+import (
+	"maps"
+	"sync"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/protocol"
+)
+
+// tracker mirrors what the router knows of its peers.
+type tracker struct {
+	mu     sync.Mutex // guards the fields below
+	peers  map[peer.ID]*tracked
+	scores map[peer.ID]float64
+	greet  map[peer.ID]struct{} // peers that have something new to be told
+}
+
+type tracked struct {
+	protocol protocol.ID // of the stream to the peer; empty before it is open
+	mesh     map[string]struct{}
+	greeted  time.Time
+}
+
+// greetEvery bounds how often one peer can have itself greeted.
+const greetEvery = 5 * time.Second
+
+func newTracker() *tracker {
+	return &tracker{peers: make(map[peer.ID]*tracked), greet: make(map[peer.ID]struct{})}
+}
+
+func (k *tracker) open(p peer.ID, id protocol.ID) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.peerLocked(p).protocol = id
+	k.greet[p] = struct{}{}
+}
+
+// closed forgets a peer and returns the topics in whose mesh it was.
+func (k *tracker) closed(p peer.ID) (names []string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if t := k.peers[p]; t != nil {
+		for name := range t.mesh {
+			names = append(names, name)
+		}
+	}
+	delete(k.peers, p)
+	delete(k.greet, p)
+	return names
+}
+
+func (k *tracker) graft(p peer.ID, name string) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	t := k.peerLocked(p)
+	if _, ok := t.mesh[name]; ok {
+		return false
+	}
+	t.mesh[name] = struct{}{}
+	return true
+}
+
+// peerLocked makes an entry on first use: a peer may graft before the stream to
+// it is open.
+func (k *tracker) peerLocked(p peer.ID) *tracked {
+	t := k.peers[p]
+	if t == nil {
+		t = &tracked{mesh: make(map[string]struct{})}
+		k.peers[p] = t
+	}
+	return t
+}
+
+func (k *tracker) prune(p peer.ID, name string) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	t := k.peers[p]
+	if t == nil {
+		return false
+	}
+	_, ok := t.mesh[name]
+	delete(t.mesh, name)
+	return ok
+}
+
+func (k *tracker) subscribed(p peer.ID) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.greet[p] = struct{}{}
+}
+
+// newcomers returns the peers that can be sent to and were not greeted yet, and
+// takes them for greeted.
+func (k *tracker) newcomers(now time.Time) []peer.ID {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	var out []peer.ID
+	for p := range k.greet {
+		if t := k.peers[p]; t != nil && t.protocol != "" && now.Sub(t.greeted) >= greetEvery {
+			t.greeted = now
+			out = append(out, p)
+			delete(k.greet, p)
+		}
+	}
+	return out
+}
+
+func (k *tracker) setScores(s map[peer.ID]float64) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.scores = s
+}
+
+// snapshot returns copies.
+func (k *tracker) snapshot() (peers map[peer.ID]tracked, scores map[peer.ID]float64) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	peers = make(map[peer.ID]tracked, len(k.peers))
+	for p, t := range k.peers {
+		peers[p] = tracked{protocol: t.protocol, mesh: maps.Clone(t.mesh)}
+	}
+	return peers, maps.Clone(k.scores)
+}
