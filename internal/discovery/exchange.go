@@ -201,6 +201,9 @@ func (x *Exchange) Close(ctx context.Context) error {
 	case <-x.ended:
 		return nil
 	case <-ctx.Done():
+		if isClosed(x.ended) {
+			return nil
+		}
 		return fmt.Errorf("discovery: a callback has not returned: %w", ctx.Err())
 	}
 }
@@ -224,4 +227,13 @@ func (x *Exchange) shut() {
 		x.wg.Wait()
 		close(x.ended)
 	}()
+}
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
 }

@@ -1,0 +1,343 @@
+package discovery
+
+import (
+	"context"
+	"errors"
+	"net"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/peer"
+	ma "github.com/multiformats/go-multiaddr"
+
+	"github.com/go-nebnet/nebnet/internal/obs"
+	"github.com/go-nebnet/nebnet/internal/testnet"
+)
+
+// meshed tells how many sessions there are of those of a full mesh.
+func meshed(nodes []*node) (have, of int) {
+	for _, n := range nodes {
+		have += len(n.list())
+	}
+	return have, len(nodes) * (len(nodes) - 1)
+}
+
+func TestMeshThroughOneBootNode(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		nodes int
+		link  testnet.Link
+		limit time.Duration
+	}{
+		{"five on one machine", 5, testnet.Link{}, time.Second},
+		{"five near", 5, testnet.Link{Latency: 5 * time.Millisecond}, time.Second},
+		{"five far", 5, testnet.Link{Latency: 100 * time.Millisecond, Jitter: 50 * time.Millisecond}, 3 * time.Second},
+		{"twenty", 20, testnet.Link{Latency: 30 * time.Millisecond}, 3 * time.Second},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				net := testnet.New(1, testnet.WithLink(c.link))
+				var nodes []*node
+				for i := range c.nodes {
+					nodes = append(nodes, newNode(t, net.Host(t, net.Node(i)), setup{want: 50, dials: true}))
+				}
+				start := time.Now()
+				for _, n := range nodes[1:] {
+					go n.Connect(t.Context(), testnet.Info(nodes[0].Host))
+				}
+				for have, of := meshed(nodes); have < of; have, of = meshed(nodes) {
+					if time.Since(start) > c.limit {
+						t.Fatalf("%d of %d sessions after %v", have, of, c.limit)
+					}
+					time.Sleep(10 * time.Millisecond) // virtual
+				}
+				t.Logf("full mesh after %v", time.Since(start))
+				for i, n := range nodes {
+					if _, faults := n.told(); len(faults) > 0 {
+						t.Errorf("node %d: %v", i, faults)
+					}
+				}
+			})
+		})
+	}
+}
+
+// A node that comes when the retries of the others are over is found by its own
+// asking, and those who did not dial it learn nothing new by that.
+func TestLateNode(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		net := testnet.New(1, testnet.WithLink(testnet.Link{Latency: 10 * time.Millisecond}))
+		boot := newNode(t, net.Host(t, net.Node(0)), setup{})
+		early := newNode(t, net.Host(t, net.Node(1)), setup{want: 10})
+		connect(t, early, boot)
+		time.Sleep(time.Minute)
+		late := newNode(t, net.Host(t, net.Node(2)), setup{want: 10})
+		connect(t, late, boot)
+		time.Sleep(time.Second)
+		found, _ := late.told()
+		if len(found) != 1 || found[0].ID != early.ID() {
+			t.Fatalf("late node found %v", found)
+		}
+		if want := testnet.Multiaddr(net.Node(1)); len(found[0].Addrs) != 1 || !found[0].Addrs[0].Equal(want) {
+			t.Errorf("with addresses %v, want %v", found[0].Addrs, want)
+		}
+		if found, _ := early.told(); len(found) != 0 {
+			t.Errorf("early node found %v without asking", found)
+		}
+		time.Sleep(2 * DefaultInterval) // the periodic ask
+		if found, _ := early.told(); len(found) == 0 || found[0].ID != late.ID() {
+			t.Errorf("early node found %v", found)
+		}
+	})
+}
+
+func TestNobodyIsAskedWithoutNeed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		net := testnet.New(1)
+		boot := newNode(t, net.Host(t, net.Node(0)), setup{})
+		for i := range 3 {
+			connect(t, newNode(t, net.Host(t, net.Node(i+1)), setup{want: 1}), boot)
+		}
+		time.Sleep(time.Hour)
+		if n := boot.count(obs.ExchangeAnswered); n != 0 {
+			t.Errorf("%d requests", n)
+		}
+	})
+}
+
+// What is known of a peer goes when it does.
+func TestDepartedPeersAreNotTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		net := testnet.New(1)
+		boot := newNode(t, net.Host(t, net.Node(0)), setup{})
+		gone := newNode(t, net.Host(t, net.Node(1)), setup{})
+		connect(t, gone, boot)
+		synctest.Wait()
+		if boot.x.book.get(gone.ID()) == nil {
+			t.Fatal("no record of a connected peer")
+		}
+		gone.Network().ClosePeer(boot.ID())
+		synctest.Wait()
+		if boot.x.book.get(gone.ID()) != nil {
+			t.Error("record of a departed peer")
+		}
+		late := newNode(t, net.Host(t, net.Node(2)), setup{want: 10})
+		connect(t, late, boot)
+		time.Sleep(time.Minute)
+		if found, _ := late.told(); len(found) != 0 {
+			t.Errorf("found %v", found)
+		}
+	})
+}
+
+func TestAllowDecides(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		net := testnet.New(1)
+		boot := newNode(t, net.Host(t, net.Node(0)), setup{})
+		connect(t, newNode(t, net.Host(t, net.Node(1)), setup{}), boot)
+		asker := newNode(t, net.Host(t, net.Node(2)), setup{want: 10, change: func(c *Config) {
+			c.Allow = func(ma.Multiaddr) bool { return false }
+		}})
+		connect(t, asker, boot)
+		time.Sleep(time.Minute)
+		if found, _ := asker.told(); len(found) != 0 {
+			t.Errorf("found %v", found)
+		}
+		if asker.count(obs.ExchangeDropped+string(dropAddress)) == 0 {
+			t.Error("nothing was dropped for its addresses")
+		}
+	})
+}
+
+func TestCandidatesAreHandedOnOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		net := testnet.New(1)
+		boot := newNode(t, net.Host(t, net.Node(0)), setup{})
+		connect(t, newNode(t, net.Host(t, net.Node(1)), setup{}), boot)
+		asker := newNode(t, net.Host(t, net.Node(2)), setup{want: 10})
+		connect(t, asker, boot)
+		time.Sleep(50 * time.Second)
+		if n := asker.count(obs.ExchangeAsked); n < 5 {
+			t.Errorf("asked %d times", n)
+		}
+		if found, _ := asker.told(); len(found) != 1 {
+			t.Errorf("handed on %v", found)
+		}
+		time.Sleep(24 * time.Hour)
+		if found, _ := asker.told(); len(found) > 24+8 {
+			t.Errorf("handed on %d times in a day", len(found))
+		}
+	})
+}
+
+func TestLifeCycle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		net := testnet.New(1)
+		n := newNode(t, net.Host(t, net.Node(0)), setup{idle: true})
+		n.x.Met("somebody")
+		if err := n.x.Start(); err != nil {
+			t.Fatal(err)
+		}
+		if err := n.x.Start(); !errors.Is(err, ErrStarted) {
+			t.Errorf("second start: %v", err)
+		}
+		gone, cancel := context.WithCancel(t.Context())
+		if err := n.x.Close(gone); err != nil {
+			t.Errorf("close: %v", err)
+		}
+		cancel()
+		if err := n.x.Close(gone); err != nil {
+			t.Errorf("second close: %v", err)
+		}
+		if err := n.x.Start(); !errors.Is(err, ErrClosed) || !errors.Is(err, errClosedByNet) {
+			t.Errorf("start after close: %v", err)
+		}
+		n.x.Met("somebody")
+		for _, p := range n.Mux().Protocols() {
+			if p == Protocol(testNetwork) {
+				t.Error("the handler is still there")
+			}
+		}
+	})
+}
+
+var errClosedByNet = net.ErrClosed
+
+func TestCloseWithoutStart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		net := testnet.New(1)
+		n := newNode(t, net.Host(t, net.Node(0)), setup{idle: true})
+		if err := n.x.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// Close ends asks and answers that wait for the other side.
+func TestCloseDuringExchanges(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		net := testnet.New(1)
+		a := newNode(t, net.Host(t, net.Node(0)), setup{want: 10, change: func(c *Config) { c.Timeout = time.Hour }})
+		mute := net.Host(t, net.Node(1))
+		held := holding(mute)
+		defer held.release()
+		connect(t, a, mute)
+		s, err := mute.NewStream(t.Context(), a.ID(), Protocol(testNetwork))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Reset()
+		s.Write([]byte{5}) // the beginning of a request
+		time.Sleep(time.Second)
+		start := time.Now()
+		if err := a.x.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if d := time.Since(start); d > 0 {
+			t.Errorf("close took %v", d)
+		}
+		if _, faults := a.told(); len(faults) > 0 {
+			t.Errorf("closing was taken for faults: %v", faults)
+		}
+	})
+}
+
+// A callback that does not return holds Close up as long as its context allows.
+func TestCloseIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		net := testnet.New(1)
+		stuck := make(chan struct{})
+		n := newNode(t, net.Host(t, net.Node(0)), setup{change: func(c *Config) {
+			c.Want = func() int { <-stuck; return 0 }
+		}})
+		n.x.Met("somebody")
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		if err := n.x.Close(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("close: %v", err)
+		}
+		close(stuck)
+		if err := n.x.Close(t.Context()); err != nil {
+			t.Errorf("second close: %v", err)
+		}
+	})
+}
+
+func TestPanicsOfCallbacks(t *testing.T) {
+	for name, change := range map[string]func(*Config){
+		"Member":   func(c *Config) { c.Member = func(peer.ID) bool { panic("x") } },
+		"Sessions": func(c *Config) { c.Sessions = func() []peer.ID { panic("x") } },
+		"Want":     func(c *Config) { c.Want = func() int { panic("x") } },
+		"Found":    func(c *Config) { c.Found = func(peer.ID, peer.AddrInfo) { panic("x") } },
+		"Allow":    func(c *Config) { c.Allow = func(ma.Multiaddr) bool { panic("x") } },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				net := testnet.New(1)
+				a := newNode(t, net.Host(t, net.Node(0)), setup{want: 10, change: change})
+				b := newNode(t, net.Host(t, net.Node(1)), setup{want: 10})
+				c := newNode(t, net.Host(t, net.Node(2)), setup{want: 10})
+				connect(t, c, b)
+				connect(t, b, a)
+				time.Sleep(10 * time.Minute)
+				if n := a.count(obs.ExchangePanics); n < 4 {
+					t.Errorf("%d panics: the exchange did not go on", n)
+				}
+				if n := len(a.x.desk.open); n != 0 {
+					t.Errorf("%d answers are under way", n)
+				}
+				if !a.member(b.ID()) {
+					t.Error("the session is gone")
+				}
+			})
+		})
+	}
+}
+
+func TestPanickingPenalise(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, _ := pair(t, setup{want: 10, change: func(c *Config) {
+			c.Penalise = func(peer.ID, error) { panic("x") }
+		}}, func(h host.Host) { answering(h, []byte("\xff\xff\xff\xff")) })
+		time.Sleep(10 * time.Minute)
+		if got := n.count(obs.ExchangePanics); got < 10 {
+			t.Errorf("%d panics: the exchange did not go on", got)
+		}
+	})
+}
+
+func TestConfig(t *testing.T) {
+	_, err := New(Config{Interval: -1, PerSource: -1})
+	fields := map[string]bool{}
+	for _, e := range err.(interface{ Unwrap() []error }).Unwrap() {
+		var ce *ConfigError
+		if !errors.As(e, &ce) {
+			t.Fatalf("%v is no ConfigError", e)
+		}
+		fields[ce.Field] = true
+	}
+	for _, f := range []string{"Host", "Network", "Member", "Sessions", "Want", "Found", "Interval", "PerSource"} {
+		if !fields[f] {
+			t.Errorf("%s is not named in %v", f, err)
+		}
+	}
+}
+
+// A record in the host's certified address book does as well as one that
+// identify brought.
+func TestBookFallsBackOnPeerstore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		net := testnet.New(1)
+		h := net.Host(t, net.Node(0))
+		if newBook(h).get(h.ID()) == nil {
+			t.Error("the host's own record was not found")
+		}
+		var other host.Host = net.Host(t, net.Node(1))
+		if newBook(h).get(other.ID()) != nil {
+			t.Error("found a record of a stranger")
+		}
+	})
+}
