@@ -103,12 +103,15 @@ var writeCorpus = flag.Bool("write-corpus", false, "write the seed corpora of th
 
 // TestCorpus writes the seeds when asked to, and else checks that they are there.
 func TestCorpus(t *testing.T) {
-	for target, framed := range map[string]bool{"FuzzDecode": false, "FuzzReadFrame": true} {
+	for target, framed := range map[string]bool{"FuzzDecode": false, "FuzzReadFrame": true, "FuzzAnswer": true} {
 		dir := filepath.Join("testdata", "fuzz", target)
 		for name, m := range messages() {
 			b := m.encode()
 			if framed {
 				b = appendFrame(nil, b)
+			}
+			if target == "FuzzAnswer" {
+				b = append(b, frameOf(message{accept: &accept{version: 2}})...)
 			}
 			file := filepath.Join(dir, name)
 			if *writeCorpus {

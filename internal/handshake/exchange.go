@@ -161,7 +161,7 @@ func (x *exchange) judge(remote Hello) (uint32, error) {
 		}
 	}
 	m := message{refusal: &refusal{reason: refused.Reason}}
-	if r.Permanent() {
+	if refused.Reason.Permanent() {
 		// The other side learns what it met; otherwise that is none of its business.
 		m.refusal.hello = &Hello{
 			VersionMin: x.local.VersionMin, VersionMax: x.local.VersionMax,

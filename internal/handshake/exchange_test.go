@@ -76,6 +76,7 @@ func TestRefusals(t *testing.T) {
 		{name: "self", change: func(b *Hello) { b.Instance = 1 }, want: ReasonSelf, remoteKnown: true},
 		{name: "answerer's reason", verifyB: refuse(ReasonTooManyPeers), want: ReasonTooManyPeers},
 		{name: "answerer's error", verifyB: refuse(own), want: ReasonApplication},
+		{name: "answerer's permanent reason", verifyB: refuse(ReasonSelf), want: ReasonSelf, remoteKnown: true},
 		{name: "opener's reason", verifyA: refuse(ReasonBanned), want: ReasonBanned, byOpener: true, remoteKnown: true},
 		{name: "opener's panic", verifyA: func(Hello) error { panic("boo") }, want: ReasonApplication, byOpener: true, remoteKnown: true},
 	}
@@ -315,4 +316,29 @@ func TestBodyGrowsAsItArrives(t *testing.T) {
 	if c.asked > 1024 {
 		t.Errorf("a buffer of %d bytes stood ready for 3", c.asked)
 	}
+}
+
+// Whatever an opener sends, the answerer ends, and accepts nothing but a hello
+// of its own chain and an accept.
+func FuzzAnswer(f *testing.F) {
+	f.Fuzz(func(t *testing.T, b []byte) {
+		x, y := pipe()
+		y.Write(b)
+		y.CloseWrite()
+		asked := 0
+		// The peer has gone, so that a refusal need not be waited for.
+		_, err := Answer(t.Context(), x, testHello(1), func(remote Hello) error {
+			asked++
+			if remote.ChainID != "testchain" || !bytes.Equal(remote.Genesis, []byte{1, 2, 3}) || remote.Instance == 1 {
+				t.Fatalf("asked about %+v", remote)
+			}
+			return nil
+		})
+		if asked > 1 || err == nil && asked == 0 {
+			t.Fatalf("asked %d times, error %v", asked, err)
+		}
+		if r := ReasonOf(err); err != nil && (r == ReasonNone || !r.Known() && !errors.As(err, new(*RefusedError))) {
+			t.Fatalf("reason %v of %v", r, err)
+		}
+	})
 }

@@ -65,7 +65,7 @@ func (h Hello) Validate() error {
 		bad("%d capabilities exceed %d", len(h.Capabilities), MaxCapabilities)
 	}
 	for i, c := range h.Capabilities {
-		if err := validCapability(c); err != nil {
+		if err := ValidCapability(c); err != nil {
 			bad("capability %d: %w", i, err)
 		}
 	}
@@ -75,7 +75,8 @@ func (h Hello) Validate() error {
 	return errors.Join(errs...)
 }
 
-func validCapability(c string) error {
+// ValidCapability tells what the wire format has against a capability.
+func ValidCapability(c string) error {
 	if len(c) == 0 || len(c) > MaxCapability {
 		return fmt.Errorf("has %d bytes, not 1 to %d", len(c), MaxCapability)
 	}

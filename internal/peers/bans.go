@@ -52,7 +52,7 @@ func (m *Manager) banLocked(p peer.ID, d time.Duration) []func() {
 	m.publishLocked(Event{Kind: Banned, Peer: p, Reason: handshake.ReasonBanned, Until: until})
 	if t := m.targets[p]; t != nil {
 		if !t.persistent {
-			delete(m.targets, p)
+			m.forgetLocked(t)
 		} else if !t.dialling && t.due.Before(until) {
 			t.due = until
 		}
@@ -153,7 +153,7 @@ func (m *Manager) avoidLocked(p peer.ID, d time.Duration, r handshake.Reason) {
 	}
 	m.avoided.put(p, avoidance{time.Now().Add(d), r})
 	if t != nil && !t.dialling {
-		delete(m.targets, p)
+		m.forgetLocked(t)
 	}
 }
 

@@ -89,7 +89,7 @@ func (m *Manager) mayDialLocked(t *target, now time.Time) bool {
 		return true
 	}
 	if !t.persistent {
-		delete(m.targets, t.id) // discovery will name it, or a better one, again
+		m.forgetLocked(t) // discovery will name it, or a better one, again
 		return false
 	}
 	t.due = now.Add(fullWait + time.Duration(m.cfg.Rand()*float64(fullWait)))

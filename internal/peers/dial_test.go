@@ -243,11 +243,12 @@ func TestTargetsAreBounded(t *testing.T) {
 	hang := func(_ *fixture, ctx context.Context, _ peer.AddrInfo) error { <-ctx.Done(); return ctx.Err() }
 	play(t, Config{}, hang, func(t *testing.T, fx *fixture) {
 		refused := 0
+		ai := peer.AddrInfo{}
+		for port := range 100 {
+			ai.Addrs = append(ai.Addrs, info("", fmt.Sprintf("/ip4/192.0.2.1/tcp/%d", port+1)).Addrs...)
+		}
 		for i := range 3 * maxTargets {
-			ai := info(peerN(i))
-			for port := range 100 {
-				ai.Addrs = append(ai.Addrs, info("", fmt.Sprintf("/ip4/192.0.2.1/tcp/%d", port+1)).Addrs...)
-			}
+			ai.ID = peerN(i)
 			if fx.Dial(ai) == handshake.ReasonTooManyPeers {
 				refused++
 			}

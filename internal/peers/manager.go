@@ -24,20 +24,21 @@ type Manager struct {
 	wake   chan struct{} // one token: the loop looks for due targets again
 	wg     sync.WaitGroup
 
-	mu       sync.Mutex // guards what follows
-	started  bool
-	closed   bool
-	entries  map[peer.ID]*entry
-	inbound  int // entries that take an inbound slot
-	outbound int // the others
-	liveIn   int
-	liveOut  int
-	reserved map[peer.ID]bool
-	targets  map[peer.ID]*target
-	dialling int
-	bans     *bounded[peer.ID, time.Time]
-	avoided  *bounded[peer.ID, avoidance]
-	scores   *bounded[peer.ID, score]
+	mu         sync.Mutex // guards what follows
+	started    bool
+	closed     bool
+	entries    map[peer.ID]*entry
+	inbound    int // entries that take an inbound slot
+	outbound   int // the others
+	liveIn     int
+	liveOut    int
+	reserved   map[peer.ID]bool
+	targets    map[peer.ID]*target
+	persistent int // targets that are persistent
+	dialling   int
+	bans       *bounded[peer.ID, time.Time]
+	avoided    *bounded[peer.ID, avoidance]
+	scores     *bounded[peer.ID, score]
 
 	sessions, sessionsIn, sessionsOut metrics.Gauge
 }

@@ -222,11 +222,11 @@ func TestCloseEndsSessions(t *testing.T) {
 	})
 }
 
-// Churn of 100,000 peers from as many addresses, in every way a session or a
+// Churn of 20,000 peers from as many addresses, in every way a session or a
 // handshake can end, leaves nothing behind.
 func TestChurnLeavesNothing(t *testing.T) {
 	play(t, Config{MaxPeers: 100}, nil, func(t *testing.T, fx *fixture) {
-		for i := range 100_000 {
+		for i := range 20_000 {
 			p := peerN(i)
 			fx.AllowAccept(ma.StringCast(fmt.Sprintf("/ip4/10.%d.%d.%d/tcp/1", i>>16, i>>8&255, i&255)))
 			tk, r := fx.Admit(p, dirIn, uint64(i))

@@ -35,7 +35,9 @@ func (m *Manager) AddPersistent(ai peer.AddrInfo) handshake.Reason {
 func (m *Manager) RemovePersistent(p peer.ID) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	delete(m.targets, p)
+	if t := m.targets[p]; t != nil && t.persistent {
+		m.forgetLocked(t)
+	}
 }
 
 // Dial asks for a session with a peer, soon and in the background. It is tried
@@ -75,7 +77,7 @@ func (m *Manager) addTargetLocked(ai peer.AddrInfo, persistent bool) handshake.R
 		if e != nil && e.live != nil {
 			return alreadyConnected
 		}
-		if t == nil && len(m.targets)-m.persistentLocked() >= maxTargets {
+		if t == nil && len(m.targets)-m.persistent >= maxTargets {
 			return handshake.ReasonTooManyPeers
 		}
 	}
@@ -86,7 +88,10 @@ func (m *Manager) addTargetLocked(ai peer.AddrInfo, persistent bool) handshake.R
 		}
 		m.targets[ai.ID] = t
 	}
-	t.persistent = t.persistent || persistent
+	if persistent && !t.persistent {
+		t.persistent = true
+		m.persistent++
+	}
 	limit := maxAddrs
 	if t.persistent {
 		limit = maxAddrsPersistent
@@ -95,14 +100,15 @@ func (m *Manager) addTargetLocked(ai peer.AddrInfo, persistent bool) handshake.R
 	return handshake.ReasonNone
 }
 
-func (m *Manager) persistentLocked() int {
-	n := 0
-	for _, t := range m.targets {
-		if t.persistent {
-			n++
-		}
+// forgetLocked takes a target out of the books.
+func (m *Manager) forgetLocked(t *target) {
+	if m.targets[t.id] != t {
+		return
 	}
-	return n
+	delete(m.targets, t.id)
+	if t.persistent {
+		m.persistent--
+	}
 }
 
 // pick chooses what to dial now: targets that are due, persistent ones first,
@@ -139,7 +145,7 @@ func (m *Manager) planLocked(t *target, e ending) {
 	e.persistent, e.failures = t.persistent, t.failures
 	n := redial(e, m.cfg.Rand())
 	if !n.again {
-		delete(m.targets, t.id)
+		m.forgetLocked(t)
 		if n.avoid > 0 {
 			m.avoidLocked(t.id, n.avoid, e.reason)
 		}
