@@ -1,0 +1,2 @@
+// Package p2p makes tunnels.
+package p2p

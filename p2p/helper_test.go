@@ -1,0 +1,254 @@
+package p2p
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/libp2p/go-libp2p"
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/peerstore"
+	rcmgr "github.com/libp2p/go-libp2p/p2p/host/resource-manager"
+	quic "github.com/libp2p/go-libp2p/p2p/transport/quic"
+	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
+	ma "github.com/multiformats/go-multiaddr"
+	manet "github.com/multiformats/go-multiaddr/net"
+	"github.com/sirupsen/logrus"
+)
+
+const (
+	web      = "/x/web"
+	loopback = "/ip4/127.0.0.1/tcp/0"
+	deadline = 20 * time.Second // of anything that should take no time
+)
+
+// A transport that all tests run over.
+type transportCase struct {
+	name   string
+	listen string
+	opts   []libp2p.Option
+}
+
+var transports = []transportCase{
+	{"tcp", loopback, []libp2p.Option{libp2p.Transport(tcp.NewTCPTransport)}},
+	{"quic", "/ip4/127.0.0.1/udp/0/quic-v1", []libp2p.Option{libp2p.Transport(quic.NewTransport)}},
+}
+
+// overTransports runs a test over TCP and QUIC with two hosts that know each
+// other's addresses.
+func overTransports(t *testing.T, test func(t *testing.T, dial, serve *P2P)) {
+	for _, tc := range transports {
+		t.Run(tc.name, func(t *testing.T) {
+			a, b := newPair(t, tc)
+			test(t, newTunnels(t, a), newTunnels(t, b))
+		})
+	}
+}
+
+func newPair(t testing.TB, tc transportCase) (a, b host.Host) {
+	t.Helper()
+	a, b = newHost(t, tc), newHost(t, tc)
+	a.Peerstore().AddAddrs(b.ID(), b.Addrs(), peerstore.PermanentAddrTTL)
+	return a, b
+}
+
+func newHost(t testing.TB, tc transportCase, opts ...libp2p.Option) host.Host {
+	t.Helper()
+	rm, err := rcmgr.NewResourceManager(rcmgr.NewFixedLimiter(rcmgr.InfiniteLimits), rcmgr.WithMetricsDisabled())
+	if err != nil {
+		t.Fatal(err)
+	}
+	base := append([]libp2p.Option{
+		libp2p.ListenAddrStrings(tc.listen), libp2p.DisableMetrics(), libp2p.ResourceManager(rm), libp2p.DisableRelay(),
+	}, tc.opts...)
+	h, err := libp2p.New(append(base, opts...)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = h.Close() })
+	return h
+}
+
+func newTunnels(t testing.TB, h host.Host, opts ...Option) *P2P {
+	t.Helper()
+	log := logrus.New()
+	log.SetOutput(io.Discard)
+	p := NewP2P(h.ID(), h, h.Peerstore(), append([]Option{WithLogger(log)}, opts...)...)
+	t.Cleanup(func() { _ = p.Close() })
+	return p
+}
+
+// service is a TCP service on loopback that calls handle for each connection.
+func service(t testing.TB, handle func(*net.TCPConn)) ma.Multiaddr {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			wg.Go(func() {
+				defer c.Close()
+				handle(c.(*net.TCPConn))
+			})
+		}
+	})
+	t.Cleanup(func() { _ = ln.Close(); wg.Wait() })
+	return multiaddr(t, ln.Addr())
+}
+
+func echoService(t testing.TB) ma.Multiaddr {
+	return service(t, func(c *net.TCPConn) { _, _ = io.Copy(c, c) })
+}
+
+func multiaddr(t testing.TB, a net.Addr) ma.Multiaddr {
+	t.Helper()
+	m, err := manet.FromNetAddr(a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+func addr(t testing.TB, s string) ma.Multiaddr {
+	t.Helper()
+	a, err := ma.NewMultiaddr(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+// tunnel joins a local port on dial's side to target on serve's side.
+func tunnel(t testing.TB, dial, serve *P2P, target ma.Multiaddr, opts ...Option) string {
+	t.Helper()
+	if _, err := serve.NewListener(context.Background(), web, target, opts...); err != nil {
+		t.Fatal(err)
+	}
+	return bind(t, dial, serve.self, opts...)
+}
+
+func bind(t testing.TB, dial *P2P, to peer.ID, opts ...Option) string {
+	t.Helper()
+	l, err := dial.Dial(context.Background(), nil, to, web, addr(t, loopback), opts...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, hostport, err := manet.DialArgs(l.Listen)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return hostport
+}
+
+// connect dials a local port and makes sure that nothing blocks for ever.
+func connect(t testing.TB, hostport string) *net.TCPConn {
+	t.Helper()
+	c, err := net.Dial("tcp", hostport)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	if err := c.SetDeadline(time.Now().Add(deadline)); err != nil {
+		t.Fatal(err)
+	}
+	return c.(*net.TCPConn)
+}
+
+func echoOnce(c net.Conn, msg string) error {
+	if _, err := io.WriteString(c, msg); err != nil {
+		return err
+	}
+	got := make([]byte, len(msg))
+	if _, err := io.ReadFull(c, got); err != nil {
+		return err
+	}
+	if string(got) != msg {
+		return errors.New("wrong echo: " + string(got))
+	}
+	return nil
+}
+
+func mustEcho(t testing.TB, c net.Conn, msg string) {
+	t.Helper()
+	if err := echoOnce(c, msg); err != nil {
+		t.Fatalf("echo %q: %v", msg, err)
+	}
+}
+
+// wantReset checks that the local connection ends with a reset, not an end of
+// file.
+func wantReset(t testing.TB, c net.Conn) {
+	t.Helper()
+	if _, err := c.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("read: %v, want a reset", err)
+	}
+}
+
+func wantErr(t testing.TB, err, target error) {
+	t.Helper()
+	if !errors.Is(err, target) {
+		t.Errorf("got error %v, want %v", err, target)
+	}
+}
+
+// await waits for a channel.
+func await[T any](t testing.TB, ch <-chan T, what string) (v T) {
+	t.Helper()
+	select {
+	case v = <-ch:
+	case <-time.After(deadline):
+		t.Fatalf("timeout: %s", what)
+	}
+	return v
+}
+
+// awaitEmpty waits until no stream runs.
+func awaitEmpty(t testing.TB, ps ...*P2P) {
+	t.Helper()
+	for _, p := range ps {
+		for _, s := range p.Streams.List() {
+			await(t, s.Done(), "stream to end")
+		}
+	}
+}
+
+// openStream opens a raw stream, as another implementation would.
+func openStream(t testing.TB, h host.Host, to peer.ID) network.Stream {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), deadline)
+	defer cancel()
+	s, err := h.NewStream(ctx, to, web)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = s.SetDeadline(time.Now().Add(deadline))
+	return s
+}
+
+func envInt(name string, def int) int {
+	n := 0
+	for _, r := range os.Getenv(name) {
+		if r < '0' || r > '9' {
+			return def
+		}
+		n = n*10 + int(r-'0')
+	}
+	if n == 0 {
+		return def
+	}
+	return n
+}

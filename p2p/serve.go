@@ -1,0 +1,174 @@
+package p2p
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/protocol"
+	ma "github.com/multiformats/go-multiaddr"
+	"github.com/sirupsen/logrus"
+
+	"github.com/go-nebnet/nebnet/listener"
+	"github.com/go-nebnet/nebnet/stream"
+)
+
+// NewListener serves a protocol to peers: each stream is connected to the
+// service at addr, a TCP address (/ip4, /ip6 or /dns) or a unix socket
+// (/unix/path). The service is dialled for each stream anew, and need not run
+// yet. The tunnel, its streams included, ends with ctx or by its Close methods.
+//
+// Errors: ErrProtocolName, ErrProtocolTaken, ErrAddress, ErrTargetDenied,
+// ErrClosed.
+func (p *P2P) NewListener(ctx context.Context, proto string, addr ma.Multiaddr, opts ...Option) (*listener.Info, error) {
+	set := p.defaults.with(opts)
+	if !set.idleSet && set.admitted == nil && set.admit == nil {
+		set.idle = DefaultServedIdle
+	}
+	socket, err := parseSocket(addr)
+	if err != nil {
+		return nil, fmt.Errorf("listen on %s: %w", proto, err)
+	}
+	if t, ok := socket.target(); ok {
+		if err := p.allowed(t, set.allow); err != nil {
+			return nil, fmt.Errorf("listen on %s: %w", proto, err)
+		}
+	}
+	return p.serve(ctx, proto, set, listener.Remote, addr, nil, func(s *stream.Stream, ctx context.Context, remote network.Stream) {
+		p.bridgeToTarget(ctx, s, remote, socket, set)
+	})
+}
+
+// handler takes a stream that was admitted. It ends it, sooner or later.
+type handler func(s *stream.Stream, ctx context.Context, remote network.Stream)
+
+// serve registers a protocol, for NewListener and Listen.
+func (p *P2P) serve(ctx context.Context, proto string, set settings, kind listener.Kind, target ma.Multiaddr, stopped func(), handle handler) (*listener.Info, error) {
+	if err := checkProtocol(proto, set.custom); err != nil {
+		return nil, fmt.Errorf("listen: %w", err)
+	}
+	if err := p.usable(ctx); err != nil {
+		return nil, fmt.Errorf("listen on %s: %w", proto, err)
+	}
+	id := protocol.ID(proto)
+	if p.CheckProtoExists(proto) {
+		return nil, fmt.Errorf("listen on %s: %w", proto, ErrProtocolTaken)
+	}
+	self, err := ma.NewMultiaddr("/p2p/" + p.self.String())
+	if err != nil {
+		return nil, fmt.Errorf("listen on %s: own peer ID: %w", proto, err)
+	}
+	lid := p.Listeners.NextID()
+	group := p.Streams.NewGroup(stream.Settings{
+		Listener: lid, Protocol: id, Limits: set.limits, Idle: set.idle, Stall: set.stall,
+	})
+	var (
+		mu   sync.Mutex // orders setting and removing the handler
+		gone bool
+	)
+	l, err := p.Listeners.Add(lid, listener.Config{
+		Kind: kind, Protocol: id, Listen: self, Target: target, Group: group, Context: ctx,
+		Stop: func() error {
+			mu.Lock()
+			defer mu.Unlock()
+			gone = true
+			p.host.RemoveStreamHandler(id)
+			return nil
+		},
+		Stopped: stopped,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("listen on %s: %w", proto, err)
+	}
+	mu.Lock()
+	if !gone { // else closed already, by ctx say
+		p.host.SetStreamHandler(id, func(remote network.Stream) { p.inbound(group, set, remote, handle) })
+	}
+	mu.Unlock()
+	p.obs.Log("tunnel").WithFields(logrus.Fields{"listener": lid, "protocol": proto, "kind": kind.String()}).
+		Info("tunnel listening for peers")
+	info := l.Info()
+	return &info, nil
+}
+
+// inbound judges one stream of a peer and passes it on.
+func (p *P2P) inbound(group *stream.Group, set settings, remote network.Stream, handle handler) {
+	if !p.enter() {
+		_ = remote.ResetWithError(network.StreamShutdown)
+		return
+	}
+	defer p.work.Done()
+	from := remote.Conn().RemotePeer()
+	if !p.admits(from, set) {
+		group.Refuse(ErrNotAdmitted)
+		_ = remote.ResetWithError(network.StreamGated)
+		p.refused(remote, ErrNotAdmitted)
+		return
+	}
+	s, ctx, err := group.Open(p.ctx, from, stream.Inbound)
+	if err != nil {
+		code := network.StreamShutdown
+		if errors.Is(err, ErrLimit) {
+			code = network.StreamResourceLimitExceeded
+		}
+		_ = remote.ResetWithError(code)
+		p.refused(remote, err)
+		return
+	}
+	handle(s, ctx, remote)
+}
+
+func (p *P2P) admits(from peer.ID, set settings) bool {
+	if set.admitted != nil && !set.admitted[from] {
+		return false
+	}
+	return set.admit == nil || p.ask(func() bool { return set.admit(from) })
+}
+
+func (p *P2P) refused(remote network.Stream, err error) {
+	p.obs.WarnLimited("tunnel", "refused", logrus.Fields{
+		"peer": remote.Conn().RemotePeer().String(), "protocol": string(remote.Protocol()), "error": err.Error(),
+	}, "tunnel stream refused")
+}
+
+// bridgeToTarget connects a stream to the local service.
+func (p *P2P) bridgeToTarget(ctx context.Context, s *stream.Stream, remote network.Stream, to socketAddr, set settings) {
+	local, err := p.dialTarget(ctx, to, set)
+	if err == nil && set.report != ReportNone {
+		if err = report(local, remote, set); err != nil {
+			_ = local.Close()
+			err = fmt.Errorf("%w: report the peer: %w", ErrTargetRefused, err)
+		}
+	}
+	if err != nil {
+		_ = remote.ResetWithError(stream.CodeTargetRefused)
+		s.Fail(err)
+		p.obs.WarnLimited("tunnel", "target", logrus.Fields{
+			"protocol": string(remote.Protocol()), "target": to.address, "error": err.Error(),
+		}, "tunnel target cannot be reached")
+		return
+	}
+	p.ended(s.Bridge(local, remote, nil), remote.Protocol(), remote.Conn().RemotePeer())
+}
+
+// ended logs how a bridge ended.
+func (p *P2P) ended(err error, proto protocol.ID, remote peer.ID) {
+	if err == nil || errors.Is(err, net.ErrClosed) {
+		return
+	}
+	p.obs.Log("tunnel").WithError(err).WithFields(logrus.Fields{
+		"protocol": string(proto), "peer": remote.String(),
+	}).Debug("tunnel stream ended")
+}
+
+// usable reports whether something may be made under ctx.
+func (p *P2P) usable(ctx context.Context) error {
+	if err := p.ctx.Err(); err != nil {
+		return ErrClosed
+	}
+	return ctx.Err()
+}

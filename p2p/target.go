@@ -1,0 +1,136 @@
+package p2p
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"path/filepath"
+	"runtime/debug"
+	"slices"
+	"syscall"
+
+	ma "github.com/multiformats/go-multiaddr"
+	manet "github.com/multiformats/go-multiaddr/net"
+
+	"github.com/go-nebnet/nebnet/internal/obs"
+)
+
+// Target is what a listener is about to connect to.
+type Target struct {
+	Addr netip.AddrPort // for TCP: the resolved address, IPv4 in its short form
+	Path string         // for a unix socket
+}
+
+func (t Target) String() string {
+	if t.Path != "" {
+		return "unix:" + t.Path
+	}
+	return t.Addr.String()
+}
+
+// TargetRule decides about one target. A panic denies it.
+type TargetRule func(Target) bool
+
+// AnyTarget allows everything.
+func AnyTarget(Target) bool { return true }
+
+// LoopbackOnly allows TCP to 127.0.0.0/8 and ::1, and nothing else: no other
+// address of this machine, no unspecified address, no unix socket.
+func LoopbackOnly(t Target) bool { return t.Path == "" && t.Addr.Addr().IsLoopback() }
+
+// AllowPrefixes allows TCP to addresses within the prefixes.
+func AllowPrefixes(prefixes ...netip.Prefix) TargetRule {
+	return func(t Target) bool {
+		return t.Path == "" && slices.ContainsFunc(prefixes, func(p netip.Prefix) bool { return p.Contains(t.Addr.Addr()) })
+	}
+}
+
+// AllowUnix allows the unix sockets with these paths.
+func AllowUnix(paths ...string) TargetRule {
+	return func(t Target) bool {
+		return t.Path != "" && slices.ContainsFunc(paths, func(p string) bool { return filepath.Clean(p) == filepath.Clean(t.Path) })
+	}
+}
+
+// AnyOf allows what one of the rules allows.
+func AnyOf(rules ...TargetRule) TargetRule {
+	return func(t Target) bool {
+		return slices.ContainsFunc(rules, func(r TargetRule) bool { return r(t) })
+	}
+}
+
+// socketAddr is a multiaddr as package net takes it.
+type socketAddr struct{ network, address string }
+
+// parseSocket accepts /ip4|ip6|dns|dns4|dns6/…/tcp/… and /unix/….
+func parseSocket(a ma.Multiaddr) (socketAddr, error) {
+	if len(a) == 0 {
+		return socketAddr{}, fmt.Errorf("%w: none given", ErrAddress)
+	}
+	network, address, err := manet.DialArgs(a)
+	if err != nil {
+		return socketAddr{}, fmt.Errorf("%w: %s: %w", ErrAddress, a, err)
+	}
+	switch network {
+	case "tcp", "tcp4", "tcp6", "unix":
+		return socketAddr{network, address}, nil
+	}
+	return socketAddr{}, fmt.Errorf("%w: %s is not TCP or a unix socket", ErrAddress, a)
+}
+
+// target returns what a rule can judge without resolving a name.
+func (s socketAddr) target() (Target, bool) {
+	if s.network == "unix" {
+		return Target{Path: s.address}, true
+	}
+	ap, err := netip.ParseAddrPort(s.address)
+	return Target{Addr: plain(ap)}, err == nil
+}
+
+// plain takes the disguises off an address: IPv4 within IPv6, and the zone.
+func plain(ap netip.AddrPort) netip.AddrPort {
+	return netip.AddrPortFrom(ap.Addr().Unmap().WithZone(""), ap.Port())
+}
+
+// dialTarget connects to the local service. The rule is asked about each
+// address that the name resolves to, right before the connection is made.
+func (p *P2P) dialTarget(ctx context.Context, s socketAddr, set settings) (net.Conn, error) {
+	d := net.Dialer{
+		Timeout: set.dialTimeout,
+		Control: func(network, address string, _ syscall.RawConn) error {
+			t, ok := socketAddr{network, address}.target()
+			if !ok {
+				return fmt.Errorf("%w: %s", ErrAddress, address)
+			}
+			return p.allowed(t, set.allow)
+		},
+	}
+	c, err := d.DialContext(ctx, s.network, s.address)
+	if err != nil && !errors.Is(err, ErrTargetDenied) {
+		return nil, fmt.Errorf("%w: %w", ErrTargetRefused, err)
+	}
+	return c, err
+}
+
+// allowed asks the rule, and takes a panic for a no.
+func (p *P2P) allowed(t Target, rule TargetRule) error {
+	if rule == nil || p.ask(func() bool { return rule(t) }) {
+		return nil
+	}
+	return &TargetError{t}
+}
+
+// ask calls code of the program.
+func (p *P2P) ask(f func() bool) (yes bool) {
+	defer func() {
+		if r := recover(); r != nil {
+			yes = false
+			p.obs.Counter(obs.TunnelPanics).Inc(1)
+			p.obs.Log("tunnel").WithField("panic", fmt.Sprint(r)).
+				WithField("stack", string(debug.Stack())).Error("a rule of the program panicked")
+		}
+	}()
+	return f()
+}

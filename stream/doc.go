@@ -1,0 +1,31 @@
+// Package stream carries one tunnelled connection at a time: a local connection
+// bridged to a libp2p stream, or a libp2p stream as a net.Conn. A Registry
+// knows all that run, bounds them, and closes them by any criterion. Package
+// p2p makes streams; most programs use this package for what it tells:
+//
+//	for _, s := range tunnels.Streams.List() {
+//		fmt.Println(s.ID, s.Protocol, s.Peer, s.State, s.Age, s.BytesIn, s.BytesOut)
+//	}
+//	tunnels.Streams.Close(stream.ByPeer(bad))
+//
+// # What a bridge promises
+//
+// Bytes pass in order and unchanged. When one end finishes sending, the other
+// reads an end of file after the last byte, and may go on sending for as long
+// as it likes. Data written before an end closed arrives whole. A reset at one
+// end is a reset at the other. Towards a peer that closes both directions at
+// once although data is still on its way to it, the bridge ends when the peer
+// takes nothing for the stall timeout (one minute).
+//
+// # Back-pressure and memory
+//
+// An end that does not read makes the other end wait; a bridge buffers at most
+// one chunk of 64 KiB in each direction beside the windows of the sockets and
+// of the stream. While a direction waits for data it holds no buffer.
+//
+// # Goroutines
+//
+// A bridge runs on two, its caller's and one more. A net.Conn runs on none. A
+// timer runs while an idle timeout is set or one direction has ended. Closing a
+// bridge waits for its goroutines.
+package stream

@@ -1,0 +1,94 @@
+package stream
+
+import (
+	"errors"
+	"fmt"
+	"net"
+
+	"github.com/libp2p/go-libp2p/core/network"
+)
+
+var (
+	// ErrClosed is why a stream ended that was closed from here. It matches
+	// net.ErrClosed.
+	ErrClosed error = closedError("tunnel stream closed")
+	// ErrIdle is why a stream ended on which nothing moved for its idle
+	// timeout. It is a net.Error with Timeout.
+	ErrIdle error = timeoutError("tunnel stream idle for too long")
+	// ErrStalled is why a stream ended whose peer had finished sending and took
+	// no more data for the stall timeout: a peer that closed altogether, on a
+	// transport that cannot say so. It is a net.Error with Timeout.
+	ErrStalled error = timeoutError("tunnel peer takes no more data")
+	// ErrNotAdmitted is why a stream was reset by a listener that names the
+	// peers it admits.
+	ErrNotAdmitted = errors.New("peer not admitted")
+	// ErrTargetRefused is why a stream was reset when the service behind the
+	// other end did not take the connection.
+	ErrTargetRefused = errors.New("tunnel target refused the connection")
+	// ErrLimit is matched by every *LimitError.
+	ErrLimit = errors.New("stream limit reached")
+)
+
+// Scope says which limit a LimitError is about.
+type Scope string
+
+const (
+	ScopeTotal       Scope = "total"        // all tunnels of this P2P together
+	ScopePeer        Scope = "peer"         // one peer, in all tunnels of this P2P
+	ScopeTunnel      Scope = "tunnel"       // one tunnel
+	ScopeTunnelPeer  Scope = "tunnel-peer"  // one peer in one tunnel
+	ScopeConnection  Scope = "connection"   // the streams of one QUIC connection
+	ScopeResources   Scope = "resources"    // the host's own resource manager
+	ScopeRemote      Scope = "remote"       // limits of the other side
+	ScopeAcceptQueue Scope = "accept-queue" // connections nobody accepts
+)
+
+// LimitError tells that a stream was refused because there are too many. It
+// matches ErrLimit.
+type LimitError struct {
+	Scope Scope
+	Limit int // the number allowed, 0 when it is not known here
+}
+
+func (e *LimitError) Error() string {
+	if e.Limit == 0 {
+		return fmt.Sprintf("%v (%s)", ErrLimit, e.Scope)
+	}
+	return fmt.Sprintf("%v (%s: %d)", ErrLimit, e.Scope, e.Limit)
+}
+
+// Is reports whether target is ErrLimit.
+func (e *LimitError) Is(target error) bool { return target == ErrLimit }
+
+// CodeTargetRefused is the code with which a stream is reset whose target
+// refuses. Peers that know nothing of it see a plain reset.
+const CodeTargetRefused network.StreamErrorCode = 0x4e01
+
+// Explain gives a reset by the peer the meaning of its code. The error still
+// matches network.ErrReset.
+func Explain(err error) error {
+	var se *network.StreamError
+	if !errors.As(err, &se) || !se.Remote {
+		return err
+	}
+	switch se.ErrorCode {
+	case network.StreamGated:
+		return fmt.Errorf("%w: %w", ErrNotAdmitted, err)
+	case network.StreamResourceLimitExceeded:
+		return fmt.Errorf("%w: %w", &LimitError{Scope: ScopeRemote}, err)
+	case CodeTargetRefused:
+		return fmt.Errorf("%w: %w", ErrTargetRefused, err)
+	}
+	return err
+}
+
+type closedError string
+
+func (e closedError) Error() string        { return string(e) }
+func (e closedError) Is(target error) bool { return target == net.ErrClosed }
+
+type timeoutError string
+
+func (e timeoutError) Error() string { return string(e) }
+func (timeoutError) Timeout() bool   { return true }
+func (timeoutError) Temporary() bool { return false }

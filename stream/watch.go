@@ -1,0 +1,164 @@
+package stream
+
+import (
+	"sync"
+	"time"
+)
+
+// holdTime is how long a direction may wait with a large buffer in its hands
+// before it has to give it back.
+const holdTime = time.Second
+
+// watch is the one timer of a bridge. It is armed only while something has to
+// be looked after, and looks at counters: nothing on the path of the data
+// touches a clock.
+type watch struct {
+	b     *bridge
+	idle  time.Duration
+	stall time.Duration
+
+	mu       sync.Mutex // guards the fields below
+	timer    *time.Timer
+	period   time.Duration // of the running timer, 0 when none runs
+	stopped  bool
+	in, out  uint64    // the counters when they were last seen to move
+	inMoved  time.Time // when that was
+	outMoved time.Time
+	blocked  time.Time // since when the peer takes nothing, zero while it does
+	refused  time.Time // since when it is known to refuse data
+	heldFrom uint64    // in, when a held buffer was first seen
+	held     bool
+}
+
+func (w *watch) init(b *bridge, idle, stall time.Duration) {
+	w.b, w.idle, w.stall = b, idle, stall
+	if idle > 0 {
+		w.arm()
+	}
+}
+
+// arm makes sure that the watch looks soon enough.
+func (w *watch) arm() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.inMoved.IsZero() {
+		w.inMoved = time.Now()
+		w.outMoved = w.inMoved
+	}
+	w.armLocked()
+}
+
+func (w *watch) armLocked() {
+	want := w.wantLocked()
+	if w.stopped || want == 0 || w.period != 0 && w.period <= want {
+		return
+	}
+	w.period = want
+	if w.timer == nil {
+		w.timer = time.AfterFunc(want, w.tick)
+		return
+	}
+	w.timer.Reset(want)
+}
+
+// wantLocked is how often the watch has to look, 0 for never.
+func (w *watch) wantLocked() time.Duration {
+	var want time.Duration
+	need := func(d time.Duration) {
+		if want == 0 || d < want {
+			want = max(d, time.Millisecond)
+		}
+	}
+	if w.idle > 0 {
+		need(w.idle / 4)
+	}
+	if up, down := w.b.outcomes(); up == broken && down == running || up == running && down != running {
+		need(w.stall / 4)
+	}
+	if w.b.holding.Load() {
+		need(holdTime)
+	}
+	return want
+}
+
+func (w *watch) tick() {
+	w.mu.Lock()
+	w.period = 0
+	if w.stopped {
+		w.mu.Unlock()
+		return
+	}
+	err := w.lookLocked(time.Now())
+	if err == nil {
+		w.armLocked()
+	}
+	w.mu.Unlock()
+	if err != nil {
+		w.b.s.kill(err)
+	}
+}
+
+// lookLocked returns why the stream must end now, or nil.
+func (w *watch) lookLocked(now time.Time) error {
+	b := w.b
+	up, down := b.outcomes()
+	in, out := b.s.in.Load(), b.s.out.Load()
+	inMoved, outMoved := in != w.in, out != w.out
+	if inMoved {
+		w.in, w.inMoved = in, now
+	}
+	if outMoved {
+		w.out, w.outMoved = out, now
+	}
+	since(&w.blocked, up == running && down != running && b.writing.Load() && !outMoved, now)
+	since(&w.refused, up == broken && down == running && !inMoved, now)
+	switch {
+	case w.idle > 0 && now.Sub(w.inMoved) >= w.idle && now.Sub(w.outMoved) >= w.idle:
+		return ErrIdle
+	case !w.blocked.IsZero() && now.Sub(w.blocked) >= w.stall,
+		!w.refused.IsZero() && now.Sub(w.refused) >= w.stall:
+		return ErrStalled
+	}
+	w.releaseLocked(in)
+	return nil
+}
+
+// since notes when a condition began to hold.
+func since(t *time.Time, holds bool, now time.Time) {
+	switch {
+	case !holds:
+		*t = time.Time{}
+	case t.IsZero():
+		*t = now
+	}
+}
+
+// releaseLocked takes the large buffer from a read that has brought nothing
+// since the last look.
+func (w *watch) releaseLocked(in uint64) {
+	if !w.b.holding.Load() {
+		w.held = false
+		return
+	}
+	if w.held && w.heldFrom == in && w.b.kind.deadlinesAreSafe() {
+		_ = w.b.stream.SetReadDeadline(time.Unix(1, 0))
+		w.held = false
+		return
+	}
+	w.held, w.heldFrom = true, in
+}
+
+func (w *watch) stop() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.stopped = true
+	if w.timer != nil {
+		w.timer.Stop()
+	}
+}
+
+func (b *bridge) outcomes() (up, down outcome) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.up, b.down
+}
