@@ -26,7 +26,7 @@ func refuseWith(r handshake.Reason) func(*fixture, context.Context, peer.AddrInf
 func TestPersistentForEver(t *testing.T) {
 	play(t, Config{}, nil, func(t *testing.T, fx *fixture) {
 		fx.AddPersistent(info(zoe, "/ip4/192.0.2.1/tcp/1"))
-		fx.AddPersistent(info(zoe, "/ip4/192.0.2.1/tcp/1", "/dns4/boot.example.org/tcp/1"))
+		fx.AddPersistent(info(zoe, "/dns4/boot.example.org/tcp/1"))
 		time.Sleep(24 * time.Hour)
 		got := fx.dials(zoe)
 		last := time.Duration(0)
@@ -235,6 +235,23 @@ func TestFullNodeDoesNotDial(t *testing.T) {
 		time.Sleep(2 * fullWait)
 		if n := len(fx.dials(zoe)); n != 1 {
 			t.Errorf("persistent peer: %d dials after a slot was free", n)
+		}
+	})
+}
+
+// A target that is put off does not keep those behind it from their turn.
+func TestPutOffTargetsDoNotBlock(t *testing.T) {
+	play(t, Config{MaxPeers: 1, InboundShare: 1, MaxDials: 1}, succeed, func(t *testing.T, fx *fixture) {
+		fx.accept(peerN(1), 1)
+		synctest.Wait()
+		fx.Reserve(alice)
+		fx.Manager.mu.Lock() // both are due before the loop looks
+		fx.addTargetLocked(info(zoe), true)
+		fx.addTargetLocked(info(alice), false)
+		fx.Manager.mu.Unlock()
+		fx.kick()
+		if got := len(fx.dials(alice)); got != 1 {
+			t.Errorf("%d dials at once of the reserved peer behind one that has no room", got)
 		}
 	})
 }
