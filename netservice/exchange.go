@@ -25,6 +25,6 @@ func (n *Node) exchangeConfig() discovery.Config {
 		Want:     n.peers.Room,
 		Found:    func(_ peer.ID, ai peer.AddrInfo) { n.peers.Dial(ai) },
 		Allow:    func(a ma.Multiaddr) bool { return !n.cfg.PublicOnly || manet.IsPublicAddr(a) },
-		Penalise: func(p peer.ID, _ error) { n.peers.Penalise(p, penaltyExchange) },
+		Penalise: func(p peer.ID, err error) { n.peers.Penalise(p, exchangeWeight(err)) },
 	}
 }

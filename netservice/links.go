@@ -214,6 +214,9 @@ func (l *links) all() []*link {
 // connect dials a peer and waits for the outcome of the handshake. It is how
 // package peers dials.
 func (l *links) connect(ctx context.Context, ai peer.AddrInfo) error {
+	if ai.ID == l.n.id {
+		return handshake.ReasonSelf
+	}
 	if l.session(ai.ID) != nil {
 		return nil
 	}

@@ -1,14 +1,27 @@
 package netservice
 
-import "github.com/go-nebnet/nebnet/internal/session"
+import (
+	"errors"
+
+	"github.com/go-nebnet/nebnet/internal/discovery"
+	"github.com/go-nebnet/nebnet/internal/session"
+)
 
 // What a violation costs a peer, of the hundred points at which it is banned.
 // Half of them is forgiven every ten minutes. What a broken link can cause
 // costs little.
 const (
 	penaltyUndecodable = 10
-	penaltyExchange    = 20
 )
+
+// exchangeWeight is what a bad answer to a request for peers costs. One that is
+// cut short may be the end of the session.
+func exchangeWeight(err error) float64 {
+	if errors.Is(err, discovery.FaultTruncated) {
+		return 1
+	}
+	return 20
+}
 
 func faultWeight(f session.Fault) float64 {
 	switch f {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
 	"github.com/multiformats/go-multistream"
 
@@ -154,6 +155,9 @@ func (x *shaking) fail(err error) {
 		l.announce(p, err)
 	}
 	l.hangUpOn(x.c)
+	if reason.Permanent() {
+		l.forgetLater(p)
+	}
 }
 
 // hangUpOn closes a connection, unless it is of a host that is not ours.
@@ -161,6 +165,24 @@ func (l *links) hangUpOn(c network.Conn) {
 	if l.n.opts.host == nil {
 		c.Close()
 	}
+}
+
+// forgetAfter leaves identify, which may still be at work on a connection that
+// is being closed, the time to end.
+const forgetAfter = 5 * time.Second
+
+// forgetLater takes a peer that can never be one of ours out of libp2p's
+// address book.
+func (l *links) forgetLater(p peer.ID) {
+	if l.n.opts.host != nil {
+		return // the program may know the peer for reasons of its own
+	}
+	time.AfterFunc(forgetAfter, func() {
+		if h := l.n.host; h.Network().Connectedness(p) != network.Connected {
+			h.Peerstore().ClearAddrs(p)
+			h.Peerstore().RemovePeer(p)
+		}
+	})
 }
 
 // hello is what this node says of itself, with the application's part as it

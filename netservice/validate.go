@@ -10,6 +10,7 @@ import (
 	ma "github.com/multiformats/go-multiaddr"
 
 	"github.com/go-nebnet/nebnet/internal/handshake"
+	"github.com/go-nebnet/nebnet/internal/obs"
 	"github.com/go-nebnet/nebnet/internal/session"
 )
 
@@ -42,13 +43,15 @@ func (c Config) parse() (parsed, error) {
 	}
 	if len(c.Agent) > handshake.MaxAgent {
 		bad("Agent", "has %d bytes, at most %d are allowed", len(c.Agent), handshake.MaxAgent)
+	} else if obs.Clean(c.Agent) != c.Agent {
+		bad("Agent", "%q has characters that cannot be printed", c.Agent)
 	}
 	if len(c.Capabilities) > handshake.MaxCapabilities {
 		bad("Capabilities", "has %d entries, at most %d are allowed", len(c.Capabilities), handshake.MaxCapabilities)
 	}
 	for i, w := range c.Capabilities {
-		if w == "" || len(w) > handshake.MaxCapability {
-			bad(fmt.Sprintf("Capabilities[%d]", i), "has %d bytes, 1 to %d are allowed", len(w), handshake.MaxCapability)
+		if err := handshake.ValidCapability(w); err != nil {
+			bad(fmt.Sprintf("Capabilities[%d]", i), "%w", err)
 		}
 	}
 	if c.MaxVersion < c.MinVersion {

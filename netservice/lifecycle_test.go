@@ -1,0 +1,157 @@
+package netservice_test
+
+import (
+	"context"
+	"errors"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/go-nebnet/nebnet/dispatcher"
+	"github.com/go-nebnet/nebnet/netservice"
+	"github.com/go-nebnet/nebnet/netservice/nettest"
+)
+
+func TestLifeCycle(t *testing.T) {
+	inBubble(t, func(t *testing.T, nw *nettest.Network) {
+		s := nw.Add(chain(), quiet()).Service()
+		ctx := t.Context()
+		if err := s.Broadcast(ctx, "text", nil); !errors.Is(err, netservice.ErrNotStarted) {
+			t.Errorf("broadcast before start: %v", err)
+		}
+		if s.Peers() != nil || len(s.Stats().Peers) != 0 || s.Node().Addrs() != nil {
+			t.Error("a service that was not started has peers or addresses")
+		}
+		if err := s.Start(); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Start(); !errors.Is(err, netservice.ErrAlreadyStarted) {
+			t.Errorf("second start: %v", err)
+		}
+		if err := s.Broadcast(ctx, "text", nil); !errors.Is(err, netservice.ErrNoPeers) {
+			t.Errorf("broadcast to nobody: %v", err)
+		}
+		var wg sync.WaitGroup
+		for range 3 {
+			wg.Go(func() {
+				if err := s.Stop(); err != nil {
+					t.Errorf("stop: %v", err)
+				}
+			})
+		}
+		wg.Wait()
+		for what, err := range map[string]error{
+			"start":     s.Start(),
+			"broadcast": s.Broadcast(ctx, "text", nil),
+			"send":      s.SendMessageToPeer(ctx, "text", nil, s.Node().ID().String()),
+			"put":       s.PutMessage(dispatcher.NewMessage("text", "", nil)),
+			"wait":      s.WaitForPeers(ctx, 1),
+			"connect":   s.ConnectPeer(ctx, "/ip4/5.0.0.1/tcp/1"),
+		} {
+			if !errors.Is(err, net.ErrClosed) {
+				t.Errorf("%s after stop: %v", what, err)
+			}
+		}
+	})
+}
+
+func TestStopWithoutStart(t *testing.T) {
+	s, err := netservice.NewNebService(chain(), quiet())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Stop(); err != nil {
+		t.Error(err)
+	}
+	if err := s.Start(); !errors.Is(err, netservice.ErrStopped) {
+		t.Errorf("start after stop: %v", err)
+	}
+}
+
+// A handler that ignores its context makes Stop return by its deadline and
+// name the handler.
+func TestStopNamesStuckHandler(t *testing.T) {
+	inBubble(t, func(t *testing.T, nw *nettest.Network) {
+		cfg := chain()
+		cfg.ShutdownTimeout = netservice.Duration(2 * time.Second)
+		s := nw.Add(cfg, quiet()).Service()
+		release, entered := make(chan struct{}), make(chan struct{})
+		stuck := dispatcher.NewHandler("the-stuck-one", "text", func(context.Context, dispatcher.Message) {
+			close(entered)
+			<-release
+		})
+		if err := s.Register(stuck); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Start(); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.PutMessage(dispatcher.NewMessage("text", "", nil)); err != nil {
+			t.Fatal(err)
+		}
+		<-entered
+		begin := time.Now()
+		err := s.Stop()
+		if _, ok := errors.AsType[*netservice.StopError](err); !ok || !strings.Contains(err.Error(), "the-stuck-one") {
+			t.Errorf("stop: %v", err)
+		}
+		if d := time.Since(begin); d > 3*time.Second {
+			t.Errorf("stop took %s", d)
+		}
+		close(release)
+	})
+}
+
+// Stop under load is bounded, and everything that was received is accounted for.
+func TestStopUnderLoad(t *testing.T) {
+	inBubble(t, func(t *testing.T, nw *nettest.Network) {
+		a := nw.Add(chain(), quiet())
+		b := nw.Add(booted(a), quiet())
+		if _, err := text.Subscribe(b.Service(), func(context.Context, netservice.Received[[]byte]) {},
+			dispatcher.WithPolicy(dispatcher.Lossless)); err != nil {
+			t.Fatal(err)
+		}
+		nw.Start()
+		a.WaitForPeers(1)
+		ctx, cancel := context.WithCancel(t.Context())
+		var wg sync.WaitGroup
+		for range 4 {
+			wg.Go(func() {
+				for ctx.Err() == nil {
+					a.Service().SendMessageToPeer(ctx, "text", make([]byte, 1000), b.ID().String())
+					time.Sleep(time.Millisecond)
+				}
+			})
+		}
+		time.Sleep(time.Second)
+		begin := time.Now()
+		b.Stop()
+		if d := time.Since(begin); d > 5*time.Second {
+			t.Errorf("stop took %s", d)
+		}
+		cancel()
+		wg.Wait()
+		d := b.Service().Stats().Dispatcher.Total
+		if d.Received < 1000 || d.Received != d.Delivered+d.Duplicate+d.Unrouted+d.DroppedTotal() {
+			t.Errorf("does not add up: %+v", d)
+		}
+	})
+}
+
+func TestTwoServicesInOneProcess(t *testing.T) {
+	for range 2 {
+		s, err := netservice.NewNebService(netservice.Config{ChainID: "c", Listen: []string{"/ip4/127.0.0.1/tcp/0"}}, quiet())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Start(); err != nil {
+			t.Fatal(err)
+		}
+		defer s.Stop()
+		if len(s.Node().Addrs()) != 1 {
+			t.Errorf("addresses: %v", s.Node().Addrs())
+		}
+	}
+}
