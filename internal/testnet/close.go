@@ -6,7 +6,7 @@ import "time"
 // end was dead before.
 func (f *flow) closeEnd(i int, hard bool) bool {
 	f.mu.Lock()
-	e, in, out := &f.ends[i], &f.lanes[1-i], &f.lanes[i]
+	e, out := &f.ends[i], &f.lanes[i]
 	if e.dead() {
 		f.mu.Unlock()
 		return false
@@ -24,7 +24,7 @@ func (f *flow) closeEnd(i int, hard bool) bool {
 		out.finished = true
 		f.sendLocked(i, segment{fin: true}, now)
 	}
-	f.abandonLocked(1-i, in)
+	f.abandonLocked(1 - i)
 	f.finishEndLocked(i)
 	return true
 }
@@ -45,7 +45,7 @@ func (f *flow) vanish(nd *node, telling bool) {
 		if telling && !both {
 			f.sendResetLocked(i, now)
 		}
-		f.abandonLocked(1-i, &f.lanes[1-i])
+		f.abandonLocked(1 - i)
 		e.readable.fire()
 		e.writable.fire()
 		e.node.conns.Add(-1)
@@ -88,30 +88,27 @@ func (f *flow) dropUnsentLocked(i int, now time.Time) {
 
 // abandonLocked empties lane i, whose reader has died. The first data that was
 // still to come will be answered by a reset; what is held stays, for its sender
-// goes on trying.
-func (f *flow) abandonLocked(i int, l *lane) {
-	q := l.queue
+// goes on trying. Nothing of it is acknowledged any more.
+func (f *flow) abandonLocked(i int) {
+	l := &f.lanes[i]
 	now := time.Now()
-	kept := q[:0]
-	for _, s := range q {
+	kept := l.queue[:0]
+	for _, s := range l.queue {
+		coming := s.arrives.After(now)
 		switch {
 		case s.held:
 			kept = append(kept, s)
-			continue
-		case f.lanes[1-i].blocked && s.arrives.After(now):
+		case coming && f.lanes[1-i].blocked:
 			// It will arrive, but the answer cannot come back.
 			s.held = true
 			if l.stalled.IsZero() {
 				l.stalled = s.leaves
 			}
 			kept = append(kept, s)
-			continue
-		case s.arrives.After(now):
+		case coming:
 			f.sendResetLocked(1-i, s.arrives)
 		}
-		l.size -= len(s.data)
 	}
-	clear(q[len(kept):])
+	clear(l.queue[len(kept):])
 	l.queue = kept
-	f.ends[i].writable.fire()
 }

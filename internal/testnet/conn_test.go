@@ -11,6 +11,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"testing/iotest"
 	"testing/synctest"
 	"time"
 
@@ -166,6 +167,33 @@ func TestCloseWithoutLinger(t *testing.T) {
 	})
 }
 
+func TestResetFollowsTheData(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for seed := range uint64(20) {
+			n := New(seed, WithLink(Link{Latency: testLatency, Jitter: 2 * testLatency}))
+			l, err := n.Listen(Addr(n.Node(2)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			a, err := n.Dial(t.Context(), n.Node(1), Addr(n.Node(2)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			b, err := l.Accept()
+			if err != nil {
+				t.Fatal(err)
+			}
+			mustWrite(t, a, "before the reset")
+			a.Reset()
+			if got, _, err := readWithin(b, time.Hour); got != "before the reset" {
+				t.Errorf("seed %d: %q, %v", seed, got, err)
+			}
+			b.Close()
+			l.Close()
+		}
+	})
+}
+
 func TestCloseWithUnreadDataResets(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, a, b := pair(t)
@@ -235,24 +263,29 @@ func TestConnReset(t *testing.T) {
 	})
 }
 
+// TestWritesAreWhole runs ten times: who writes next is the scheduler's choice.
 func TestWritesAreWhole(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		_, a, b := pair(t, WithWindow(7))
-		var wg sync.WaitGroup
-		for i := range 5 {
-			wg.Go(func() { a.Write(bytes.Repeat([]byte{byte(i)}, 100)) })
+	for range 10 {
+		synctest.Test(t, testWritesAreWhole)
+	}
+}
+
+func testWritesAreWhole(t *testing.T) {
+	_, a, b := pair(t, WithWindow(7))
+	var wg sync.WaitGroup
+	for i := range 20 {
+		wg.Go(func() { a.Write(bytes.Repeat([]byte{byte(i)}, 100)) })
+	}
+	go func() { wg.Wait(); a.Close() }()
+	got, err := io.ReadAll(iotest.OneByteReader(b))
+	if err != nil || len(got) != 2000 {
+		t.Fatalf("%d bytes, %v", len(got), err)
+	}
+	for i := 0; i < len(got); i += 100 {
+		if !bytes.Equal(got[i:i+100], bytes.Repeat(got[i:i+1], 100)) {
+			t.Fatal("two writes are mixed")
 		}
-		go func() { wg.Wait(); a.Close() }()
-		got, err := io.ReadAll(b)
-		if err != nil || len(got) != 500 {
-			t.Fatalf("%d bytes, %v", len(got), err)
-		}
-		for i := 0; i < 500; i += 100 {
-			if !bytes.Equal(got[i:i+100], bytes.Repeat(got[i:i+1], 100)) {
-				t.Fatal("two writes are mixed")
-			}
-		}
-	})
+	}
 }
 
 // TestStreamIsIntact sends random sizes both ways through every trouble that
@@ -292,11 +325,45 @@ func TestStreamIsIntact(t *testing.T) {
 			n.Isolate(n.Node(2))
 			time.Sleep(time.Second)
 			n.Heal()
+			checkLanes(t, n)
+			time.Sleep(200 * time.Millisecond)
 		}
+		checkLanes(t, n)
 		wg.Wait()
 		s := n.Stats(n.Node(1))
 		if s.Sent != 600_000 || s.Received != 600_000 {
 			t.Errorf("stats: %+v", s)
 		}
 	})
+}
+
+// checkLanes checks what always holds of a lane: segments arrive in order, held
+// ones come last, and none is held on an open lane.
+func checkLanes(t *testing.T, n *Net) {
+	t.Helper()
+	n.mu.Lock()
+	flows := n.flowsLocked()
+	n.mu.Unlock()
+	for _, f := range flows {
+		f.mu.Lock()
+		for i := range f.lanes {
+			l := &f.lanes[i]
+			size := l.unacked
+			var last segment
+			for _, s := range l.queue {
+				size += len(s.data)
+				if last.held && !s.held || !s.held && s.arrives.Before(last.arrives) {
+					t.Errorf("lane %d: out of order", i)
+				}
+				if s.held && !f.heldLocked(i) {
+					t.Errorf("lane %d: held for ever", i)
+				}
+				last = s
+			}
+			if size != l.size || size > n.window {
+				t.Errorf("lane %d: %d bytes queued, %d counted", i, size, l.size)
+			}
+		}
+		f.mu.Unlock()
+	}
 }

@@ -10,10 +10,7 @@ import "net/netip"
 // be closed as the dead process that it is. Restart brings the machine back,
 // for a new host with a new transport.
 func (n *Net) Crash(node netip.Addr) {
-	nd, flows, listeners := n.takeDown(node, true)
-	for _, l := range listeners {
-		l.die()
-	}
+	nd, flows := n.takeDown(node, true)
 	// The paths first: no reset may get out of a machine without power.
 	n.change(func(r *rules) {
 		if r.down == nil {
@@ -30,12 +27,9 @@ func (n *Net) Crash(node netip.Addr) {
 // resets all connections. Dials to it are refused until a new host listens,
 // which may be at once. The dead process's own calls fail with ErrNodeDown.
 func (n *Net) Kill(node netip.Addr) {
-	nd, flows, listeners := n.takeDown(node, false)
+	nd, flows := n.takeDown(node, false)
 	for _, f := range flows {
 		f.vanish(nd, true)
-	}
-	for _, l := range listeners {
-		l.die()
 	}
 }
 
@@ -56,8 +50,8 @@ func (n *Net) Restart(node netip.Addr) {
 func (n *Net) Down(node netip.Addr) bool { return n.node(node).down.Load() }
 
 // takeDown ends the node's epoch, so that nothing of its process attaches any
-// more, and returns all that it had.
-func (n *Net) takeDown(addr netip.Addr, off bool) (*node, []*flow, []*Listener) {
+// more, takes its listeners off the net, and returns its flows.
+func (n *Net) takeDown(addr netip.Addr, off bool) (*node, []*flow) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	nd := n.nodeLocked(addr)
@@ -71,12 +65,10 @@ func (n *Net) takeDown(addr netip.Addr, off bool) (*node, []*flow, []*Listener) 
 			flows = append(flows, f)
 		}
 	}
-	var ls []*Listener
-	for at, l := range n.listeners {
+	for at := range n.listeners {
 		if at.Addr() == nd.addr {
-			ls = append(ls, l)
 			delete(n.listeners, at)
 		}
 	}
-	return nd, flows, ls
+	return nd, flows
 }

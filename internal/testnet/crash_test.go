@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/netip"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -72,6 +73,8 @@ func wantReadError(t *testing.T, c net.Conn, want error, after time.Duration) {
 func TestCrashIsSilent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n, a, b := pair(t)
+		mustWrite(t, b, "lost with the power")
+		time.Sleep(testLatency / 2)
 		n.Crash(n.Node(2))
 		if _, err := b.Write([]byte("x")); !errors.Is(err, ErrNodeDown) || !errors.Is(err, net.ErrClosed) {
 			t.Errorf("write on the crashed node: %v", err)
@@ -99,6 +102,42 @@ func TestCrashIsSilent(t *testing.T) {
 			t.Errorf("dial of the empty machine: %v", err)
 		}
 	})
+}
+
+func TestLostWithThePower(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, a, b := pair(t)
+		mustWrite(t, b, "in the air")
+		n.Crash(n.Node(2))
+		n.Restart(n.Node(2))
+		if got, _, err := readWithin(a, time.Hour); !isTimeout(err) {
+			t.Errorf("read %q, %v", got, err)
+		}
+	})
+}
+
+func TestDeathWhileDialling(t *testing.T) {
+	for name, die := range map[string]func(*Net, netip.Addr){"kill": (*Net).Kill, "crash": (*Net).Crash} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n, _, _ := pair(t)
+				time.AfterFunc(testLatency/2, func() { die(n, n.Node(1)) })
+				if _, err := n.Dial(t.Context(), n.Node(1), Addr(n.Node(2))); !errors.Is(err, ErrNodeDown) {
+					t.Errorf("dial by a dying node: %v", err)
+				}
+				time.AfterFunc(testLatency/2, func() { die(n, n.Node(2)) })
+				start := time.Now()
+				_, err := n.Dial(t.Context(), n.Node(3), Addr(n.Node(2)))
+				want, after := syscall.ECONNREFUSED, 2*testLatency
+				if name == "crash" {
+					want, after = syscall.ETIMEDOUT, DefaultDialTimeout
+				}
+				if took := time.Since(start); !errors.Is(err, want) || took != after {
+					t.Errorf("dial of a dying node: %v after %v", err, took)
+				}
+			})
+		})
+	}
 }
 
 func TestRestartAnswersTheNextWrite(t *testing.T) {

@@ -87,6 +87,86 @@ func TestResetIsLostInACut(t *testing.T) {
 	})
 }
 
+func TestResetInTheAirIsLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, a, b := pair(t)
+		a.Reset()
+		time.Sleep(testLatency / 2)
+		n.Isolate(n.Node(1))
+		if _, _, err := readWithin(b, time.Hour); !isTimeout(err) {
+			t.Errorf("read: %v", err)
+		}
+	})
+}
+
+func TestDialThroughAOneWayCut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, _, _ := pair(t)
+		for _, cut := range [][2]netip.Addr{{n.Node(1), n.Node(2)}, {n.Node(2), n.Node(1)}} {
+			n.Cut(cut[0], cut[1])
+			if _, err := n.Dial(t.Context(), n.Node(1), Addr(n.Node(2))); !errors.Is(err, syscall.ETIMEDOUT) {
+				t.Errorf("dial with %s to %s cut: %v", cut[0], cut[1], err)
+			}
+			n.Heal()
+		}
+	})
+}
+
+// TestAnswerInACut kills the reader of what is in the air when the reset cannot
+// get back.
+func TestAnswerInACut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, a, _ := pair(t)
+		n.Cut(n.Node(2), n.Node(1))
+		mustWrite(t, a, "in the air")
+		n.Kill(n.Node(2))
+		if _, _, err := readWithin(a, time.Minute); !isTimeout(err) {
+			t.Fatalf("read: %v", err)
+		}
+		n.Heal()
+		if _, took, err := readWithin(a, time.Hour); !errors.Is(err, syscall.ECONNRESET) || took > DefaultMaxRTO+2*testLatency {
+			t.Errorf("read after the heal: %v after %v", err, took)
+		}
+	})
+}
+
+// TestRulesThatChangeMeanwhile changes the links in the middle of a dial and of
+// another change.
+func TestRulesThatChangeMeanwhile(t *testing.T) {
+	for call := 1; call <= 7; call++ {
+		synctest.Test(t, func(t *testing.T) {
+			n := New(1)
+			l, err := n.Listen(Addr(n.Node(2)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer l.Close()
+			calls := 0
+			final := func(_, _ netip.Addr) Link { return Link{Latency: time.Minute} }
+			first := func(_, _ netip.Addr) Link {
+				if calls++; calls == call {
+					n.SetLink(final)
+				}
+				return Link{}
+			}
+			n.SetLink(first)
+			c, err := n.Dial(t.Context(), n.Node(1), Addr(n.Node(2)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			if calls < call {
+				n.SetLink(first)
+			}
+			for i := range c.flow.lanes {
+				if got := c.flow.lanes[i].link.Latency; got != time.Minute {
+					t.Errorf("changed at call %d: lane %d has the latency %v", call, i, got)
+				}
+			}
+		})
+	}
+}
+
 func TestDialThroughAShortFault(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n, _, _ := pair(t)

@@ -95,8 +95,8 @@ func (f *flow) sendLocked(i int, s segment, start time.Time) {
 	s.arrives = dst.node.reserveDown(s.arrives, len(s.data))
 	l.last = s.arrives
 	if dst.deadAt(s.arrives) {
-		// Nobody is there: the machine answers with a reset.
-		l.size -= len(s.data)
+		// Nobody is there: the machine answers with a reset, and acknowledges
+		// nothing.
 		f.sendResetLocked(1-i, s.arrives)
 		return
 	}

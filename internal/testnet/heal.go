@@ -28,8 +28,8 @@ func (f *flow) apply(gen uint64, paths [2]path) {
 			f.releaseLocked(i, now)
 		}
 	}
+	// Readers need no word of it: a release wakes those who wait for it.
 	for i := range f.ends {
-		f.ends[i].readable.fire()
 		f.ends[i].writable.fire()
 	}
 }

@@ -87,6 +87,19 @@ func TestHosts(t *testing.T) {
 	}
 }
 
+func TestTransportDoesNotLinger(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := New(1)
+		a, b := n.Host(t, n.Node(1)), n.Host(t, n.Node(2))
+		connect(t, a, b)
+		for _, f := range n.flowsLocked() {
+			if f.ends[0].linger || f.ends[1].linger {
+				t.Errorf("linger: dialler %v, acceptor %v", f.ends[0].linger, f.ends[1].linger)
+			}
+		}
+	})
+}
+
 func TestPSKMismatch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := New(1)

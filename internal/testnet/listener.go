@@ -15,7 +15,6 @@ type Listener struct {
 
 	mu     sync.Mutex // guards the fields below; never held while waiting
 	queue  []*Conn    // established, waiting for Accept
-	dead   bool       // the process died: nothing comes any more
 	closed bool
 	ready  signal
 }
@@ -83,7 +82,7 @@ func (l *Listener) full() bool {
 func (l *Listener) push(c *Conn) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.closed || l.dead {
+	if l.closed {
 		return false
 	}
 	l.queue = append(l.queue, c)
@@ -112,14 +111,6 @@ func (l *Listener) Close() error {
 		return opError("close", netip.AddrPort{}, l.addr, errClosed)
 	}
 	return nil
-}
-
-// die ends the listener with its process.
-func (l *Listener) die() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.dead = true
-	l.queue = nil
 }
 
 // Addr returns a *net.TCPAddr.
