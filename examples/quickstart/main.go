@@ -47,6 +47,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		defer cancel()
 	}
 
+	stdout = &output{w: stdout}
 	net, err := startNetwork(ctx, nodes, stdout)
 	if err != nil {
 		fmt.Fprintln(stderr, err)

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
+	"sync"
 	"time"
 )
 
@@ -13,8 +15,22 @@ type view struct {
 	prices int64
 }
 
-// table writes one line a node.
-func (net *network) table(w io.Writer, elapsed time.Duration) {
+// output is a writer for several goroutines. Each Write comes out in one piece.
+type output struct {
+	mu sync.Mutex // guards w
+	w  io.Writer
+}
+
+func (o *output) Write(b []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.w.Write(b)
+}
+
+// table writes one line a node, all at once.
+func (net *network) table(out io.Writer, elapsed time.Duration) {
+	w := new(bytes.Buffer)
+	defer w.WriteTo(out)
 	fmt.Fprintf(w, "\n%5.0fs  %-10s %5s %8s %8s %8s %10s\n", elapsed.Seconds(), "node", "peers", "blocks", "prices", "price/s", "slowest")
 	for i, n := range net.nodes {
 		got := n.receivedPrices.Load()

@@ -1,0 +1,55 @@
+package main
+
+import (
+	"bytes"
+	"io"
+	"strings"
+	"testing"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// The demonstration itself: all nodes find each other, every number adds up,
+// and nothing is lost.
+func TestQuickstart(t *testing.T) {
+	var out, errs bytes.Buffer
+	if code := run(t.Context(), []string{"-for", "2500ms"}, &out, &errs); code != 0 {
+		t.Fatalf("exit status %d: %s\n%s", code, errs.String(), out.String())
+	}
+	text := out.String()
+	if n := strings.Count(text, "adds up"); n != 2 {
+		t.Errorf("%d types add up:\n%s", n, text)
+	}
+	if !strings.Contains(text, "node 5 got block") {
+		t.Errorf("the subscriber of its own type got no block:\n%s", text)
+	}
+}
+
+func TestWrongFlags(t *testing.T) {
+	for _, args := range [][]string{{"-nope"}, {"extra"}, {"-for", "soon"}, {"-for", "-1s"}} {
+		var errs bytes.Buffer
+		if code := run(t.Context(), args, io.Discard, &errs); code != 2 || errs.Len() == 0 {
+			t.Errorf("%v: exit status %d, says %q", args, code, errs.String())
+		}
+	}
+}
+
+func TestAddsUp(t *testing.T) {
+	good := totals{queued: 10, written: 9, lost: 1, arrived: 9, delivered: 6, duplicate: 1, dropped: 2}
+	if !good.addsUp() || !good.settled() {
+		t.Errorf("%+v does not add up", good)
+	}
+	for name, spoil := range map[string]func(*totals){
+		"queued":  func(x *totals) { x.queued++ },
+		"arrived": func(x *totals) { x.arrived-- },
+		"dropped": func(x *totals) { x.dropped++ },
+	} {
+		bad := good
+		spoil(&bad)
+		if bad.addsUp() {
+			t.Errorf("%s is wrong and adds up", name)
+		}
+	}
+}
