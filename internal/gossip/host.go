@@ -58,7 +58,7 @@ func (h *gatedHost) SetStreamHandler(id protocol.ID, handle network.StreamHandle
 			_ = s.Reset()
 			return
 		}
-		defer h.l.streams.remove(g)
+		defer h.l.departed(g)
 		st := h.l.e.members.await(h.l.ctx, g.p)
 		if st == stranger {
 			_ = s.Reset()
@@ -67,6 +67,14 @@ func (h *gatedHost) SetStreamHandler(id protocol.ID, handle network.StreamHandle
 		g.st.Store(uint32(st))
 		handle(g)
 	})
+}
+
+// departed forgets an inbound stream, and a peer of which nothing is left.
+func (l *lane) departed(g *stream) {
+	l.streams.remove(g)
+	if len(l.streams.of(g.p, func(*stream) bool { return true })) == 0 {
+		l.OnClosedOutboundStream(g.p)
+	}
 }
 
 // streams are the open gossip streams of a lane.

@@ -20,6 +20,7 @@ type tracker struct {
 type tracked struct {
 	protocol protocol.ID // of the stream to the peer; empty before it is open
 	mesh     map[string]struct{}
+	told     bool // it has said what it subscribes to
 	greeted  time.Time
 }
 
@@ -33,8 +34,11 @@ func newTracker() *tracker {
 func (k *tracker) open(p peer.ID, id protocol.ID) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.peerLocked(p).protocol = id
-	k.greet[p] = struct{}{}
+	t := k.peerLocked(p)
+	t.protocol = id
+	if t.told {
+		k.greet[p] = struct{}{}
+	}
 }
 
 // closed forgets a peer and returns the topics in whose mesh it was.
@@ -88,11 +92,12 @@ func (k *tracker) prune(p peer.ID, name string) bool {
 func (k *tracker) subscribed(p peer.ID) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	k.peerLocked(p).told = true
 	k.greet[p] = struct{}{}
 }
 
-// newcomers returns the peers that can be sent to and were not greeted yet, and
-// takes them for greeted.
+// newcomers returns the peers that have subscribed, can be sent to and were not
+// greeted since, and takes them for greeted.
 func (k *tracker) newcomers(now time.Time) []peer.ID {
 	k.mu.Lock()
 	defer k.mu.Unlock()

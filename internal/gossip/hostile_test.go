@@ -1,0 +1,448 @@
+package gossip
+
+import (
+	"bufio"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	pubsub "github.com/libp2p/go-libp2p-pubsub"
+	pb "github.com/libp2p/go-libp2p-pubsub/pb"
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"google.golang.org/protobuf/proto"
+)
+
+// rawPeer speaks GossipSub's frames by hand.
+type rawPeer struct {
+	t   testing.TB
+	h   host.Host
+	out network.Stream
+
+	mu   sync.Mutex // guards seen
+	seen []*pb.RPC
+}
+
+// raw connects a raw peer to n.
+func (w *world) raw(n *node) *rawPeer {
+	w.t.Helper()
+	r := &rawPeer{t: w.t, h: w.host()}
+	r.h.SetStreamHandler(pubsub.GossipSubID_v12, r.read)
+	w.connect(r.h, n.h)
+	s, err := r.h.NewStream(w.t.Context(), n.h.ID(), pubsub.GossipSubID_v12)
+	must(w.t, err)
+	r.out = s
+	r.send(&pb.RPC{Subscriptions: []*pb.RPC_SubOpts{{Subscribe: proto.Bool(true), Topicid: proto.String(reachTopic)}}})
+	settle()
+	return r
+}
+
+func (r *rawPeer) read(s network.Stream) {
+	br := bufio.NewReader(s)
+	for {
+		n, err := binary.ReadUvarint(br)
+		if err != nil {
+			return
+		}
+		b := make([]byte, n)
+		if _, err := io.ReadFull(br, b); err != nil {
+			return
+		}
+		rpc := new(pb.RPC)
+		if err := proto.Unmarshal(b, rpc); err != nil {
+			r.t.Error(err)
+			return
+		}
+		r.mu.Lock()
+		r.seen = append(r.seen, rpc)
+		r.mu.Unlock()
+	}
+}
+
+func (r *rawPeer) send(rpc *pb.RPC) {
+	r.t.Helper()
+	b, err := proto.Marshal(rpc)
+	must(r.t, err)
+	if _, err := r.out.Write(append(binary.AppendUvarint(nil, uint64(len(b))), b...)); err != nil && !errors.Is(err, network.ErrReset) {
+		r.t.Fatal(err)
+	}
+}
+
+func (r *rawPeer) control(c *pb.ControlMessage) { r.send(&pb.RPC{Control: c}) }
+
+func (r *rawPeer) say(data string) {
+	r.send(&pb.RPC{Publish: []*pb.Message{{Data: []byte(data), Topic: proto.String(reachTopic)}}})
+}
+
+func (r *rawPeer) graft(topic string) {
+	r.control(&pb.ControlMessage{Graft: []*pb.ControlGraft{{TopicID: &topic}}})
+}
+
+// drain returns what came since the last call.
+func (r *rawPeer) drain() []*pb.RPC {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	out := r.seen
+	r.seen = nil
+	return out
+}
+
+func (r *rawPeer) score(n *node) float64 { return n.e.Stats().Peers[r.h.ID()].Score }
+
+// Row 34: a replay is a duplicate for SeenTTL, and then the memory of it is free.
+func TestHostileReplay(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		n := w.node(nil)
+		r := w.raw(n)
+		for range 100 {
+			r.say("again")
+		}
+		settle()
+		if c := n.box.count("again"); c != 1 {
+			t.Errorf("%d times", c)
+		}
+		if s := n.tx(); s.Duplicates != 99 {
+			t.Errorf("%+v", s)
+		}
+		time.Sleep(DefaultSeenTTL + 2*time.Minute)
+		r.say("again")
+		settle()
+		if c := n.box.count("again"); c != 2 {
+			t.Errorf("%d times: its ID was kept for longer than promised", c)
+		}
+	})
+}
+
+// Row 35: invalid messages are not forwarded, their sender is scored away, and
+// the honest peer behind whom it sits is not.
+func TestHostileInvalidFlood(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		ns := w.nodes(3, func(_ *Config, tx *Topic) {
+			tx.Validate = func(_ context.Context, m Message) Verdict {
+				if strings.HasPrefix(string(m.Data), "bad") {
+					return Reject()
+				}
+				return Accept()
+			}
+		})
+		w.connect(ns[0].h, ns[1].h)
+		w.connect(ns[1].h, ns[2].h)
+		r := w.raw(ns[1])
+		for i := range 50 {
+			r.say(fmt.Sprint("bad ", i))
+		}
+		settle()
+		if ns[0].box.total()+ns[2].box.total() != 0 {
+			t.Error("invalid messages were forwarded")
+		}
+		if s := r.score(ns[1]); s > SmallNetwork().GraylistThreshold {
+			t.Errorf("the sender's score is %v", s)
+		}
+		r.say("good, but nobody listens")
+		settle()
+		if ns[1].box.total() != 0 {
+			t.Error("a graylisted peer was heard")
+		}
+		ns[0].publish(t, "fine")
+		settle()
+		wantOnce(t, ns[1:], "fine")
+		for _, n := range []*node{ns[0], ns[2]} {
+			if s := n.e.Stats().Peers[ns[1].h.ID()].Score; s < 0 {
+				t.Errorf("the honest peer's score is %v", s)
+			}
+		}
+	})
+}
+
+func ids(from, n int) []string {
+	out := make([]string, n)
+	for i := range out {
+		out[i] = fmt.Sprintf("%020d", from+i)
+	}
+	return out
+}
+
+// Row 36: announcements.
+func TestHostileHaveFlood(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		n := w.node(nil)
+		r := w.raw(n)
+		r.drain()
+		for i := range 40 {
+			r.control(&pb.ControlMessage{Ihave: []*pb.ControlIHave{{TopicID: proto.String(reachTopic), MessageIDs: ids(i*2000, 2000)}}})
+		}
+		time.Sleep(500 * time.Millisecond)
+		asked := 0
+		for _, rpc := range r.drain() {
+			for _, want := range rpc.GetControl().GetIwant() {
+				asked += len(want.GetMessageIDs())
+			}
+		}
+		if asked == 0 || asked > 2*5000 { // the flood may fall into two heartbeats
+			t.Errorf("asked for %d messages", asked)
+		}
+		for i := range 60 {
+			r.control(&pb.ControlMessage{Ihave: []*pb.ControlIHave{{TopicID: proto.String(reachTopic), MessageIDs: ids(i*20000, 20000)}}})
+		}
+		settle()
+		if s := r.score(n); s >= 0 {
+			t.Errorf("a flood of empty promises leaves the score at %v", s)
+		}
+	})
+}
+
+// Row 36: requests.
+func TestHostileWantFlood(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		n := w.node(nil)
+		r := w.raw(n)
+		must(t, n.e.Publish(t.Context(), "tx", []byte("wanted")))
+		time.Sleep(200 * time.Millisecond)
+		r.drain()
+		id := ContentID(reachTopic, []byte("wanted"), "", nil)
+		for range 100 {
+			r.control(&pb.ControlMessage{Iwant: []*pb.ControlIWant{{MessageIDs: []string{id}}}})
+		}
+		time.Sleep(500 * time.Millisecond)
+		got := 0
+		for _, rpc := range r.drain() {
+			got += len(rpc.GetPublish())
+		}
+		if got != 3 {
+			t.Errorf("served %d times", got)
+		}
+		for i := range 20 {
+			r.control(&pb.ControlMessage{Iwant: []*pb.ControlIWant{{MessageIDs: ids(i*5000, 5000)}}})
+		}
+		settle()
+		if s := r.score(n); s > SmallNetwork().GraylistThreshold {
+			t.Errorf("a flood of requests leaves the score at %v", s)
+		}
+	})
+}
+
+// Row 36: refusals. They stop what they name and nothing else, and are forgotten.
+func TestHostileDontWantFlood(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		n := w.node(func(c *Config, _ *Topic) { c.Params = SmallNetwork(); c.Params.FloodPublish = false })
+		r := w.raw(n)
+		r.graft(reachTopic)
+		time.Sleep(200 * time.Millisecond)
+		heap := heapNow()
+		for i := range 20_000 {
+			r.control(&pb.ControlMessage{Idontwant: []*pb.ControlIDontWant{{MessageIDs: ids(i*10, 10)}}})
+		}
+		time.Sleep(500 * time.Millisecond)
+		if grown := heapNow() - heap; grown > 4<<20 {
+			t.Errorf("%d bytes kept", grown)
+		}
+		r.drain()
+		must(t, n.e.Publish(t.Context(), "tx", []byte("still sent")))
+		settle()
+		got := 0
+		for _, rpc := range r.drain() {
+			got += len(rpc.GetPublish())
+		}
+		if got != 1 {
+			t.Errorf("sent %d times", got)
+		}
+	})
+}
+
+func heapNow() int64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
+
+// Row 37: grafts.
+func TestHostileGraftFlood(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		n := w.node(nil)
+		r := w.raw(n)
+		r.drain()
+		for i := range 100 {
+			r.graft(fmt.Sprint("unknown ", i))
+		}
+		settle()
+		for _, rpc := range r.drain() {
+			if len(rpc.GetControl().GetPrune()) > 0 {
+				t.Fatal("a graft for an unknown topic is answered")
+			}
+		}
+		r.control(&pb.ControlMessage{Prune: []*pb.ControlPrune{{TopicID: proto.String(reachTopic)}}})
+		settle()
+		if s := r.score(n); s < 0 {
+			t.Fatalf("score %v before the flood", s)
+		}
+		for range 20 {
+			r.graft(reachTopic)
+			time.Sleep(100 * time.Millisecond)
+		}
+		settle()
+		prunes := 0
+		for _, rpc := range r.drain() {
+			prunes += len(rpc.GetControl().GetPrune())
+		}
+		if s := r.score(n); s > SmallNetwork().GraylistThreshold || prunes == 0 || prunes > 15 {
+			t.Errorf("score %v, %d prunes", s, prunes)
+		}
+		if m := n.tx().Mesh; m != 0 {
+			t.Errorf("mesh of %d", m)
+		}
+	})
+}
+
+// Row 37: a back-off of 2^64-1 seconds is cut to MaxBackoff.
+func TestHostileBackoff(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		n := w.node(func(c *Config, _ *Topic) {
+			c.Params = SmallNetwork()
+			c.Params.PruneBackoff, c.Params.MaxBackoff = 10*time.Second, 20*time.Second
+		})
+		r := w.raw(n)
+		if n.tx().Mesh != 1 {
+			t.Fatal("no mesh")
+		}
+		r.control(&pb.ControlMessage{Prune: []*pb.ControlPrune{{TopicID: proto.String(reachTopic), Backoff: proto.Uint64(math.MaxUint64)}}})
+		time.Sleep(18 * time.Second)
+		if m := n.tx().Mesh; m != 0 {
+			t.Errorf("grafted again during the back-off: %d", m)
+		}
+		time.Sleep(25 * time.Second)
+		if m := n.tx().Mesh; m != 1 {
+			t.Error("not grafted again after the longest back-off")
+		}
+	})
+}
+
+// Row 38: subscriptions to a million topics.
+func TestHostileSubscriptionFlood(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		n := w.node(nil)
+		r := w.raw(n)
+		heap := heapNow()
+		for i := range 250 {
+			rpc := &pb.RPC{}
+			for k := range 4000 {
+				rpc.Subscriptions = append(rpc.Subscriptions, &pb.RPC_SubOpts{
+					Subscribe: proto.Bool(true), Topicid: proto.String(fmt.Sprint("topic ", i, k)),
+				})
+			}
+			r.send(rpc)
+		}
+		settle()
+		if grown := heapNow() - heap; grown > 8<<20 {
+			t.Errorf("%d bytes kept", grown)
+		}
+		if ps := n.e.main.ps.ListPeers("topic 00"); len(ps) != 0 {
+			t.Error("subscription to a foreign topic kept")
+		}
+		for range 5 {
+			rpc := &pb.RPC{}
+			for k := range manySubs + 1 {
+				rpc.Subscriptions = append(rpc.Subscriptions, &pb.RPC_SubOpts{
+					Subscribe: proto.Bool(true), Topicid: proto.String(fmt.Sprint(k)),
+				})
+			}
+			r.send(rpc)
+		}
+		settle()
+		if s := r.score(n); s > SmallNetwork().GraylistThreshold {
+			t.Errorf("score %v", s)
+		}
+	})
+}
+
+// A frame above the limit ends the stream and nothing else.
+func TestHostileOversizeFrame(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		ns := w.nodes(2, nil)
+		w.connect(ns[0].h, ns[1].h)
+		r := w.raw(ns[0])
+		_, _ = r.out.Write(binary.AppendUvarint(nil, math.MaxUint64>>1))
+		settle()
+		ns[1].publish(t, "still here")
+		settle()
+		wantOnce(t, ns[:1], "still here")
+	})
+}
+
+// A peer that does not read is cut off when its queue is too large, and hears
+// what is said after.
+func TestSlowPeerIsCutOff(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		n := w.node(func(c *Config, _ *Topic) { c.PeerQueueBytes = 2 << 20 })
+		r := &rawPeer{t: t, h: w.host()}
+		stop := make(chan struct{})
+		r.h.SetStreamHandler(pubsub.GossipSubID_v12, func(s network.Stream) { <-stop; _ = s.Reset() })
+		w.connect(r.h, n.h)
+		s, err := r.h.NewStream(t.Context(), n.h.ID(), pubsub.GossipSubID_v12)
+		must(t, err)
+		r.out = s
+		r.send(&pb.RPC{Subscriptions: []*pb.RPC_SubOpts{{Subscribe: proto.Bool(true), Topicid: proto.String(reachTopic)}}})
+		settle()
+		for i := range 30 {
+			_ = n.e.Publish(t.Context(), "tx", []byte(payload(i, 256<<10)))
+		}
+		settle()
+		if w := n.e.Stats().Peers[peer.ID(r.h.ID())].Waiting; w > 3<<20 {
+			t.Errorf("%d bytes wait", w)
+		}
+		if n.e.cfg.Obs.Counter("neb.net.gossip.slow").Count() == 0 {
+			t.Error("not cut off")
+		}
+		close(stop)
+	})
+}
+
+func FuzzInspect(f *testing.F) {
+	seed := &pb.RPC{
+		Subscriptions: []*pb.RPC_SubOpts{{Subscribe: proto.Bool(true), Topicid: proto.String("x")}},
+		Publish:       []*pb.Message{{Data: []byte("d"), Topic: proto.String(reachTopic)}},
+		Control: &pb.ControlMessage{
+			Prune: []*pb.ControlPrune{{TopicID: proto.String("x"), Backoff: proto.Uint64(math.MaxUint64), Peers: []*pb.PeerInfo{{}}}},
+			Ihave: []*pb.ControlIHave{{TopicID: proto.String(reachTopic), MessageIDs: []string{"a"}}},
+			Iwant: []*pb.ControlIWant{{MessageIDs: []string{"a"}}},
+		},
+	}
+	b, err := proto.Marshal(seed)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(b)
+	f.Fuzz(func(t *testing.T, b []byte) {
+		rpc := new(pubsub.RPC)
+		if proto.Unmarshal(b, &rpc.RPC) != nil {
+			return
+		}
+		e, err := New(Config{Host: noHost{}, Network: testNetwork, Deliver: newBox().deliver})
+		must(t, err)
+		l := &lane{e: e, budget: newBudget()}
+		if l.inspect("p", rpc) != nil {
+			return
+		}
+		for _, p := range rpc.GetControl().GetPrune() {
+			if p.GetBackoff() > uint64(e.cfg.Params.MaxBackoff/time.Second) || len(p.Peers) > 0 {
+				t.Fatalf("back-off of %d", p.GetBackoff())
+			}
+		}
+		subs, err := subscriptions{l}.FilterIncomingSubscriptions("p", rpc.GetSubscriptions())
+		if err == nil && len(subs) > 0 {
+			t.Fatal("subscription to an undeclared topic kept")
+		}
+	})
+}
+
+// noHost is a host that is never used.
+type noHost struct{ host.Host }
