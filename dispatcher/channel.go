@@ -125,6 +125,7 @@ func (s *chanSink) evicted() []Message {
 }
 
 func (s *chanSink) begin(context.Context) {}
+func (s *chanSink) shrink()               {}
 
 func (s *chanSink) retire(dropIndex) {
 	if s.close {

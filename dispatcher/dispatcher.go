@@ -35,7 +35,7 @@ type Dispatcher struct {
 	over       atomic.Bool           // quit is closed
 	loopDone   chan struct{}         // closed by the loop
 	lost       map[string]int        // the loop's, then for Stop: hand-overs that did not happen, by type
-	delivering atomic.Pointer[entry] // the subscriber whose code the loop runs, or ran last
+	delivering atomic.Pointer[entry] // the subscriber whose code the loop runs
 	ctx        context.Context       // of handlers
 	cancel     context.CancelFunc
 
@@ -217,13 +217,16 @@ func (d *Dispatcher) remove(sub Subscriber) error {
 		return &SubscriberError{named.id, typ, ErrNotRegistered}
 	}
 	r.subs.CompareAndDelete(e.id, e)
-	switch {
-	case state(d.state.Load()) == stateRunning:
-		d.rememberLocked(r, e)
-		r.wake() // the loop ends it
-	case !closed(d.loopDone):
-		r.wake() // Stop is draining; it or the loop ends it
+	now := state(d.state.Load())
+	if now == stateNew {
+		r.retireLeft(iDeregistered)
+		return nil
 	}
+	if t, ok := e.sink.(tail); ok {
+		d.rememberLocked(r, t, e.name)
+		t.retire(iDeregistered)
+	}
+	r.wake() // the loop ends the others
 	return nil
 }
 

@@ -15,6 +15,7 @@ type entry struct {
 	policy   Policy
 	sink     sink
 	undo     func() // when it is not registered after all; may be nil
+	foreign  bool   // its sink runs code of the user's
 	evicts   bool   // the filter has to forget what the sink evicted
 
 	signal atomic.Bool // there may be room again, for the loop to see
@@ -25,10 +26,11 @@ type entry struct {
 	flt   *filter // the loop's
 
 	// The loop's.
-	next   uint64 // position of the message to offer next
-	parked bool   // lossless, and had no room for that one
-	taken  int    // by the offer under way
-	round  entryCounts
+	next    uint64 // position of the message to offer next
+	parked  bool   // lossless, and had no room for that one
+	stepped bool   // has had its turn in this round, with another
+	taken   int    // by the offer under way
+	round   entryCounts
 
 	// Guarded by the room's mu.
 	joined uint64 // position of its first message
@@ -121,6 +123,7 @@ func (d *Dispatcher) connect(e *entry, sub Subscriber, room func()) error {
 			return fmt.Errorf("%w: a Subscription can be registered once", ErrDuplicateSubscriber)
 		}
 	default:
+		e.foreign = true
 		if b, ok := sub.(interface{ builtin() bool }); ok && b.builtin() {
 			return fmt.Errorf("%w: %T embeds a subscriber whose policy that hides; keep it in a field and register it",
 				ErrInvalidOption, sub)
@@ -135,6 +138,7 @@ func (d *Dispatcher) connect(e *entry, sub Subscriber, room func()) error {
 			return notifyRoom(n, room)
 		}
 	}
+	e.foreign = e.foreign || e.policy == NewestPerKey // the key function
 	e.evicts = e.doFilter && e.policy == DropOldest
 	return nil
 }

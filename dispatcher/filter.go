@@ -48,35 +48,35 @@ type slot struct {
 
 func newFilter(limit int) *filter { return &filter{limit: limit} }
 
-// add marks the message as taken by the subscriber with that bit and reports
-// whether it was not marked before.
-func (f *filter) add(k key, bit uint64) bool {
+// add marks the message as taken by the subscribers with those bits and
+// returns the bits that were not marked before.
+func (f *filter) add(k key, bits uint64) (fresh uint64) {
 	if s := f.cur.find(k); s != nil {
-		fresh := s.bits&bit == 0
-		s.bits |= bit
+		fresh = bits &^ s.bits
+		s.bits |= bits
 		return fresh
 	}
-	var bits uint64
+	var was uint64
 	if s := f.old.find(k); s != nil {
-		bits = s.bits
+		was = s.bits
 		f.old.delete(s)
 	}
 	if f.cur.used >= f.limit {
 		f.cur, f.old = f.old, f.cur
 		f.cur.clear()
 	}
-	f.cur.insert(k, bits|bit)
-	return bits&bit == 0
+	f.cur.insert(k, was|bits)
+	return bits &^ was
 }
 
-// remove takes the mark back.
-func (f *filter) remove(k key, bit uint64) {
+// remove takes marks back.
+func (f *filter) remove(k key, bits uint64) {
 	for _, g := range [...]*generation{&f.cur, &f.old} {
 		if s := g.find(k); s != nil {
-			if s.bits&^bit == 0 {
+			if s.bits&^bits == 0 {
 				g.delete(s)
 			} else {
-				s.bits &^= bit
+				s.bits &^= bits
 			}
 			return
 		}

@@ -1,6 +1,7 @@
 package dispatcher
 
 import (
+	"slices"
 	"sync"
 	"time"
 )
@@ -53,7 +54,7 @@ func (d *Dispatcher) loop(active []*room) {
 		if !returned {
 			// Subscriber code has ended this goroutine. Every room is looked
 			// at again: which one it was does not matter.
-			go d.loop(*d.roomList.Load())
+			go d.loop(slices.Clone(*d.roomList.Load()))
 			return
 		}
 		d.abandon()
@@ -129,13 +130,14 @@ func (d *Dispatcher) empty() bool {
 	return true
 }
 
-// tick brings the metrics up to date, and tries those subscribers again that
+// tick brings the metrics up to date, gives memory back, and tries those subscribers again that
 // have waited for a signal: one that forgot it is late by a tick at most.
 func (d *Dispatcher) tick() {
 	for _, r := range *d.roomList.Load() {
 		if r.tick() {
 			r.wake()
 		}
+		r.shrink()
 	}
 	d.meter()
 }

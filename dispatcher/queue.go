@@ -12,21 +12,23 @@ type queue struct {
 	key      func(Message) string
 	maxLen   int
 	maxBytes int
+	takers   int           // how many may take at the same time
 	wake     chan struct{} // capacity 1: something to take, or closed
 
-	mu      sync.Mutex // guards what follows
-	ring    []queued   // length is a power of two
-	first   uint64     // position of the oldest; its place is first & (len-1)
-	n       int
-	bytes   int
-	byKey   map[string]uint64 // NewestPerKey: position of the waiting message
-	room    func()            // Lossless: to be called when there is room again
-	starved bool              // an offer found no room since room was called last
-	closed  bool              // takes no more
-	in      uint64            // messages taken
-	drops   dropCounts
-	evicted []Message // DropOldest: evicted since the loop looked last, if it does
-	report  bool      // the loop looks at evicted
+	mu       sync.Mutex // guards what follows
+	ring     []queued   // length is a power of two
+	first    uint64     // position of the oldest; its place is first & (len-1)
+	n        int
+	bytes    int
+	byKey    map[string]uint64 // NewestPerKey: position of the waiting message
+	room     func()            // Lossless: to be called when there is room again
+	starved  bool              // an offer found no room since room was called last
+	closed   bool              // takes no more
+	in       uint64            // messages taken
+	inAtTick uint64            // in, when shrink looked last
+	drops    dropCounts
+	evicted  []Message // DropOldest: evicted since the loop looked last, if it does
+	report   bool      // the loop looks at evicted
 }
 
 type queued struct {
@@ -36,7 +38,7 @@ type queued struct {
 }
 
 func newQueue(o *subOptions, room func()) *queue {
-	q := &queue{policy: o.policy, key: o.key, maxLen: o.queue, maxBytes: o.queueBytes,
+	q := &queue{policy: o.policy, key: o.key, maxLen: o.queue, maxBytes: o.queueBytes, takers: o.workers,
 		room: room, wake: make(chan struct{}, 1), report: o.filter && o.policy == DropOldest}
 	if o.policy == NewestPerKey {
 		q.byKey = make(map[string]uint64)
@@ -162,8 +164,8 @@ func (q *queue) take(buf []Message) (n int, closed bool) {
 	for i := range n {
 		buf[i] = q.popLocked().msg
 	}
-	if q.n > 0 || q.closed {
-		q.signal() // another worker may have something to do
+	if q.closed || q.n > 0 && q.takers > 1 {
+		q.signal() // another one may have something to do, or to end
 	}
 	var room func()
 	if q.starved && 2*q.n <= q.maxLen && 2*q.bytes <= q.maxBytes {
@@ -206,6 +208,16 @@ func (q *queue) discard() {
 	q.signal()
 }
 
+// shrink gives up the ring of a past burst.
+func (q *queue) shrink() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.n == 0 && q.in == q.inAtTick && len(q.ring) > shrinkAbove {
+		q.ring = nil
+	}
+	q.inAtTick = q.in
+}
+
 // spent tells whether nothing waits and nothing will.
 func (q *queue) spent() bool {
 	q.mu.Lock()
@@ -239,6 +251,7 @@ type queueSink struct {
 func (s *queueSink) offer(msgs []Message, sizes []uint32, n *int) { s.q.offer(msgs, sizes, n) }
 func (s *queueSink) evicted() []Message                           { return s.q.takeEvicted() }
 func (s *queueSink) drain()                                       { s.q.close() }
+func (s *queueSink) shrink()                                      { s.q.shrink() }
 
 func (s *queueSink) retire(reason dropIndex) {
 	if s.cut.Load() {

@@ -40,14 +40,16 @@ type room struct {
 	done         roomCounts
 
 	// The loop's, apart from the mutex's cache line.
-	_       [64]byte
-	log     batch   // waits to be handed over; the first has position first
-	flags   []flags // what became of those in log
-	logSize int     // bytes of payload in log
-	head    int     // index in log of the first
-	first   uint64  // position of the first
-	front   uint64  // position up to which was offered to all that have room
-	round   roomCounts
+	_         [64]byte
+	log       batch   // waits to be handed over; the first has position first
+	flags     []flags // what became of those in log
+	logSize   int     // bytes of payload in log
+	head      int     // index in log of the first
+	first     uint64  // position of the first
+	front     uint64  // position up to which was offered to all that have room
+	round     roomCounts
+	step      []*entry // reused by hand
+	seqAtTick uint64
 }
 
 // batch is a run of messages with what the publisher's goroutine found out

@@ -17,11 +17,7 @@ const (
 func (r *room) do(budget int) (again bool) {
 	entries := r.pull()
 	limit := min(r.first+uint64(len(r.log.msgs)-r.head), r.front+uint64(budget))
-	for _, e := range entries {
-		if e.next < limit {
-			r.advance(e, min(limit, e.next+uint64(budget)))
-		}
-	}
+	r.hand(entries, limit, uint64(budget))
 	r.front = limit
 	r.settle(entries, limit)
 	return r.publish(entries, limit)
@@ -97,137 +93,6 @@ func (r *room) compact() {
 	r.head = 0
 }
 
-// advance offers an entry what comes next for it, up to a position.
-func (r *room) advance(e *entry, upto uint64) {
-	if e.parked {
-		if !e.signal.Swap(false) {
-			return
-		}
-		e.parked = false
-	}
-	for e.next < upto && !e.parked {
-		lo := r.head + int(e.next-r.first)
-		hi := r.head + int(upto-r.first)
-		if e.bit != 0 {
-			hi = r.markFresh(e, lo, hi)
-		}
-		if hi == lo {
-			r.flags[lo] |= fDuplicate
-			e.round.duplicate++
-			e.round.offered++
-			e.next++
-			continue
-		}
-		r.offer(e, lo, hi)
-	}
-}
-
-// markFresh marks messages from lo on as taken by the entry, as far as they
-// were not before, and returns the index of the first that was. The marks of
-// those that are not taken in the end are removed again by offer. Stopping at
-// the first duplicate makes sure that it is judged by what really became of
-// the other copy, which may be in the same run.
-func (r *room) markFresh(e *entry, lo, hi int) int {
-	r.log.keys = padKeys(r.log.keys, len(r.log.msgs))
-	for i := lo; i < hi; i++ {
-		k := r.log.keys[i]
-		if k == (key{}) {
-			k = r.d.keyOf(r, r.log.msgs[i])
-			r.log.keys[i] = k
-		}
-		if !e.flt.add(k, e.bit) {
-			return i
-		}
-	}
-	return hi
-}
-
-func (r *room) unmark(e *entry, lo, hi int) {
-	if e.bit == 0 {
-		return
-	}
-	for i := lo; i < hi; i++ {
-		e.flt.remove(r.log.keys[i], e.bit)
-	}
-}
-
-// offer offers the messages from lo to hi and leaves e.next after the last
-// that was taken or dropped, which is hi unless the entry parks.
-func (r *room) offer(e *entry, lo, hi int) {
-	for lo < hi {
-		panicked := r.call(e, lo, hi)
-		lo = r.account(e, lo, hi, panicked)
-		if e.parked {
-			return
-		}
-	}
-}
-
-// account notes what an offer came to and returns where to go on.
-func (r *room) account(e *entry, lo, hi int, panicked bool) int {
-	for i := lo; i < lo+e.taken; i++ {
-		r.flags[i] |= fTaken
-	}
-	lo += e.taken
-	e.round.taken += uint64(e.taken)
-	e.round.offered += uint64(e.taken)
-	e.next += uint64(e.taken)
-	e.taken = 0
-	if e.evicts {
-		for _, m := range e.sink.evicted() {
-			e.flt.remove(r.d.keyOf(r, m), e.bit)
-		}
-	}
-	if lo == hi {
-		return lo
-	}
-	lost, mark, reason := lo+1, fFull, iSubscriberFull
-	switch {
-	case panicked:
-		mark, reason = fPanic, iPanic
-		e.round.panics++
-		if _, all := e.sink.(batchSink); all {
-			lost = hi
-		}
-	case e.lossless(), r.d.over.Load():
-		r.unmark(e, lo, hi)
-		e.parked = true
-		return lo
-	}
-	r.unmark(e, lo, lost)
-	for ; lo < lost; lo++ {
-		r.flags[lo] |= mark
-		e.round.drops[reason]++
-		e.round.offered++
-		e.next++
-	}
-	return lo
-}
-
-// call runs the sink, which may run code of another module. This is the place
-// where its panics are recovered: once a run, so that it costs nothing per
-// message.
-func (r *room) call(e *entry, lo, hi int) (panicked bool) {
-	returned := false
-	defer func() {
-		if returned {
-			return
-		}
-		panicked = true
-		p := recover()
-		r.d.panicked(e.name, p)
-		if p == nil {
-			// runtime.Goexit: this goroutine ends here, and what account
-			// would have done has to be done now. The loop starts anew.
-			r.unmark(e, r.account(e, lo, hi, true), hi)
-		}
-	}()
-	r.d.delivering.Store(e)
-	e.sink.offer(r.log.msgs[lo:hi], r.log.sizes[lo:hi], &e.taken)
-	returned = true
-	return false
-}
-
 // settle accounts for the messages that every entry has been offered, and
 // forgets them.
 func (r *room) settle(entries []*entry, limit uint64) {
@@ -290,4 +155,28 @@ func (r *room) publish(entries []*entry, limit uint64) (again bool) {
 	}
 	r.scheduled = again
 	return again
+}
+
+// shrinkAbove is how many messages a buffer may have room for while nobody
+// uses it.
+const shrinkAbove = 1024
+
+// shrink gives up the memory of a past burst. Only the loop calls it.
+func (r *room) shrink() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	idle := r.seq == r.seqAtTick && len(r.in.msgs)+r.backlog == 0
+	r.seqAtTick = r.seq
+	if !idle {
+		return
+	}
+	if cap(r.in.msgs) > shrinkAbove {
+		r.in = batch{}
+	}
+	if cap(r.log.msgs) > shrinkAbove {
+		r.log, r.flags, r.head = batch{}, nil, 0
+	}
+	for _, e := range r.entries {
+		e.sink.shrink()
+	}
 }

@@ -21,6 +21,8 @@ type sink interface {
 	// retire is called once, when the loop has done its last offer: nothing
 	// more is handed over, what waits is dropped under the reason.
 	retire(reason dropIndex)
+	// shrink gives up memory that a past burst needed.
+	shrink()
 	// late tells what became of messages after they were taken.
 	late() lateCounts
 }
@@ -62,6 +64,7 @@ func (s plainSink) offer(msgs []Message, _ []uint32, n *int) {
 func (plainSink) evicted() []Message    { return nil }
 func (plainSink) begin(context.Context) {}
 func (plainSink) retire(dropIndex)      {}
+func (plainSink) shrink()               {}
 func (plainSink) late() lateCounts      { return lateCounts{} }
 
 // batchSink calls a BatchSubscriber of another module.

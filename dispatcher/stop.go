@@ -70,6 +70,8 @@ func (d *Dispatcher) shutdown(soft, end context.Context) error {
 		if !wait(d.loopDone, end) {
 			if e := d.delivering.Load(); e != nil {
 				stuck = append(stuck, e.name)
+			} else {
+				<-d.loopDone // it runs no code but ours, and is about to end
 			}
 		}
 	}
@@ -158,11 +160,9 @@ func (d *Dispatcher) tails() []ending {
 
 // rememberLocked keeps a deregistered subscriber in mind until its code has
 // returned.
-func (d *Dispatcher) rememberLocked(r *room, e *entry) {
+func (d *Dispatcher) rememberLocked(r *room, t tail, name string) {
 	d.former = slices.DeleteFunc(d.former, func(f ending) bool { return closed(f.ended()) })
-	if t, ok := e.sink.(tail); ok {
-		d.former = append(d.former, ending{t, e.name, r.name})
-	}
+	d.former = append(d.former, ending{t, name, r.name})
 }
 
 // abandon accounts for everything that is left in the room, and returns how
@@ -193,14 +193,25 @@ func (r *room) left() int {
 	return len(r.in.msgs) + r.backlog
 }
 
-// retireAll ends the sinks of those who are, or were until a moment ago,
-// subscribers.
-func (r *room) retireAll() {
+// retireLeft ends the sinks of those that have left and that the loop has not
+// ended.
+func (r *room) retireLeft(reason dropIndex) {
 	r.mu.Lock()
-	all := slices.Concat(r.entries, r.retired)
+	left := r.retired
 	r.retired = nil
 	r.mu.Unlock()
-	for _, e := range all {
+	for _, e := range left {
+		e.sink.retire(reason)
+	}
+}
+
+// retireAll ends the sinks of all subscribers.
+func (r *room) retireAll() {
+	r.retireLeft(iDeregistered)
+	r.mu.Lock()
+	entries := r.entries
+	r.mu.Unlock()
+	for _, e := range entries {
 		e.sink.retire(iStopped)
 	}
 }

@@ -72,6 +72,7 @@ func (s *Subscription) builtin() bool { return true }
 func (s *Subscription) sink(room func()) sink {
 	r := &subscriptionRun{done: make(chan struct{})}
 	r.q = newQueue(&s.opts, room)
+	r.q.takers = 2 // or more: All may be ranged over by several
 	return r
 }
 

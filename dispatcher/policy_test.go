@@ -1,0 +1,231 @@
+package dispatcher_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"testing/synctest"
+
+	"github.com/go-nebnet/nebnet/dispatcher"
+)
+
+// Every policy, for every kind of subscriber that has policies, while it does
+// not read, and then reads everything.
+func TestPolicies(t *testing.T) {
+	key := dispatcher.WithKey(func(m dispatcher.Message) string { return string(m.Data()[:1]) })
+	for _, c := range []struct {
+		policy  dispatcher.SubscriberOption
+		name    string
+		put     []string
+		channel []string // a channel of 2, and a queue of 2 where there is one
+		queue   []string // a queue of 2
+		reason  dispatcher.DropReason
+		lost    [2]uint64 // channel, queue
+	}{
+		{
+			dispatcher.WithPolicy(dispatcher.DropNewest), "drop-newest", []string{"a1", "b1", "c1", "d1"},
+			[]string{"a1", "b1"}, []string{"a1", "b1"}, dispatcher.DropSubscriberFull, [2]uint64{2, 2},
+		},
+		{
+			dispatcher.WithPolicy(dispatcher.DropOldest), "drop-oldest", []string{"a1", "b1", "c1", "d1"},
+			[]string{"c1", "d1"}, []string{"c1", "d1"}, dispatcher.DropOldestWaiting, [2]uint64{2, 2},
+		},
+		{
+			// The channel has a1 and b1 already, and c1 is on its way into it.
+			key, "newest-per-key", []string{"a1", "b1", "c1", "a2", "b2", "a3"},
+			[]string{"a1", "b1", "c1", "a3", "b2"}, []string{"a3", "b2"}, dispatcher.DropReplaced, [2]uint64{1, 0},
+		},
+		{
+			dispatcher.WithPolicy(dispatcher.Lossless), "lossless", []string{"a1", "b1", "c1", "d1", "e1", "f1", "g1"},
+			[]string{"a1", "b1", "c1", "d1", "e1", "f1", "g1"}, []string{"a1", "b1", "c1", "d1", "e1", "f1", "g1"}, "", [2]uint64{},
+		},
+	} {
+		t.Run(c.name+"/channel", func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ch := make(chan dispatcher.Message, 2)
+				d := start(t, dispatcher.Config{},
+					dispatcher.NewSubscriber("s", ch, false, "tx", 1, c.policy, dispatcher.WithQueue(2)))
+				for _, text := range c.put {
+					put(t, d, "tx", text)
+					synctest.Wait()
+				}
+				want(t, "got", drain(ch), c.channel)
+				if got := subStats(t, d, "s").Dropped[c.reason]; got != c.lost[0] {
+					t.Errorf("lost %d as %s, want %d", got, c.reason, c.lost[0])
+				}
+			})
+		})
+		t.Run(c.name+"/subscription", func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				sub := dispatcher.NewSubscription("s", "tx", c.policy, dispatcher.WithQueue(2))
+				d := start(t, dispatcher.Config{}, sub)
+				for _, text := range c.put {
+					put(t, d, "tx", text)
+					synctest.Wait()
+				}
+				ctx, cancel := context.WithCancel(t.Context())
+				var got []string
+				done := make(chan struct{})
+				go func() {
+					defer close(done)
+					for m := range sub.All(ctx) {
+						got = append(got, string(m.Data()))
+					}
+				}()
+				synctest.Wait()
+				cancel()
+				<-done
+				want(t, "got", got, c.queue)
+				if c.lost[1] > 0 && subStats(t, d, "s").Dropped[c.reason] != c.lost[1] {
+					t.Errorf("%+v, want %d lost as %s", subStats(t, d, "s"), c.lost[1], c.reason)
+				}
+			})
+		})
+		t.Run(c.name+"/handler", func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var r recorder
+				gate := make(chan struct{})
+				d := start(t, dispatcher.Config{}, dispatcher.NewHandler("s", "tx", func(ctx context.Context, m dispatcher.Message) {
+					<-gate
+					r.add(ctx, m)
+				}, c.policy, dispatcher.WithQueue(2)))
+				put(t, d, "tx", "first")
+				synctest.Wait() // the worker has it
+				for _, text := range c.put {
+					put(t, d, "tx", text)
+					synctest.Wait()
+				}
+				close(gate)
+				synctest.Wait()
+				want(t, "got", r.got(), append([]string{"first"}, c.queue...))
+			})
+		})
+	}
+}
+
+// A queue is bounded in bytes too, but a single message always fits.
+func TestQueueBytes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sub := dispatcher.NewSubscription("s", "tx", dispatcher.WithQueueBytes(10))
+		d := start(t, dispatcher.Config{}, sub)
+		put(t, d, "tx", "longer than ten bytes", "x")
+		synctest.Wait()
+		if s := subStats(t, d, "s"); s.Queued != 1 || s.DroppedTotal() != 1 {
+			t.Errorf("%+v", s)
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		m := newMailbox("m", "tx", false, 0)
+		d := start(t, dispatcher.Config{QueueBytes: 10}, m)
+		put(t, d, "tx", "12345", "12345")
+		if err := d.TryPutMessage(msg("tx", "6")); err == nil {
+			t.Error("more bytes than the queue of the type may hold")
+		}
+		m.limit = 10
+		m.room()
+	})
+}
+
+// Of more keys than there is room for, the oldest is dropped.
+func TestNewestPerKeyIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sub := dispatcher.NewSubscription("s", "tx", dispatcher.WithQueue(10),
+			dispatcher.WithKey(func(m dispatcher.Message) string { return string(m.Data()) }))
+		d := start(t, dispatcher.Config{}, sub)
+		put(t, d, "tx", numbers(0, 1000)...)
+		synctest.Wait()
+		if s := subStats(t, d, "s"); s.Queued != 10 || s.Dropped[dispatcher.DropOldestWaiting] != 990 {
+			t.Errorf("%+v", s)
+		}
+		for m := range sub.All(t.Context()) {
+			want(t, "oldest that is left", []string{string(m.Data())}, []string{"990"})
+			break
+		}
+	})
+}
+
+// A lossless subscriber does not make a droppable one of the same type lose
+// what it has room for, nor wait.
+func TestLosslessBesideDroppable(t *testing.T) {
+	for _, filter := range []bool{false, true} {
+		t.Run(fmt.Sprintf("filter=%v", filter), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				stuck := newMailbox("stuck", "tx", filter, 1)
+				ch := make(chan dispatcher.Message, 1)
+				d := start(t, dispatcher.Config{QueueSize: 100}, stuck,
+					dispatcher.NewSubscriber("droppable", ch, filter, "tx", 1))
+				for i := range 50 {
+					put(t, d, "tx", fmt.Sprint(i))
+					want(t, "droppable", drain(ch), []string{fmt.Sprint(i)})
+				}
+				if s := typeStats(d, "tx"); s.Queued != 49 {
+					t.Errorf("%d wait for the lossless one, want 49", s.Queued)
+				}
+				if s := subStats(t, d, "stuck"); s.Backlog != 49 {
+					t.Errorf("backlog %d, want 49", s.Backlog)
+				}
+				stuck.limit = 1000
+				got := stuck.empty()
+				synctest.Wait()
+				want(t, "lossless", append(got, stuck.empty()...), numbers(0, 50))
+				if s := typeStats(d, "tx"); s.Delivered != 50 {
+					t.Errorf("%+v", s)
+				}
+			})
+		})
+	}
+}
+
+// A subscriber that has lagged behind and one that has not agree with the
+// filter, although they are at different messages.
+func TestFilterOfLaggard(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		lag := newMailbox("lag", "tx", true, 1)
+		ch := make(chan dispatcher.Message, 100)
+		d := start(t, dispatcher.Config{}, lag, dispatcher.NewSubscriber("quick", ch, true, "tx", 1))
+		put(t, d, "tx", "1", "2", "1", "3", "2", "4", "1")
+		want(t, "quick", drain(ch), numbers(1, 5))
+		var got []string
+		for range 8 {
+			got = append(got, lag.empty()...)
+			synctest.Wait()
+		}
+		want(t, "laggard", got, numbers(1, 5))
+		if s := typeStats(d, "tx"); s.Delivered != 4 || s.Duplicate != 3 {
+			t.Errorf("%+v", s)
+		}
+	})
+}
+
+// More subscribers that filter than one filter has bits.
+func TestManyFiltering(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := start(t, dispatcher.Config{})
+		var chans []chan dispatcher.Message
+		for i := range 150 {
+			ch := make(chan dispatcher.Message, 8)
+			chans = append(chans, ch)
+			if err := d.Register(dispatcher.NewSubscriber(i, ch, true, "tx", 1)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		put(t, d, "tx", "1", "2", "1")
+		for _, ch := range chans {
+			want(t, "each", drain(ch), []string{"1", "2"})
+		}
+		// A subscriber that comes later has not taken anything, whosever bit
+		// it gets.
+		for i := range 100 {
+			if err := d.Deregister(dispatcher.NewSubscriber(i, nil, false, "tx", 0)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		late := make(chan dispatcher.Message, 8)
+		if err := d.Register(dispatcher.NewSubscriber("late", late, true, "tx", 1)); err != nil {
+			t.Fatal(err)
+		}
+		put(t, d, "tx", "1")
+		want(t, "late", drain(late), []string{"1"})
+		want(t, "one that stayed", drain(chans[149]), nil)
+	})
+}
