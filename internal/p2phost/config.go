@@ -29,6 +29,7 @@ const (
 
 	maxUserAgent = 128 // bytes
 	pskSize      = 32  // bytes
+	minMemory    = 32 << 20
 )
 
 // Gate lets the owner of the host refuse connections. Its methods are called
@@ -71,7 +72,8 @@ type Config struct {
 	ConnsPerIP, ConnsPerSubnet int
 	// Memory is what the limits may hand out, in bytes, flow-control windows
 	// (256 KiB a stream and more) above all. 0: three quarters of what the
-	// host, its cgroup and GOMEMLIMIT allow.
+	// host, its cgroup and GOMEMLIMIT allow. At least 32 MiB. One peer gets a
+	// quarter of it at most.
 	Memory int64
 	// FDs is the number of descriptors for connections. 0: half of
 	// RLIMIT_NOFILE.
@@ -114,7 +116,7 @@ func (c Config) withDefaults() Config {
 	def(&c.ConnsPerIP, DefaultConnsPerIP)
 	def(&c.ConnsPerSubnet, DefaultConnsPerSubnet)
 	if c.Memory == 0 {
-		c.Memory = availableMemory() / 4 * 3
+		c.Memory = max(availableMemory()/4*3, 4*minMemory)
 	}
 	if c.FDs == 0 {
 		c.FDs = max(descriptors()/2, 256)
@@ -157,8 +159,8 @@ func (c Config) Validate() error {
 			bad(f.name, "is %d", f.v)
 		}
 	}
-	if c.Memory < 0 {
-		bad("Memory", "is %d", c.Memory)
+	if c.Memory != 0 && c.Memory < minMemory {
+		bad("Memory", "is %d, want at least %d", c.Memory, minMemory)
 	}
 	c.validateAddrs(bad)
 	return errors.Join(errs...)

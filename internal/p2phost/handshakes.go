@@ -40,9 +40,9 @@ type handshake struct {
 
 func newHandshakes(c Config) *handshakes {
 	trusted, _ := trustedNets(c)
-	pool := min(int(limits(c).Transient.ConnsInbound), int(limits(c).Transient.FD))
+	pool := limits(c).Transient
 	return &handshakes{
-		high:    max(pool*3/4, 1),
+		high:    max(int(min(pool.ConnsInbound, pool.FD))*3/4, 1),
 		perIP:   min(handshakesPerIP, count(c.ConnsPerIP)),
 		perNet:  min(handshakesPerSubnet, count(c.ConnsPerSubnet)),
 		exempt:  exempt(c),

@@ -17,6 +17,7 @@ import (
 	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
 	ma "github.com/multiformats/go-multiaddr"
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/sirupsen/logrus"
 )
 
 // connGrace is how long the connection manager leaves a new connection alone.
@@ -35,7 +36,12 @@ func New(cfg Config) (host.Host, error) {
 		return nil, err
 	}
 	if err := listen(h.Network(), cfg); err != nil {
-		return nil, errors.Join(err, h.Close())
+		_ = h.Close() // what was wrong is known already
+		return nil, err
+	}
+	if cfg.FDs < cfg.MaxPeers {
+		cfg.Obs.Log("host").WithFields(logrus.Fields{"files": cfg.FDs, "peers": cfg.MaxPeers}).
+			Warn("fewer open files for connections than peers: raise the limit (ulimit -n)")
 	}
 	return h, nil
 }

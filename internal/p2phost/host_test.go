@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"strings"
 	"syscall"
 	"testing"
@@ -24,7 +25,13 @@ import (
 	"github.com/go-nebnet/nebnet/internal/p2phost"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if network := os.Getenv(holdEnv); network != "" {
+		hold(network)
+		os.Exit(0)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 func addr(t testing.TB, s string) ma.Multiaddr {
 	t.Helper()
@@ -102,7 +109,7 @@ func ask(ctx context.Context, from host.Host, to peer.ID, text string) error {
 
 func TestTransportsAndSecurity(t *testing.T) {
 	plain := func(t *testing.T, opts ...libp2p.Option) host.Host {
-		h, err := libp2p.New(append([]libp2p.Option{libp2p.NoListenAddrs, libp2p.DisableMetrics()}, opts...)...)
+		h, err := libp2p.New(append([]libp2p.Option{libp2p.NoListenAddrs, noMetrics}, opts...)...)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -175,12 +182,10 @@ func TestPortInUse(t *testing.T) {
 	}
 	goleak.VerifyNone(t, before)
 	var failed []string
-	for _, e := range err.(interface{ Unwrap() []error }).Unwrap() {
+	for _, e := range flatten(err) {
 		var le *p2phost.ListenError
-		for _, e := range flatten(e) {
-			if errors.As(e, &le) {
-				failed = append(failed, le.Addr.String())
-			}
+		if errors.As(e, &le) {
+			failed = append(failed, le.Addr.String())
 		}
 	}
 	if fmt.Sprint(failed) != fmt.Sprint([]string{tcpAddr, udpAddr}) {
