@@ -4,10 +4,12 @@ import "sync"
 
 const (
 	smallBlock = 4 << 10
-	// largeBlock is the most that goes out in one Write: each Write is one
-	// encrypted record and one system call, and 32 to 64 KiB were measured to
-	// be the best size of it.
-	largeBlock = 64 << 10
+	// largeBlock is the most that goes out in one Write. Each Write is a frame
+	// of the multiplexer, and system calls; 32 to 64 KiB measured best. Yamux
+	// sends at most 64 KiB at once, its own header of 12 bytes included, so one
+	// byte more would be a frame of its own.
+	largeBlock = 64<<10 - muxHeader
+	muxHeader  = 12
 )
 
 // block is a pooled piece of an outbound queue.
@@ -37,7 +39,7 @@ func (b *block) release() {
 
 // readBuffer is what a stream reads into while there is something to read.
 type readBuffer struct {
-	b     [largeBlock]byte
+	b     [64 << 10]byte
 	batch [][]byte
 }
 

@@ -60,18 +60,27 @@ func (m message) size() int { return m.head.size() + len(m.body) }
 
 // push queues a message. It does not wait: ErrQueueFull means no room.
 func (o *outbound) push(m message, class int) error {
-	if !m.shared && len(m.body) >= directFrame {
+	var seg segment
+	large := len(m.body) >= largeBody
+	if large {
+		// Copied outside the lock, and not at all when there is no room.
 		if err := o.admit(m.size()); err != nil {
 			return err
 		}
-		m.body, m.shared = append([]byte(nil), m.body...), true
+		seg = newLarge(m.head, m.body, m.shared)
 	}
+	size := m.size()
 	o.mu.Lock()
-	if err := o.admitLocked(m.size()); err != nil {
+	if err := o.admitLocked(size); err != nil {
 		o.mu.Unlock()
+		seg.release()
 		return err
 	}
-	size := o.q.push(class, m.head, m.body, o.writing)
+	if large {
+		o.q.pushLarge(class, seg)
+	} else {
+		o.q.push(class, m.head, m.body, o.writing)
+	}
 	o.sent.Queued++
 	start := !o.writing
 	if start {

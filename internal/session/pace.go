@@ -11,7 +11,7 @@ const (
 )
 
 // maxChunk is by class: what may be overtaken goes out in smaller pieces.
-var maxChunk = [classes]int{largeBlock, largeBlock, 32 << 10}
+var maxChunk = [classes]int{largeBlock, largeBlock, 32<<10 - muxHeader}
 
 // pace measures how fast one stream is written and sizes its chunks.
 type pace struct {
@@ -33,7 +33,7 @@ func (p *pace) chunk(class int) int {
 		return most
 	}
 	n := int(chunkTarget/p.perKiB) << 10
-	return min(max(n, minChunk), most)
+	return min(max(n, minChunk)-muxHeader, most)
 }
 
 // stallAfter is how long another writer may be in its write before a writer

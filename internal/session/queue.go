@@ -1,8 +1,7 @@
 package session
 
-// directFrame is the size from which the rest of a frame's body is queued by
-// reference instead of being copied into a block.
-const directFrame = 16 << 10
+// largeBody is the size from which a frame does not share a block with others.
+const largeBody = 16 << 10
 
 // classes is the number of priorities.
 const classes = 3
@@ -10,15 +9,54 @@ const classes = 3
 // class is the index of a priority: 0 is the highest.
 func (p Priority) class() int { return int(p) - 1 }
 
-// segment is what a writer takes from a queue in one go: a block of frames,
-// and the rest of the last one's body when that is large.
+// segment is what a writer takes from a queue in one go: a block of small
+// frames, or one large frame.
 type segment struct {
-	block *block
-	tail  []byte
-	count int // messages that end in this segment
+	block  *block
+	chain  []*block // the rest of a large frame, copied
+	tail   []byte   // the rest of a large frame, by reference
+	size   int      // bytes in all of them
+	count  int      // frames
+	closed bool     // nothing is appended any more
 }
 
-func (s segment) size() int { return len(s.block.b) + len(s.tail) }
+// release gives the blocks back that are still there.
+func (s *segment) release() {
+	if s.block != nil {
+		s.block.release()
+		s.block = nil
+	}
+	for i, b := range s.chain {
+		if b != nil {
+			b.release()
+			s.chain[i] = nil
+		}
+	}
+}
+
+// newLarge makes a segment of one large frame. The body is copied, unless it
+// is shared. No lock is held meanwhile.
+func newLarge(h header, body []byte, shared bool) (seg segment) {
+	seg = segment{block: getBlock(true), size: h.size() + len(body), count: 1}
+	seg.block.b, body = fill(appendHeader(seg.block.b, h), body)
+	if shared {
+		seg.tail = body
+		return seg
+	}
+	seg.chain = make([]*block, 0, (len(body)+largeBlock-1)/largeBlock)
+	for len(body) > 0 {
+		b := getBlock(true)
+		b.b, body = fill(b.b, body)
+		seg.chain = append(seg.chain, b)
+	}
+	return seg
+}
+
+// fill appends as much of body as dst has room for.
+func fill(dst, body []byte) (filled, rest []byte) {
+	n := min(cap(dst)-len(dst), len(body))
+	return append(dst, body[:n]...), body[n:]
+}
 
 // queue holds the frames of one type for one peer, in order within a class.
 // It is not safe for concurrent use.
@@ -33,36 +71,27 @@ type lane struct {
 	head int
 }
 
-// push appends a frame. A body of directFrame bytes or more is kept by
-// reference in part and must not change any more. hot tells that a writer is
-// at work: the next block then is a large one.
-func (q *queue) push(class int, h header, body []byte, hot bool) (size int) {
-	var scratch [maxHeader]byte
-	head := appendHeader(scratch[:0], h)
-	size = len(head) + len(body)
+// push appends a frame. hot tells that a writer is at work: the next block
+// then is a large one.
+func (q *queue) push(class int, h header, body []byte, hot bool) {
 	l := &q.lanes[class]
-	direct := len(body) >= directFrame
-	need := size
-	if direct {
-		need = len(head) + 1
-	}
-	seg := l.last(need)
+	size := h.size() + len(body)
+	seg := l.last(size)
 	if seg == nil {
-		seg = l.grow(hot || need > smallBlock || direct)
+		seg = l.add(segment{block: getBlock(hot || l.head < len(l.segs) || size > smallBlock)})
 	}
-	b := append(seg.block.b, head...)
-	if direct {
-		n := min(cap(b)-len(b), len(body))
-		b = append(b, body[:n]...)
-		seg.tail = body[n:]
-	} else {
-		b = append(b, body...)
-	}
-	seg.block.b = b
+	seg.block.b = append(appendHeader(seg.block.b, h), body...)
+	seg.size += size
 	seg.count++
 	q.bytes += size
 	q.count++
-	return size
+}
+
+// pushLarge appends a large frame.
+func (q *queue) pushLarge(class int, seg segment) {
+	q.lanes[class].add(seg).closed = true
+	q.bytes += seg.size
+	q.count++
 }
 
 // last is the segment at the end of the lane when need bytes fit into it.
@@ -71,20 +100,19 @@ func (l *lane) last(need int) *segment {
 		return nil
 	}
 	s := &l.segs[len(l.segs)-1]
-	if s.tail != nil || cap(s.block.b)-len(s.block.b) < need {
+	if s.closed || cap(s.block.b)-len(s.block.b) < need {
 		return nil
 	}
 	return s
 }
 
-func (l *lane) grow(large bool) *segment {
-	large = large || l.head < len(l.segs)
+func (l *lane) add(seg segment) *segment {
 	if l.head > 0 && len(l.segs) == cap(l.segs) {
 		n := copy(l.segs, l.segs[l.head:])
 		clear(l.segs[n:])
 		l.segs, l.head = l.segs[:n], 0
 	}
-	l.segs = append(l.segs, segment{block: getBlock(large)})
+	l.segs = append(l.segs, seg)
 	return &l.segs[len(l.segs)-1]
 }
 
@@ -105,7 +133,7 @@ func (q *queue) pop(class int) (segment, bool) {
 			l.segs = l.segs[:0]
 		}
 	}
-	q.bytes -= s.size()
+	q.bytes -= s.size
 	q.count -= s.count
 	return s, true
 }
@@ -125,7 +153,7 @@ func (q *queue) clear() (bytes, count int) {
 			if !ok {
 				break
 			}
-			s.block.release()
+			s.release()
 		}
 	}
 	return bytes, count

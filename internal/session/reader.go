@@ -155,7 +155,7 @@ const (
 	// growStep bounds what is allocated for a body of which little has come;
 	// beyond it, what is allocated is at most growFactor times what has come.
 	growStep   = 64 << 10
-	growFactor = 4
+	growFactor = 16
 )
 
 // growBody gives room for the next part of a body of size bytes, of which have

@@ -49,7 +49,7 @@ func (o *outbound) write() {
 		}
 		n, err := w.segment(seg, class)
 		w.settle(seg, n, err)
-		seg.block.release()
+		seg.release()
 		if err != nil {
 			w.recover(err)
 		}
@@ -66,8 +66,8 @@ func (w *writer) next() (seg segment, class int, ok bool) {
 	}
 	if class, ok = w.lanes.pick(); ok {
 		seg, ok = o.q.pop(class)
-		w.lanes.charge(class, seg.size())
-		o.inWriteBytes, o.inWriteCount = seg.size(), seg.count
+		w.lanes.charge(class, seg.size)
+		o.inWriteBytes, o.inWriteCount = seg.size, seg.count
 		return seg, class, ok
 	}
 	w.leave()
@@ -94,14 +94,20 @@ func (w *writer) segment(seg segment, class int) (n int, err error) {
 			return 0, err
 		}
 	}
-	for _, part := range [...][]byte{seg.block.b, seg.tail} {
-		m, err := w.part(st, part, class)
+	if n, err = w.part(st, seg.block.b, class); err != nil {
+		return n, err
+	}
+	for i, b := range seg.chain {
+		m, err := w.part(st, b.b, class)
 		n += m
 		if err != nil {
 			return n, err
 		}
+		b.release() // at once: it is warm
+		seg.chain[i] = nil
 	}
-	return n, nil
+	m, err := w.part(st, seg.tail, class)
+	return n + m, err
 }
 
 // open opens the stream. The session may have ended meanwhile.
@@ -195,7 +201,7 @@ func (w *writer) settle(seg segment, n int, err error) {
 	}
 	o.mu.Unlock()
 	o.t.countOut(written, n)
-	o.s.settle(seg.size(), lost, why)
+	o.s.settle(seg.size, lost, why)
 }
 
 func dropReason(err error) DropReason {
