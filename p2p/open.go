@@ -11,6 +11,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
+	"github.com/libp2p/go-libp2p/p2p/net/swarm"
 	ma "github.com/multiformats/go-multiaddr"
 	msmux "github.com/multiformats/go-multistream"
 
@@ -29,6 +30,11 @@ const quicOpenTimeout = 3 * time.Second
 
 const openAttempts = 3
 
+// negotiating is how many streams to one peer may wait for the answer to their
+// negotiation at a time. Hosts bound such streams (nebnet's to 32 a peer), and
+// reset what is above.
+const negotiating = 24
+
 // dialSpec is what is needed to open streams to a peer.
 type dialSpec struct {
 	peer  peer.ID
@@ -39,11 +45,23 @@ type dialSpec struct {
 
 // open makes a stream to the peer, dialling it if needed. When the protocol is
 // known to be served, the answer to the negotiation is not waited for: ready
-// reads it and must be called before the first read. Else ready is nil.
+// reads it and must be called once, before the first read. Else ready is nil.
 func (p *P2P) open(ctx context.Context, d dialSpec) (s network.Stream, ready func() error, err error) {
 	if d.set.limited {
 		ctx = network.WithAllowLimitedConn(ctx, "tunnel")
 	}
+	leave, err := p.slots.enter(ctx, d.peer)
+	if err != nil {
+		return nil, nil, d.fail("open stream", err)
+	}
+	defer func() {
+		if ready == nil { // negotiated, or failed
+			leave()
+			return
+		}
+		answer := ready
+		ready = func() error { defer leave(); return answer() }
+	}()
 	for range openAttempts {
 		var c network.Conn
 		if c, err = p.connect(ctx, d); err != nil {
@@ -80,7 +98,14 @@ func (p *P2P) connect(ctx context.Context, d dialSpec) (network.Conn, error) {
 	} else if !errors.Is(err, network.ErrNoConn) {
 		return nil, d.fail("open stream", err)
 	}
-	if derr := p.host.Connect(ctx, peer.AddrInfo{ID: d.peer, Addrs: d.addrs}); derr != nil {
+	info := peer.AddrInfo{ID: d.peer, Addrs: d.addrs}
+	derr := p.host.Connect(ctx, info)
+	if derr != nil && errors.Is(derr, swarm.ErrDialBackoff) {
+		// After failed dials libp2p skips an address for up to five minutes. A
+		// user is waiting, and the network may be back: ask for real.
+		derr = p.host.Connect(network.WithForceDirectDial(ctx, "tunnel"), info)
+	}
+	if derr != nil {
 		if errors.Is(err, network.ErrLimitedConn) {
 			derr = fmt.Errorf("%w, and direct: %w", err, derr)
 		}
@@ -177,14 +202,50 @@ func localLimit(err error) error {
 	return err
 }
 
-// slots knows how many streams are being opened on each QUIC connection, so
-// that many at once cannot pass the limit together.
+// slots knows how many streams are being opened: on each QUIC connection, so
+// that many at once cannot pass the limit together, and to each peer.
 type slots struct {
-	mu      sync.Mutex // guards opening
+	mu      sync.Mutex // guards the maps
 	opening map[network.Conn]int
+	turns   map[peer.ID]*turn
 }
 
-func newSlots() *slots { return &slots{opening: make(map[network.Conn]int)} }
+// turn lets a bounded number in, for one peer.
+type turn struct {
+	in    chan struct{}
+	users int // inside and waiting
+}
+
+func newSlots() *slots {
+	return &slots{opening: make(map[network.Conn]int), turns: make(map[peer.ID]*turn)}
+}
+
+// enter waits until one more stream to the peer may be negotiated. leave must
+// be called once that is over.
+func (sl *slots) enter(ctx context.Context, to peer.ID) (leave func(), err error) {
+	sl.mu.Lock()
+	t := sl.turns[to]
+	if t == nil {
+		t = &turn{in: make(chan struct{}, negotiating)}
+		sl.turns[to] = t
+	}
+	t.users++
+	sl.mu.Unlock()
+	done := func() {
+		sl.mu.Lock()
+		defer sl.mu.Unlock()
+		if t.users--; t.users == 0 {
+			delete(sl.turns, to)
+		}
+	}
+	select {
+	case t.in <- struct{}{}: // emptied by leave
+		return func() { <-t.in; done() }, nil
+	case <-ctx.Done():
+		done()
+		return nil, context.Cause(ctx)
+	}
+}
 
 // pick chooses the first connection that may carry a stream and has room.
 func (sl *slots) pick(conns []network.Conn, limited bool) (network.Conn, error) {

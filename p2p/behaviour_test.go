@@ -1,0 +1,507 @@
+package p2p
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/go-nebnet/nebnet/listener"
+	"github.com/go-nebnet/nebnet/stream"
+)
+
+func TestResetOfTheServiceReachesTheClient(t *testing.T) {
+	overTransports(t, func(t *testing.T, dial, serve *P2P) {
+		at := tunnel(t, dial, serve, service(t, func(c *net.TCPConn) {
+			_, _ = c.Read(make([]byte, 1))
+			_ = c.SetLinger(0)
+		}))
+		c := connect(t, at)
+		_, _ = c.Write([]byte("x"))
+		wantReset(t, c)
+		awaitEmpty(t, dial, serve)
+	})
+}
+
+func TestResetOfTheClientReachesTheService(t *testing.T) {
+	overTransports(t, func(t *testing.T, dial, serve *P2P) {
+		got := make(chan error, 1)
+		at := tunnel(t, dial, serve, service(t, func(c *net.TCPConn) {
+			_, _ = c.Write([]byte("x"))
+			_, err := io.Copy(io.Discard, c)
+			got <- err
+		}))
+		c := connect(t, at)
+		_, _ = io.ReadFull(c, make([]byte, 1))
+		_ = c.SetLinger(0)
+		_ = c.Close()
+		wantErr(t, await(t, got, "service to see the reset"), syscall.ECONNRESET)
+		awaitEmpty(t, dial, serve)
+	})
+}
+
+func TestRefusingTargetResetsAtOnce(t *testing.T) {
+	overTransports(t, func(t *testing.T, dial, serve *P2P) {
+		at := tunnel(t, dial, serve, freePort(t))
+		begin := time.Now()
+		wantRefused(t, at)
+		if d := time.Since(begin); d > 5*time.Second {
+			t.Errorf("took %v", d)
+		}
+		c, err := dial.DialConn(t.Context(), serve.self, web)
+		if err == nil {
+			_, err = c.Read(make([]byte, 1))
+			_ = c.Close()
+		}
+		wantErr(t, err, ErrTargetRefused)
+	})
+}
+
+// kubo closes both directions of a stream as soon as one has ended.
+func TestPeerThatCannotHalfClose(t *testing.T) {
+	overTransports(t, func(t *testing.T, dial, serve *P2P) {
+		serve.host.SetStreamHandler(web, func(s network.Stream) {
+			_, _ = s.Read(make([]byte, 1))
+			_, _ = io.WriteString(s, "answer")
+			_ = s.Close()
+		})
+		at := bind(t, dial, serve.self, WithStallTimeout(200*time.Millisecond))
+
+		// A client that reads to the end sees all of the answer.
+		c := connect(t, at)
+		_, _ = c.Write([]byte("?"))
+		if got, err := io.ReadAll(c); err != nil || string(got) != "answer" {
+			t.Errorf("got %q, %v", got, err)
+		}
+		_ = c.Close()
+		awaitEmpty(t, dial)
+
+		// A client that goes on sending for ever is cut off.
+		c = connect(t, at)
+		buf := make([]byte, 64<<10)
+		for {
+			if _, err := c.Write(buf); err != nil {
+				if errors.Is(err, context.DeadlineExceeded) || strings.Contains(err.Error(), "timeout") {
+					t.Error("the client hangs")
+				}
+				break
+			}
+		}
+		awaitEmpty(t, dial)
+	})
+}
+
+// A stream that is reset before it is used, and one that ends without a byte.
+func TestEmptyStreams(t *testing.T) {
+	overTransports(t, func(t *testing.T, dial, serve *P2P) {
+		at := tunnel(t, dial, serve, echoService(t))
+		for range 20 {
+			c := connect(t, at)
+			_ = c.CloseWrite()
+			if got, err := io.ReadAll(c); err != nil || len(got) != 0 {
+				t.Fatalf("got %q, %v", got, err)
+			}
+			s := openStream(t, dial.host, serve.self)
+			_ = s.Reset()
+		}
+		awaitEmpty(t, dial, serve)
+	})
+}
+
+func TestIdleTimeout(t *testing.T) {
+	overTransports(t, func(t *testing.T, dial, serve *P2P) {
+		if _, err := serve.NewListener(t.Context(), web, echoService(t), WithIdleTimeout(300*time.Millisecond)); err != nil {
+			t.Fatal(err)
+		}
+		c := connect(t, bind(t, dial, serve.self))
+		mustEcho(t, c, "x")
+		wantReset(t, c)
+		awaitEmpty(t, dial, serve)
+	})
+}
+
+// The 257th stream of a QUIC connection is refused at once, and there is room
+// again when one ends.
+func TestQUICStreamLimit(t *testing.T) {
+	a, b := newPair(t, transports[1])
+	dial, serve := newTunnels(t, a), newTunnels(t, b)
+	at := tunnel(t, dial, serve, echoService(t))
+	conns := make([]*net.TCPConn, quicStreams)
+	var wg sync.WaitGroup
+	for i := range conns {
+		conns[i] = connect(t, at)
+		wg.Go(func() {
+			if err := echoOnce(conns[i], fmt.Sprint(i)); err != nil {
+				t.Errorf("connection %d: %v", i, err)
+			}
+		})
+	}
+	wg.Wait()
+	begin := time.Now()
+	wantRefused(t, at)
+	_, err := dial.DialConn(t.Context(), serve.self, web)
+	wantErr(t, err, ErrLimit)
+	var limit *stream.LimitError
+	if !errors.As(err, &limit) || limit.Scope != stream.ScopeConnection {
+		t.Errorf("limit %+v", limit)
+	}
+	if d := time.Since(begin); d > quicOpenTimeout/2 {
+		t.Errorf("refusing took %v", d)
+	}
+	_ = conns[0].Close()
+	awaitCount(t, dial, quicStreams-1)
+	mustEcho(t, connect(t, at), "room again")
+}
+
+func TestClosingAListenerKeepsItsStreams(t *testing.T) {
+	overTransports(t, func(t *testing.T, dial, serve *P2P) {
+		at := tunnel(t, dial, serve, echoService(t))
+		c := connect(t, at)
+		mustEcho(t, c, "before")
+		closed, running := dial.Listeners.Close(listener.ByProtocol(web))
+		if len(closed) != 1 || len(running) != 1 || running[0].Protocol != web {
+			t.Fatalf("closed %v, running %v", closed, running)
+		}
+		if err := closed[0].Err(); !errors.Is(err, net.ErrClosed) {
+			t.Errorf("Err: %v", err)
+		}
+		mustEcho(t, c, "after")
+		if _, err := net.Dial("tcp", at); err == nil {
+			t.Error("still listening")
+		}
+		_, kept := serve.Listeners.Close(listener.All())
+		if len(kept) != 1 || serve.CheckProtoExists(web) {
+			t.Errorf("kept %v, still served %t", kept, serve.CheckProtoExists(web))
+		}
+		mustEcho(t, c, "after both")
+		if got := serve.Streams.Close(stream.ByPeer(dial.self)); len(got) != 1 {
+			t.Errorf("closed %v", got)
+		}
+		wantReset(t, c)
+	})
+}
+
+func TestCloseBy(t *testing.T) {
+	dial, serve := newPair(t, transports[0])
+	p, q := newTunnels(t, dial), newTunnels(t, serve)
+	target := echoService(t)
+	for _, tc := range []struct {
+		name  string
+		match func(l listener.Info) listener.Match
+	}{
+		{"id", func(l listener.Info) listener.Match { return listener.ByID(l.ID) }},
+		{"protocol", func(l listener.Info) listener.Match { return listener.ByProtocol(l.Protocol) }},
+		{"target", func(l listener.Info) listener.Match { return listener.ByTarget(l.Target) }},
+		{"listen address", func(l listener.Info) listener.Match { return listener.ByListenAddress(l.Listen) }},
+		{"all", func(listener.Info) listener.Match { return listener.All() }},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			at := tunnel(t, p, q, target)
+			c := connect(t, at)
+			mustEcho(t, c, "x")
+			_, streams := p.Listeners.CloseStreams(tc.match(p.Listeners.List()[0]))
+			if len(streams) != 1 || len(p.Listeners.List()) != 0 || p.Streams.Len() != 0 {
+				t.Errorf("closed streams %v", streams)
+			}
+			wantReset(t, c)
+			_, _ = q.Listeners.CloseStreams(tc.match(q.Listeners.List()[0]))
+			if len(q.Listeners.List()) != 0 || q.Streams.Len() != 0 {
+				t.Error("serving side still there")
+			}
+		})
+	}
+}
+
+func TestContextEndsTheTunnel(t *testing.T) {
+	overTransports(t, func(t *testing.T, dial, serve *P2P) {
+		ctx, cancel := context.WithCancel(t.Context())
+		served, err := serve.NewListener(ctx, web, echoService(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		l, err := dial.Dial(ctx, nil, serve.self, web, addr(t, loopback))
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := connectInfo(t, l)
+		mustEcho(t, c, "x")
+		cancel()
+		await(t, l.Done(), "tunnel to close")
+		await(t, served.Done(), "service to close")
+		wantReset(t, c)
+		awaitEmpty(t, dial, serve)
+		if serve.CheckProtoExists(web) {
+			t.Error("still served")
+		}
+		if _, err := dial.Dial(ctx, nil, serve.self, web, addr(t, loopback)); !errors.Is(err, context.Canceled) {
+			t.Errorf("Dial under a context that has ended: %v", err)
+		}
+	})
+}
+
+func TestCloseEndsEverything(t *testing.T) {
+	overTransports(t, func(t *testing.T, dial, serve *P2P) {
+		at := tunnel(t, dial, serve, echoService(t))
+		c := connect(t, at)
+		mustEcho(t, c, "x")
+		pc, err := dial.DialConn(t.Context(), serve.self, web)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var wg sync.WaitGroup
+		for range 3 {
+			wg.Go(func() { _ = dial.Close() })
+		}
+		wg.Wait()
+		wantReset(t, c)
+		if _, err := pc.Read(make([]byte, 1)); !errors.Is(err, net.ErrClosed) {
+			t.Errorf("DialConn's connection: %v", err)
+		}
+		_, err = dial.DialConn(t.Context(), serve.self, web)
+		wantErr(t, err, net.ErrClosed)
+		_, err = dial.NewListener(t.Context(), web, echoService(t))
+		wantErr(t, err, net.ErrClosed)
+		_, err = dial.Dial(t.Context(), nil, serve.self, web, addr(t, loopback))
+		wantErr(t, err, ErrClosed)
+	})
+}
+
+func TestProtocolNames(t *testing.T) {
+	h := newHost(t, transports[0])
+	p := newTunnels(t, h)
+	target := echoService(t)
+	for _, bad := range []string{"", "/x/", "web", "/y/web", "/x/a\nb", "/x/" + strings.Repeat("a", 300), "/x/\xff"} {
+		_, err := p.NewListener(t.Context(), bad, target)
+		wantErr(t, err, ErrProtocolName)
+		_, err = p.Dial(t.Context(), nil, "peer", bad, addr(t, loopback))
+		wantErr(t, err, ErrProtocolName)
+	}
+	if _, err := p.NewListener(t.Context(), "/y/web", target, WithCustomProtocols()); err != nil {
+		t.Error(err)
+	}
+	if !p.CheckProtoExists("/y/web") || p.CheckProtoExists(web) {
+		t.Error("CheckProtoExists is wrong")
+	}
+	_, err := p.NewListener(t.Context(), "/y/web", target, WithCustomProtocols())
+	wantErr(t, err, ErrProtocolTaken)
+	h.SetStreamHandler("/x/other", func(s network.Stream) { _ = s.Reset() })
+	_, err = p.NewListener(t.Context(), "/x/other", target)
+	wantErr(t, err, ErrProtocolTaken)
+}
+
+// Row 29: targets that are not allowed, seen on the resolved address.
+func TestTargetRules(t *testing.T) {
+	h := newHost(t, transports[0])
+	p := newTunnels(t, h)
+	for _, tc := range []struct {
+		target string
+		rule   TargetRule
+		ok     bool
+	}{
+		{"/ip4/127.0.0.1/tcp/80", LoopbackOnly, true},
+		{"/ip4/127.9.9.9/tcp/80", LoopbackOnly, true},
+		{"/ip6/::1/tcp/80", LoopbackOnly, true},
+		{"/ip6/::ffff:127.0.0.1/tcp/80", LoopbackOnly, true},
+		{"/ip6/::ffff:10.0.0.1/tcp/80", LoopbackOnly, false},
+		{"/ip4/0.0.0.0/tcp/80", LoopbackOnly, false},
+		{"/ip6/::/tcp/80", LoopbackOnly, false},
+		{"/ip4/169.254.169.254/tcp/80", LoopbackOnly, false},
+		{"/ip4/10.0.0.1/tcp/80", LoopbackOnly, false},
+		{"/ip6/fe80::1/tcp/80", LoopbackOnly, false},
+		{"/unix/tmp/x.sock", LoopbackOnly, false},
+		{"/unix/tmp/x.sock", AllowUnix("/tmp/x.sock"), true},
+		{"/unix/tmp/../etc/x.sock", AllowUnix("/tmp/x.sock"), false},
+		{"/ip4/10.1.2.3/tcp/80", AllowPrefixes(netip.MustParsePrefix("10.0.0.0/8")), true},
+		{"/ip4/11.1.2.3/tcp/80", AllowPrefixes(netip.MustParsePrefix("10.0.0.0/8")), false},
+		{"/ip4/127.0.0.1/tcp/80", AllowPrefixes(), false},
+		{"/ip4/127.0.0.1/tcp/80", func(Target) bool { panic("rule") }, false},
+	} {
+		l, err := p.NewListener(t.Context(), web, addr(t, tc.target), WithTargetRule(tc.rule))
+		if tc.ok != (err == nil) || !tc.ok && !errors.Is(err, ErrTargetDenied) {
+			t.Errorf("%s: %v", tc.target, err)
+		}
+		if err == nil {
+			_ = l.Close()
+		}
+	}
+	// A name is judged by what it resolves to, at each dial.
+	if _, err := net.LookupHost("localhost"); err != nil {
+		t.Skip("localhost does not resolve")
+	}
+	denyAll := func(Target) bool { return false }
+	for _, name := range []string{"dns", "dns4"} {
+		to, err := parseSocket(addr(t, "/"+name+"/localhost/tcp/80"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = p.dialTarget(t.Context(), to, settings{allow: denyAll, dialTimeout: time.Second})
+		wantErr(t, err, ErrTargetDenied)
+	}
+}
+
+func TestAdmitFuncPanics(t *testing.T) {
+	overTransports(t, func(t *testing.T, dial, serve *P2P) {
+		at := tunnel(t, dial, serve, echoService(t), WithAdmitFunc(func(peer.ID) bool { panic("rule") }))
+		wantRefused(t, at)
+		wantRefused(t, at) // and the process lives
+	})
+}
+
+func TestPeerReport(t *testing.T) {
+	overTransports(t, func(t *testing.T, dial, serve *P2P) {
+		got := make(chan string, 1)
+		target := service(t, func(c *net.TCPConn) {
+			all, _ := io.ReadAll(c)
+			got <- string(all)
+		})
+		for _, report := range []PeerReport{ReportPeerID, ReportProxyV2} {
+			l, err := serve.NewListener(t.Context(), web, target, WithPeerReport(report))
+			if err != nil {
+				t.Fatal(err)
+			}
+			c, err := dial.DialConn(t.Context(), serve.self, web)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, _ = io.WriteString(c, "bytes of the peer")
+			_ = c.Close()
+			text := await(t, got, "service to be told")
+			id := dial.self.String()
+			switch report {
+			case ReportPeerID:
+				if text != id+"\nbytes of the peer" {
+					t.Errorf("service got %q", text)
+				}
+			case ReportProxyV2:
+				head := proxySignature + "\x21\x11" + string([]byte{0, byte(12 + 3 + len(id))}) + "\x7f\x00\x00\x01\x7f\x00\x00\x01"
+				rest, ok := strings.CutPrefix(text, head)
+				if !ok || !strings.HasSuffix(rest, string([]byte{TLVPeerID, 0, byte(len(id))})+id+"bytes of the peer") || len(rest) != 4+3+len(id)+17 {
+					t.Errorf("service got %q", text)
+				}
+			}
+			_ = l.Close()
+		}
+	})
+}
+
+func TestCheckRemote(t *testing.T) {
+	overTransports(t, func(t *testing.T, dial, serve *P2P) {
+		_, err := dial.Dial(t.Context(), nil, serve.self, web, addr(t, loopback), WithCheck())
+		wantErr(t, err, ErrNotServed)
+		wantErr(t, dial.CheckRemote(t.Context(), serve.self, web), ErrNotServed)
+		_, err = dial.DialConn(t.Context(), serve.self, web)
+		wantErr(t, err, ErrNotServed)
+		if _, err := serve.NewListener(t.Context(), web, echoService(t)); err != nil {
+			t.Fatal(err)
+		}
+		if err := dial.CheckRemote(t.Context(), serve.self, web); err != nil {
+			t.Error(err)
+		}
+		nobody := newHost(t, transports[0])
+		_ = nobody.Close()
+		_, err = dial.Dial(t.Context(), nil, nobody.ID(), web, addr(t, loopback), WithCheck())
+		wantErr(t, err, ErrUnreachable)
+		if n := len(dial.Listeners.List()); n != 0 {
+			t.Errorf("%d listeners left", n)
+		}
+	})
+}
+
+// A peer that stopped serving is found out although its list was known.
+func TestServiceThatWentAway(t *testing.T) {
+	overTransports(t, func(t *testing.T, dial, serve *P2P) {
+		at := tunnel(t, dial, serve, echoService(t))
+		mustEcho(t, connect(t, at), "x")
+		serve.Listeners.Close(listener.All())
+		_ = dial.peerstore.AddProtocols(serve.self, web) // whatever identify-push says
+		wantRefused(t, at)
+		_ = dial.peerstore.AddProtocols(serve.self, web)
+		_, err := dial.DialConn(t.Context(), serve.self, web)
+		wantErr(t, err, ErrNotServed)
+	})
+}
+
+func TestUnixSockets(t *testing.T) {
+	overTransports(t, func(t *testing.T, dial, serve *P2P) {
+		dir := t.TempDir()
+		ln, err := net.Listen("unix", dir+"/service")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer ln.Close()
+		var wg sync.WaitGroup
+		defer wg.Wait()
+		wg.Go(func() {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			defer c.Close()
+			all, _ := io.ReadAll(c)
+			_, _ = c.Write(all)
+		})
+		if _, err := serve.NewListener(t.Context(), web, addr(t, "/unix"+dir+"/service")); err != nil {
+			t.Fatal(err)
+		}
+		l, err := dial.Dial(t.Context(), nil, serve.self, web, addr(t, "/unix"+dir+"/bind"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := net.Dial("unix", hostPort(t, l.Listen))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		_ = c.SetDeadline(time.Now().Add(deadline))
+		_, _ = io.WriteString(c, "over unix sockets")
+		_ = c.(*net.UnixConn).CloseWrite()
+		if got, err := io.ReadAll(c); err != nil || string(got) != "over unix sockets" {
+			t.Errorf("got %q, %v", got, err)
+		}
+	})
+}
+
+// New connections work again by themselves when the peer is back.
+func TestConnectionsWorkAgainAfterAnOutage(t *testing.T) {
+	for _, tc := range transports {
+		t.Run(tc.name, func(t *testing.T) {
+			a := newHost(t, tc)
+			b := newHost(t, tc)
+			dial := newTunnels(t, a)
+			serve := newTunnels(t, b)
+			target := echoService(t)
+			if _, err := serve.NewListener(t.Context(), web, target); err != nil {
+				t.Fatal(err)
+			}
+			l, err := dial.Dial(t.Context(), b.Addrs()[0], b.ID(), web, addr(t, loopback), WithDialTimeout(2*time.Second))
+			if err != nil {
+				t.Fatal(err)
+			}
+			mustEcho(t, connectInfo(t, l), "before")
+			key := b.Peerstore().PrivKey(b.ID())
+			again := tc
+			again.listen = b.Addrs()[0].String()
+			_ = serve.Close()
+			_ = b.Close()
+			for range 3 { // enough for libp2p to stop trying for a while
+				wantRefused(t, hostPort(t, l.Listen))
+			}
+			b = newHost(t, again, identity(key))
+			serve = newTunnels(t, b)
+			if _, err := serve.NewListener(t.Context(), web, target); err != nil {
+				t.Fatal(err)
+			}
+			mustEcho(t, connectInfo(t, l), "after")
+		})
+	}
+}

@@ -1,0 +1,336 @@
+package p2p
+
+import (
+	"context"
+	"io"
+	"net"
+	"slices"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/p2p/security/noise"
+	libp2ptls "github.com/libp2p/go-libp2p/p2p/security/tls"
+	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
+
+	"github.com/libp2p/go-libp2p"
+)
+
+// Ways to carry a TCP connection to another process, to compare with.
+//
+//	go test ./p2p -run '^$' -bench Ratios -benchtime 1x
+//
+// plays all of them in turn, several rounds in one run, and reports the median
+// of each round's ratio.
+
+var benchTransports = []transportCase{
+	{"noise", loopback, []libp2p.Option{libp2p.Transport(tcp.NewTCPTransport), libp2p.Security(noise.ID, noise.New)}},
+	{"tls", loopback, []libp2p.Option{libp2p.Transport(tcp.NewTCPTransport), libp2p.Security(libp2ptls.ID, libp2ptls.New)}},
+	transports[1],
+}
+
+// way is a local address whose connections reach the target.
+type way struct {
+	name string
+	at   func(b *testing.B, tc transportCase, target string) string
+}
+
+var ways = []way{
+	{"tunnel", wayTunnel},
+	{"plain-stream", wayPlainStream},
+	{"bridge-32k", wayBridge},
+	{"tcp-proxy", wayTCPProxy},
+}
+
+func wayTunnel(b *testing.B, tc transportCase, target string) string {
+	x, y := newPair(b, tc)
+	to, err := net.ResolveTCPAddr("tcp", target)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return tunnel(b, newTunnels(b, x), newTunnels(b, y), multiaddr(b, to))
+}
+
+// accepting hands connections of a new local port to handle.
+func accepting(b *testing.B, handle func(net.Conn)) string {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			wg.Go(func() { handle(c) })
+		}
+	})
+	b.Cleanup(func() { _ = ln.Close(); wg.Wait() })
+	return ln.Addr().String()
+}
+
+// wayPlainStream copies one way only, from the client to the target.
+func wayPlainStream(b *testing.B, tc transportCase, target string) string {
+	x, y := newPair(b, tc)
+	y.SetStreamHandler(web, func(s network.Stream) {
+		c, err := net.Dial("tcp", target)
+		if err != nil {
+			_ = s.Reset()
+			return
+		}
+		_, _ = io.Copy(c, s)
+		_ = c.(*net.TCPConn).CloseWrite()
+		_, _ = c.Read(make([]byte, 1)) // the target's word that it has all
+		_, _ = s.Write([]byte{1})
+		_ = c.Close()
+		_ = s.Close()
+	})
+	return accepting(b, func(c net.Conn) {
+		s, err := x.NewStream(context.Background(), y.ID(), web)
+		if err != nil {
+			_ = c.Close()
+			return
+		}
+		_, _ = io.Copy(s, c)
+		_ = s.CloseWrite()
+		_, _ = s.Read(make([]byte, 1))
+		_, _ = c.Write([]byte{1})
+		_ = s.Close()
+		_ = c.Close()
+	})
+}
+
+// both copies both ways with io.Copy's 32 KiB buffers, as bridges usually do.
+func both(a, b io.ReadWriteCloser, closeA, closeB func() error) {
+	var wg sync.WaitGroup
+	wg.Go(func() { _, _ = io.Copy(struct{ io.Writer }{a}, struct{ io.Reader }{b}); _ = closeA() })
+	_, _ = io.Copy(struct{ io.Writer }{b}, struct{ io.Reader }{a})
+	_ = closeB()
+	wg.Wait()
+	_, _ = a.Close(), b.Close()
+}
+
+func wayBridge(b *testing.B, tc transportCase, target string) string {
+	x, y := newPair(b, tc)
+	y.SetStreamHandler(web, func(s network.Stream) {
+		c, err := net.Dial("tcp", target)
+		if err != nil {
+			_ = s.Reset()
+			return
+		}
+		both(c, s, c.(*net.TCPConn).CloseWrite, s.CloseWrite)
+	})
+	return accepting(b, func(c net.Conn) {
+		s, err := x.NewStream(context.Background(), y.ID(), web)
+		if err != nil {
+			_ = c.Close()
+			return
+		}
+		both(c, s, c.(*net.TCPConn).CloseWrite, s.CloseWrite)
+	})
+}
+
+func wayTCPProxy(b *testing.B, _ transportCase, target string) string {
+	return accepting(b, func(c net.Conn) {
+		d, err := net.Dial("tcp", target)
+		if err != nil {
+			_ = c.Close()
+			return
+		}
+		both(c, d, c.(*net.TCPConn).CloseWrite, d.(*net.TCPConn).CloseWrite)
+	})
+}
+
+// sink reads all and answers one byte.
+func sink(b *testing.B) string {
+	return accepting(b, func(c net.Conn) {
+		_, _ = io.Copy(io.Discard, struct{ io.Reader }{c})
+		_, _ = c.Write([]byte{1})
+		_ = c.Close()
+	})
+}
+
+// upload sends size bytes over each of n connections and waits until all have
+// arrived.
+func upload(b *testing.B, at string, n, size int) {
+	var wg sync.WaitGroup
+	chunk := make([]byte, 128<<10)
+	for range n {
+		wg.Go(func() {
+			c, err := net.Dial("tcp", at)
+			if err != nil {
+				b.Error(err)
+				return
+			}
+			defer c.Close()
+			for left := size; left > 0; left -= len(chunk) {
+				if _, err := c.Write(chunk); err != nil {
+					b.Error(err)
+					return
+				}
+			}
+			_ = c.(*net.TCPConn).CloseWrite()
+			if _, err := io.ReadFull(c, make([]byte, 1)); err != nil {
+				b.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func BenchmarkBulk(b *testing.B) {
+	const size = 32 << 20
+	for _, tc := range benchTransports {
+		for _, w := range ways {
+			for _, n := range []struct {
+				name  string
+				conns int
+			}{{"1-conn", 1}, {"16-conns", 16}} {
+				b.Run(tc.name+"/"+w.name+"/"+n.name, func(b *testing.B) {
+					at := w.at(b, tc, sink(b))
+					upload(b, at, n.conns, 1<<20)
+					b.SetBytes(size)
+					for b.Loop() {
+						upload(b, at, n.conns, size/n.conns)
+					}
+				})
+			}
+		}
+	}
+}
+
+// cpuTime is the user and system time of the process.
+func cpuTime(b *testing.B) time.Duration {
+	var ru syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &ru); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(ru.Utime.Nano() + ru.Stime.Nano())
+}
+
+func median(v []float64) float64 {
+	slices.Sort(v)
+	return v[len(v)/2]
+}
+
+// BenchmarkRatios compares throughput and CPU time per byte.
+func BenchmarkRatios(b *testing.B) {
+	rounds := envInt("TUNNEL_ROUNDS", 7)
+	size := envInt("TUNNEL_BULK_MB", 256) << 20
+	for _, tc := range benchTransports {
+		for _, conns := range []int{1, 16} {
+			name := tc.name + "/1-conn"
+			if conns > 1 {
+				name = tc.name + "/16-conns"
+			}
+			b.Run(name, func(b *testing.B) {
+				at := make([]string, len(ways))
+				for i, w := range ways {
+					at[i] = w.at(b, tc, sink(b))
+					upload(b, at[i], conns, 4<<20)
+				}
+				for b.Loop() {
+					var rates, cpus [4][]float64
+					for range rounds {
+						for i := range ways {
+							begin, cpu := time.Now(), cpuTime(b)
+							upload(b, at[i], conns, size/conns)
+							rates[i] = append(rates[i], float64(size)/1e6/time.Since(begin).Seconds())
+							cpus[i] = append(cpus[i], (cpuTime(b)-cpu).Seconds()/(float64(size)/1e9))
+						}
+					}
+					ratio := func(x, y []float64) float64 {
+						r := make([]float64, len(x))
+						for i := range x {
+							r[i] = x[i] / y[i]
+						}
+						return median(r)
+					}
+					b.ReportMetric(ratio(rates[0], rates[1]), "x-plain-stream")
+					b.ReportMetric(ratio(rates[0], rates[2]), "x-bridge-32k")
+					b.ReportMetric(ratio(cpus[0], cpus[2]), "cpu-x-bridge-32k")
+					b.ReportMetric(ratio(rates[0], rates[3]), "x-tcp-proxy")
+					b.ReportMetric(median(rates[0]), "MB/s")
+				}
+			})
+		}
+	}
+}
+
+// BenchmarkConnect compares connecting and echoing one byte.
+func BenchmarkConnect(b *testing.B) {
+	for _, tc := range benchTransports {
+		b.Run(tc.name, func(b *testing.B) {
+			x, y := newPair(b, tc)
+			target := accepting(b, func(c net.Conn) {
+				_, _ = io.Copy(struct{ io.Writer }{c}, struct{ io.Reader }{c})
+				_ = c.Close()
+			})
+			to, err := net.ResolveTCPAddr("tcp", target)
+			if err != nil {
+				b.Fatal(err)
+			}
+			at := tunnel(b, newTunnels(b, x), newTunnels(b, y), multiaddr(b, to))
+			y.SetStreamHandler("/x/echo", func(s network.Stream) { _, _ = io.Copy(s, s); _ = s.Close() })
+			tunnelled := func() { once(b, at) }
+			plain := func() { streamOnce(b, x, y.ID()); tcpOnce(b, target) }
+			for range 50 {
+				tunnelled()
+				plain()
+			}
+			var t, p []float64
+			for b.Loop() {
+				begin := time.Now()
+				tunnelled()
+				mid := time.Now()
+				plain()
+				t = append(t, float64(mid.Sub(begin).Microseconds()))
+				p = append(p, float64(time.Since(mid).Microseconds()))
+			}
+			b.ReportMetric(median(t), "tunnel-p50-us")
+			b.ReportMetric(median(p), "plain-p50-us")
+			b.ReportMetric(median(t)/median(p), "x-plain")
+		})
+	}
+}
+
+func once(b *testing.B, at string) {
+	c, err := net.Dial("tcp", at)
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := echoOnce(c, "x"); err != nil {
+		b.Fatal(err)
+	}
+	_ = c.Close()
+}
+
+// tcpOnce is one TCP connect.
+func tcpOnce(b *testing.B, at string) {
+	c, err := net.Dial("tcp", at)
+	if err != nil {
+		b.Fatal(err)
+	}
+	_ = c.Close()
+}
+
+func streamOnce(b *testing.B, h host.Host, to peer.ID) {
+	s, err := h.NewStream(context.Background(), to, "/x/echo")
+	if err != nil {
+		b.Fatal(err)
+	}
+	got := make([]byte, 1)
+	if _, err := s.Write([]byte("x")); err != nil {
+		b.Fatal(err)
+	}
+	if _, err := io.ReadFull(s, got); err != nil {
+		b.Fatal(err)
+	}
+	_ = s.Close()
+}
