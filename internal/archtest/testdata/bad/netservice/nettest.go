@@ -1,0 +1,3 @@
+package netservice
+
+import _ "github.com/go-nebnet/nebnet/netservice/nettest"
