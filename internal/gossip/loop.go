@@ -17,7 +17,7 @@ import (
 type sending struct {
 	msg    *pb.Message
 	handed int // peers whose queue took it
-	full   int // peers whose queue did not
+	full   int // peers whose queue did not, though there is a stream to them
 }
 
 // handOut is a scheduler for one message. It is done when the loop has offered

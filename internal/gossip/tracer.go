@@ -129,9 +129,9 @@ func (l *lane) SendRPC(rpc *pubsub.RPC, p peer.ID) {
 }
 
 // DropRPC counts what it did not take.
-func (l *lane) DropRPC(rpc *pubsub.RPC, _ peer.ID) {
+func (l *lane) DropRPC(rpc *pubsub.RPC, p peer.ID) {
 	for _, m := range rpc.GetPublish() {
-		if s := l.sending; s != nil && s.msg == m {
+		if s := l.sending; s != nil && s.msg == m && l.tracker.isOpen(p) {
 			s.full++
 		}
 		if t := l.e.byName(m.GetTopic()); t != nil {

@@ -41,6 +41,14 @@ func (k *tracker) open(p peer.ID, id protocol.ID) {
 	}
 }
 
+// isOpen reports whether there is a stream to the peer.
+func (k *tracker) isOpen(p peer.ID) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	t := k.peers[p]
+	return t != nil && t.protocol != ""
+}
+
 // closed forgets a peer and returns the topics in whose mesh it was.
 func (k *tracker) closed(p peer.ID) (names []string) {
 	k.mu.Lock()
