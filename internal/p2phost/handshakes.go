@@ -19,7 +19,7 @@ type handshakes struct {
 	perIP   int
 	perNet  int
 	exempt  []netip.Prefix // no share: loopback, private
-	trusted []netip.Prefix // never evicted either
+	trusted []netip.Prefix // no share either, and evicted last
 
 	mu      sync.Mutex // guards all below
 	seq     uint64
@@ -104,15 +104,13 @@ func (hs *handshakes) add(h *handshake, limited bool, key string) (victim io.Clo
 	return victim, nil
 }
 
-// evictLocked takes the oldest handshake of the address that has the most.
+// evictLocked takes the oldest handshake of the address that has the most; one
+// of a trusted address only when there is no other, as when the whole network
+// runs on one machine.
 func (hs *handshakes) evictLocked() io.Closer {
 	var worst *handshake
 	for h := range hs.open {
-		if h.closer == nil || h.trusted {
-			continue
-		}
-		if worst == nil || hs.byIP[h.one] > hs.byIP[worst.one] ||
-			hs.byIP[h.one] == hs.byIP[worst.one] && h.seq < worst.seq {
+		if h.closer != nil && (worst == nil || hs.worseLocked(h, worst)) {
 			worst = h
 		}
 	}
@@ -121,6 +119,16 @@ func (hs *handshakes) evictLocked() io.Closer {
 	}
 	hs.removeLocked(worst)
 	return worst.closer
+}
+
+func (hs *handshakes) worseLocked(a, b *handshake) bool {
+	if a.trusted != b.trusted {
+		return b.trusted
+	}
+	if n, m := hs.byIP[a.one], hs.byIP[b.one]; n != m {
+		return n > m
+	}
+	return a.seq < b.seq
 }
 
 // end is called once the peer is known or the connection is gone. More calls,

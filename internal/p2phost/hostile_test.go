@@ -49,6 +49,19 @@ func TestSilentSockets(t *testing.T) {
 	}
 }
 
+// The same when the attacker shares its address with a trusted peer, as in a
+// network that runs on one machine.
+func TestSilentSocketsFromATrustedAddress(t *testing.T) {
+	boot := netip.MustParseAddr("10.0.0.1")
+	bubble(t, func(c *p2phost.Config) { c.Trusted = append(c.Trusted, testnet.Multiaddr(boot)) }, func(t *testing.T, l *lab) {
+		_, wait := l.silence(1500, func(int) netip.Addr { return boot })
+		l.mustServe(boot, "from the same address")
+		l.mustServe(public(1), "from elsewhere")
+		time.Sleep(20 * time.Second)
+		wait()
+	})
+}
+
 // Row 6: a peer opens streams and never says what for. Others are served, the
 // peer itself is once its streams have timed out, and nothing is left behind.
 func TestStreamsThatNeverNegotiate(t *testing.T) {
