@@ -31,7 +31,7 @@ type link struct {
 func (l *links) adopt(k *link) {
 	n := l.n
 	l.mu.Lock()
-	l.live[k.id] = k
+	l.live[k.id], l.byName[k.name] = k, k
 	n.known.join(k.id)
 	l.links++
 	k.tag = fmt.Sprintf("nebnet-%d", l.links)
@@ -62,6 +62,7 @@ func (l *links) bury(k *link) {
 	last := l.live[k.id] == k
 	if last {
 		delete(l.live, k.id)
+		delete(l.byName, k.name)
 		n.known.forget(k.id)
 	}
 	l.mu.Unlock()

@@ -28,6 +28,7 @@ type links struct {
 	shaking map[network.Conn]bool           // handshakes under way
 	silent  map[network.Conn]*time.Timer    // inbound connections whose hello has not come
 	live    map[peer.ID]*link               // peers with a session
+	byName  map[string]*link                // the same by the text of their IDs
 	coming  map[peer.ID]chan struct{}       // peers between handshake and live
 	links   uint64                          // how many there ever were
 	waiting map[peer.ID]map[chan error]bool // dials that wait for a handshake's outcome
@@ -39,6 +40,7 @@ func newLinks(n *Node) *links {
 		shaking: make(map[network.Conn]bool),
 		silent:  make(map[network.Conn]*time.Timer),
 		live:    make(map[peer.ID]*link),
+		byName:  make(map[string]*link),
 		coming:  make(map[peer.ID]chan struct{}),
 		waiting: make(map[peer.ID]map[chan error]bool),
 	}
@@ -165,6 +167,13 @@ func (l *links) session(p peer.ID) *link {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.live[p]
+}
+
+// named returns the live link to the peer with that text of an ID, or nil.
+func (l *links) named(id string) *link {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.byName[id]
 }
 
 // arrive says that a peer's handshake has passed and that it is about to go

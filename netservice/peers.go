@@ -117,13 +117,3 @@ func (s *NebService) ConnectPeer(ctx context.Context, addr string) error {
 	}
 	return s.node.links.connect(ctx, *ai)
 }
-
-// closePeer ends a session for a reason that the peer is told.
-func (n *Node) closePeer(id peer.ID, reason DisconnectReason) error {
-	k := n.links.session(id)
-	if k == nil {
-		return ErrUnknownPeer
-	}
-	k.session.Close(reason)
-	return nil
-}

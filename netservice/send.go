@@ -3,9 +3,6 @@ package netservice
 import (
 	"bytes"
 	"context"
-	"fmt"
-
-	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/go-nebnet/nebnet/dispatcher"
 	"github.com/go-nebnet/nebnet/internal/session"
@@ -20,11 +17,15 @@ func AtPriority(p Priority) SendOption {
 	return func(o *session.SendOptions) { o.Priority = p }
 }
 
-func sendOptions(opts []SendOption) (o session.SendOptions) {
-	for _, opt := range opts {
-		opt(&o)
+func sendOptions(opts []SendOption) session.SendOptions {
+	if len(opts) == 0 {
+		return session.SendOptions{} // what options change has to be allocated
 	}
-	return o
+	o := new(session.SendOptions)
+	for _, opt := range opts {
+		opt(o)
+	}
+	return *o
 }
 
 // shared is for payloads that nobody changes any more: all queues refer to one
@@ -44,11 +45,7 @@ func (s *NebService) SendMessageToPeer(ctx context.Context, msgType string, data
 	if err := s.running(); err != nil {
 		return err
 	}
-	id, err := peer.Decode(peerID)
-	if err != nil {
-		return fmt.Errorf("%w: %q: %w", ErrUnknownPeer, peerID, err)
-	}
-	return s.node.send(ctx, id, msgType, data, sendOptions(opts))
+	return s.node.send(ctx, s.node.links.named(peerID), msgType, data, sendOptions(opts))
 }
 
 // SendMessageToPeers queues a message to every peer that the filter chooses
@@ -88,9 +85,10 @@ func (s *NebService) ClosePeer(peerID string, reason DisconnectReason) error {
 	if err := s.running(); err != nil {
 		return err
 	}
-	id, err := peer.Decode(peerID)
-	if err != nil {
-		return fmt.Errorf("%w: %q: %w", ErrUnknownPeer, peerID, err)
+	k := s.node.links.named(peerID)
+	if k == nil {
+		return ErrUnknownPeer
 	}
-	return s.node.closePeer(id, reason)
+	k.session.Close(reason)
+	return nil
 }

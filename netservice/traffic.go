@@ -38,9 +38,9 @@ func (n *Node) deliver(ctx context.Context, from peer.ID, spec session.TypeSpec,
 	return err
 }
 
-// send queues a message to one peer and waits for room until ctx ends.
-func (n *Node) send(ctx context.Context, to peer.ID, msgType string, data []byte, o session.SendOptions) error {
-	k := n.links.session(to)
+// send queues a message to one peer, nil where there is none, and waits for
+// room until ctx ends.
+func (n *Node) send(ctx context.Context, k *link, msgType string, data []byte, o session.SendOptions) error {
 	if k == nil {
 		return ErrUnknownPeer
 	}
@@ -168,7 +168,20 @@ func (n *Node) undecodable(m dispatcher.Message, err error) {
 	n.obs.ByType(obs.Undecodable, m.MessageType()).Inc(1)
 	n.obs.Log("node").WithField("peer", m.MessageFrom()).WithField("type", m.MessageType()).
 		WithField("error", obs.Clean(err.Error())).Debug("message does not decode")
-	if from, err := peer.Decode(m.MessageFrom()); err == nil {
+	if from := n.sender(m); from != "" {
 		n.peers.Penalise(from, penaltyUndecodable)
 	}
+}
+
+// sender is the peer that a message came from, empty for this node itself.
+func (n *Node) sender(m dispatcher.Message) peer.ID {
+	name := m.MessageFrom()
+	if name == "" {
+		return ""
+	}
+	if k := n.links.named(name); k != nil {
+		return k.id
+	}
+	id, _ := peer.Decode(name) // gone meanwhile; or the program's own invention
+	return id
 }

@@ -126,11 +126,7 @@ func (t *Type[T]) decode(s *NebService, m dispatcher.Message) (Received[T], bool
 		s.node.undecodable(m, err)
 		return Received[T]{}, false
 	}
-	r := Received[T]{Value: v, Message: m}
-	if m.MessageFrom() != "" {
-		r.From, _ = peer.Decode(m.MessageFrom()) // our own text of the ID
-	}
-	return r, true
+	return Received[T]{Value: v, From: s.node.sender(m), Message: m}, true
 }
 
 // Broadcast sends v to the whole network, see NebService.Broadcast.
@@ -153,7 +149,10 @@ func (t *Type[T]) Send(ctx context.Context, s *NebService, to peer.ID, v T, opts
 	if err != nil {
 		return err
 	}
-	return s.SendMessageToPeer(ctx, t.spec.Name, data, to.String(), opts...)
+	if err := s.running(); err != nil {
+		return err
+	}
+	return s.node.send(ctx, s.node.links.session(to), t.spec.Name, data, sendOptions(opts))
 }
 
 // SendTo sends v to the peers that the filter chooses and returns those for

@@ -1,0 +1,222 @@
+package netservice_test
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/libp2p/go-libp2p"
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/network"
+
+	"github.com/go-nebnet/nebnet/dispatcher"
+	"github.com/go-nebnet/nebnet/internal/bench"
+	"github.com/go-nebnet/nebnet/netservice"
+)
+
+const plainProtocol = "/plain/1.0.0"
+
+func benchService(b *testing.B, cfg netservice.Config, subscribe func(*netservice.NebService)) *netservice.NebService {
+	b.Helper()
+	cfg.ChainID, cfg.Listen = "bench", []string{"/ip4/127.0.0.1/tcp/0"}
+	s, err := netservice.NewNebService(cfg, quiet())
+	if err != nil {
+		b.Fatal(err)
+	}
+	if subscribe != nil {
+		subscribe(s)
+	}
+	if err := s.Start(); err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() {
+		if err := s.Stop(); err != nil {
+			b.Error(err)
+		}
+	})
+	return s
+}
+
+func randomBytes(n int) []byte {
+	b := make([]byte, n)
+	rng := rand.NewChaCha8([32]byte{1})
+	rng.Read(b)
+	return b
+}
+
+// BenchmarkPath compares the whole path between two services, from Send to the
+// handler of a lossless subscription, with plain libp2p streams on the same two
+// hosts over TCP and TLS: one Write per message, and batched. The three take
+// turns; what is reported is the median of the rounds.
+//
+//	go test -run '^$' -bench BenchmarkPath -benchtime 9x ./netservice
+func BenchmarkPath(b *testing.B) {
+	for _, size := range []int{128, 1 << 10, 64 << 10, 1 << 20} {
+		b.Run(fmt.Sprint(size), func(b *testing.B) {
+			got, plainGot := bench.NewCounter(), bench.NewCounter()
+			tx := netservice.Declare("tx", netservice.Raw(), netservice.WithSubscription(dispatcher.WithPolicy(dispatcher.Lossless)))
+			receiver := benchService(b, netservice.Config{}, func(s *netservice.NebService) {
+				if _, err := tx.Subscribe(s, func(context.Context, netservice.Received[[]byte]) { got.Add(1) }); err != nil {
+					b.Fatal(err)
+				}
+			})
+			sender := benchService(b, netservice.Config{}, nil)
+			if err := sender.ConnectPeer(b.Context(), receiver.Node().Addrs()[0].String()); err != nil {
+				b.Fatal(err)
+			}
+			to := receiver.Node().ID()
+			receiver.Node().Host().SetStreamHandler(plainProtocol, bench.Receive(plainGot))
+			plain, err := sender.Node().Host().NewStream(b.Context(), to, plainProtocol)
+			if err != nil {
+				b.Fatal(err)
+			}
+			payload := randomBytes(size)
+			n := min(400_000, (256<<20)/size)
+			one := max(n/10, min(n, 200))
+			path := func() float64 {
+				got.Expect(n)
+				began := time.Now()
+				for range n {
+					if err := tx.Send(b.Context(), sender, to, payload); err != nil {
+						b.Fatal(err)
+					}
+				}
+				got.Wait()
+				return float64(n) / time.Since(began).Seconds()
+			}
+			baseline := func(run func() (time.Duration, error), n int) float64 {
+				d, err := run()
+				if err != nil {
+					b.Fatal(err)
+				}
+				return float64(n) / d.Seconds()
+			}
+			path() // warm
+			var rate, toOne, toBatched []float64
+			var allocs uint64
+			for b.Loop() {
+				batched := baseline(func() (time.Duration, error) { return bench.Batched(plain, plainGot, payload, n) }, n)
+				oneWrite := baseline(func() (time.Duration, error) { return bench.OneWrite(plain, plainGot, payload, one) }, one)
+				var before, after runtime.MemStats
+				runtime.ReadMemStats(&before)
+				r := path()
+				runtime.ReadMemStats(&after)
+				allocs += after.Mallocs - before.Mallocs
+				rate, toOne, toBatched = append(rate, r), append(toOne, r/oneWrite), append(toBatched, r/batched)
+			}
+			b.ReportMetric(0, "ns/op")
+			b.ReportMetric(bench.Median(rate), "msg/s")
+			b.ReportMetric(bench.Median(toOne), "x-onewrite")
+			b.ReportMetric(bench.Median(toBatched), "x-batched")
+			b.ReportMetric(float64(allocs)/float64(n*len(rate)), "allocs/msg")
+		})
+	}
+}
+
+// BenchmarkIdlePeers measures what a connected, idle peer costs a service that
+// has exchanged five message types with it, above a plain libp2p host with the
+// same transports. Both sides of every connection are in this process.
+//
+//	go test -run '^$' -bench BenchmarkIdlePeers -benchtime 1x ./netservice
+func BenchmarkIdlePeers(b *testing.B) {
+	const peers = 200
+	for b.Loop() {
+		plainHeap, plainGoroutines := idlePlain(b, peers)
+		heap, goroutines := idleServices(b, peers)
+		b.ReportMetric(0, "ns/op")
+		b.ReportMetric((heap-plainHeap)/1024, "KiB/peer-above-plain")
+		b.ReportMetric(goroutines-plainGoroutines, "goroutines/peer-above-plain")
+		b.ReportMetric(plainHeap/1024, "KiB/peer-plain")
+		b.ReportMetric(plainGoroutines, "goroutines/peer-plain")
+	}
+}
+
+// usage is heap in use and goroutines now.
+func usage() (heap, goroutines float64) {
+	for range 3 {
+		runtime.GC()
+	}
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return float64(m.HeapAlloc), float64(runtime.NumGoroutine())
+}
+
+// perPeer is the growth from before until now for each end of a connection.
+func perPeer(heap0, goroutines0 float64, peers int) (heap, goroutines float64) {
+	heap, goroutines = usage()
+	return (heap - heap0) / float64(2*peers), (goroutines - goroutines0) / float64(2*peers)
+}
+
+func idlePlain(b *testing.B, peers int) (heap, goroutines float64) {
+	newHost := func() host.Host {
+		h, err := libp2p.New(libp2p.ListenAddrStrings("/ip4/127.0.0.1/tcp/0"), libp2p.DisableRelay(), libp2p.DisableMetrics(),
+			libp2p.ResourceManager(&network.NullResourceManager{}))
+		if err != nil {
+			b.Fatal(err)
+		}
+		return h
+	}
+	var hosts []host.Host
+	for range peers + 1 {
+		hosts = append(hosts, newHost())
+	}
+	heap0, goroutines0 := usage()
+	for _, h := range hosts[1:] {
+		if err := h.Connect(b.Context(), *host.InfoFromHost(hosts[0])); err != nil {
+			b.Fatal(err)
+		}
+	}
+	time.Sleep(20 * time.Second) // as long as the services below are left alone
+	heap, goroutines = perPeer(heap0, goroutines0, peers)
+	for _, h := range hosts {
+		h.Close()
+	}
+	return heap, goroutines
+}
+
+func idleServices(b *testing.B, peers int) (heap, goroutines float64) {
+	var types []*netservice.Type[[]byte]
+	for i := range 5 {
+		types = append(types, netservice.Declare(fmt.Sprint("type", i), netservice.Raw()))
+	}
+	got := bench.NewCounter()
+	subscribe := func(s *netservice.NebService) {
+		for _, t := range types {
+			if _, err := t.Subscribe(s, func(context.Context, netservice.Received[[]byte]) { got.Add(1) }); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	// No more than the connections wanted: nobody looks for further peers.
+	hub := benchService(b, netservice.Config{MaxPeers: peers, InboundShare: 1}, subscribe)
+	var all []*netservice.NebService
+	for range peers {
+		all = append(all, benchService(b, netservice.Config{MaxPeers: 1}, subscribe))
+	}
+	heap0, goroutines0 := usage()
+	for _, s := range all {
+		if err := s.ConnectPeer(b.Context(), hub.Node().Addrs()[0].String()); err != nil {
+			b.Fatal(err)
+		}
+	}
+	if err := hub.WaitForPeers(b.Context(), peers); err != nil {
+		b.Fatal(err)
+	}
+	got.Expect(2 * peers * len(types))
+	for _, s := range all {
+		for _, t := range types {
+			if err := t.Send(b.Context(), s, hub.Node().ID(), []byte("x")); err != nil {
+				b.Fatal(err)
+			}
+			if err := t.Send(b.Context(), hub, s.Node().ID(), []byte("x")); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	got.Wait()
+	time.Sleep(20 * time.Second) // idle streams are closed
+	return perPeer(heap0, goroutines0, peers)
+}
