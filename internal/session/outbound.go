@@ -102,10 +102,14 @@ func (o *outbound) admit(size int) error {
 	return o.admitLocked(size)
 }
 
-// admitLocked tells whether there is room for size bytes.
+// admitLocked tells whether a frame of size bytes can be queued.
 func (o *outbound) admitLocked(size int) error {
 	if o.closed || o.s.closing.Load() {
 		return o.s.closedErr()
+	}
+	if !o.supportedLocked() {
+		o.sent.Refused++
+		return ErrUnsupported
 	}
 	have := o.q.bytes + o.inWriteBytes
 	if have == 0 {

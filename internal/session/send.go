@@ -16,24 +16,24 @@ type Prepared struct{ m message }
 // Prepare makes a message ready to be sent to any number of peers. Errors are
 // ErrUnknownType and *TooLargeError.
 func (e *Engine) Prepare(msgType string, data []byte) (Prepared, error) {
-	m, err := e.prepare(msgType, data)
-	m.shared = true
+	t := (*e.types.Load())[msgType]
+	if t == nil {
+		return Prepared{}, ErrUnknownType
+	}
+	m, err := e.prepare(t, data, true)
 	return Prepared{m}, err
 }
 
-func (e *Engine) prepare(msgType string, data []byte) (message, error) {
-	t := (*e.types.Load())[msgType]
-	if t == nil {
-		return message{}, ErrUnknownType
-	}
+// prepare checks a message and compresses it.
+func (e *Engine) prepare(t *declared, data []byte, shared bool) (message, error) {
 	if len(data) > t.spec.MaxSize {
-		return message{}, &TooLargeError{Type: msgType, Size: len(data), Max: t.spec.MaxSize}
+		return message{}, &TooLargeError{Type: t.spec.Name, Size: len(data), Max: t.spec.MaxSize}
 	}
-	m := message{t: t, head: header{body: len(data), raw: len(data)}, body: data}
+	m := message{t: t, head: header{body: len(data), raw: len(data)}, body: data, shared: shared}
 	if len(data) > t.spec.CompressAbove && t.spec.Compress != CompressNone {
 		m.body, m.head.flags = e.codec.compress(data, t.spec.Compress)
 		m.head.body = len(m.body)
-		m.shared = m.head.flags != flagNone
+		m.shared = shared || m.head.flags != flagNone
 	}
 	return m, nil
 }
@@ -45,93 +45,82 @@ func (e *Engine) prepare(msgType string, data []byte) (message, error) {
 // Errors: ErrUnknownType, *TooLargeError, ErrUnsupported, *FullError (with what
 // ended ctx), *ClosedError.
 func (s *Session) Send(ctx context.Context, msgType string, data []byte, opts SendOptions) error {
-	m, err := s.e.prepare(msgType, data)
+	o, err := s.find(msgType)
 	if err != nil {
 		return err
 	}
-	m.shared = m.shared || opts.Shared
-	o, class, err := s.route(m.t, opts.Priority)
+	m, err := s.e.prepare(o.t, data, opts.Shared)
 	if err != nil {
 		return err
 	}
-	return o.send(ctx, m, class)
+	return o.send(ctx, m, o.class(opts.Priority))
 }
 
 // TrySend is like Send, and never waits: ErrQueueFull says that there is no
 // room.
 func (s *Session) TrySend(msgType string, data []byte, opts SendOptions) error {
-	m, err := s.e.prepare(msgType, data)
+	o, err := s.find(msgType)
 	if err != nil {
 		return err
 	}
-	m.shared = m.shared || opts.Shared
-	o, class, err := s.route(m.t, opts.Priority)
+	m, err := s.e.prepare(o.t, data, opts.Shared)
 	if err != nil {
 		return err
 	}
-	return o.push(m, class)
+	return o.push(m, o.class(opts.Priority))
 }
 
 // SendPrepared is Send for a prepared message.
 func (s *Session) SendPrepared(ctx context.Context, p Prepared, pri Priority) error {
-	o, class, err := s.route(p.m.t, pri)
+	o, err := s.outbound(p.m.t)
 	if err != nil {
 		return err
 	}
-	return o.send(ctx, p.m, class)
+	return o.send(ctx, p.m, o.class(pri))
 }
 
 // TrySendPrepared is TrySend for a prepared message.
 func (s *Session) TrySendPrepared(p Prepared, pri Priority) error {
-	o, class, err := s.route(p.m.t, pri)
+	o, err := s.outbound(p.m.t)
 	if err != nil {
 		return err
 	}
-	return o.push(p.m, class)
+	return o.push(p.m, o.class(pri))
 }
 
-// route finds the queue and the class of a message.
-func (s *Session) route(t *declared, pri Priority) (*outbound, int, error) {
-	if t == nil {
-		return nil, 0, ErrUnknownType
+// find finds the queue of a type.
+func (s *Session) find(msgType string) (*outbound, error) {
+	if o := (*s.outs.Load())[msgType]; o != nil && !o.t.retracted.Load() {
+		return o, nil
 	}
-	o, err := s.outbound(t)
-	if err != nil {
-		return nil, 0, err
+	return s.outbound((*s.e.types.Load())[msgType])
+}
+
+// class is that of a message with a priority.
+func (o *outbound) class(p Priority) int {
+	if p == PriorityDefault || p > PriorityLow {
+		p = o.t.spec.Priority
 	}
-	if pri == PriorityDefault || pri > PriorityLow {
-		pri = t.spec.Priority
-	}
-	if !o.supported() {
-		return nil, 0, ErrUnsupported
-	}
-	return o, pri.class(), nil
+	return p.class()
 }
 
 // Supports tells whether the peer is believed to understand a type: false is
 // what Send would answer with ErrUnsupported or ErrUnknownType.
 func (s *Session) Supports(msgType string) bool {
-	t := (*s.e.types.Load())[msgType]
-	if t == nil {
+	o, err := s.find(msgType)
+	if err != nil {
 		return false
 	}
-	o, err := s.outbound(t)
-	return err == nil && o.supported()
-}
-
-// supported tells whether the type may be sent to the peer. An open stream is
-// the proof; without one, earlier refusals and identify are asked.
-func (o *outbound) supported() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.stream != nil || o.writing {
-		return true
-	}
-	if !o.support.allow(o.s.since(), o.s.e.cfg.UnsupportedFor, o.identify) {
-		o.sent.Refused++
-		return false
-	}
-	return true
+	return o.supportedLocked()
+}
+
+// supportedLocked tells whether the type may be sent to the peer. An open
+// stream is the proof; without one, earlier refusals and identify are asked.
+func (o *outbound) supportedLocked() bool {
+	return o.stream != nil || o.writing ||
+		o.support.allow(o.s.since(), o.s.e.cfg.UnsupportedFor, o.identify)
 }
 
 // identify tells what identify knows of the type.

@@ -154,6 +154,9 @@ func (s *Session) spawn(f func()) bool {
 
 // outbound finds the queue of a type, or makes it.
 func (s *Session) outbound(t *declared) (*outbound, error) {
+	if t == nil {
+		return nil, ErrUnknownType
+	}
 	if o := (*s.outs.Load())[t.spec.Name]; o != nil && o.t == t {
 		return o, nil
 	}
