@@ -1,0 +1,207 @@
+package interop
+
+import (
+	"bufio"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/go-nebnet/nebnet/internal/gossip"
+)
+
+// jsEnv switches the tests on that need Node.js.
+const jsEnv = "NEBNET_JS"
+
+// jsPeer is a js-libp2p process.
+type jsPeer struct {
+	t      *testing.T
+	in     *json.Encoder
+	events chan jsEvent
+	early  []jsEvent // events that came while another was waited for
+	addr   string
+}
+
+type jsCommand struct {
+	Do   string `json:"do"`
+	Addr string `json:"addr,omitempty"`
+	Size int    `json:"size"`
+	Salt int    `json:"salt"`
+}
+
+type jsEvent struct {
+	Event, Addr, Peer, Text, SHA256 string
+	Size, Peers                     int
+}
+
+func needJS(t *testing.T) {
+	t.Helper()
+	if os.Getenv(jsEnv) == "" {
+		t.Skipf("needs Node.js: set %s=1 after (cd internal/gossip/interop/js && npm ci --ignore-scripts --no-audit --no-fund)", jsEnv)
+	}
+	if _, err := os.Stat(filepath.Join("js", "node_modules", "libp2p")); err != nil {
+		t.Fatalf("packages missing: run npm ci in internal/gossip/interop/js: %v", err)
+	}
+}
+
+func startJS(t *testing.T, id gossip.Identity) *jsPeer {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "node", filepath.Join("js", "peer.mjs"), topic, identityName(id))
+	cmd.Stderr = os.Stderr
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	p := &jsPeer{t: t, in: json.NewEncoder(in), events: make(chan jsEvent, 1000)}
+	go p.read(out)
+	t.Cleanup(func() {
+		in.Close()
+		for range p.events { // until its output ends
+		}
+		_ = cmd.Wait()
+	})
+	p.addr = p.await("listening").Addr
+	return p
+}
+
+func (p *jsPeer) read(out io.Reader) {
+	defer close(p.events)
+	lines := bufio.NewScanner(out)
+	for lines.Scan() {
+		var e jsEvent
+		if err := json.Unmarshal(lines.Bytes(), &e); err != nil {
+			p.t.Errorf("js-libp2p said %q", lines.Text())
+			continue
+		}
+		p.events <- e
+	}
+}
+
+func (p *jsPeer) do(c jsCommand) {
+	p.t.Helper()
+	if err := p.in.Encode(c); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// await waits for an event of a kind; others are kept for later.
+func (p *jsPeer) await(kind string) jsEvent {
+	p.t.Helper()
+	for i, e := range p.early {
+		if e.Event == kind {
+			p.early = append(p.early[:i], p.early[i+1:]...)
+			return e
+		}
+	}
+	timeout := time.After(30 * time.Second)
+	for {
+		select {
+		case e, ok := <-p.events:
+			switch {
+			case !ok:
+				p.t.Fatalf("js-libp2p ended before %q", kind)
+			case e.Event == "error":
+				p.t.Fatalf("js-libp2p: %s", e.Text)
+			case e.Event == kind:
+				return e
+			}
+			p.early = append(p.early, e)
+		case <-timeout:
+			p.t.Fatalf("js-libp2p: no %q", kind)
+		}
+	}
+}
+
+func (p *jsPeer) want(data []byte) {
+	p.t.Helper()
+	e := p.await("message")
+	if sum := sha256.Sum256(data); e.Size != len(data) || e.SHA256 != hex.EncodeToString(sum[:]) {
+		p.t.Fatalf("js-libp2p got %d bytes, want %d", e.Size, len(data))
+	}
+}
+
+func fullAddr(t *testing.T, h host.Host) string {
+	t.Helper()
+	as, err := peer.AddrInfoToP2pAddrs(&peer.AddrInfo{ID: h.ID(), Addrs: h.Addrs()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return as[0].String()
+}
+
+func TestJS(t *testing.T) {
+	needJS(t)
+	for _, id := range []gossip.Identity{gossip.Unsigned, gossip.Signed} {
+		for _, jsDials := range []bool{true, false} {
+			name := identityName(id) + "/we dial"
+			if jsDials {
+				name = identityName(id) + "/js dials"
+			}
+			t.Run(name, func(t *testing.T) { testJS(t, id, jsDials) })
+		}
+	}
+}
+
+func testJS(t *testing.T, id gossip.Identity, jsDials bool) {
+	js := startJS(t, id)
+	// js-libp2p takes larger frames than others, and so may the engine here: the
+	// last payload is 1 MiB exactly.
+	h, e, got := engine(t, id, 1<<20)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if jsDials {
+		js.do(jsCommand{Do: "dial", Addr: fullAddr(t, h)})
+		js.await("dialled")
+	} else {
+		info, err := peer.AddrInfoFromString(js.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := h.Connect(ctx, *info); err != nil {
+			t.Fatal(err)
+		}
+	}
+	js.await("mesh")
+	for i, size := range append(sizes, 1<<20) {
+		data := payload(size, byte(i))
+		if err := e.Publish(ctx, "foreign", data); err != nil {
+			t.Fatal(err)
+		}
+		js.want(data)
+		salt := 100 + i
+		if size == 0 {
+			size = 2 // an empty unsigned message would be the duplicate of ours
+		}
+		js.do(jsCommand{Do: "publish", Size: size, Salt: salt})
+		if n := js.await("published").Peers; n != 1 {
+			t.Fatalf("js-libp2p published to %d peers", n)
+		}
+		want(t, "from js-libp2p", got, payload(size, byte(salt)))
+	}
+	var empty bool
+	if id == gossip.Signed {
+		empty = true
+		js.do(jsCommand{Do: "publish"})
+		want(t, "from js-libp2p", got, nil)
+	}
+	s := e.Stats().Types["foreign"]
+	if wantN := int64(len(sizes) + 1); s.Published != wantN || s.Delivered < wantN || s.Rejected > 0 {
+		t.Errorf("empty %v: %+v", empty, s)
+	}
+}
