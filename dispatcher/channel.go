@@ -67,9 +67,9 @@ func (s *ChanSubscriber) check() error {
 // builtin marks types whose behaviour is more than their Deliver.
 func (s *ChanSubscriber) builtin() bool { return s.opts.policy != DropNewest || s.opts.closeChan }
 
-func (s *ChanSubscriber) sink(room func()) sink {
+func (s *ChanSubscriber) sink(d *Dispatcher, room func()) sink {
 	if s.opts.policy == Lossless || s.opts.policy == NewestPerKey {
-		return newPump(s, room)
+		return newPump(d, s, room)
 	}
 	return &chanSink{ch: s.ch, dropOldest: s.opts.policy == DropOldest, report: s.filter, close: s.opts.closeChan}
 }

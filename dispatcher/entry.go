@@ -106,7 +106,7 @@ func (d *Dispatcher) connect(e *entry, sub Subscriber, room func()) error {
 		if err := s.check(); err != nil {
 			return err
 		}
-		e.policy, e.sink = s.opts.policy, s.sink(room)
+		e.policy, e.sink = s.opts.policy, s.sink(d, room)
 	case *Handler:
 		if err := s.check(); err != nil {
 			return err

@@ -42,6 +42,12 @@ func newMailbox(id any, typ string, filter bool, limit int) *mailbox {
 	return m
 }
 
+func (m *mailbox) setLimit(n int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.limit = n
+}
+
 func (m *mailbox) NotifyRoom(room func()) { m.room = room }
 
 func (m *mailbox) take(msg dispatcher.Message) bool {

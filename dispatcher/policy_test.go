@@ -121,7 +121,7 @@ func TestQueueBytes(t *testing.T) {
 		if err := d.TryPutMessage(msg("tx", "6")); err == nil {
 			t.Error("more bytes than the queue of the type may hold")
 		}
-		m.limit = 10
+		m.setLimit(10)
 		m.room()
 	})
 }
@@ -164,7 +164,7 @@ func TestLosslessBesideDroppable(t *testing.T) {
 				if s := subStats(t, d, "stuck"); s.Backlog != 49 {
 					t.Errorf("backlog %d, want 49", s.Backlog)
 				}
-				stuck.limit = 1000
+				stuck.setLimit(1000)
 				got := stuck.empty()
 				synctest.Wait()
 				want(t, "lossless", append(got, stuck.empty()...), numbers(0, 50))

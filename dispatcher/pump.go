@@ -3,13 +3,17 @@ package dispatcher
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 )
 
 // pump puts messages into a channel through a queue: straight while there is
 // room, and by a goroutine that lives as long as something waits.
 type pump struct {
 	queueSink
+	d       *Dispatcher
+	name    string
 	ch      chan Message
+	panics  atomic.Uint64
 	direct  bool // the channel may be tried before the queue
 	closeCh bool
 	stop    chan struct{} // closed by retire
@@ -22,9 +26,9 @@ type pump struct {
 	finished bool // done is closed
 }
 
-func newPump(s *ChanSubscriber, room func()) *pump {
+func newPump(d *Dispatcher, s *ChanSubscriber, room func()) *pump {
 	p := &pump{
-		ch: s.ch, direct: s.opts.policy == Lossless, closeCh: s.opts.closeChan,
+		d: d, name: subName(s.id, s.typ), ch: s.ch, direct: s.opts.policy == Lossless, closeCh: s.opts.closeChan,
 		stop: make(chan struct{}), done: make(chan struct{}),
 	}
 	p.q = newQueue(&s.opts, room)
@@ -105,11 +109,13 @@ func (p *pump) more() bool {
 }
 
 // send is false when the pump was stopped, or when the owner of the channel
-// closed it against the rules.
+// closed it against the rules, which counts as a panic.
 func (p *pump) send(m Message) (sent bool) {
 	defer func() {
-		if recover() != nil {
-			sent = false
+		if r := recover(); r != nil {
+			p.panics.Add(1)
+			p.q.lose(iPanic)
+			p.d.panicked(p.name, r)
 		}
 	}()
 	select {
@@ -123,6 +129,12 @@ func (p *pump) send(m Message) (sent bool) {
 	case <-p.stop:
 		return false
 	}
+}
+
+func (p *pump) late() lateCounts {
+	l := p.queueSink.late()
+	l.panics = p.panics.Load()
+	return l
 }
 
 func (p *pump) drain() {

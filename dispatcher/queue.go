@@ -208,6 +208,13 @@ func (q *queue) discard() {
 	q.signal()
 }
 
+// lose counts a message that was taken from the queue and then lost.
+func (q *queue) lose(reason dropIndex) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.drops[reason]++
+}
+
 // shrink gives up the ring of a past burst.
 func (q *queue) shrink() {
 	q.mu.Lock()
