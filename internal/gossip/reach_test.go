@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"net/netip"
 	"runtime"
 	"slices"
 	"strings"
@@ -407,4 +408,68 @@ func (s *swarm) broadcastDuring(done <-chan struct{}) result {
 	<-done
 	time.Sleep(10 * time.Second)
 	return s.count()
+}
+
+// TestReachAcrossAPartition splits the network for 30 s. Peers notice within
+// 10 s, as sessions do, and disconnect; a second after the heal they dial again.
+// Messages that are in the gossip window then must reach the other half.
+func TestReachAcrossAPartition(t *testing.T) {
+	for _, nodes := range []int{6, *reachNodes} {
+		synctest.Test(t, func(t *testing.T) {
+			const messages, seconds = 60, 30
+			s := newSwarm(t, nodes, messages, newOurs)
+			defer s.close()
+			time.Sleep(reachForming)
+			halves := [2][]netip.Addr{}
+			for i := range nodes {
+				halves[i%2] = append(halves[i%2], s.net.Node(i+1))
+			}
+			s.net.Partition(halves[0], halves[1])
+			var late []int // messages that are in the window at the reunion
+			for i := range messages {
+				switch at := time.Duration(i) * seconds * time.Second / messages; {
+				case i == messages/3:
+					s.separate()
+				case at > seconds*time.Second-2*time.Second:
+					late = append(late, i)
+				}
+				s.say(i)
+				time.Sleep(seconds * time.Second / messages)
+			}
+			s.net.Heal()
+			time.Sleep(time.Second)
+			for i := range nodes {
+				s.dial(i, 3)
+			}
+			time.Sleep(10 * time.Second)
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			for _, i := range late {
+				for j, d := range s.took[i] {
+					if d == 0 {
+						t.Errorf("%d nodes: message %d of the last 2 s did not reach node %d", nodes, i, j)
+					}
+				}
+			}
+			if len(late) == 0 {
+				t.Error("nothing was tested")
+			}
+			for i, ds := range s.took[:10] {
+				if slices.Index(ds, 0) < 0 {
+					t.Errorf("%d nodes: message %d crossed the partition", nodes, i)
+				}
+			}
+		})
+	}
+}
+
+// separate closes the connections between even and odd nodes.
+func (s *swarm) separate() {
+	for i, a := range s.hosts {
+		for j, b := range s.hosts {
+			if i%2 != j%2 {
+				_ = a.Network().ClosePeer(b.ID())
+			}
+		}
+	}
 }
