@@ -45,7 +45,7 @@ func (p *P2P) Dial(ctx context.Context, addr ma.Multiaddr, remote peer.ID, proto
 			return nil, err
 		}
 	}
-	ln, err := new(net.ListenConfig).Listen(ctx, socket.network, socket.address)
+	ln, err := p.bindTo(ctx, socket)
 	if err != nil {
 		return nil, fmt.Errorf("tunnel to %s: %w", proto, err)
 	}

@@ -98,7 +98,8 @@ func WithIdleTimeout(d time.Duration) Option {
 }
 
 // WithStallTimeout resets a stream whose peer has finished sending and takes no
-// more data for d. Default: 1 minute.
+// more data for d. Such a peer has closed altogether, or reads very slowly.
+// Default: 5 minutes.
 func WithStallTimeout(d time.Duration) Option { return func(s *settings) { s.stall = d } }
 
 // WithDialTimeout bounds the dialling of the peer, opening a stream included,

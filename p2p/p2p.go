@@ -3,6 +3,7 @@ package p2p
 import (
 	"context"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 	"sync"
@@ -38,6 +39,10 @@ type P2P struct {
 	addrs     *addrKeeper
 	slots     *slots
 	config    applied
+
+	// The sockets of the local end. Tests put an in-memory network here.
+	bindTo func(context.Context, socketAddr) (net.Listener, error)
+	dialTo func(context.Context, socketAddr, settings) (net.Conn, error)
 
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
@@ -77,6 +82,7 @@ func NewP2P(identity peer.ID, h host.Host, ps peerstore.Peerstore, opts ...Optio
 	}
 	set.limits = stream.Limits{} // a tunnel has limits of its own only when asked for
 	p.defaults = set
+	p.bindTo, p.dialTo = bindSocket, p.dialTarget
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	return p
 }

@@ -137,7 +137,7 @@ func (p *P2P) refused(remote network.Stream, err error) {
 
 // bridgeToTarget connects a stream to the local service.
 func (p *P2P) bridgeToTarget(ctx context.Context, s *stream.Stream, remote network.Stream, to socketAddr, set settings) {
-	local, err := p.dialTarget(ctx, to, set)
+	local, err := p.dialTo(ctx, to, set)
 	if err == nil && set.report != ReportNone {
 		if err = report(local, remote, set); err != nil {
 			_ = local.Close()

@@ -44,13 +44,13 @@ type Tunnel struct {
 
 	// MaxStreams and MaxStreamsPerPeer bound the tunnel's connections at one
 	// time. Default: only the bounds over all tunnels.
-	MaxStreams        int `yaml:"max_streams,omitempty" json:"max_streams,omitempty" toml:"max_streams,omitempty"`
-	MaxStreamsPerPeer int `yaml:"max_streams_per_peer,omitempty" json:"max_streams_per_peer,omitempty" toml:"max_streams_per_peer,omitempty"`
+	MaxStreams        int `yaml:"max_streams,omitempty" json:"max_streams,omitempty" toml:"max_streams,omitzero"`
+	MaxStreamsPerPeer int `yaml:"max_streams_per_peer,omitempty" json:"max_streams_per_peer,omitempty" toml:"max_streams_per_peer,omitzero"`
 	// IdleTimeout ends connections on which nothing moves. Default: 2 h for a
 	// service open to all peers, else none.
-	IdleTimeout Duration `yaml:"idle_timeout,omitempty" json:"idle_timeout,omitempty" toml:"idle_timeout,omitempty"`
+	IdleTimeout Duration `yaml:"idle_timeout,omitempty" json:"idle_timeout,omitempty" toml:"idle_timeout,omitzero"`
 	// DialTimeout bounds the dialling of the peer or the target. Default: 30 s.
-	DialTimeout Duration `yaml:"dial_timeout,omitempty" json:"dial_timeout,omitempty" toml:"dial_timeout,omitempty"`
+	DialTimeout Duration `yaml:"dial_timeout,omitempty" json:"dial_timeout,omitempty" toml:"dial_timeout,omitzero"`
 }
 
 // Duration is a time.Duration that reads and writes as text such as "30s".

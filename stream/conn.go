@@ -149,8 +149,8 @@ func (c *Conn) abort() {
 
 // wrap makes errors of a connection that was closed here match net.ErrClosed.
 func (c *Conn) wrap(err error) error {
-	if err == nil || errors.Is(err, io.EOF) {
-		return err
+	if err == nil {
+		return nil
 	}
 	c.mu.Lock()
 	closed := c.closed
@@ -158,6 +158,8 @@ func (c *Conn) wrap(err error) error {
 	switch {
 	case closed:
 		return ErrClosed
+	case errors.Is(err, io.EOF):
+		return io.EOF
 	case isTimeout(err):
 		return os.ErrDeadlineExceeded
 	}

@@ -15,7 +15,7 @@
 // as it likes. Data written before an end closed arrives whole. A reset at one
 // end is a reset at the other. Towards a peer that closes both directions at
 // once although data is still on its way to it, the bridge ends when the peer
-// takes nothing for the stall timeout (one minute).
+// takes nothing for the stall timeout (five minutes).
 //
 // # Back-pressure and memory
 //

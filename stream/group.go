@@ -23,7 +23,7 @@ type Group struct {
 
 // Totals is what a group has carried since it was made.
 type Totals struct {
-	Running           int
+	Active            int
 	Accepted, Refused uint64 // streams let in, and refused by limits or rules
 	BytesIn, BytesOut uint64 // from and to the peers
 }
@@ -34,7 +34,7 @@ func (g *Group) Totals() Totals {
 	n := len(g.streams)
 	g.reg.mu.Unlock()
 	return Totals{
-		Running: n, Accepted: g.accepted.Load(), Refused: g.refused.Load(),
+		Active: n, Accepted: g.accepted.Load(), Refused: g.refused.Load(),
 		BytesIn: g.in.Load(), BytesOut: g.out.Load(),
 	}
 }

@@ -140,7 +140,7 @@ type Settings struct {
 
 // DefaultStall is how long a peer that has finished sending may take no data
 // before the stream is reset.
-const DefaultStall = time.Minute
+const DefaultStall = 5 * time.Minute
 
 // NewGroup returns the place for the streams of one listener, or of one
 // protocol that is dialled.
