@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/go-nebnet/nebnet/internal/handshake"
-	"github.com/go-nebnet/nebnet/internal/obs"
 	"golang.org/x/time/rate"
 )
 
@@ -120,7 +119,7 @@ func (s *Session) control1(typ byte, body []byte) {
 		s.mu.Unlock()
 		if answer {
 			s.rtt.Store(int64(max(took, 1)))
-			s.e.cfg.Obs.Histogram(obs.PingRTT).Update(took.Microseconds())
+			s.e.total.rtt.Update(took.Microseconds())
 		}
 	case ctlGoodbye:
 		s.mu.Lock()

@@ -24,6 +24,7 @@ type totals struct {
 	packetsIn, packetsOut, bytesIn, bytesOut metrics.Counter
 	panics, errors                           metrics.Counter
 	queue                                    metrics.Gauge
+	rtt                                      metrics.Histogram
 }
 
 func newTotals(o *obs.Obs) *totals {
@@ -35,6 +36,7 @@ func newTotals(o *obs.Obs) *totals {
 		panics:     o.Counter(obs.DeliverPanics),
 		errors:     o.Counter(obs.DeliverErrors),
 		queue:      o.Gauge(obs.QueueBytes),
+		rtt:        o.Histogram(obs.PingRTT),
 	}
 }
 

@@ -23,7 +23,7 @@ const (
 func (l *liveness) step(now, lastLife time.Duration) (liveAction, time.Duration) {
 	if l.waiting && lastLife <= l.pingAt {
 		if left := l.timeout - (now - l.pingAt); left > 0 {
-			return liveWait, left
+			return liveWait, min(left, l.interval)
 		}
 		return liveDead, 0
 	}
@@ -32,5 +32,6 @@ func (l *liveness) step(now, lastLife time.Duration) (liveAction, time.Duration)
 		return liveWait, left
 	}
 	l.waiting, l.pingAt = true, now
-	return livePing, l.timeout
+	// The answer changes what is due, so look again before the timeout.
+	return livePing, min(l.timeout, l.interval)
 }
