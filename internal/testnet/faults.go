@@ -69,6 +69,24 @@ func (n *Net) Heal() {
 	})
 }
 
+// StopReading makes a node's connections, new ones too, stop taking what has
+// arrived, as a process does that hangs or is stopped by a signal: its system
+// goes on acknowledging until the window is full, and then whoever writes to it
+// waits. What it writes passes. Heal does not end it; ResumeReading does.
+func (n *Net) StopReading(node netip.Addr) {
+	n.change(func(r *rules) {
+		if r.stopped == nil {
+			r.stopped = make(map[netip.Addr]bool)
+		}
+		r.stopped[node.Unmap()] = true
+	})
+}
+
+// ResumeReading ends StopReading.
+func (n *Net) ResumeReading(node netip.Addr) {
+	n.change(func(r *rules) { delete(r.stopped, node.Unmap()) })
+}
+
 // Reset ends every connection between a and b, as a middlebox does: both ends
 // have the reset at once, whatever lies between them.
 func (n *Net) Reset(a, b netip.Addr) {

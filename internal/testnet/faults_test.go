@@ -240,6 +240,24 @@ func TestBacklog(t *testing.T) {
 	})
 }
 
+func TestStopReading(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, a, b := pair(t, WithWindow(100))
+		n.StopReading(n.Node(2))
+		a.SetWriteDeadline(time.Now().Add(time.Minute))
+		if k, err := a.Write(make([]byte, 150)); k != 100 || !isTimeout(err) {
+			t.Errorf("wrote %d, %v", k, err)
+		}
+		if _, _, err := readWithin(b, time.Minute); !isTimeout(err) {
+			t.Errorf("read: %v", err)
+		}
+		mustWrite(t, b, "still talking")
+		wantRead(t, a, "still talking", testLatency)
+		time.AfterFunc(time.Second, func() { n.ResumeReading(n.Node(2)) })
+		wantRead(t, b, string(make([]byte, 100)), time.Second)
+	})
+}
+
 func TestPartitionGroups(t *testing.T) {
 	n := New(1)
 	a, b, c, d := n.Node(1), n.Node(2), n.Node(3), n.Node(4)

@@ -13,10 +13,13 @@ func (f *flow) apply(gen uint64, paths [2]path) {
 	f.gen = gen
 	now := time.Now()
 	for i := range f.lanes {
-		was := f.lanes[i].blocked
+		was := f.lanes[i].path
 		f.lanes[i].path = paths[i]
-		if paths[i].blocked && !was {
+		if paths[i].blocked && !was.blocked {
 			f.holdLocked(i, now)
+		}
+		if was.stopped && !paths[i].stopped {
+			f.ends[1-i].readable.fire()
 		}
 	}
 	for i := range f.lanes {
@@ -28,7 +31,7 @@ func (f *flow) apply(gen uint64, paths [2]path) {
 			f.releaseLocked(i, now)
 		}
 	}
-	// Readers need no word of it: a release wakes those who wait for it.
+	// Readers need no word of the rest: a release wakes those who wait for it.
 	for i := range f.ends {
 		f.ends[i].writable.fire()
 	}

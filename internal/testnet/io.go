@@ -22,11 +22,11 @@ func (f *flow) read(i int, b []byte) (int, error) {
 		if len(b) == 0 {
 			return 0, nil
 		}
-		if n := f.takeLocked(i, b, now); n > 0 {
-			return n, nil
-		}
 		until := e.reset
-		if len(in.queue) > 0 && !in.queue[0].held {
+		if len(in.queue) > 0 && !in.queue[0].held && !in.stopped {
+			if n := f.takeLocked(i, b, now); n > 0 {
+				return n, nil
+			}
 			if passed(in.queue[0].arrives, now) {
 				return 0, io.EOF // takeLocked leaves nothing but a FIN
 			}

@@ -16,6 +16,7 @@ type rules struct {
 	cuts     map[[2]netip.Addr]bool
 	isolated map[netip.Addr]bool
 	down     map[netip.Addr]bool
+	stopped  map[netip.Addr]bool // not reading
 }
 
 func (r *rules) clone() *rules {
@@ -25,6 +26,7 @@ func (r *rules) clone() *rules {
 	c.cuts = maps.Clone(r.cuts)
 	c.isolated = maps.Clone(r.isolated)
 	c.down = maps.Clone(r.down)
+	c.stopped = maps.Clone(r.stopped)
 	return &c
 }
 
@@ -32,14 +34,16 @@ func (r *rules) clone() *rules {
 type path struct {
 	link    Link
 	blocked bool
+	stopped bool // the node at its end does not read
 }
 
 // path calls the user's functions: no lock may be held.
 func (r *rules) path(from, to netip.Addr) path {
+	p := path{stopped: r.stopped[to]}
 	if from == to {
-		return path{blocked: r.down[from]}
+		p.blocked = r.down[from]
+		return p
 	}
-	var p path
 	if r.link != nil {
 		p.link = r.link(from, to)
 	}
