@@ -67,6 +67,9 @@ type Config struct {
 	// dialled us may take, at most 1; the rest is kept for peers that this node
 	// chose. Default: 0.75. Negative: none.
 	InboundShare float64 `yaml:"inbound_share" json:"inbound_share" toml:"inbound_share"`
+	// NoPeerExchange keeps the node from asking its peers for further peers
+	// while it has free places. Default: false.
+	NoPeerExchange bool `yaml:"no_peer_exchange" json:"no_peer_exchange" toml:"no_peer_exchange"`
 	// MaxMessageSize bounds a message of a type that does not declare its own
 	// limit, in bytes after decompression. Default: 4 MiB.
 	MaxMessageSize int `yaml:"max_message_size" json:"max_message_size" toml:"max_message_size"`

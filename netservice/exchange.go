@@ -22,7 +22,12 @@ func (n *Node) exchangeConfig() discovery.Config {
 			}
 			return ids
 		},
-		Want:     n.peers.Room,
+		Want: func() int {
+			if n.cfg.NoPeerExchange {
+				return 0
+			}
+			return n.peers.Room()
+		},
 		Found:    func(_ peer.ID, ai peer.AddrInfo) { n.peers.Dial(ai) },
 		Allow:    func(a ma.Multiaddr) bool { return !n.cfg.PublicOnly || manet.IsPublicAddr(a) },
 		Penalise: func(p peer.ID, err error) { n.peers.Penalise(p, exchangeWeight(err)) },
