@@ -1,0 +1,88 @@
+package session
+
+import (
+	"bytes"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/klauspost/compress/s2"
+	"github.com/klauspost/compress/zstd"
+)
+
+func TestCompress(t *testing.T) {
+	c := newCodec()
+	text := []byte(strings.Repeat("block header, transaction, receipt; ", 400))
+	for how, flag := range map[Compression]byte{CompressS2: flagS2, CompressZstd: flagZstd} {
+		t.Run(how.String(), func(t *testing.T) {
+			packed, flags := c.compress(text, how)
+			if flags != flag || len(packed) >= len(text) {
+				t.Fatalf("flags %d, %d bytes of %d", flags, len(packed), len(text))
+			}
+			back, fault := c.decompress(header{body: len(packed), raw: len(text), flags: flags}, packed)
+			if fault != FaultNone || !bytes.Equal(back, text) {
+				t.Fatalf("came back as %d bytes, %v", len(back), fault)
+			}
+			noise := randomBytes(1, 4096)
+			if same, flags := c.compress(noise, how); flags != flagNone || &same[0] != &noise[0] {
+				t.Errorf("noise went out with flags %d", flags)
+			}
+		})
+	}
+}
+
+func TestDecompressHostile(t *testing.T) {
+	c := newCodec()
+	zeros := make([]byte, 1<<20)
+	s2zeros := s2.Encode(nil, zeros)
+	enc, err := zstd.NewWriter(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	zzeros := enc.EncodeAll(zeros, nil)
+	tests := []struct {
+		name string
+		h    header
+		body []byte
+		want Fault
+	}{
+		{"s2 says less than it holds", header{raw: 1000, flags: flagS2}, s2zeros, FaultBomb},
+		{"s2 says more than it holds", header{raw: 2 << 20, flags: flagS2}, s2zeros, FaultBomb},
+		{"s2 cut", header{raw: 1 << 20, flags: flagS2}, s2zeros[:len(s2zeros)/2], FaultCorrupt},
+		{"s2 noise", header{raw: 1 << 20, flags: flagS2}, bytes.Repeat([]byte{0xff}, 40), FaultCorrupt},
+		{"s2 asks for 4 GiB", header{raw: 1000, flags: flagS2}, []byte{0xff, 0xff, 0xff, 0xff, 0x0f, 0}, FaultBomb},
+		{"s2 empty", header{raw: 10, flags: flagS2}, nil, FaultCorrupt},
+		{"zstd says less than it holds", header{raw: 1000, flags: flagZstd}, zzeros, FaultBomb},
+		{"zstd says more than it holds", header{raw: 2 << 20, flags: flagZstd}, zzeros, FaultCorrupt},
+		{"zstd cut", header{raw: 1 << 20, flags: flagZstd}, zzeros[:len(zzeros)/2], FaultCorrupt},
+		{"zstd noise", header{raw: 1000, flags: flagZstd}, randomBytes(3, 100), FaultCorrupt},
+		{"two zstd frames", header{raw: 1 << 20, flags: flagZstd}, append(slices.Clone(zzeros), zzeros...), FaultBomb},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			out, fault := c.decompress(tt.h, tt.body)
+			if fault != tt.want || out != nil {
+				t.Errorf("%d bytes, %v; want %v", len(out), fault, tt.want)
+			}
+		})
+	}
+}
+
+func FuzzDecompress(f *testing.F) {
+	c := newCodec()
+	text := []byte(strings.Repeat("the same again, ", 64))
+	for _, how := range []Compression{CompressS2, CompressZstd} {
+		packed, flags := c.compress(text, how)
+		f.Add(packed, flags, len(text))
+	}
+	f.Fuzz(func(t *testing.T, body []byte, flags byte, raw int) {
+		raw = max(0, min(raw, 1<<20))
+		out, fault := c.decompress(header{body: len(body), raw: raw, flags: flags}, body)
+		if fault == FaultNone && len(out) != raw {
+			t.Fatalf("%d bytes instead of %d", len(out), raw)
+		}
+		if cap(out) > 2*raw+64 {
+			t.Fatalf("%d bytes allocated for %d", cap(out), raw)
+		}
+	})
+}
