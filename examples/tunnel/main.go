@@ -1,0 +1,229 @@
+// Command tunnel carries a TCP service from one machine to another over libp2p.
+//
+// Where the service is:
+//
+//	tunnel listen -proto /x/web -target 127.0.0.1:8080
+//
+// Where it is wanted, with an address that the first one prints:
+//
+//	tunnel dial -proto /x/web -peer MULTIADDR -bind 127.0.0.1:9090
+//
+// Signal USR1, or -status 10s, prints what is running. TERM and INT end the
+// program.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/peer"
+	ma "github.com/multiformats/go-multiaddr"
+	"github.com/sirupsen/logrus"
+
+	"github.com/go-nebnet/nebnet/p2p"
+)
+
+const (
+	exitFailure = 1
+	exitUsage   = 2
+)
+
+const usage = `usage: tunnel listen -proto NAME -target ADDRESS [flags]
+       tunnel dial   -proto NAME -peer MULTIADDR -bind ADDRESS [flags]
+
+ADDRESS is host:port, unix:/path or a multiaddr. See tunnel listen -h and
+tunnel dial -h for all flags.
+`
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// run is the program. It returns the exit code.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	if len(args) == 0 {
+		fmt.Fprint(stderr, usage)
+		return exitUsage
+	}
+	switch args[0] {
+	case "listen", "dial":
+	case "help", "-h", "-help", "--help":
+		fmt.Fprint(stdout, usage)
+		return 0
+	default:
+		fmt.Fprintf(stderr, "tunnel: unknown command %q\n%s", args[0], usage)
+		return exitUsage
+	}
+	c, err := parse(args[0], args[1:], stderr)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		return 0
+	case err != nil:
+		fmt.Fprintf(stderr, "tunnel %s: %v\n", args[0], err)
+		return exitUsage
+	}
+	if err := c.run(ctx, stdout, stderr); err != nil && ctx.Err() == nil {
+		fmt.Fprintf(stderr, "tunnel %s: %v\n", args[0], err)
+		return exitFailure
+	}
+	return 0
+}
+
+// command is what the flags say.
+type command struct {
+	name   string
+	proto  string
+	addr   ma.Multiaddr // target, or where to bind
+	peer   peer.AddrInfo
+	admit  []peer.ID
+	listen []string
+	key    string
+	status time.Duration
+	max    int
+	idle   time.Duration
+	report p2p.PeerReport
+	quiet  bool
+}
+
+func parse(name string, args []string, stderr io.Writer) (*command, error) {
+	c := &command{name: name}
+	var addr, to, admit, listen, report string
+	fs := flag.NewFlagSet("tunnel "+name, flag.ContinueOnError)
+	fs.SetOutput(stderr)
+	fs.StringVar(&c.proto, "proto", "", "protocol `name`, such as /x/web (required)")
+	fs.StringVar(&c.key, "key", "", "`file` with this peer's key, made if it does not exist (default: a new key each time)")
+	fs.DurationVar(&c.status, "status", 0, "print a table of what is running at this `interval`")
+	fs.BoolVar(&c.quiet, "quiet", false, "log errors only")
+	fs.DurationVar(&c.idle, "idle", 0, "end connections on which nothing moves for this `time`")
+	if name == "listen" {
+		fs.StringVar(&addr, "target", "", "`address` of the service (required)")
+		fs.StringVar(&listen, "listen", "/ip4/0.0.0.0/tcp/0,/ip4/0.0.0.0/udp/0/quic-v1", "multiaddrs to be reached at, `comma-separated`")
+		fs.StringVar(&admit, "admit", "", "`IDs` of the peers that may connect, comma-separated (default: all)")
+		fs.IntVar(&c.max, "max", 0, "most connections of one peer at a time (default 1024)")
+		fs.StringVar(&report, "report", "", "tell the service who connects: `peer-id` or proxy-v2")
+	} else {
+		fs.StringVar(&to, "peer", "", "`multiaddr` of the peer, as tunnel listen prints it (required)")
+		fs.StringVar(&addr, "bind", "127.0.0.1:0", "local `address` to listen on")
+		listen = ""
+	}
+	if err := fs.Parse(args); err != nil {
+		return nil, err
+	}
+	fail := func(format string, a ...any) (*command, error) {
+		fs.Usage()
+		return nil, fmt.Errorf(format, a...)
+	}
+	var err error
+	switch {
+	case fs.NArg() > 0:
+		return fail("unexpected argument %q", fs.Arg(0))
+	case c.proto == "":
+		return fail("-proto is required")
+	case addr == "":
+		return fail("-target is required")
+	case name == "dial" && to == "":
+		return fail("-peer is required")
+	case c.status < 0 || c.idle < 0 || c.max < 0:
+		return fail("a negative number makes no sense here")
+	}
+	if c.addr, err = parseAddress(addr); err != nil {
+		return fail("%q: %v", addr, err)
+	}
+	if c.report, err = parseReport(report); err != nil {
+		return fail("-report: %v", err)
+	}
+	if name == "dial" {
+		info, err := peer.AddrInfoFromString(to)
+		if err != nil {
+			return fail("-peer: %v", err)
+		}
+		if len(info.Addrs) == 0 {
+			return fail("-peer: %s has no address", to)
+		}
+		c.peer = *info
+	}
+	for _, id := range split(admit) {
+		p, err := peer.Decode(id)
+		if err != nil {
+			return fail("-admit: %q: %v", id, err)
+		}
+		c.admit = append(c.admit, p)
+	}
+	c.listen = split(listen)
+	// Says what is wrong with names and addresses before anything is started.
+	check := p2p.Tunnel{Protocol: c.proto, Target: c.addr.String()}
+	if err := check.Validate(); err != nil {
+		return fail("%v", err)
+	}
+	return c, nil
+}
+
+func split(list string) []string {
+	return strings.FieldsFunc(list, func(r rune) bool { return r == ',' || r == ' ' })
+}
+
+func (c *command) run(ctx context.Context, stdout, stderr io.Writer) error {
+	h, err := newHost(c.key, c.listen)
+	if err != nil {
+		return err
+	}
+	defer h.Close()
+	log := logrus.New()
+	log.SetOutput(stderr)
+	if c.quiet {
+		log.SetLevel(logrus.ErrorLevel)
+	}
+	opts := []p2p.Option{p2p.WithLogger(log)}
+	if c.idle > 0 {
+		opts = append(opts, p2p.WithIdleTimeout(c.idle))
+	}
+	tunnels := p2p.NewP2P(h.ID(), h, h.Peerstore(), opts...)
+	defer tunnels.Close()
+	if c.name == "listen" {
+		err = c.serve(ctx, tunnels, h, stdout)
+	} else {
+		err = c.forward(ctx, tunnels, stdout)
+	}
+	if err != nil {
+		return err
+	}
+	watch(ctx, tunnels, c.status, stderr)
+	return nil
+}
+
+func (c *command) serve(ctx context.Context, tunnels *p2p.P2P, h host.Host, stdout io.Writer) error {
+	opts := []p2p.Option{p2p.WithPeerReport(c.report)}
+	if len(c.admit) > 0 {
+		opts = append(opts, p2p.WithAdmit(c.admit...))
+	}
+	if c.max > 0 {
+		opts = append(opts, p2p.WithMaxStreamsPerPeer(c.max))
+	}
+	if _, err := tunnels.NewListener(ctx, c.proto, c.addr, opts...); err != nil {
+		return err
+	}
+	for _, a := range h.Addrs() {
+		fmt.Fprintf(stdout, "%s/p2p/%s\n", a, h.ID())
+	}
+	return nil
+}
+
+func (c *command) forward(ctx context.Context, tunnels *p2p.P2P, stdout io.Writer) error {
+	l, err := tunnels.Dial(ctx, c.peer.Addrs[0], c.peer.ID, c.proto, c.addr, p2p.WithCheck())
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(stdout, "%s\n", l.Listen)
+	return nil
+}

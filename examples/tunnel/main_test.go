@@ -1,0 +1,130 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+
+	manet "github.com/multiformats/go-multiaddr/net"
+	"go.uber.org/goleak"
+
+	ma "github.com/multiformats/go-multiaddr"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// start runs the program and returns the first line it prints. end makes it
+// end, as SIGTERM does, and returns its exit code.
+func start(t *testing.T, args ...string) (line string, end func() int) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	out, in := io.Pipe()
+	var (
+		stderr bytes.Buffer
+		code   int
+		wg     sync.WaitGroup
+	)
+	wg.Go(func() {
+		code = run(ctx, args, in, &stderr)
+		_ = in.Close()
+	})
+	r := bufio.NewReader(out)
+	line, err := r.ReadString('\n')
+	wg.Go(func() { _, _ = io.Copy(io.Discard, r) })
+	if err != nil {
+		cancel()
+		wg.Wait()
+		t.Fatalf("tunnel %v: %v\n%s", args, err, &stderr)
+	}
+	return strings.TrimSpace(line), func() int { cancel(); wg.Wait(); return code }
+}
+
+func TestListenAndDial(t *testing.T) {
+	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, "hello")
+	}))
+	defer web.Close()
+	peer, endListen := start(t, "listen", "-proto", "/x/web", "-target", web.Listener.Addr().String(),
+		"-listen", "/ip4/127.0.0.1/tcp/0", "-key", t.TempDir()+"/key", "-quiet")
+	local, endDial := start(t, "dial", "-proto", "/x/web", "-peer", peer, "-bind", "127.0.0.1:0", "-status", "1h", "-quiet")
+
+	at, err := manet.ToNetAddr(ma.StringCast(local))
+	if err != nil {
+		t.Fatal(err)
+	}
+	res, err := http.Get("http://" + at.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, err := io.ReadAll(res.Body)
+	_ = res.Body.Close()
+	http.DefaultClient.CloseIdleConnections()
+	if err != nil || string(body) != "hello" {
+		t.Errorf("got %q, %v", body, err)
+	}
+	if code := endDial(); code != 0 {
+		t.Errorf("dial: exit %d", code)
+	}
+	if c, err := net.Dial("tcp", at.String()); err == nil {
+		_ = c.Close()
+		t.Error("still listening after the end")
+	}
+	if code := endListen(); code != 0 {
+		t.Errorf("listen: exit %d", code)
+	}
+}
+
+func TestWrongFlags(t *testing.T) {
+	for _, args := range [][]string{
+		nil,
+		{"serve"},
+		{"listen"},
+		{"listen", "-proto", "/x/web"},
+		{"listen", "-proto", "web", "-target", "127.0.0.1:80"},
+		{"listen", "-proto", "/x/web", "-target", "nowhere"},
+		{"listen", "-proto", "/x/web", "-target", "127.0.0.1:80", "-admit", "me"},
+		{"listen", "-proto", "/x/web", "-target", "127.0.0.1:80", "-report", "no"},
+		{"listen", "-proto", "/x/web", "-target", "127.0.0.1:80", "-max", "-1"},
+		{"listen", "-bogus"},
+		{"dial", "-proto", "/x/web"},
+		{"dial", "-proto", "/x/web", "-peer", "me"},
+		{"dial", "-proto", "/x/web", "-peer", "/p2p/12D3KooWGRUJ8FvYDUKcRUFQgkgYbtAPbv7CEgqLYR4QNSkZ6yEb"},
+		{"dial", "-proto", "/x/web", "-peer", "me", "more"},
+	} {
+		var stderr bytes.Buffer
+		if code := run(t.Context(), args, io.Discard, &stderr); code != exitUsage {
+			t.Errorf("tunnel %v: exit %d", args, code)
+		}
+		if !strings.Contains(strings.ToLower(stderr.String()), "usage") {
+			t.Errorf("tunnel %v: no usage in %q", args, &stderr)
+		}
+	}
+	if code := run(t.Context(), []string{"dial", "-h"}, io.Discard, io.Discard); code != 0 {
+		t.Errorf("-h: exit %d", code)
+	}
+}
+
+func TestParseAddress(t *testing.T) {
+	for in, want := range map[string]string{
+		"127.0.0.1:80":         "/ip4/127.0.0.1/tcp/80",
+		"[::1]:80":             "/ip6/::1/tcp/80",
+		"localhost:80":         "/dns/localhost/tcp/80",
+		"unix:/run/x.sock":     "/unix/run/x.sock",
+		"/ip4/10.0.0.1/tcp/80": "/ip4/10.0.0.1/tcp/80",
+		"unix:x":               "",
+		"80":                   "",
+		"127.0.0.1:http":       "",
+	} {
+		got, err := parseAddress(in)
+		if (err != nil) != (want == "") || err == nil && got.String() != want {
+			t.Errorf("%s: %v, %v", in, got, err)
+		}
+	}
+}
