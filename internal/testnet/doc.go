@@ -31,13 +31,20 @@
 //     air when a cut falls is held, and retransmitted with TCP's back-off after
 //     the heal.
 //   - Resets, [Net.Crash] (power off: silence) and [Net.Kill] (process death:
-//     peers get resets), and a restart on the same address.
+//     peers get resets), a restart on the same address, and a process that hangs
+//     ([Net.StopReading]).
 //
 // Libp2p's TCP sets SO_LINGER to zero, and so does [Transport]: closing a
 // connection resets it and throws away what has not left the node's uplink.
 //
-// There is no QUIC, no IPv6 path MTU, no congestion control and no keep-alive:
+// There is no QUIC, no path MTU, no congestion control and no TCP keep-alive:
 // a connection to a crashed node stays until somebody's own timer ends it.
+//
+// # Probes
+//
+// [Net.OpenSockets], [Net.Churn] and [Drip] attack with bare sockets.
+// [Net.DialRaw] gives a peer that has done the security handshake and answers
+// nothing: it opens mute streams, floods a protocol, opens and resets in a storm.
 //
 // # Bubbles
 //

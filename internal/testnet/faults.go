@@ -2,11 +2,11 @@ package testnet
 
 import "net/netip"
 
-// SetLink makes link the description of every path from now on. It is called
-// once per direction of a connection when that is dialled, and once more for
-// each open connection at every later change of the net; it must be a pure
-// function, safe for concurrent use. Nil is a link without latency. A node's
-// connections to itself have no latency and ask no one.
+// SetLink makes link the description of every path from now on. It is asked when
+// a connection is dialled, and for each open connection at every later change of
+// the net, and not at each segment: it must be a pure function, safe for
+// concurrent use. Nil is a link without latency. A node's connections to itself
+// have no latency and ask no one.
 func (n *Net) SetLink(link func(from, to netip.Addr) Link) {
 	n.change(func(r *rules) { r.link = link })
 }

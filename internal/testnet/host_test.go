@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net/netip"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/p2p/security/noise"
 	libp2ptls "github.com/libp2p/go-libp2p/p2p/security/tls"
+	ma "github.com/multiformats/go-multiaddr"
 )
 
 const echoProtocol = "/testnet/echo/1"
@@ -84,6 +86,34 @@ func TestHosts(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+func TestHostsOverIPv6(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := New(1)
+		a := n.Host(t, netip.MustParseAddr("2a00:1::1"))
+		b := n.Host(t, netip.MustParseAddr("2a00:2::1"))
+		serveEcho(b)
+		connect(t, a, b)
+		if err := echo(t.Context(), a, b, 1000); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestCanDial(t *testing.T) {
+	tr, err := New(1).Transport(netip.MustParseAddr("5.0.1.1"))(nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for addr, want := range map[string]bool{
+		"/ip4/5.0.2.1/tcp/4001": true, "/ip6/2a00::1/tcp/1": true, "/ip4/5.0.2.1/tcp/4001/ws": false,
+		"/ip4/5.0.2.1/udp/4001/quic-v1": false, "/dns4/example.org/tcp/1": false, "/ip4/5.0.2.1": false,
+	} {
+		if got := tr.CanDial(ma.StringCast(addr)); got != want {
+			t.Errorf("%s: %v", addr, got)
+		}
 	}
 }
 
