@@ -11,7 +11,7 @@ import (
 const (
 	ctlPing    byte = 1 // 8 bytes that come back in the pong
 	ctlPong    byte = 2
-	ctlGoodbye byte = 3 // reason, 2 bytes, big endian
+	ctlGoodbye byte = 3 // reason, 2 bytes, and message streams opened, 4 bytes; big endian
 
 	ctlHead    = 2
 	ctlMaxBody = 255
@@ -21,8 +21,20 @@ func appendPing(dst []byte, typ byte, nonce uint64) []byte {
 	return binary.BigEndian.AppendUint64(append(dst, typ, 8), nonce)
 }
 
-func appendGoodbye(dst []byte, r handshake.Reason) []byte {
-	return binary.BigEndian.AppendUint16(append(dst, ctlGoodbye, 2), r.Code())
+// goodbye ends a session. The number of streams lets the peer wait for those
+// that are still on their way.
+type goodbye struct {
+	reason  handshake.Reason
+	streams uint32 // message streams that the sender has opened in this session
+}
+
+func (g goodbye) append(dst []byte) []byte {
+	dst = binary.BigEndian.AppendUint16(append(dst, ctlGoodbye, 6), g.reason.Code())
+	return binary.BigEndian.AppendUint32(dst, g.streams)
+}
+
+func parseGoodbye(body []byte) goodbye {
+	return goodbye{handshake.Reason(binary.BigEndian.Uint16(body)), binary.BigEndian.Uint32(body[2:])}
 }
 
 // parseControl reads one control frame from the front of b. n is 0 while b
@@ -47,7 +59,7 @@ func controlBody(typ byte) int {
 	case ctlPing, ctlPong:
 		return 8
 	case ctlGoodbye:
-		return 2
+		return 6
 	}
 	return -1
 }

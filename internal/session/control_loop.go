@@ -122,10 +122,11 @@ func (s *Session) control1(typ byte, body []byte) {
 			s.e.total.rtt.Update(took.Microseconds())
 		}
 	case ctlGoodbye:
+		g := parseGoodbye(body)
 		s.mu.Lock()
-		s.goodbye = true
+		s.goodbye, s.announced = true, g.streams
 		s.mu.Unlock()
-		s.end(handshake.Reason(binary.BigEndian.Uint16(body)), true)
+		s.end(g.reason, true)
 	}
 }
 

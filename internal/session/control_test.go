@@ -10,7 +10,7 @@ import (
 func TestControlFrames(t *testing.T) {
 	b := appendPing(nil, ctlPing, 7)
 	b = append(b, 99, 3, 1, 2, 3) // of a later version
-	b = appendGoodbye(b, handshake.ReasonShuttingDown)
+	b = goodbye{handshake.ReasonShuttingDown, 3}.append(b)
 	var types []byte
 	for len(b) > 0 {
 		typ, body, n, fault := parseControl(b)
@@ -22,7 +22,7 @@ func TestControlFrames(t *testing.T) {
 				t.Errorf("prefix of %d bytes: %d, %v", i, m, fault)
 			}
 		}
-		if typ == ctlGoodbye && !bytes.Equal(body, []byte{0, 2}) {
+		if typ == ctlGoodbye && parseGoodbye(body) != (goodbye{handshake.ReasonShuttingDown, 3}) {
 			t.Errorf("goodbye %x", body)
 		}
 		types = append(types, typ)
@@ -31,7 +31,7 @@ func TestControlFrames(t *testing.T) {
 	if !bytes.Equal(types, []byte{ctlPing, 99, ctlGoodbye}) {
 		t.Errorf("types %v", types)
 	}
-	for _, bad := range [][]byte{{ctlPing, 7}, {ctlPong, 9}, {ctlGoodbye, 3}, {ctlGoodbye, 0}} {
+	for _, bad := range [][]byte{{ctlPing, 7}, {ctlPong, 9}, {ctlGoodbye, 2}, {ctlGoodbye, 0}} {
 		if _, _, _, fault := parseControl(bad); fault != FaultControl {
 			t.Errorf("%x: %v", bad, fault)
 		}
@@ -41,7 +41,7 @@ func TestControlFrames(t *testing.T) {
 func FuzzParseControl(f *testing.F) {
 	f.Add(appendPing(nil, ctlPing, 1))
 	f.Add(appendPing(nil, ctlPong, 1<<63))
-	f.Add(appendGoodbye(nil, handshake.ReasonRequested))
+	f.Add(goodbye{handshake.ReasonRequested, 9}.append(nil))
 	f.Add([]byte{99, 255})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		typ, body, n, fault := parseControl(b)

@@ -112,7 +112,7 @@ func (s *Session) farewell(streams []*outStream, reason handshake.Reason, byRemo
 		if byRemote {
 			return
 		}
-		s.ctl.send(s, appendGoodbye(nil, reason))
+		s.ctl.send(s, goodbye{reason, s.opens.Load()}.append(nil))
 		s.until(timeout, nil, s.ctl.idle)
 		s.control.CloseWrite()
 	})
@@ -177,16 +177,17 @@ func (s *Session) until(timeout time.Duration, abort <-chan struct{}, ok func() 
 	}
 }
 
-// drained tells whether no inbound stream is open any more.
+// drained tells whether all streams that the peer announced have come and
+// ended.
 func (s *Session) drained() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.inStreams) == 0
+	return len(s.inStreams) == 0 && s.arrived >= s.announced
 }
 
 // cutOff ends whatever is still open. Doing so may block on a connection that
 // is stuck, so it happens beside; a connection that did not let the peer say
-// goodbye is closed, which unblocks the rest.
+// goodbye is closed, which unblocks the rest, unless a newer session is on it.
 func (s *Session) cutOff(streams []*outStream, clean bool) {
 	s.mu.Lock()
 	s.cut = true
@@ -204,7 +205,7 @@ func (s *Session) cutOff(streams []*outStream, clean bool) {
 	}
 	r, byRemote := s.Reason()
 	s.cancel(&ClosedError{Reason: r, ByRemote: byRemote})
-	if !clean {
+	if !clean && s.e.owns(s) {
 		s.wg.Go(func() { s.conn.Close() })
 	}
 	s.wg.Go(func() {

@@ -3,9 +3,13 @@ package session
 import (
 	"context"
 	"encoding/binary"
+	"github.com/go-nebnet/nebnet/internal/testnet"
+	"io"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/go-nebnet/nebnet/internal/obs"
@@ -194,4 +198,106 @@ func randomBytes(seed uint64, n int) []byte {
 	binary.LittleEndian.PutUint64(key[:], seed)
 	rand.NewChaCha8(key).Read(b)
 	return b
+}
+
+// inBubble runs a test over an in-memory network in virtual time.
+func inBubble(t *testing.T, f func(t *testing.T, net *testnet.Net)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		f(t, testnet.New(1, testnet.WithLink(testnet.Link{Latency: 10 * time.Millisecond})))
+	})
+}
+
+// simNode is a node of the in-memory network, closed at the end of the test.
+func simNode(t *testing.T, net *testnet.Net, i int, tweak func(*Config), types ...TypeSpec) *node {
+	t.Helper()
+	n := newNode(t, simHost(t, net, i), tweak, types...)
+	t.Cleanup(func() { n.close(t) })
+	return n
+}
+
+func simHost(t *testing.T, net *testnet.Net, i int) host.Host {
+	t.Helper()
+	h, err := net.NewHost(net.Node(i), libp2p.ResourceManager(&network.NullResourceManager{}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { h.Close() })
+	return h
+}
+
+// open opens a message stream by hand, past the engine.
+func open(t *testing.T, from host.Host, to *node, msgType string) network.Stream {
+	t.Helper()
+	from.Peerstore().AddAddrs(to.host.ID(), to.host.Addrs(), peerstore.PermanentAddrTTL)
+	st, err := from.NewStream(t.Context(), to.host.ID(), Protocol(testNetwork, msgType))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return st
+}
+
+// hello makes a session at the other side, and none at this one.
+func hello(t *testing.T, from host.Host, to *node) network.Stream {
+	t.Helper()
+	from.Peerstore().AddAddrs(to.host.ID(), to.host.Addrs(), peerstore.PermanentAddrTTL)
+	st, err := from.NewStream(t.Context(), to.host.ID(), helloProtocol)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, st, []byte(handshakeBytes))
+	<-to.attached
+	return st
+}
+
+func write(t *testing.T, st network.Stream, b []byte) {
+	t.Helper()
+	if _, err := st.Write(b); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// ended waits until the other side ends a stream, and tells after what time
+// and with what error.
+func ended(t *testing.T, st network.Stream) (time.Duration, error) {
+	t.Helper()
+	began := time.Now()
+	_, err := io.Copy(io.Discard, st)
+	return time.Since(began), err
+}
+
+func (n *node) messages(msgType string) []string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return slices.Clone(n.got[msgType])
+}
+
+func (n *node) faulted() []Fault {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return slices.Clone(n.faults)
+}
+
+func (n *node) counted(name string) int64 { return n.engine.cfg.Obs.Counter(name).Count() }
+
+// balance checks the invariant of what was sent.
+func balance(t *testing.T, s *Session) {
+	t.Helper()
+	for name, ts := range s.Stats().Types {
+		st := ts.Send
+		sum := st.Written + uint64(st.Pending)
+		for _, n := range st.Dropped {
+			sum += n
+		}
+		if st.Queued != sum {
+			t.Errorf("%s: queued %d, accounted for %d: %+v", name, st.Queued, sum, st)
+		}
+	}
+}
+
+func send(t *testing.T, s *Session, msgType, text string) {
+	t.Helper()
+	if err := s.Send(t.Context(), msgType, []byte(text), SendOptions{}); err != nil {
+		t.Fatalf("send %s: %v", msgType, err)
+	}
 }

@@ -43,6 +43,7 @@ func (s *Session) openStream(pid protocol.ID) (*outStream, error) {
 		raw.ResetWithError(network.StreamResourceLimitExceeded)
 		return nil, fmt.Errorf("open message stream: %w", err)
 	}
+	s.opens.Add(1)
 	return &outStream{
 		raw:      raw,
 		lazy:     multistream.NewMSSelect(raw, pid),

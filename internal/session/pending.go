@@ -70,6 +70,12 @@ func (p *Pending) endLocked() bool {
 	return true
 }
 
+func (p *Pending) ended() bool {
+	p.e.mu.Lock()
+	defer p.e.mu.Unlock()
+	return p.over
+}
+
 // Cancel ends a handshake that did not succeed. It does nothing after Attach.
 func (p *Pending) Cancel() {
 	p.e.mu.Lock()
@@ -87,6 +93,9 @@ func (p *Pending) Cancel() {
 // and its end touches nothing of the new one.
 func (p *Pending) Attach(control network.Stream) (*Session, error) {
 	e := p.e
+	if p.ended() {
+		return nil, ErrNoHandshake
+	}
 	if control.Conn() != p.conn {
 		p.Cancel()
 		return nil, errors.New("session: control stream of another connection")
@@ -169,6 +178,14 @@ func (e *Engine) forget(s *Session) {
 	if e.sessions[s.peer] == s {
 		delete(e.sessions, s.peer)
 	}
+}
+
+// owns tells whether nothing but this session is bound to its connection.
+func (e *Engine) owns(s *Session) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	b := e.bindings[s.conn]
+	return b != nil && b.session == s && b.pending == 0
 }
 
 // release removes the rest of a session whose goroutines have ended.

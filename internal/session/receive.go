@@ -15,6 +15,9 @@ const stormPenalty = 32
 
 // receive reads an inbound message stream in its handler's goroutine.
 func (s *Session) receive(t *declared, st network.Stream) {
+	s.mu.Lock()
+	s.arrived++
+	s.mu.Unlock()
 	in, why := s.admit(t, st)
 	if in == nil {
 		code := network.StreamShutdown
@@ -22,6 +25,7 @@ func (s *Session) receive(t *declared, st network.Stream) {
 			code = network.StreamRateLimited
 		}
 		s.e.refuse(st, code, why)
+		s.room.signal()
 		return
 	}
 	defer s.endReader(st)

@@ -29,8 +29,9 @@ type Session struct {
 	cancel context.CancelCauseFunc
 	wg     sync.WaitGroup
 
-	queued   atomic.Int64 // bytes in all queues and in writes
-	lastLife atomic.Int64 // nanoseconds since start
+	opens    atomic.Uint32 // outbound streams that the peer has not refused
+	queued   atomic.Int64  // bytes in all queues and in writes
+	lastLife atomic.Int64  // nanoseconds since start
 	rtt      atomic.Int64
 	writers  atomic.Int32
 	room     notice // a writer made progress, or ended
@@ -57,7 +58,9 @@ type Session struct {
 	nonce     uint64
 	timer     *time.Timer
 
-	goodbye bool // the peer has said it
+	arrived   uint32 // inbound streams, refused ones included
+	goodbye   bool   // the peer has said it
+	announced uint32 // with it: the streams that the peer has opened
 
 	ctl    controlWriter
 	hungUp chan struct{} // closed when the control stream has ended

@@ -313,6 +313,7 @@ func (o *outbound) watch(st *outStream) {
 		o.mu.Unlock()
 		return
 	}
+	o.s.opens.Add(^uint32(0))
 	count, size := st.unconfirmed, st.unconfSize
 	o.sent.Written -= uint64(count)
 	o.sent.WrittenBytes -= uint64(size)
