@@ -97,9 +97,11 @@ type Config struct {
 	// MaxBulkSize is MaxMessageSize for types declared Bulk. Default 8 MiB.
 	MaxBulkSize int
 	// PeerQueue and PeerQueueBytes bound what waits for one peer per lane, in
-	// frames and bytes. A frame that finds the queue full is dropped for that
-	// peer and counted; a peer whose bytes are above the bound is cut off and
-	// starts anew. Defaults 1,024 and 32 MiB.
+	// frames and bytes (four frames of the largest size in any case). A frame
+	// that finds the queue full is dropped for that peer and counted; a peer
+	// whose bytes are above the bound is cut off and starts anew with an empty
+	// queue, for five times in ten minutes, then not before it reconnects.
+	// Defaults 1,024 and 32 MiB.
 	PeerQueue, PeerQueueBytes int
 	// ValidateQueue is how many messages may wait for their signature check per
 	// lane. Beyond it they are turned away. Default 1,024.

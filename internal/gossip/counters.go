@@ -13,6 +13,8 @@ const (
 	awayTimeout  = "timeout"  // no slot, verdict or room by the deadline
 	awayParking  = "parking"  // no room among the deferred
 	awayClosed   = "closed"   // the receiver is gone or failed
+
+	awayUnvalidated = "unvalidated" // the queue for signature checks was full
 )
 
 var awayReasons = [...]string{awayFull, awayOverload, awayTimeout, awayParking, awayClosed}

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/event"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 
@@ -102,6 +103,24 @@ func (e *Engine) PeerJoined(p peer.ID) {
 	// What a foreigner said about topics that were closed to it is forgotten:
 	// it says all of it again on new streams.
 	e.resetStreams(p, func(s *stream) bool { return s.standing() == foreign })
+	e.spawn(func() { e.nudge(p) })
+}
+
+// nudge makes the routers look at a peer again. They give up on one whose
+// streams ended five times in ten minutes, until it connects anew; but a session
+// may end and begin on one connection.
+func (e *Engine) nudge(p peer.ID) {
+	for _, l := range e.lanes() {
+		if len(l.streams.of(p, func(s *stream) bool { return s.out })) > 0 {
+			continue
+		}
+		em, err := e.cfg.Host.EventBus().Emitter(new(event.EvtPeerProtocolsUpdated))
+		if err != nil {
+			return // the host is closing
+		}
+		_ = em.Emit(event.EvtPeerProtocolsUpdated{Peer: p, Added: l.protocols})
+		_ = em.Close()
+	}
 }
 
 // PeerLeft tells that Member now says no to p.

@@ -22,9 +22,9 @@ const (
 // validator is what the router calls for each message of a topic, in a goroutine
 // of its own unless the topic is quick.
 func (l *lane) validator(t *topic) pubsub.ValidatorEx {
-	return func(ctx context.Context, _ peer.ID, m *pubsub.Message) pubsub.ValidationResult {
+	return func(_ context.Context, _ peer.ID, m *pubsub.Message) pubsub.ValidationResult {
 		if p, ok := m.ValidatorData.(*publication); ok {
-			return l.judgeOwn(ctx, t, m, p)
+			return l.judgeOwn(t, m, p)
 		}
 		if !l.e.calls.enter() {
 			return pubsub.ValidationIgnore

@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/go-nebnet/nebnet/internal/testnet"
 )
 
 // pair is a publisher and a receiver.
@@ -68,7 +71,7 @@ func TestFullSubscriberTakesTheNextCopy(t *testing.T) {
 	for _, id := range []Identity{Unsigned, Signed} {
 		inBubble(t, func(t *testing.T, w *world) {
 			set := func(c *Config, _ *Topic) { c.Identity = id }
-			ns := w.nodes(15, set)
+			ns := w.nodes(13, set)
 			w.full(ns) // more peers than a mesh has, so that some gossip
 			settle()
 			sub := ns[3]
@@ -321,14 +324,28 @@ func TestTimedTypes(t *testing.T) {
 	})
 }
 
+// passes are the peers that passed the handshake.
+type passes struct{ m sync.Map }
+
+func (p *passes) has(id peer.ID) bool { _, ok := p.m.Load(id); return ok }
+
+func (p *passes) set(n *node, member bool) {
+	if member {
+		p.m.Store(n.h.ID(), nil)
+	} else {
+		p.m.Delete(n.h.ID())
+	}
+}
+
 func TestOnlyMembersTakePart(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
-		passed := map[peer.ID]bool{}
-		only := func(c *Config, _ *Topic) { c.Member = func(p peer.ID) bool { return passed[p] } }
+		var passed passes
+		only := func(c *Config, _ *Topic) { c.Member = passed.has }
 		a, b := w.node(only), w.node(only)
 		out := w.node(nil) // takes everybody for a member
 		w.full([]*node{a, b, out})
-		passed[a.h.ID()], passed[b.h.ID()] = true, true
+		passed.set(a, true)
+		passed.set(b, true)
 		for _, n := range []*node{a, b} {
 			n.e.PeerJoined(a.h.ID())
 			n.e.PeerJoined(b.h.ID())
@@ -345,7 +362,7 @@ func TestOnlyMembersTakePart(t *testing.T) {
 			t.Errorf("%+v", s.Peers)
 		}
 
-		passed[out.h.ID()] = true // becomes a member late
+		passed.set(out, true) // becomes a member late
 		a.e.PeerJoined(out.h.ID())
 		b.e.PeerJoined(out.h.ID())
 		settle()
@@ -353,7 +370,7 @@ func TestOnlyMembersTakePart(t *testing.T) {
 		settle()
 		wantOnce(t, []*node{b, out}, "for all members")
 
-		passed[out.h.ID()] = false
+		passed.set(out, false)
 		a.e.PeerLeft(out.h.ID())
 		b.e.PeerLeft(out.h.ID())
 		settle()
@@ -368,11 +385,12 @@ func TestOnlyMembersTakePart(t *testing.T) {
 
 func TestOpenTopic(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
-		passed := map[peer.ID]bool{}
-		only := func(c *Config, _ *Topic) { c.Member = func(p peer.ID) bool { return passed[p] } }
+		var passed passes
+		only := func(c *Config, _ *Topic) { c.Member = passed.has }
 		a, b := w.node(only), w.node(only)
 		out := w.node(nil)
-		passed[a.h.ID()], passed[b.h.ID()] = true, true
+		passed.set(a, true)
+		passed.set(b, true)
 		for _, n := range []*node{a, b, out} {
 			must(t, n.e.Declare(Topic{Type: "chat", Name: "public-chat", Open: true}))
 			must(t, n.e.Join("chat"))
@@ -393,7 +411,7 @@ func TestOpenTopic(t *testing.T) {
 			t.Error("a closed topic leaked")
 		}
 
-		passed[out.h.ID()] = true // the foreigner becomes a member
+		passed.set(out, true) // the foreigner becomes a member
 		a.e.PeerJoined(out.h.ID())
 		b.e.PeerJoined(out.h.ID())
 		settle()
@@ -403,6 +421,7 @@ func TestOpenTopic(t *testing.T) {
 	})
 }
 
+// A large message takes seconds to write, and small ones pass it.
 func TestBulkTypesHaveStreamsOfTheirOwn(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
 		ns := w.nodes(2, nil)
@@ -412,16 +431,42 @@ func TestBulkTypesHaveStreamsOfTheirOwn(t *testing.T) {
 		}
 		w.connect(ns[0].h, ns[1].h)
 		settle()
-		block := payload(0, 4<<20)
+		w.net.SetBandwidth(w.net.Node(1), testnet.Bandwidth{Up: 8 << 20}) // 1 MiB a second
+		block := payload(0, 6<<20)
 		must(t, ns[0].e.Publish(t.Context(), "block", []byte(block)))
+		time.Sleep(time.Second)
 		ns[0].publish(t, "small")
-		time.Sleep(120 * time.Millisecond)
+		time.Sleep(1500 * time.Millisecond)
 		wantOnce(t, ns[1:], "small")
 		if ns[1].box.count(block) != 0 {
-			t.Log("the large one was as fast")
+			t.Error("the large message took no time: nothing was tested")
 		}
-		settle()
+		time.Sleep(10 * time.Second)
 		wantOnce(t, ns[1:], block)
+	})
+}
+
+// A session may end and begin again on one connection, often.
+func TestMembershipThatFlaps(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		var out atomic.Bool
+		only := func(c *Config, _ *Topic) { c.Member = func(peer.ID) bool { return !out.Load() } }
+		a, b := w.node(only), w.node(only)
+		w.connect(a.h, b.h)
+		for i := range 12 {
+			time.Sleep(3 * time.Second)
+			out.Store(true)
+			a.e.PeerLeft(b.h.ID())
+			b.e.PeerLeft(a.h.ID())
+			time.Sleep(time.Second)
+			out.Store(false)
+			a.e.PeerJoined(b.h.ID())
+			b.e.PeerJoined(a.h.ID())
+			time.Sleep(15 * time.Second)
+			a.publish(t, payload(i, 30))
+			settle()
+			wantOnce(t, []*node{b}, payload(i, 30))
+		}
 	})
 }
 

@@ -3,6 +3,7 @@ package gossip
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -87,10 +88,22 @@ type world struct {
 	n   int
 }
 
+// bubble is synctest.Test. Under the race detector it runs on one processor:
+// timers of a bubble that fire on two corrupt the detector's state and crash the
+// test (golang/go#78156).
+func bubble(t *testing.T, f func(t *testing.T)) {
+	t.Helper()
+	if raceEnabled {
+		prev := runtime.GOMAXPROCS(1)
+		defer runtime.GOMAXPROCS(prev)
+	}
+	synctest.Test(t, f)
+}
+
 // inBubble runs f over a network with 50 ms links.
 func inBubble(t *testing.T, f func(t *testing.T, w *world)) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
+	bubble(t, func(t *testing.T) {
 		f(t, &world{t: t, net: testnet.New(1, testnet.WithLink(testnet.Link{Latency: 50 * time.Millisecond}))})
 	})
 }
@@ -190,4 +203,12 @@ func payload(i, size int) string {
 	b := make([]byte, size)
 	copy(b, fmt.Sprintf("message %d ", i))
 	return string(b)
+}
+
+// raceOr is r under the race detector, which takes ten times as long, and else n.
+func raceOr(r, n int) int {
+	if raceEnabled {
+		return r
+	}
+	return n
 }

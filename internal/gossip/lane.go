@@ -41,10 +41,9 @@ type lane struct {
 }
 
 const (
-	bulkName    = "bulk"
-	manySubs    = 5000 // subscriptions in one frame, which nobody honest sends
-	unlimited   = 1 << 30
-	maxTopicLen = 1 << 10
+	bulkName  = "bulk"
+	manySubs  = 5000 // subscriptions in one frame, which nobody honest sends
+	unlimited = 1 << 30
 )
 
 // newLane starts a router. Its context ends with cancel.
@@ -60,7 +59,7 @@ func newLane(e *Engine, name string, size int) (*lane, error) {
 		wireIn:  e.cfg.Obs.Counter(obs.GossipWireIn),
 		wireOut: e.cfg.Obs.Counter(obs.GossipWireOut),
 	}
-	l.backlog = newBacklog(int64(e.cfg.PeerQueueBytes))
+	l.backlog = newBacklog(int64(max(e.cfg.PeerQueueBytes, 4*l.limit)))
 	l.tracker = newTracker()
 	h := &gatedHost{Host: e.cfg.Host, l: l}
 	l.rt = pubsub.DefaultGossipSubRouter(h)

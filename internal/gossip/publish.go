@@ -91,9 +91,9 @@ func (e *Engine) publishError(ctx context.Context, typ string, err error) error 
 }
 
 // judgeOwn lets the type's validator look at an own message.
-func (l *lane) judgeOwn(ctx context.Context, t *topic, m *pubsub.Message, p *publication) pubsub.ValidationResult {
+func (l *lane) judgeOwn(t *topic, m *pubsub.Message, p *publication) pubsub.ValidationResult {
 	if t.Validate != nil && !t.TrustOwn {
-		ctx, cancel := context.WithTimeout(ctx, t.Deadline)
+		ctx, cancel := context.WithTimeout(l.e.work, t.Deadline)
 		defer cancel()
 		if v := l.e.ask(ctx, t, l.message(t, m)); v.action != actAccept {
 			return pubsub.ValidationReject
@@ -160,7 +160,8 @@ func (e *Engine) flush(t *topic) {
 }
 
 // Relay forwards a message of a type declared ExplicitRelay; a second Relay of
-// the same delivery does nothing. A message that did not come from Deliver is
+// the same delivery does nothing, nor does one of another type's, which went on
+// when it was delivered. A message that did not come from Deliver is
 // published as this node's own. Nil also if nobody is left to be told.
 // Errors: ErrClosed, ErrNotStarted, ErrNotDeclared, ErrQueueFull, and those of
 // Publish.

@@ -14,7 +14,6 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	pubsub "github.com/libp2p/go-libp2p-pubsub"
@@ -25,8 +24,8 @@ import (
 )
 
 var (
-	reachNodes    = flag.Int("reach.nodes", 30, "nodes of the reach tests")
-	reachMessages = flag.Int("reach.messages", 100, "messages of the reach tests")
+	reachNodes    = flag.Int("reach.nodes", raceOr(12, 30), "nodes of the reach tests")
+	reachMessages = flag.Int("reach.messages", raceOr(30, 100), "messages of the reach tests")
 	reachRuns     = flag.Int("reach.runs", 1, "repetitions of the comparison, of which medians are compared")
 	reachStrict   = flag.Bool("reach.strict", false, "fail the comparison if it is missed, and not only if messages are lost")
 	reachSystems  = flag.String("reach.systems", "ours,plain,unsigned", "systems of the comparison, in this order")
@@ -158,7 +157,7 @@ func newSwarm(t testing.TB, nodes, messages int, mk func(host.Host, func([]byte)
 		s.start(i)
 	}
 	for i := range nodes {
-		s.dial(i, reachDegree/2)
+		s.dial(s.rng, i, reachDegree/2)
 	}
 	return s
 }
@@ -172,9 +171,9 @@ func (s *swarm) start(i int) {
 }
 
 // dial connects node i to k random others.
-func (s *swarm) dial(i, k int) {
+func (s *swarm) dial(rng *rand.Rand, i, k int) {
 	var wg sync.WaitGroup
-	for _, j := range s.rng.Perm(len(s.hosts)) {
+	for _, j := range rng.Perm(len(s.hosts)) {
 		if j == i || k == 0 {
 			continue
 		}
@@ -324,7 +323,7 @@ func TestReachComparison(t *testing.T) {
 	results := map[string][]result{}
 	for range *reachRuns {
 		for _, name := range strings.Split(*reachSystems, ",") {
-			synctest.Test(t, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
 				s := newSwarm(t, *reachNodes, *reachMessages, reachMaker(name))
 				defer s.close()
 				time.Sleep(reachForming)
@@ -368,7 +367,7 @@ func medians(rs []result) (m result) {
 // TestReachUnderChurn crashes and restarts one node in twenty meanwhile. Nothing
 // may be lost at nodes that stayed up.
 func TestReachUnderChurn(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble(t, func(t *testing.T) {
 		s := newSwarm(t, *reachNodes, *reachMessages, newOurs)
 		defer s.close()
 		time.Sleep(reachForming)
@@ -378,6 +377,7 @@ func TestReachUnderChurn(t *testing.T) {
 			s.unstable[v] = true
 		}
 		pause := time.Duration(len(s.sent)) * time.Second / reachRate / time.Duration(len(victims)+1)
+		rng := rand.New(rand.NewPCG(3, 4))
 		go func() {
 			defer close(churn)
 			for _, v := range victims {
@@ -388,7 +388,7 @@ func TestReachUnderChurn(t *testing.T) {
 				time.Sleep(pause / 2)
 				s.net.Restart(s.net.Node(v + 1))
 				s.start(v)
-				s.dial(v, reachDegree)
+				s.dial(rng, v, reachDegree)
 			}
 		}()
 		r := s.broadcastDuring(churn)
@@ -415,7 +415,7 @@ func (s *swarm) broadcastDuring(done <-chan struct{}) result {
 // Messages that are in the gossip window then must reach the other half.
 func TestReachAcrossAPartition(t *testing.T) {
 	for _, nodes := range []int{6, *reachNodes} {
-		synctest.Test(t, func(t *testing.T) {
+		bubble(t, func(t *testing.T) {
 			const messages, seconds = 60, 30
 			s := newSwarm(t, nodes, messages, newOurs)
 			defer s.close()
@@ -439,7 +439,7 @@ func TestReachAcrossAPartition(t *testing.T) {
 			s.net.Heal()
 			time.Sleep(time.Second)
 			for i := range nodes {
-				s.dial(i, 3)
+				s.dial(s.rng, i, 3)
 			}
 			time.Sleep(10 * time.Second)
 			s.mu.Lock()

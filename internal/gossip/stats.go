@@ -98,5 +98,8 @@ func (t *topic) stats() TypeStats {
 			s.Away[r] = n
 		}
 	}
+	if n := t.n.unvalidated.Count(); n > 0 {
+		s.Away[awayUnvalidated] = n
+	}
 	return s
 }
