@@ -8,6 +8,8 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/peer"
 	ma "github.com/multiformats/go-multiaddr"
+
+	"github.com/go-nebnet/nebnet/p2p"
 )
 
 // Config is everything about a NebService that is plain data. The zero value
@@ -79,6 +81,10 @@ type Config struct {
 	// DispatchQueue bounds the received messages of one type that wait for
 	// their subscribers. Default: 65,536.
 	DispatchQueue int `yaml:"dispatch_queue" json:"dispatch_queue" toml:"dispatch_queue"`
+
+	// Tunnels are the TCP and unix-socket services to bridge to peers, from
+	// Start to Stop, see package p2p. Default: none.
+	Tunnels []p2p.Tunnel `yaml:"tunnels" json:"tunnels" toml:"tunnels"`
 
 	// HandshakeTimeout bounds one handshake, and how long a connection may
 	// exist without one. Default: 10 s.

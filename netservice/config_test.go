@@ -11,6 +11,8 @@ import (
 	"github.com/BurntSushi/toml"
 	"github.com/google/go-cmp/cmp"
 	"gopkg.in/yaml.v3"
+
+	"github.com/go-nebnet/nebnet/p2p"
 )
 
 func TestValidateReportsEveryMistake(t *testing.T) {
@@ -29,6 +31,7 @@ func TestValidateReportsEveryMistake(t *testing.T) {
 		MaxMessageSize: 1<<30 + 1,
 		PeerQueueBytes: 1,
 		DispatchQueue:  -1,
+		Tunnels:        []p2p.Tunnel{{Protocol: "web"}},
 		PingTimeout:    Duration(time.Nanosecond),
 	}.Validate()
 	if err == nil {
@@ -45,7 +48,7 @@ func TestValidateReportsEveryMistake(t *testing.T) {
 	want := []string{
 		"ChainID", "Genesis", "Agent", "Capabilities[0]", "Capabilities[1]", "MaxVersion", "Listen[0]",
 		"Announce[0]", "Bootstrap[0]", "Reserved[0]", "MaxPeers", "InboundShare", "MaxMessageSize",
-		"PeerQueueBytes", "DispatchQueue", "PingTimeout",
+		"PeerQueueBytes", "DispatchQueue", "Tunnels", "PingTimeout",
 	}
 	if d := cmp.Diff(want, fields); d != "" {
 		t.Errorf("fields at fault (-want +got):\n%s", d)
@@ -91,6 +94,7 @@ func TestDefaults(t *testing.T) {
 func TestConfigFormats(t *testing.T) {
 	want := Config{
 		ChainID: "c", Genesis: "0x0102", DataDir: "d", Listen: []string{"a", "b"}, Bootstrap: []string{"x"},
+		Tunnels:    []p2p.Tunnel{{Protocol: "/x/web", Target: "/ip4/127.0.0.1/tcp/80", IdleTimeout: p2p.Duration(time.Minute)}},
 		MinVersion: 2, MaxPeers: 7, InboundShare: 0.5, PingInterval: Duration(1500 * time.Millisecond),
 	}
 	formats := map[string]struct {
@@ -131,6 +135,9 @@ func normal(c Config) Config {
 		if len(*l) == 0 {
 			*l = nil
 		}
+	}
+	if len(c.Tunnels) == 0 {
+		c.Tunnels = nil
 	}
 	return c
 }

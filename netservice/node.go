@@ -22,6 +22,7 @@ import (
 	"github.com/go-nebnet/nebnet/internal/p2phost"
 	"github.com/go-nebnet/nebnet/internal/peers"
 	"github.com/go-nebnet/nebnet/internal/session"
+	"github.com/go-nebnet/nebnet/p2p"
 )
 
 // Node is the libp2p host of a service and the engines round it: peers decides
@@ -49,6 +50,7 @@ type Node struct {
 	engine   *session.Engine
 	exchange *discovery.Exchange
 	links    *links
+	tunnels  *p2p.P2P
 	unbridge func() // takes libp2p's logs off this service again
 }
 
@@ -131,6 +133,9 @@ func (n *Node) start() (err error) {
 		return err
 	}
 	n.links.start()
+	if err = n.startTunnels(); err != nil {
+		return err
+	}
 	for _, ai := range n.addrs.reserved {
 		n.peers.Reserve(ai.ID)
 		n.peers.AddPersistent(ai)
@@ -152,6 +157,9 @@ func (n *Node) stop(ctx context.Context) error {
 		if err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", what, err))
 		}
+	}
+	if n.tunnels != nil {
+		end("tunnels", n.tunnels.Close())
 	}
 	n.peers.Close()
 	if n.exchange != nil {

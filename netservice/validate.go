@@ -12,6 +12,7 @@ import (
 	"github.com/go-nebnet/nebnet/internal/handshake"
 	"github.com/go-nebnet/nebnet/internal/obs"
 	"github.com/go-nebnet/nebnet/internal/session"
+	"github.com/go-nebnet/nebnet/p2p"
 )
 
 // Validate reports every mistake of the Config at once: the returned error
@@ -90,6 +91,10 @@ func (c Config) parse() (parsed, error) {
 	}
 	atLeast("PeerQueueBytes", c.PeerQueueBytes, 64<<10)
 	atLeast("DispatchQueue", c.DispatchQueue, 1)
+
+	if err := p2p.ValidateTunnels(c.Tunnels); err != nil {
+		bad("Tunnels", "%w", err)
+	}
 
 	positive := func(field string, d Duration) {
 		if time.Duration(d) < 10*time.Millisecond {

@@ -1,0 +1,47 @@
+package netservice
+
+import (
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/go-nebnet/nebnet/p2p"
+)
+
+// P2P returns the node's tunnels, nil before Start: TCP and unix-socket
+// services bridged to peers, see package p2p. They serve and dial peers with a
+// session only; a program that wants tunnels to others makes a p2p.P2P of its
+// own. Those of Config.Tunnels run already. All end with Stop.
+func (s *NebService) P2P() *p2p.P2P {
+	if s.running() != nil {
+		return nil
+	}
+	return s.node.tunnels
+}
+
+// startTunnels makes the tunnels and starts those of the configuration.
+func (n *Node) startTunnels() error {
+	n.tunnels = p2p.NewP2P(n.id, n.host, n.host.Peerstore(),
+		p2p.WithLogger(n.obs.Logger()), p2p.WithMetrics(n.obs.Registry()),
+		p2p.WithAdmitFunc(n.links.member))
+	return n.tunnels.Apply(n.links.ctx, n.cfg.Tunnels)
+}
+
+// member tells whether there is a session with a peer. A peer's first stream
+// may overtake the end of its handshake: then it waits for that.
+func (l *links) member(p peer.ID) bool {
+	outcome := l.await(p)
+	defer l.forsake(p, outcome)
+	if l.session(p) != nil {
+		return true
+	}
+	limit := time.NewTimer(timeout(l.n.cfg.HandshakeTimeout))
+	defer limit.Stop()
+	select {
+	case err := <-outcome:
+		return err == nil
+	case <-limit.C:
+	case <-l.ctx.Done():
+	}
+	return false
+}

@@ -1,0 +1,122 @@
+package netservice_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/go-nebnet/nebnet/netservice"
+	"github.com/go-nebnet/nebnet/netservice/nettest"
+	"github.com/go-nebnet/nebnet/p2p"
+)
+
+// echo serves one word over whatever listens, until it is closed.
+func echo(t *testing.T, l net.Listener) {
+	t.Helper()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			io.Copy(c, c)
+			c.Close()
+		}
+	}()
+	t.Cleanup(func() { l.Close(); <-done })
+}
+
+func say(c net.Conn, word string) (string, error) {
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(20 * time.Second))
+	if _, err := io.WriteString(c, word); err != nil {
+		return "", err
+	}
+	if err := c.(interface{ CloseWrite() error }).CloseWrite(); err != nil {
+		return "", err
+	}
+	got, err := io.ReadAll(c)
+	return string(got), err
+}
+
+// Tunnels of the configuration run from Start, and reach a peer that is not
+// connected yet.
+func TestConfiguredTunnels(t *testing.T) {
+	target, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	echo(t, target)
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	bind := free.Addr().(*net.TCPAddr).Port
+	free.Close()
+
+	cfg := netservice.Config{ChainID: "test", Listen: []string{"/ip4/127.0.0.1/tcp/0"}}
+	cfg.Tunnels = []p2p.Tunnel{{Protocol: "/x/echo", Target: fmt.Sprintf("/ip4/127.0.0.1/tcp/%d", target.Addr().(*net.TCPAddr).Port)}}
+	server := start(t, cfg)
+	cfg.Tunnels = []p2p.Tunnel{{Protocol: "/x/echo", Bind: fmt.Sprintf("/ip4/127.0.0.1/tcp/%d", bind), Peer: server.Node().Addrs()[0].String()}}
+	client := start(t, cfg)
+	for range 2 {
+		c, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", bind))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := say(c, "hello"); got != "hello" || err != nil {
+			t.Errorf("got %q, %v", got, err)
+		}
+	}
+	if p := client.Peers(); len(p) != 1 || p[0].ID != server.Node().ID() {
+		t.Errorf("peers: %v", p)
+	}
+}
+
+// A node of another chain cannot use a service's tunnels; a peer can, and
+// again after an outage.
+func TestTunnelsAreForPeers(t *testing.T) {
+	inBubble(t, func(t *testing.T, nw *nettest.Network) {
+		a := nw.Add(chain(), quiet())
+		b := nw.Add(chain(), quiet())
+		other := chain()
+		other.ChainID = "other"
+		c := nw.Add(other, quiet())
+		if a.Service().P2P() != nil {
+			t.Error("there are tunnels before Start")
+		}
+		nw.Start()
+		l, err := a.Service().P2P().Listen(t.Context(), "/x/echo")
+		if err != nil {
+			t.Fatal(err)
+		}
+		echo(t, l)
+		dial := func(n *nettest.Node) (string, error) {
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			defer cancel()
+			n.Service().ConnectPeer(ctx, a.Addr())
+			conn, err := n.Service().P2P().DialConn(ctx, a.ID(), "/x/echo")
+			if err != nil {
+				return "", err
+			}
+			return say(conn, "hello")
+		}
+		if got, err := dial(b); got != "hello" || err != nil {
+			t.Errorf("a peer: %q, %v", got, err)
+		}
+		if got, err := dial(c); err == nil {
+			t.Errorf("a stranger got %q", got)
+		}
+		nw.Isolate(b)
+		time.Sleep(time.Minute)
+		nw.Heal()
+		if got, err := dial(b); got != "hello" || err != nil {
+			t.Errorf("after an outage: %q, %v", got, err)
+		}
+	})
+}
