@@ -35,6 +35,7 @@ type reader struct {
 	batch    [][]byte // of the buffer in use
 	wire     int      // bytes on the wire of the batch
 	deadline time.Time
+	inFrame  bool // the deadline is that of the frame under way
 }
 
 // run reads until the stream ends. It returns nil at a proper end, and a Fault
@@ -81,7 +82,7 @@ func (r *reader) burst(data []byte) error {
 		if h, n, _ := parseHeader(rest, r.in.t.spec.MaxSize); n > 0 && h.body >= directBody {
 			return r.body(h, n, rest[n:])
 		}
-		if err := r.arm(r.s.e.cfg.FrameTimeout, 2); err != nil {
+		if err := r.armFrame(2); err != nil {
 			return err
 		}
 		have := copy(buf.b[:], rest)
@@ -111,6 +112,7 @@ func (r *reader) decode(data []byte) (rest []byte, err error) {
 		} else if payload, fault = r.s.e.codec.decompress(h, body); fault != FaultNone {
 			return nil, errors.Join(r.deliver(), fault)
 		}
+		r.inFrame = false
 		r.batch = append(r.batch, payload)
 		r.wire += n + h.body
 		data = data[n+h.body:]
@@ -125,7 +127,7 @@ func (r *reader) decode(data []byte) (rest []byte, err error) {
 // body reads the rest of a large frame into an allocation of its own, of which
 // it already has the beginning.
 func (r *reader) body(h header, head int, have []byte) error {
-	if err := r.arm(r.s.e.cfg.FrameTimeout, 16); err != nil {
+	if err := r.armFrame(16); err != nil {
 		return err
 	}
 	b := growBody(nil, max(len(have), 1), h.body)
@@ -146,6 +148,7 @@ func (r *reader) body(h header, head int, have []byte) error {
 			return fault
 		}
 	}
+	r.inFrame = false
 	r.wire += head + h.body
 	r.batch = append(r.batch, b)
 	return r.deliver()
@@ -194,6 +197,16 @@ func (r *reader) broken(err error) error {
 		return FaultTimeout
 	}
 	return err
+}
+
+// armFrame sets the deadline of the frame under way, once: it is absolute,
+// however slowly bytes come in.
+func (r *reader) armFrame(slack time.Duration) error {
+	if r.inFrame {
+		return nil
+	}
+	r.inFrame = true
+	return r.arm(r.s.e.cfg.FrameTimeout, slack)
 }
 
 // arm sees to it that the stream's read deadline is at most d away, and less

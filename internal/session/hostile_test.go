@@ -1,0 +1,287 @@
+package session
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/go-nebnet/nebnet/internal/handshake"
+	"github.com/go-nebnet/nebnet/internal/obs"
+	"github.com/go-nebnet/nebnet/internal/testnet"
+	"github.com/libp2p/go-libp2p/core/network"
+)
+
+// TestFaults sends what the protocol does not allow: the stream is reset, the
+// peer penalised, the session lives.
+func TestFaults(t *testing.T) {
+	tests := []struct {
+		name string
+		data []byte
+		want Fault
+	}{
+		{"oversize", binary.AppendUvarint(nil, DefaultMaxSize+1), FaultOversize},
+		{"flags", []byte{1, 9, 0}, FaultFlags},
+		{"bomb", append([]byte{9, 1}, binary.AppendUvarint(nil, 1<<40)...), FaultBomb},
+		{"corrupt", []byte{3, 1, 200, 1, 0xff, 0xff, 0xff}, FaultCorrupt},
+		{"truncated", []byte{30, 0, 'x'}, FaultTruncated},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, net *testnet.Net) {
+				b := simNode(t, net, 1, nil, tx)
+				a := simHost(t, net, 2)
+				control := hello(t, a, b)
+				defer control.Reset()
+				st := open(t, a, b, "tx")
+				write(t, st, frames(newCodec(), CompressNone, []byte("good")))
+				write(t, st, tt.data)
+				if tt.want == FaultTruncated {
+					st.CloseWrite()
+				}
+				if _, err := ended(t, st); !errors.Is(err, network.ErrReset) {
+					t.Errorf("stream ended with %v, want a reset", err)
+				}
+				if f := b.faulted(); !slices.Equal(f, []Fault{tt.want}) {
+					t.Errorf("faults %v, want %v", f, tt.want)
+				}
+				if n := b.counted(obs.Faults + tt.want.String()); n != 1 {
+					t.Errorf("counted %d", n)
+				}
+				// An honest stream still works.
+				again := open(t, a, b, "tx")
+				write(t, again, frames(newCodec(), CompressNone, []byte("still here")))
+				b.await(t, "both good messages", func() bool { return slices.Equal(b.got["tx"], []string{"good", "still here"}) })
+				again.Close()
+			})
+		})
+	}
+}
+
+// TestSlowFrame sends one byte every ten seconds.
+func TestSlowFrame(t *testing.T) {
+	inBubble(t, func(t *testing.T, net *testnet.Net) {
+		b := simNode(t, net, 1, nil, tx)
+		a := simHost(t, net, 2)
+		an := newNode(t, a, nil) // answers pings
+		defer an.close(t)
+		join(t, an, b)
+		st := open(t, a, b, "tx")
+		began := time.Now()
+		data := frames(newCodec(), CompressNone, make([]byte, 100))
+		for _, c := range data {
+			if _, err := st.Write([]byte{c}); err != nil {
+				break
+			}
+			time.Sleep(10 * time.Second)
+		}
+		if d := time.Since(began); d > 80*time.Second {
+			t.Errorf("a frame may take %s", d)
+		}
+		if f := b.faulted(); !slices.Equal(f, []Fault{FaultTimeout}) {
+			t.Errorf("faults %v", f)
+		}
+	})
+}
+
+// TestSilentStreams opens streams and says nothing on them.
+func TestSilentStreams(t *testing.T) {
+	inBubble(t, func(t *testing.T, net *testnet.Net) {
+		b := simNode(t, net, 1, nil, tx)
+		a := simHost(t, net, 2)
+		an := newNode(t, a, nil) // answers pings
+		defer an.close(t)
+		join(t, an, b)
+		var streams []network.Stream
+		for range 5 {
+			st := open(t, a, b, "tx")
+			st.Write(nil)
+			streams = append(streams, st)
+			time.Sleep(100 * time.Millisecond)
+		}
+		synctest.Wait()
+		if n := b.counted(obs.StreamsRefused + refuseExcess); n != 2 {
+			t.Errorf("%d streams refused of 5", n)
+		}
+		if n := b.counted(obs.Faults + FaultStreams.String()); n != 2 {
+			t.Errorf("%d faults", n)
+		}
+		for _, st := range streams {
+			ended(t, st) // 60 s for each of the three that take turns
+		}
+	})
+}
+
+// TestStorm opens and resets streams as fast as it can.
+func TestStorm(t *testing.T) {
+	inBubble(t, func(t *testing.T, net *testnet.Net) {
+		b := simNode(t, net, 1, nil, tx)
+		a := simHost(t, net, 2)
+		an := newNode(t, a, nil) // answers pings
+		defer an.close(t)
+		join(t, an, b)
+		for range 1000 {
+			st := open(t, a, b, "tx")
+			write(t, st, []byte{0, 0})
+			time.Sleep(11 * time.Millisecond) // until it is there
+			st.Reset()
+		}
+		time.Sleep(time.Second)
+		if n := b.counted(obs.StreamsRefused + refuseStorm); n < 500 {
+			t.Errorf("%d of 1000 streams refused", n)
+		}
+		if n := b.counted(obs.Faults + FaultStorm.String()); n < 10 || n > 30 {
+			t.Errorf("%d penalties", n)
+		}
+		s := b.engine.Session(a.ID())
+		if n := len(s.inStreams); n != 0 {
+			t.Errorf("%d streams left", n)
+		}
+	})
+}
+
+// TestControlFaults: what is wrong on the control stream ends the session.
+func TestControlFaults(t *testing.T) {
+	flood := []byte{}
+	for range 200 {
+		flood = appendPing(flood, ctlPing, 1)
+	}
+	for name, data := range map[string][]byte{"bad length": {ctlPing, 3, 1, 2, 3}, "flood": flood} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, net *testnet.Net) {
+				b := simNode(t, net, 1, nil, tx)
+				a := simHost(t, net, 2)
+				control := hello(t, a, b)
+				s := b.engine.Session(a.ID())
+				write(t, control, data)
+				<-s.Done()
+				if r, _ := s.Reason(); r != handshake.ReasonProtocol {
+					t.Errorf("reason %v", r)
+				}
+				if f := b.faulted(); !slices.Equal(f, []Fault{FaultControl}) {
+					t.Errorf("faults %v", f)
+				}
+			})
+		})
+	}
+}
+
+// TestDeliverFails: a panic or an error of the receiver resets the stream and
+// blames nobody; the next stream works.
+func TestDeliverFails(t *testing.T) {
+	for name, fail := range map[string]func() error{
+		"panic": func() error { panic("subscriber") },
+		"error": func() error { return errors.New("no") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, net *testnet.Net) {
+				a, b := simNode(t, net, 1, nil, tx), simNode(t, net, 2, nil, tx)
+				b.handle = func(_ context.Context, spec TypeSpec, batch [][]byte) error {
+					if string(batch[0]) == "bad" {
+						return fail()
+					}
+					b.record(spec.Name, batch)
+					return nil
+				}
+				sa, sb := join(t, a, b)
+				send(t, sa, "tx", "bad")
+				time.Sleep(time.Second)
+				send(t, sa, "tx", "lost") // finds the stream reset
+				time.Sleep(time.Second)
+				send(t, sa, "tx", "good")
+				b.await(t, "the good message", func() bool { return slices.Equal(b.got["tx"], []string{"good"}) })
+				if f := b.faulted(); f != nil {
+					t.Errorf("the peer was blamed: %v", f)
+				}
+				st := sb.Stats().Receive
+				if st.Panics+st.Errors != 1 {
+					t.Errorf("%+v", st)
+				}
+				balance(t, sa)
+				if d := sa.Stats().Send.Dropped["reset"]; d != 1 {
+					t.Errorf("%d messages dropped by the reset", d)
+				}
+			})
+		})
+	}
+}
+
+// TestUnsupported: a type that the peer does not know is refused at once when
+// identify has told so, and otherwise what was queued is counted as dropped.
+func TestUnsupported(t *testing.T) {
+	other := TypeSpec{Name: "other"}
+	inBubble(t, func(t *testing.T, net *testnet.Net) {
+		a, b := simNode(t, net, 1, nil, tx, other), simNode(t, net, 2, nil, tx)
+		sa, _ := join(t, a, b)
+		if err := sa.TrySend("other", nil, SendOptions{}); !errors.Is(err, ErrUnsupported) {
+			t.Errorf("identify has told: %v", err)
+		}
+		// The peer learns the type; identify pushes that.
+		if err := b.engine.Declare(other); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(3 * time.Second)
+		send(t, sa, "other", "now")
+		b.await(t, "the message", func() bool { return len(b.got["other"]) == 1 })
+	})
+	inBubble(t, func(t *testing.T, net *testnet.Net) {
+		a, b := simNode(t, net, 1, nil, tx, other), simNode(t, net, 2, nil, tx)
+		sa, _ := join(t, a, b)
+		a.host.Peerstore().SetProtocols(b.host.ID(), Protocol(testNetwork, "other")) // a lie
+		send(t, sa, "other", "in vain")
+		time.Sleep(time.Second)
+		a.host.Peerstore().SetProtocols(b.host.ID())
+		if err := sa.TrySend("other", nil, SendOptions{}); !errors.Is(err, ErrUnsupported) {
+			t.Errorf("after the refusal: %v", err)
+		}
+		st := sa.Stats().Types["other"].Send
+		if st.Written != 0 || st.Dropped["unsupported"] != 1 {
+			t.Errorf("%+v", st)
+		}
+		if n := a.counted(obs.PacketsOut + ".other"); n != 0 {
+			t.Errorf("%d messages counted as sent", n)
+		}
+		balance(t, sa)
+	})
+}
+
+// TestDeadPeer pulls the cable, with and without traffic.
+func TestDeadPeer(t *testing.T) {
+	for _, busy := range []bool{false, true} {
+		inBubble(t, func(t *testing.T, net *testnet.Net) {
+			a, b := simNode(t, net, 1, nil, tx), simNode(t, net, 2, nil, tx)
+			sa, _ := join(t, a, b)
+			time.Sleep(time.Minute)
+			if r, _ := sa.Reason(); r != handshake.ReasonNone {
+				t.Fatalf("an idle session ended: %v", r)
+			}
+			if sa.RTT() < 20*time.Millisecond || sa.RTT() > 100*time.Millisecond {
+				t.Errorf("RTT %s", sa.RTT())
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			if busy {
+				go func() {
+					for sa.Send(ctx, "tx", make([]byte, 10_000), SendOptions{}) == nil {
+						time.Sleep(10 * time.Millisecond)
+					}
+				}()
+				time.Sleep(time.Second)
+			}
+			net.Isolate(net.Node(2))
+			began := time.Now()
+			<-sa.Done()
+			if d := time.Since(began); d > 10*time.Second {
+				t.Errorf("busy %v: noticed after %s", busy, d)
+			}
+			if r, _ := sa.Reason(); r != handshake.ReasonPingTimeout {
+				t.Errorf("reason %v", r)
+			}
+			cancel()
+			balance(t, sa)
+			net.Heal()
+		})
+	}
+}
