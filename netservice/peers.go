@@ -42,6 +42,7 @@ const (
 	PeerDisconnected = peers.Disconnected // a session ended, for Reason
 	PeerBanned       = peers.Banned       // the peer was banned, until Until
 	PeerRefused      = peers.Refused      // a handshake failed, for Reason
+	PeerCrowded      = peers.Crowded      // the peer tried to have more than two connections: is its key in use elsewhere?
 )
 
 // PeerSubscription is a bounded queue of peer events. It never blocks the

@@ -66,6 +66,8 @@ const (
 	Dials = "neb.net.dials."
 	// Bans counts bans of peers.
 	Bans = "neb.net.peers.bans"
+	// Crowded counts peer events about peers with too many connections.
+	Crowded = "neb.net.peers.crowded"
 	// PeerEventsDropped counts peer events that a slow subscription missed.
 	PeerEventsDropped = "neb.net.peers.events.dropped"
 	// PingRTT is the histogram of ping round trips in microseconds.

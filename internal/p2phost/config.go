@@ -87,6 +87,10 @@ type Config struct {
 	Deny, Allow []netip.Prefix
 	// Gate, when set, is consulted about every connection.
 	Gate Gate
+	// Crowded, when set, is told of each connection that was refused because
+	// its peer has as many as it may. Like those of Gate, it is called on
+	// libp2p's goroutines, must return at once and must not call the host.
+	Crowded func(p peer.ID, remote ma.Multiaddr)
 	// Trusted addresses (boot nodes, reserved peers) have a reserve of their
 	// own when the limits are reached. Those without an IP address are ignored.
 	Trusted []ma.Multiaddr

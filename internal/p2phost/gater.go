@@ -69,7 +69,7 @@ func (g *gater) InterceptUpgraded(c network.Conn) (bool, control.DisconnectReaso
 	if n == nil || len((*n).ConnsToPeer(c.RemotePeer())) < maxConnsPerPeer {
 		return true, 0
 	}
-	g.guard.refusedConn("peer_limit", c.RemoteMultiaddr(), ErrTooManyConns)
+	g.guard.crowded(c.RemotePeer(), c.RemoteMultiaddr(), ErrTooManyConns)
 	return false, 0
 }
 

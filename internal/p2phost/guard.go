@@ -21,6 +21,7 @@ type guard struct {
 	obs     *obs.Obs
 	streams *negotiations
 	conns   *handshakes
+	tell    func(p peer.ID, remote ma.Multiaddr) // Config.Crowded, may be nil
 }
 
 func newGuard(rm network.ResourceManager, c Config) *guard {
@@ -29,6 +30,7 @@ func newGuard(rm network.ResourceManager, c Config) *guard {
 		obs:             c.Obs,
 		streams:         newNegotiations(negotiatingPerPeer),
 		conns:           newHandshakes(c),
+		tell:            c.Crowded,
 	}
 }
 
@@ -84,6 +86,15 @@ func (g *guard) refusedConn(reason string, remote ma.Multiaddr, err error) {
 	g.obs.WarnLimited("host", reason, fields("remote", remote, err), "inbound connection refused")
 }
 
+// crowded counts a connection refused for the number of its peer's, and tells
+// the owner of the host.
+func (g *guard) crowded(p peer.ID, remote ma.Multiaddr, err error) {
+	g.refusedConn("peer_limit", remote, err)
+	if g.tell != nil {
+		g.tell(p, remote)
+	}
+}
+
 func (g *guard) refusedStream(reason string, p peer.ID, err error) {
 	g.obs.Counter(obs.StreamsRefused + reason).Inc(1)
 	g.obs.WarnLimited("host", reason, fields("peer", p, err), "inbound stream refused")
@@ -109,7 +120,7 @@ func (s *connScope) SetPeer(p peer.ID) error {
 		return nil
 	}
 	if s.dir == network.DirInbound {
-		s.guard.refusedConn("peer_limit", s.remote, fmt.Errorf("%w: %s: %w", ErrTooManyConns, p, err))
+		s.guard.crowded(p, s.remote, fmt.Errorf("%w: %s: %w", ErrTooManyConns, p, err))
 	}
 	return err
 }

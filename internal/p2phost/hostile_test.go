@@ -5,10 +5,12 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
+	ma "github.com/multiformats/go-multiaddr"
 
 	"github.com/go-nebnet/nebnet/internal/obs"
 	"github.com/go-nebnet/nebnet/internal/p2phost"
@@ -127,8 +129,15 @@ func TestSpoofedPeerID(t *testing.T) {
 
 // Row 15: one key from 12 addresses gets two connections, and it shows.
 func TestOneKeyFromManyAddresses(t *testing.T) {
-	bubble(t, nil, func(t *testing.T, l *lab) {
-		key := config(t).Key
+	var told atomic.Int64
+	key := config(t).Key
+	bubble(t, func(c *p2phost.Config) {
+		c.Crowded = func(p peer.ID, remote ma.Multiaddr) {
+			if p.MatchesPrivateKey(key) && remote != nil {
+				told.Add(1)
+			}
+		}
+	}, func(t *testing.T, l *lab) {
 		for i := range 12 {
 			_ = l.connect(l.attacker(public(10+i), key))
 			time.Sleep(time.Second)
@@ -142,6 +151,8 @@ func TestOneKeyFromManyAddresses(t *testing.T) {
 		}
 		if n := l.count(obs.ConnsRefused + "peer_limit"); n < 10 {
 			t.Errorf("%d refusals counted, want 10", n)
+		} else if told.Load() != n {
+			t.Errorf("the owner was told of %d of %d", told.Load(), n)
 		}
 		l.mustServe(public(1), "meanwhile")
 	})

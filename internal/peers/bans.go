@@ -191,4 +191,5 @@ func (m *Manager) sweepLocked(now time.Time) {
 	m.bans.sweep(func(until time.Time) bool { return !now.Before(until) })
 	m.avoided.sweep(func(a avoidance) bool { return !now.Before(a.until) })
 	m.scores.sweep(func(s score) bool { return s.now(now) < scoreForgotten })
+	m.crowds.sweep(now)
 }

@@ -21,9 +21,10 @@ const (
 	Disconnected                  // a session ended, for Reason
 	Banned                        // the peer was banned, until Until
 	Refused                       // a handshake failed, for Reason
+	Crowded                       // the peer tried to have more connections than it may
 )
 
-var eventNames = [...]string{"connected", "disconnected", "banned", "refused"}
+var eventNames = [...]string{"connected", "disconnected", "banned", "refused", "crowded"}
 
 func (k EventKind) String() string {
 	if int(k) < len(eventNames) {
@@ -44,9 +45,10 @@ type Event struct {
 }
 
 // defaultEvents are the kinds of a subscription that names none: what is
-// bounded by the node's own sessions and bans. Refused is not among them,
-// because strangers can cause any number of it and so push out the rest.
-var defaultEvents = []EventKind{Connected, Disconnected, Banned}
+// bounded by the node's own sessions and bans, or by a rate. Refused is not
+// among them, because strangers can cause any number of it and so push out the
+// rest.
+var defaultEvents = []EventKind{Connected, Disconnected, Banned, Crowded}
 
 // DefaultEventQueue is the length of a subscription's queue unless another is
 // asked for.

@@ -39,6 +39,7 @@ type Manager struct {
 	bans       *bounded[peer.ID, time.Time]
 	avoided    *bounded[peer.ID, avoidance]
 	scores     *bounded[peer.ID, score]
+	crowds     crowds
 
 	sessions, sessionsIn, sessionsOut metrics.Gauge
 }
@@ -59,6 +60,7 @@ func New(cfg Config) (*Manager, error) {
 		bans:        newBounded[peer.ID](maxBans, time.Time.Before),
 		avoided:     newBounded[peer.ID](maxAvoided, avoidance.before),
 		scores:      newBounded[peer.ID](maxScores, score.less),
+		crowds:      newCrowds(),
 		sessions:    cfg.Obs.Gauge(obs.Sessions),
 		sessionsIn:  cfg.Obs.Gauge(obs.SessionsInbound),
 		sessionsOut: cfg.Obs.Gauge(obs.SessionsOutbound),

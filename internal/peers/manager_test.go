@@ -228,7 +228,9 @@ func TestChurnLeavesNothing(t *testing.T) {
 	play(t, Config{MaxPeers: 100}, nil, func(t *testing.T, fx *fixture) {
 		for i := range 20_000 {
 			p := peerN(i)
-			fx.AllowAccept(ma.StringCast(fmt.Sprintf("/ip4/10.%d.%d.%d/tcp/1", i>>16, i>>8&255, i&255)))
+			addr := ma.StringCast(fmt.Sprintf("/ip4/10.%d.%d.%d/tcp/1", i>>16, i>>8&255, i&255))
+			fx.AllowAccept(addr)
+			fx.NoteCrowded(p, addr)
 			tk, r := fx.Admit(p, dirIn, uint64(i))
 			if r != none {
 				t.Fatalf("peer %d: %v", i, r)
@@ -253,7 +255,7 @@ func TestChurnLeavesNothing(t *testing.T) {
 				time.Sleep(100 * time.Millisecond)
 			}
 		}
-		if n, most := fx.stateSize(), maxBans+maxAvoided+maxScores+2*maxBuckets; n > most {
+		if n, most := fx.stateSize(), maxBans+maxAvoided+maxScores+maxCrowds+2*maxBuckets; n > most {
 			t.Errorf("%d entries, more than the caps together", n)
 		}
 		time.Sleep(backoffPermanent.max + 10*sweepEvery)
