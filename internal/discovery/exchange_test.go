@@ -70,7 +70,9 @@ func TestLateNode(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		net := testnet.New(1, testnet.WithLink(testnet.Link{Latency: 10 * time.Millisecond}))
 		boot := newNode(t, net.Host(t, net.Node(0)), setup{})
-		early := newNode(t, net.Host(t, net.Node(1)), setup{want: 10})
+		early := newNode(t, net.Host(t, net.Node(1)), setup{want: 10, change: func(c *Config) {
+			c.Interval = 10 * time.Minute
+		}})
 		connect(t, early, boot)
 		time.Sleep(time.Minute)
 		late := newNode(t, net.Host(t, net.Node(2)), setup{want: 10})
@@ -86,7 +88,7 @@ func TestLateNode(t *testing.T) {
 		if found, _ := early.told(); len(found) != 0 {
 			t.Errorf("early node found %v without asking", found)
 		}
-		time.Sleep(2 * DefaultInterval) // the periodic ask
+		time.Sleep(12 * time.Minute) // the periodic ask
 		if found, _ := early.told(); len(found) == 0 || found[0].ID != late.ID() {
 			t.Errorf("early node found %v", found)
 		}
@@ -103,6 +105,47 @@ func TestNobodyIsAskedWithoutNeed(t *testing.T) {
 		time.Sleep(10 * time.Minute)
 		if n := boot.count(obs.ExchangeAnswered); n != 0 {
 			t.Errorf("%d requests", n)
+		}
+	})
+}
+
+// A peer that is connected and no member, or not yet, is not asked.
+func TestOnlyMembersAreAsked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		net := testnet.New(1)
+		n := newNode(t, net.Host(t, net.Node(0)), setup{want: 10})
+		h := net.Host(t, net.Node(1))
+		n.x.Met(h.ID())
+		synctest.Wait()
+		if got := n.count(obs.ExchangeAsked); got != 0 {
+			t.Errorf("asked %d times", got)
+		}
+		connect(t, n, h)
+		time.Sleep(time.Second)
+		if got := n.count(obs.ExchangeAsked); got == 0 {
+			t.Error("a member was not asked")
+		}
+	})
+}
+
+// A candidate that became a peer and left may be handed on again at once.
+func TestLostPeersAreHandedOnAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		net := testnet.New(1)
+		boot := newNode(t, net.Host(t, net.Node(0)), setup{})
+		other := newNode(t, net.Host(t, net.Node(1)), setup{})
+		connect(t, other, boot)
+		asker := newNode(t, net.Host(t, net.Node(2)), setup{want: 10, change: func(c *Config) {
+			c.OfferAgain = time.Hour
+		}})
+		connect(t, asker, boot)
+		time.Sleep(10 * time.Second)
+		connect(t, asker, other)
+		time.Sleep(10 * time.Second)
+		asker.Network().ClosePeer(other.ID())
+		time.Sleep(time.Minute) // a periodic ask
+		if found, _ := asker.told(); len(found) != 2 {
+			t.Errorf("handed on %d times", len(found))
 		}
 	})
 }
