@@ -213,3 +213,85 @@ func TestSleeperDelaysItsOwnTypeOnly(t *testing.T) {
 		}
 	})
 }
+
+// Who waits comes before who comes later, also when that one would fit.
+func TestWaitersFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMailbox("m", "tx", false, 0)
+		d := start(t, dispatcher.Config{QueueBytes: 10}, m)
+		put(t, d, "tx", "12345678")
+		go put(t, d, "tx", "large")
+		synctest.Wait()
+		if err := d.TryPutMessage(msg("tx", "x")); !errors.Is(err, dispatcher.ErrQueueFull) {
+			t.Errorf("overtaking: %v", err)
+		}
+		go put(t, d, "tx", "y")
+		synctest.Wait()
+		m.setLimit(10)
+		m.room()
+		synctest.Wait()
+		want(t, "got", m.empty(), []string{"12345678", "large", "y"})
+	})
+}
+
+// Room that comes while the refusal is still on its way is not overlooked.
+func TestRoomDuringRefusal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMailbox("m", "tx", false, 10)
+		calls := 0
+		m.deliver = func(msg dispatcher.Message) bool {
+			if calls++; calls == 1 {
+				m.room()
+				return false
+			}
+			return m.take(msg)
+		}
+		d := start(t, dispatcher.Config{TickInterval: time.Hour}, m)
+		put(t, d, "tx", "1")
+		synctest.Wait()
+		want(t, "got", m.empty(), []string{"1"})
+	})
+}
+
+// When the last lossless subscriber has left, a full queue is an error again.
+func TestNobodyLosslessAnyMore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		gate := make(chan struct{})
+		m := newMailbox("m", "tx", false, 0)
+		d := start(t, dispatcher.Config{QueueSize: 1}, m,
+			&external{id: "slow", typ: "tx", deliver: func(dispatcher.Message) bool { <-gate; return true }})
+		if err := d.Deregister(m); err != nil {
+			t.Fatal(err)
+		}
+		put(t, d, "tx", "1")
+		if err := d.PutMessage(msg("tx", "2")); !errors.Is(err, dispatcher.ErrQueueFull) {
+			t.Errorf("put: %v", err)
+		}
+		close(gate)
+	})
+}
+
+// Workers work at the same time, and begin in order.
+func TestWorkers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var r recorder
+		d := start(t, dispatcher.Config{}, dispatcher.NewHandler("h", "tx", func(ctx context.Context, m dispatcher.Message) {
+			r.add(ctx, m)
+			time.Sleep(time.Second)
+		}, dispatcher.WithWorkers(10)))
+		var batch []dispatcher.Message
+		for _, text := range numbers(0, 20) {
+			batch = append(batch, msg("tx", text))
+		}
+		began := time.Now()
+		if _, err := d.PutMessages(t.Context(), batch); err != nil {
+			t.Fatal(err)
+		}
+		if err := d.Stop(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(began); took != 2*time.Second || len(r.got()) != 20 {
+			t.Errorf("took %v for %d", took, len(r.got()))
+		}
+	})
+}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"runtime"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -231,5 +232,86 @@ func (c benchCase) ours(b *testing.B) (round func([]dispatcher.Message), stop fu
 		for _, ch := range chans {
 			close(ch)
 		}
+	}
+}
+
+// BenchmarkSleeper measures the time from PutMessage to the handler of one
+// type, without and with a lossless subscriber of another type that sleeps and
+// whose publishers wait, in turns. It reports both p99 and their ratio.
+//
+//	go test ./dispatcher -run '^$' -bench Sleeper -benchtime 20x
+func BenchmarkSleeper(b *testing.B) {
+	quiet, stopQuiet := latency(b, false)
+	defer stopQuiet()
+	asleep, stopAsleep := latency(b, true)
+	defer stopAsleep()
+	const n = 2000
+	var without, with []time.Duration
+	for b.Loop() {
+		without = append(without, quiet(n)...)
+		with = append(with, asleep(n)...)
+	}
+	slices.Sort(without)
+	slices.Sort(with)
+	p99 := func(d []time.Duration) float64 { return float64(d[len(d)*99/100].Nanoseconds()) / 1e3 }
+	b.ReportMetric(0, "ns/op")
+	b.ReportMetric(p99(without), "p99-us")
+	b.ReportMetric(p99(with), "p99-sleeper-us")
+	b.ReportMetric(p99(with)/p99(without), "x-p99")
+}
+
+// latency returns a function that puts n messages one after the other, waiting
+// for each, and returns how long they took.
+func latency(b *testing.B, sleeper bool) (measure func(n int) []time.Duration, stop func()) {
+	log := logrus.New()
+	log.SetOutput(io.Discard)
+	d, err := dispatcher.New(dispatcher.Config{QueueSize: 100, StopTimeout: time.Second}, dispatcher.WithLogger(log))
+	if err != nil {
+		b.Fatal(err)
+	}
+	arrived := make(chan time.Time, 1)
+	subs := []dispatcher.Subscriber{dispatcher.NewHandler("h", benchType, func(context.Context, dispatcher.Message) {
+		arrived <- time.Now()
+	})}
+	if sleeper {
+		subs = append(subs, dispatcher.NewHandler("sleeper", "slow", func(ctx context.Context, _ dispatcher.Message) {
+			select {
+			case <-time.After(time.Millisecond):
+			case <-ctx.Done():
+			}
+		}, dispatcher.WithPolicy(dispatcher.Lossless), dispatcher.WithQueue(4)))
+	}
+	if err := d.Register(subs...); err != nil {
+		b.Fatal(err)
+	}
+	if err := d.Start(); err != nil {
+		b.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var publishers sync.WaitGroup
+	if sleeper {
+		for range 4 {
+			publishers.Go(func() {
+				m := dispatcher.NewMessage("slow", "", make([]byte, benchSize))
+				for d.PutMessageContext(ctx, m) == nil {
+				}
+			})
+		}
+	}
+	m := dispatcher.NewMessage(benchType, "", make([]byte, benchSize))
+	measure = func(n int) (took []time.Duration) {
+		for range n {
+			start := time.Now()
+			if err := d.PutMessage(m); err != nil {
+				b.Fatal(err)
+			}
+			took = append(took, (<-arrived).Sub(start))
+		}
+		return took
+	}
+	return measure, func() {
+		cancel()
+		publishers.Wait()
+		_ = d.Stop(context.Background()) // the sleeper's queue is lost
 	}
 }

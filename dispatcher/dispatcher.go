@@ -109,13 +109,14 @@ func (d *Dispatcher) Start() error {
 func (d *Dispatcher) Done() <-chan struct{} { return d.done }
 
 // keyOf is seeds.of for a message whose key was not computed when it was put.
-// Hash is code of another module; if it panics, the message has a key of its
-// own, which no other message shares.
+// Hash is code of another module; if it panics, the message gets a key that no
+// other message has. Only the loop calls it.
 func (d *Dispatcher) keyOf(r *room, m Message) (k key) {
 	defer func() {
 		if p := recover(); p != nil {
 			d.panicked(fmt.Sprintf("Hash of a %T", m), p)
-			k = key{a: 1, b: r.first}
+			r.unhashed++
+			k = key{a: 1, b: r.unhashed}
 		}
 	}()
 	return r.seeds.of(m)

@@ -163,3 +163,16 @@ func TestNoReferencesKept(t *testing.T) {
 		}
 	}
 }
+
+// While the pump's goroutine holds messages, nothing goes past it, not even
+// when the queue is empty and the channel has room.
+func TestPumpKeepsOrder(t *testing.T) {
+	ch := make(chan Message, 4)
+	p := newPump(nil, NewSubscriber("s", ch, false, "tx", 1, WithPolicy(Lossless)), nil)
+	p.running = true // as if it held some
+	var n int
+	p.offer([]Message{NewMessage("tx", "", nil)}, []uint32{0}, &n)
+	if n != 1 || len(ch) != 0 || p.q.n != 1 {
+		t.Errorf("taken %d, %d in the channel, %d in the queue", n, len(ch), p.q.n)
+	}
+}

@@ -229,3 +229,78 @@ func TestManyFiltering(t *testing.T) {
 		want(t, "one that stayed", drain(chans[149]), nil)
 	})
 }
+
+// Subscribers that stand at the same message, of which one has taken it before
+// and the other has not.
+func TestFilterOfLatecomer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		early, late := make(chan dispatcher.Message, 8), make(chan dispatcher.Message, 8)
+		d := start(t, dispatcher.Config{}, dispatcher.NewSubscriber("early", early, true, "tx", 1))
+		put(t, d, "tx", "1", "2")
+		want(t, "early", drain(early), []string{"1", "2"})
+		if err := d.Register(dispatcher.NewSubscriber("late", late, true, "tx", 1)); err != nil {
+			t.Fatal(err)
+		}
+		var batch []dispatcher.Message
+		for _, text := range []string{"3", "1", "4", "3", "2", "1"} {
+			batch = append(batch, msg("tx", text))
+		}
+		if _, err := d.PutMessages(t.Context(), batch); err != nil {
+			t.Fatal(err)
+		}
+		want(t, "early", drain(early), []string{"3", "4"})
+		want(t, "late", drain(late), []string{"3", "1", "4", "2"})
+	})
+}
+
+// Messages that waited while nobody filtered have no keys; those that come
+// after somebody does have, and they are the right ones.
+func TestFilterBeginsInBacklog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		gate := make(chan struct{})
+		slow := &external{id: "slow", typ: "tx", deliver: func(dispatcher.Message) bool { <-gate; return true }}
+		d := start(t, dispatcher.Config{}, slow)
+		put(t, d, "tx", "a")
+		synctest.Wait()
+		put(t, d, "tx", "b", "c")
+		ch := make(chan dispatcher.Message, 8)
+		if err := d.Register(dispatcher.NewSubscriber("late", ch, true, "tx", 1)); err != nil {
+			t.Fatal(err)
+		}
+		put(t, d, "tx", "x", "x", "y")
+		close(gate)
+		want(t, "late", drain(ch), []string{"x", "y"})
+	})
+}
+
+// Hash is called by the loop when somebody begins to filter while the message
+// waits. One that panics is no duplicate of another one that does.
+func TestHashPanics(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMailbox("m", "tx", true, 0)
+		gate := make(chan struct{})
+		gated := &external{id: "gated", typ: "tx", deliver: func(dispatcher.Message) bool { <-gate; return true }}
+		d := start(t, dispatcher.Config{QueueSize: 2}, newMailbox("full", "tx", false, 0), gated)
+		put(t, d, "tx", "0", "1")
+		// These wait for room without a key, since nobody filters yet.
+		for _, text := range []string{"2", "3"} {
+			go func() {
+				_ = d.PutMessage(hashed{msg("tx", text), func() string { panic("no") }})
+			}()
+			synctest.Wait()
+		}
+		if err := d.Register(m); err != nil {
+			t.Fatal(err)
+		}
+		m.setLimit(10)
+		if err := d.Deregister(&external{id: "full", typ: "tx"}); err != nil {
+			t.Fatal(err)
+		}
+		close(gate)
+		synctest.Wait()
+		want(t, "got", m.empty(), []string{"2", "3"})
+		if n := d.Stats().Panics; n == 0 {
+			t.Error("no panic counted")
+		}
+	})
+}
