@@ -154,8 +154,8 @@ func defaultAgent() string {
 	const module = "github.com/go-nebnet/nebnet"
 	version := "devel"
 	if info, ok := debug.ReadBuildInfo(); ok {
-		if info.Main.Path == module && info.Main.Version != "" {
-			version = info.Main.Version
+		if v := info.Main.Version; info.Main.Path == module && v != "" && v != "(devel)" {
+			version = v
 		}
 		for _, dep := range info.Deps {
 			if dep.Path == module {
