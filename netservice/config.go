@@ -72,6 +72,14 @@ type Config struct {
 	// NoPeerExchange keeps the node from asking its peers for further peers
 	// while it has free places. Default: false.
 	NoPeerExchange bool `yaml:"no_peer_exchange" json:"no_peer_exchange" toml:"no_peer_exchange"`
+	// GossipProfile is the set of parameters of broadcasting: "small-network",
+	// "public-network" or "low-latency". Default: "small-network".
+	GossipProfile string `yaml:"gossip_profile" json:"gossip_profile" toml:"gossip_profile"`
+	// SignMessages has broadcast messages signed by their author, and others
+	// rejected. All nodes of the network must set it alike. Default: false,
+	// because what a blockchain sends is signed by itself.
+	SignMessages bool `yaml:"sign_messages" json:"sign_messages" toml:"sign_messages"`
+
 	// MaxMessageSize bounds a message of a type that does not declare its own
 	// limit, in bytes after decompression. Default: 4 MiB.
 	MaxMessageSize int `yaml:"max_message_size" json:"max_message_size" toml:"max_message_size"`
@@ -132,6 +140,7 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.MaxVersion, c.MinVersion)
 	setDefault(&c.MaxPeers, DefaultMaxPeers)
 	setDefault(&c.InboundShare, DefaultInboundShare)
+	setDefault(&c.GossipProfile, "small-network")
 	setDefault(&c.MaxMessageSize, DefaultMaxMessageSize)
 	setDefault(&c.PeerQueueBytes, DefaultPeerQueueBytes)
 	setDefault(&c.DispatchQueue, DefaultDispatchQueue)

@@ -28,6 +28,7 @@ func TestValidateReportsEveryMistake(t *testing.T) {
 		MaxVersion:     2,
 		MaxPeers:       -1,
 		InboundShare:   math.NaN(),
+		GossipProfile:  "huge",
 		MaxMessageSize: 1<<30 + 1,
 		PeerQueueBytes: 1,
 		DispatchQueue:  -1,
@@ -47,7 +48,7 @@ func TestValidateReportsEveryMistake(t *testing.T) {
 	}
 	want := []string{
 		"ChainID", "Genesis", "Agent", "Capabilities[0]", "Capabilities[1]", "MaxVersion", "Listen[0]",
-		"Announce[0]", "Bootstrap[0]", "Reserved[0]", "MaxPeers", "InboundShare", "MaxMessageSize",
+		"Announce[0]", "Bootstrap[0]", "Reserved[0]", "MaxPeers", "InboundShare", "GossipProfile", "MaxMessageSize",
 		"PeerQueueBytes", "DispatchQueue", "Tunnels", "PingTimeout",
 	}
 	if d := cmp.Diff(want, fields); d != "" {
@@ -81,7 +82,7 @@ func TestDefaults(t *testing.T) {
 	want := Config{
 		ChainID: "c", Listen: []string{"/ip4/0.0.0.0/tcp/8680", "/ip4/0.0.0.0/udp/8680/quic-v1"},
 		MinVersion: 1, MaxVersion: 1, MaxPeers: 50, InboundShare: 0.75,
-		MaxMessageSize: 4 << 20, PeerQueueBytes: 16 << 20, DispatchQueue: 65536,
+		GossipProfile: "small-network", MaxMessageSize: 4 << 20, PeerQueueBytes: 16 << 20, DispatchQueue: 65536,
 		HandshakeTimeout: Duration(10 * time.Second), PingInterval: Duration(3 * time.Second),
 		PingTimeout: Duration(5 * time.Second), ShutdownTimeout: Duration(10 * time.Second),
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 
+	"github.com/go-nebnet/nebnet/internal/gossip"
 	"github.com/go-nebnet/nebnet/internal/handshake"
 	"github.com/go-nebnet/nebnet/internal/identity"
 	"github.com/go-nebnet/nebnet/internal/p2phost"
@@ -22,6 +23,8 @@ var (
 var (
 	// ErrNoPeers: there was nobody to send to.
 	ErrNoPeers = errors.New("netservice: no peers")
+	// ErrDuplicate: the same message was broadcast within two minutes.
+	ErrDuplicate = gossip.ErrDuplicate
 	// ErrUnknownPeer: there is no session with that peer.
 	ErrUnknownPeer = errors.New("netservice: no session with this peer")
 	// ErrTooLarge: the payload is above the limit of its type.

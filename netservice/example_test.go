@@ -136,18 +136,51 @@ func ExampleType_SendTo() {
 func ExampleType_Relay() {
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
+	// Delivered at once, passed on only when the application says so.
+	tx := netservice.Declare("tx", netservice.Raw(), netservice.WithGossip(netservice.GossipSpec{ExplicitRelay: true}))
 	done := make(chan error, 1)
 	a, _, stop := pair(ctx, func(_, b *netservice.NebService) {
-		newBlock.Subscribe(b, func(ctx context.Context, m netservice.Received[Block]) {
-			done <- newBlock.Relay(ctx, b, m) // to all but the peer it came from
+		tx.Subscribe(b, func(ctx context.Context, m netservice.Received[[]byte]) {
+			done <- tx.Relay(ctx, b, m) // to all but the peer it came from
 		})
 	})
 	defer stop()
-	if err := newBlock.Broadcast(ctx, a, Block{Height: 1}); err != nil {
+	if err := tx.Broadcast(ctx, a, []byte("pay")); err != nil {
 		panic(err)
 	}
-	fmt.Println(errors.Is(<-done, netservice.ErrNoPeers))
-	// Output: true
+	fmt.Println(<-done)
+	// Output: <nil>
+}
+
+func ExampleType_Validate() {
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	heights := make(chan uint64, 2)
+	a, b, stop := pair(ctx, func(_, b *netservice.NebService) {
+		known := map[uint64]bool{}
+		newBlock.Validate(b, func(_ context.Context, m netservice.Received[Block]) netservice.Verdict {
+			if parent := m.Value.Height - 1; parent > 0 && !known[parent] {
+				return netservice.Defer(fmt.Sprint(parent)) // until Resume says that it is there
+			}
+			known[m.Value.Height] = true
+			return netservice.Accept()
+		})
+		newBlock.Subscribe(b, func(_ context.Context, m netservice.Received[Block]) {
+			heights <- m.Value.Height
+			b.Resume(fmt.Sprint(m.Value.Height))
+		})
+	})
+	defer stop()
+	for _, height := range []uint64{2, 1} {
+		if err := newBlock.Broadcast(ctx, a, Block{Height: height}); err != nil {
+			panic(err)
+		}
+		for height == 2 && b.Stats().Gossip.Types["newblock"].Deferred == 0 {
+			time.Sleep(time.Millisecond)
+		}
+	}
+	fmt.Println(<-heights, <-heights)
+	// Output: 1 2
 }
 
 func ExampleNebService_Register() {

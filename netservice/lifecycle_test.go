@@ -30,8 +30,8 @@ func TestLifeCycle(t *testing.T) {
 		if err := s.Start(); !errors.Is(err, netservice.ErrAlreadyStarted) {
 			t.Errorf("second start: %v", err)
 		}
-		if err := s.Broadcast(ctx, "text", nil); !errors.Is(err, netservice.ErrNoPeers) {
-			t.Errorf("broadcast to nobody: %v", err)
+		if _, err := s.SendMessageToPeers(ctx, "text", nil, netservice.AllPeers()); !errors.Is(err, netservice.ErrNoPeers) {
+			t.Errorf("send to nobody: %v", err)
 		}
 		var wg sync.WaitGroup
 		for range 3 {

@@ -32,7 +32,6 @@ func (l *links) adopt(k *link) {
 	n := l.n
 	l.mu.Lock()
 	l.live[k.id], l.byName[k.name] = k, k
-	n.known.join(k.id)
 	l.links++
 	k.tag = fmt.Sprintf("nebnet-%d", l.links)
 	l.wg.Add(1)
@@ -52,6 +51,7 @@ func (l *links) adopt(k *link) {
 		WithField("agent", k.hello.Remote.Agent).Debug("peer connected")
 	l.announce(k.id, nil)
 	n.exchange.Met(k.id)
+	n.gossip.PeerJoined(k.id)
 }
 
 // bury cleans up after a session. A newer link to the same peer is not touched.
@@ -63,10 +63,12 @@ func (l *links) bury(k *link) {
 	if last {
 		delete(l.live, k.id)
 		delete(l.byName, k.name)
-		n.known.forget(k.id)
 	}
 	l.mu.Unlock()
 	n.host.ConnManager().Unprotect(k.id, k.tag)
+	if last {
+		n.gossip.PeerLeft(k.id)
+	}
 	n.obs.Log("links").WithField("peer", k.name).WithField("reason", reason.Label()).
 		WithField("by_peer", byRemote).Debug("peer disconnected")
 	k.ticket.Release(reason, byRemote)

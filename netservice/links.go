@@ -117,7 +117,7 @@ func (l *links) hangUp(c network.Conn) {
 	delete(l.silent, c)
 	second := l.live[c.RemotePeer()] != nil
 	l.mu.Unlock()
-	if !waiting || second {
+	if !waiting || second || l.n.types.hasOpen() {
 		return
 	}
 	l.n.peers.NoteRefused(c.RemotePeer(), network.DirInbound, handshake.ReasonTimeout)

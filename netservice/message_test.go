@@ -96,8 +96,8 @@ func TestUnsupportedType(t *testing.T) {
 		if err := text.Send(ctx, a.Service(), b.ID(), []byte("x")); !errors.Is(err, netservice.ErrUnsupported) {
 			t.Errorf("before there is a subscriber: %v", err)
 		}
-		if err := text.Broadcast(ctx, a.Service(), []byte("x")); !errors.Is(err, netservice.ErrUnsupported) {
-			t.Errorf("broadcast before there is a subscriber: %v", err)
+		if _, err := text.SendTo(ctx, a.Service(), netservice.AllPeers(), []byte("x")); !errors.Is(err, netservice.ErrUnsupported) {
+			t.Errorf("to all before there is a subscriber: %v", err)
 		}
 		in := inbox(t, b.Service(), 1)
 		time.Sleep(10 * time.Second) // identify push
@@ -134,61 +134,6 @@ func TestSendToPeersWithFilter(t *testing.T) {
 		}
 		if _, err := text.SendTo(t.Context(), hub.Service(), netservice.RandomPeers(0), nil); !errors.Is(err, netservice.ErrNoPeers) {
 			t.Errorf("to none: %v", err)
-		}
-	})
-}
-
-// A relay goes neither back to where the message came from nor to a peer that
-// has sent or been sent the same.
-func TestRelayNeverEchoes(t *testing.T) {
-	inBubble(t, func(t *testing.T, nw *nettest.Network) {
-		nodes := []*nettest.Node{nw.Add(chain(), quiet())}
-		for range 3 {
-			nodes = append(nodes, nw.Add(booted(nodes[0]), quiet()))
-		}
-		var ins []<-chan netservice.Received[[]byte]
-		for _, n := range nodes {
-			ins = append(ins, inbox(t, n.Service(), 10))
-		}
-		nw.Start()
-		for _, n := range nodes {
-			n.WaitForPeers(3) // all of them, through the first
-		}
-		ctx := t.Context()
-		if err := text.Broadcast(ctx, nodes[1].Service(), []byte("x")); err != nil {
-			t.Fatal(err)
-		}
-		m := next(t, "message", ins[0])
-		next(t, "message", ins[2])
-		next(t, "message", ins[3])
-		// The first node learns what it may assume: nothing of 2 and 3 yet.
-		if err := text.Relay(ctx, nodes[0].Service(), m); err != nil {
-			t.Fatal(err)
-		}
-		next(t, "copy", ins[2])
-		next(t, "copy", ins[3])
-		// Now everybody is known to have it.
-		if err := text.Relay(ctx, nodes[0].Service(), m); err != nil {
-			t.Fatal(err)
-		}
-		none(t, "echo", ins[1], time.Second)
-		none(t, "second copy", ins[2], time.Second)
-	})
-}
-
-// Own messages are not filtered: saying the same twice sends it twice.
-func TestBroadcastTwice(t *testing.T) {
-	inBubble(t, func(t *testing.T, nw *nettest.Network) {
-		a := nw.Add(chain(), quiet())
-		b := nw.Add(booted(a), quiet())
-		in := inbox(t, b.Service(), 2)
-		nw.Start()
-		a.WaitForPeers(1)
-		for range 2 {
-			if err := text.Broadcast(t.Context(), a.Service(), []byte("hi")); err != nil {
-				t.Fatal(err)
-			}
-			next(t, "message", in)
 		}
 	})
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/go-nebnet/nebnet/dispatcher"
 	"github.com/go-nebnet/nebnet/internal/discovery"
+	"github.com/go-nebnet/nebnet/internal/gossip"
 	"github.com/go-nebnet/nebnet/internal/handshake"
 	"github.com/go-nebnet/nebnet/internal/identity"
 	"github.com/go-nebnet/nebnet/internal/obs"
@@ -41,13 +42,13 @@ type Node struct {
 	instance uint64
 
 	types    *typeTable
-	known    *known
 	peers    *peers.Manager
 	dispatch *dispatcher.Dispatcher
 
 	// Set by start.
 	host     host.Host
 	engine   *session.Engine
+	gossip   *gossip.Engine
 	exchange *discovery.Exchange
 	links    *links
 	tunnels  *p2p.P2P
@@ -60,7 +61,6 @@ func newNode(cfg Config, addrs parsed, opts options, o *obs.Obs, d *dispatcher.D
 		network:  handshake.NetworkID(cfg.ChainID, addrs.genesis),
 		instance: rand.Uint64(),
 		types:    newTypeTable(cfg.MaxMessageSize),
-		known:    newKnown(),
 	}
 	if err := n.loadIdentity(); err != nil {
 		return nil, err
@@ -122,10 +122,16 @@ func (n *Node) start() (err error) {
 	if n.engine, err = session.New(n.sessionConfig()); err != nil {
 		return err
 	}
-	if err = n.types.attach(engineWire{n.engine}); err != nil {
+	n.links = newLinks(n)
+	if n.gossip, err = gossip.New(n.gossipConfig()); err != nil {
 		return err
 	}
-	n.links = newLinks(n)
+	if err = n.types.attach(&wire{session: n.engine, gossip: n.gossip, judge: n.judge}); err != nil {
+		return err
+	}
+	if err = n.gossip.Start(); err != nil {
+		return err
+	}
 	if n.exchange, err = discovery.New(n.exchangeConfig()); err != nil {
 		return err
 	}
@@ -164,6 +170,9 @@ func (n *Node) stop(ctx context.Context) error {
 	n.peers.Close()
 	if n.exchange != nil {
 		end("peer exchange", n.exchange.Close(ctx))
+	}
+	if n.gossip != nil {
+		end("gossip", n.gossip.Close(ctx))
 	}
 	if n.links != nil {
 		n.links.refuseNew()

@@ -23,6 +23,8 @@ type options struct {
 	key       crypto.PrivKey
 	check     PeerCheck
 	payload   func() []byte
+	messageID MessageID
+	gossip    *GossipParams
 }
 
 // PeerHello is what a peer said of itself in the handshake, already checked to
@@ -79,3 +81,12 @@ func WithPeerCheck(check PeerCheck) Option { return func(o *options) { o.check =
 // block, anew for every handshake. At most 16 KiB; a longer one fails the
 // handshake.
 func WithPayload(payload func() []byte) Option { return func(o *options) { o.payload = payload } }
+
+// WithMessageID replaces how broadcast messages are named; all nodes of the
+// network must use the same. Default: 20 bytes of SHA-256 over topic and data or,
+// with Config.SignMessages, author and sequence number.
+func WithMessageID(id MessageID) Option { return func(o *options) { o.messageID = id } }
+
+// WithGossipParams sets every parameter of gossip, in place of
+// Config.GossipProfile. NebService.Start reports what is wrong with them.
+func WithGossipParams(p GossipParams) Option { return func(o *options) { o.gossip = &p } }

@@ -28,14 +28,6 @@ func sendOptions(opts []SendOption) session.SendOptions {
 	return *o
 }
 
-// shared is for payloads that nobody changes any more: all queues refer to one
-// copy.
-func shared(opts []SendOption) session.SendOptions {
-	o := sendOptions(opts)
-	o.Shared = true
-	return o
-}
-
 // SendMessageToPeer queues a message to one peer, given by the text of its ID
 // as in Message.MessageFrom. It waits for room in the queue until ctx ends.
 // nil means that the message is queued to a live peer; the data is copied.
@@ -56,27 +48,53 @@ func (s *NebService) SendMessageToPeers(ctx context.Context, msgType string, dat
 	if err := s.running(); err != nil {
 		return nil, err
 	}
-	return s.node.sendToMany(msgType, bytes.Clone(data), filter, shared(opts))
+	return s.node.sendToMany(msgType, bytes.Clone(data), filter, sendOptions(opts))
 }
 
-// Broadcast spreads a message of this node's own through the network. nil
-// means that it was queued for at least one peer; ErrNoPeers that there was
-// none. It never waits for a slow peer.
-func (s *NebService) Broadcast(ctx context.Context, msgType string, data []byte, opts ...SendOption) error {
+// Broadcast spreads a message of this node's own through the network by
+// gossip; the type need not be subscribed to here. nil means that at least one
+// peer's queue took it or, right after the start, that it waits for the first
+// peer that takes part, at most ten seconds. Errors: ErrTooLarge (see
+// MessageSpec.MaxSize), ErrQueueFull, ErrDuplicate, the error of ctx,
+// ErrNotStarted, ErrStopped.
+//
+// In a network without signatures, which is the default, a message is named by
+// its type and content: the same content again, within two minutes, is
+// ErrDuplicate. Content that may repeat needs something to tell it apart.
+func (s *NebService) Broadcast(ctx context.Context, msgType string, data []byte) error {
 	if err := s.running(); err != nil {
 		return err
 	}
-	return s.node.broadcast(msgType, bytes.Clone(data), shared(opts))
+	return s.node.broadcast(ctx, msgType, bytes.Clone(data))
 }
 
-// Relay passes a received message on to the network, never back to the peer
-// it came from nor to a peer known to have it. nil when every other peer has
-// it already; ErrNoPeers when there is no other peer.
-func (s *NebService) Relay(ctx context.Context, msg dispatcher.Message, opts ...SendOption) error {
+// Relay passes a received message on to the network. It is needed for types
+// declared with GossipSpec.ExplicitRelay, and for messages that came from one
+// peer alone; gossip passes the others on by itself, and for them Relay does
+// nothing. A message goes neither back to where it came from nor to a peer
+// known to have it. nil also when the network has it already. Errors are those
+// of Broadcast.
+func (s *NebService) Relay(ctx context.Context, msg dispatcher.Message) error {
 	if err := s.running(); err != nil {
 		return err
 	}
-	return s.node.relay(msg, shared(opts))
+	return s.node.relay(ctx, msg)
+}
+
+// SetValidator has messages of a type that come by gossip judged by v before
+// they are delivered and passed on. Own broadcasts are not judged. Setting it
+// while the service runs makes the node leave the type's mesh for a moment.
+func (s *NebService) SetValidator(msgType string, v Validator) error {
+	return s.node.types.validate(msgType, v)
+}
+
+// Resume has all messages judged again that a validator deferred under that
+// key, and returns how many there were.
+func (s *NebService) Resume(key string) int {
+	if s.running() != nil {
+		return 0
+	}
+	return s.node.gossip.Resume(key)
 }
 
 // ClosePeer ends the session with a peer and tells it the reason. A persistent

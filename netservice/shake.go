@@ -154,7 +154,9 @@ func (x *shaking) fail(err error) {
 	if reason != handshake.ReasonAlreadyConnected {
 		l.announce(p, err)
 	}
-	l.hangUpOn(x.c)
+	if reason != handshake.ReasonNotNebnet || !n.types.hasOpen() {
+		l.hangUpOn(x.c)
+	}
 	if reason.Permanent() {
 		l.forgetLater(p)
 	}

@@ -2,6 +2,7 @@ package netservice
 
 import (
 	"github.com/go-nebnet/nebnet/dispatcher"
+	"github.com/go-nebnet/nebnet/internal/gossip"
 	"github.com/go-nebnet/nebnet/internal/session"
 )
 
@@ -12,7 +13,19 @@ type Stats struct {
 	// Peers accounts for every message sent to and received from each peer
 	// with a session, by the text of its ID. It starts anew with each session.
 	Peers map[string]PeerStats
+	// Gossip accounts for what was broadcast, by type, and shows the mesh and
+	// the score of every peer that takes part.
+	Gossip GossipStats
 }
+
+// GossipStats is what gossip has done since Start, and how it stands.
+type GossipStats = gossip.Stats
+
+// GossipTypeStats are those of one message type, GossipPeerStats of one peer.
+type (
+	GossipTypeStats = gossip.TypeStats
+	GossipPeerStats = gossip.PeerStats
+)
 
 // PeerStats are those of one session. For what was sent, at any time
 //
@@ -31,6 +44,7 @@ func (s *NebService) Stats() Stats {
 	if s.running() != nil {
 		return st
 	}
+	st.Gossip = s.node.gossip.Stats()
 	for _, k := range s.node.links.all() {
 		st.Peers[k.name] = k.session.Stats()
 	}

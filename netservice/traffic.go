@@ -22,11 +22,6 @@ func (n *Node) deliver(ctx context.Context, from peer.ID, spec session.TypeSpec,
 	if k == nil {
 		return ErrUnknownPeer // the session has ended meanwhile
 	}
-	if t := n.types.lookup(spec.Name); t != nil && t.spread.Load() {
-		for _, data := range payloads {
-			n.known.mark(from, n.known.key(spec.Name, data))
-		}
-	}
 	batch := batches.Get().(*[]dispatcher.Message)
 	*batch = dispatcher.AppendMessages((*batch)[:0], spec.Name, k.name, payloads)
 	_, err := n.dispatch.PutMessages(ctx, *batch)
@@ -51,11 +46,12 @@ func (n *Node) send(ctx context.Context, k *link, msgType string, data []byte, o
 }
 
 // sendToMany queues a message to the peers that the filter chooses, waiting
-// for nobody.
+// for nobody. Nobody may change data any more.
 func (n *Node) sendToMany(msgType string, data []byte, filter PeerFilter, o session.SendOptions) ([]string, error) {
 	if _, err := n.types.use(msgType); err != nil {
 		return nil, err
 	}
+	o.Shared = true // all queues refer to one copy
 	var sent []string
 	var tally tally
 	for _, p := range filter(n.peerInfos()) {
@@ -74,61 +70,8 @@ func (n *Node) sendToMany(msgType string, data []byte, filter PeerFilter, o sess
 	return sent, tally.verdict()
 }
 
-// broadcast queues a message of our own to every peer, also when it was sent
-// before: the application may mean to say it twice.
-func (n *Node) broadcast(msgType string, data []byte, o session.SendOptions) error {
-	return n.spread(msgType, data, o, func(*link, bool) bool { return true })
-}
-
-// relay queues a received message to every peer that is not known to have it.
-func (n *Node) relay(m dispatcher.Message, o session.SendOptions) error {
-	err := n.spread(m.MessageType(), m.Data(), o, func(k *link, had bool) bool {
-		return !had && k.name != m.MessageFrom()
-	})
-	if errors.Is(err, errAllHave) {
-		return nil
-	}
-	return err
-}
-
-// errAllHave means that every peer but the origin has the message already.
-var errAllHave = errors.New("netservice: every peer has the message")
-
-// spread queues a message to the peers that wants chooses, given whether they
-// are known to have it.
-func (n *Node) spread(msgType string, data []byte, o session.SendOptions, wants func(k *link, had bool) bool) error {
-	t, err := n.types.use(msgType)
-	if err != nil {
-		return err
-	}
-	t.spread.Store(true)
-	key := n.known.key(msgType, data)
-	var tally tally
-	for _, k := range n.links.all() {
-		if !wants(k, n.known.mark(k.id, key)) {
-			tally.had++
-			continue
-		}
-		err := k.session.TrySend(msgType, data, o)
-		if err != nil {
-			n.known.unmark(k.id, key)
-		}
-		if errors.Is(err, ErrTooLarge) {
-			return err
-		}
-		tally.add(err)
-	}
-	if tally.had > 1 && tally.tried() == 0 {
-		return errAllHave
-	}
-	return tally.verdict()
-}
-
 // tally sums up what became of one message that went to several peers.
-type tally struct {
-	queued, full, unsupported, gone int
-	had                             int // needed no copy
-}
+type tally struct{ queued, full, unsupported int }
 
 // add counts the outcome for one peer and tells whether it was queued.
 func (t *tally) add(err error) bool {
@@ -140,13 +83,9 @@ func (t *tally) add(err error) bool {
 		t.full++
 	case errors.Is(err, ErrUnsupported):
 		t.unsupported++
-	default:
-		t.gone++
 	}
 	return false
 }
-
-func (t *tally) tried() int { return t.queued + t.full + t.unsupported + t.gone }
 
 // verdict is nil when the message was queued for somebody, and else the most
 // telling reason why not.

@@ -40,6 +40,9 @@ func WithCompression(c Compression) TypeOption {
 	return func(o *typeOptions) { o.spec.Compression = c }
 }
 
+// WithGossip sets how messages of the type are broadcast.
+func WithGossip(g GossipSpec) TypeOption { return func(o *typeOptions) { o.spec.Gossip = g } }
+
 // WithSubscription sets what every subscription of the type starts from: its
 // policy, queue and duplicate filter, see package dispatcher.
 func WithSubscription(opts ...dispatcher.SubscriberOption) TypeOption {
@@ -63,7 +66,8 @@ func (t *Type[T]) Name() string { return t.spec.Name }
 // Received is a message that has arrived and been decoded.
 type Received[T any] struct {
 	Value   T
-	From    peer.ID            // empty for a message of this node itself
+	From    peer.ID            // the peer that sent it to us; empty for a message of this node itself
+	Author  string             // who signed it, where Config.SignMessages is set
 	Message dispatcher.Message // as it came, for Relay
 }
 
@@ -126,21 +130,40 @@ func (t *Type[T]) decode(s *NebService, m dispatcher.Message) (Received[T], bool
 		s.node.undecodable(m, err)
 		return Received[T]{}, false
 	}
-	return Received[T]{Value: v, From: s.node.sender(m), Message: m}, true
+	r := Received[T]{Value: v, From: s.node.sender(m), Message: m}
+	if signed, ok := m.(interface{ Author() string }); ok {
+		r.Author = signed.Author()
+	}
+	return r, true
+}
+
+// Validate has messages of the type that come by gossip judged by v, see
+// NebService.SetValidator. One that does not decode is rejected.
+func (t *Type[T]) Validate(s *NebService, v func(ctx context.Context, m Received[T]) Verdict) error {
+	if err := s.Declare(t.spec); err != nil {
+		return err
+	}
+	return s.SetValidator(t.spec.Name, func(ctx context.Context, m dispatcher.Message) Verdict {
+		r, ok := t.decode(s, m)
+		if !ok {
+			return Reject()
+		}
+		return v(ctx, r)
+	})
 }
 
 // Broadcast sends v to the whole network, see NebService.Broadcast.
-func (t *Type[T]) Broadcast(ctx context.Context, s *NebService, v T, opts ...SendOption) error {
+func (t *Type[T]) Broadcast(ctx context.Context, s *NebService, v T) error {
 	data, err := t.encode(s, v)
 	if err != nil {
 		return err
 	}
-	return s.Broadcast(ctx, t.spec.Name, data, opts...)
+	return s.Broadcast(ctx, t.spec.Name, data)
 }
 
 // Relay passes a received message on, see NebService.Relay.
-func (t *Type[T]) Relay(ctx context.Context, s *NebService, m Received[T], opts ...SendOption) error {
-	return s.Relay(ctx, m.Message, opts...)
+func (t *Type[T]) Relay(ctx context.Context, s *NebService, m Received[T]) error {
+	return s.Relay(ctx, m.Message)
 }
 
 // Send sends v to one peer, see NebService.SendMessageToPeer.

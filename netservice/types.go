@@ -1,16 +1,21 @@
 package netservice
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/go-nebnet/nebnet/dispatcher"
+	"github.com/go-nebnet/nebnet/internal/gossip"
 	"github.com/go-nebnet/nebnet/internal/session"
 )
 
-// Priority is the class of a message type. Classes share a connection by
-// weight (high 16, normal 4, low 1): lower ones are slowed, never starved.
+// Priority is the class of a message type on the streams between two peers.
+// Classes share a connection by weight (high 16, normal 4, low 1): lower ones
+// are slowed, never starved.
 type Priority = session.Priority
 
 // The priorities. The zero value means PriorityNormal.
@@ -20,8 +25,8 @@ const (
 	PriorityLow    = session.PriorityLow
 )
 
-// Compression is how frames above 1 KiB are compressed on the wire, where that
-// makes them smaller. The zero value means CompressS2.
+// Compression is how frames above 1 KiB are compressed on the streams between
+// two peers, where that makes them smaller. The zero value means CompressS2.
 type Compression = session.Compression
 
 // The compressions. A receiver understands all of them.
@@ -36,8 +41,11 @@ type MessageSpec struct {
 	// Name is the type on the wire: 1 to 64 letters, digits, dots, dashes and
 	// underscores.
 	Name string
-	// MaxSize bounds a payload in bytes, sent and received.
-	// Default: Config.MaxMessageSize.
+	// MaxSize bounds a payload in bytes, sent and received. Broadcasts of types
+	// that do not set it are bounded by 1 MiB less 1 KiB as well. A type that
+	// sets it higher has gossip streams of its own, so that its messages do not
+	// hold up others; all nodes must then set it so, and Config.MaxMessageSize
+	// bounds it. Default: Config.MaxMessageSize.
 	MaxSize int
 	// Priority is the default priority of its messages.
 	// Default: PriorityNormal.
@@ -47,32 +55,92 @@ type MessageSpec struct {
 	// QueueBytes bounds what waits of this type for one peer. Default: 4 MiB,
 	// or one message of MaxSize where that is more.
 	QueueBytes int
+	// Gossip is about Broadcast and Relay. The zero value is fine.
+	Gossip GossipSpec
 }
 
-// wire is what the types' table tells the engine below: which types are sent,
-// and which are taken from peers.
-type wire interface {
-	Declare(session.TypeSpec) error
-	Accept(name string) error
-	Refuse(name string)
+// GossipSpec says how messages of a type are broadcast.
+type GossipSpec struct {
+	// Topic is the GossipSub topic, at most 512 bytes. Another name than the
+	// default joins a network of others. Default: /<network ID>/<type>.
+	Topic string
+	// Open lets nodes without a handshake take part, such as those of another
+	// implementation. Connections to such nodes are then kept.
+	Open bool
+	// ExplicitRelay delivers messages at once and passes them on only when
+	// Relay is called, so that the application can validate at leisure.
+	ExplicitRelay bool
+	// WaitWhenFull lets a message wait, at most Deadline, for room with a
+	// lossless subscriber that is full. Otherwise it is turned away at once, and
+	// taken when it comes again from another peer.
+	WaitWhenFull bool
+	// Timed adds the time of publication, 8 bytes, to each message, to measure
+	// the time to delivery. All nodes must declare it alike.
+	Timed bool
+	// Deadline bounds the validation of one message. Default: 10 s.
+	Deadline time.Duration
+	// Concurrency is how many messages are validated at once. Default: 64.
+	Concurrency int
+	// ParkTime is how long a deferred message waits for Resume. Default: 1 min.
+	ParkTime time.Duration
+	// Score says what the type counts in the scores of peers.
+	Score TopicScore
 }
+
+// TopicScore says what a type counts in the scores of peers.
+type TopicScore = gossip.TopicScore
+
+// Validator judges a message that came by gossip, before it is delivered and
+// passed on. It may block until ctx ends, and is called from several goroutines.
+// A panic counts as Ignore.
+type Validator func(ctx context.Context, m dispatcher.Message) Verdict
+
+// Verdict is what a Validator decides. The zero value is Ignore.
+type Verdict = gossip.Verdict
+
+// Accept delivers the message and passes it on.
+func Accept() Verdict { return gossip.Accept() }
+
+// Ignore drops the message and blames nobody.
+func Ignore() Verdict { return gossip.Ignore() }
+
+// Reject drops the message and lowers the score of every peer that sent it.
+func Reject() Verdict { return gossip.Reject() }
+
+// Defer parks the message until NebService.Resume is called with the same key,
+// such as the hash of a missing parent block; then it is judged again. How many
+// messages are parked, and for how long, is bounded.
+func Defer(key string) Verdict { return gossip.Defer(key) }
 
 // typeTable knows the message types of a service: what was declared of them,
 // and how many subscribers want them.
 type typeTable struct {
 	maxSize int
 	states  sync.Map // name → *typeState, for the paths of every message
+	open    atomic.Int32
 
 	mu   sync.Mutex // guards what follows and all changes of states
-	wire wire       // nil until the node has started
+	wire *wire      // nil until the node has started
 }
 
-// typeState is one message type. Its spec is replaced as a whole.
+// typeState is one message type. It is replaced as a whole, but for the number
+// of subscribers.
 type typeState struct {
 	spec        MessageSpec
+	validator   Validator
 	explicit    bool // declared by the program, not by first use
-	subscribers int
-	spread      atomic.Bool // has been broadcast or relayed: track who has what
+	subscribers int  // guarded by the table
+}
+
+// bulk types have gossip streams of their own.
+func (s *typeState) bulk() bool { return s.explicit && s.spec.MaxSize > gossip.DefaultMaxMessageSize }
+
+// gossipSize bounds a broadcast payload.
+func (s *typeState) gossipSize() int {
+	if s.bulk() {
+		return s.spec.MaxSize
+	}
+	return min(s.spec.MaxSize, gossip.DefaultMaxMessageSize)
 }
 
 func newTypeTable(maxSize int) *typeTable { return &typeTable{maxSize: maxSize} }
@@ -84,18 +152,63 @@ func (t *typeTable) lookup(name string) *typeState {
 	return nil
 }
 
-func (t *typeTable) declare(spec MessageSpec) error {
+// check fills in the defaults of a declaration and finds its mistakes.
+func (t *typeTable) check(spec *MessageSpec) error {
 	if err := dispatcher.ValidType(spec.Name); err != nil {
 		return err
 	}
+	asked := spec.MaxSize
 	setDefault(&spec.MaxSize, t.maxSize)
 	setDefault(&spec.Priority, PriorityNormal)
+	var errs []error
+	bad := func(field, format string, args ...any) {
+		errs = append(errs, &ConfigError{Field: spec.Name + "." + field, Err: fmt.Errorf(format, args...)})
+	}
+	if spec.MaxSize < 1 || spec.MaxSize > max(t.maxSize, gossip.DefaultMaxMessageSize) {
+		bad("MaxSize", "is %d, must be 1 to %d (Config.MaxMessageSize)", asked, t.maxSize)
+	}
+	if spec.QueueBytes < 0 {
+		bad("QueueBytes", "is %d", spec.QueueBytes)
+	}
+	if spec.Priority > PriorityLow || spec.Compression > CompressNone {
+		bad("Priority", "or Compression is unknown")
+	}
+	if g := spec.Gossip; len(g.Topic) > 512 || g.Deadline < 0 || g.ParkTime < 0 || g.Concurrency < 0 {
+		bad("Gossip", "has a topic of more than 512 bytes, or a negative number")
+	}
+	return errors.Join(errs...)
+}
+
+func (t *typeTable) declare(spec MessageSpec) error {
 	if s := t.lookup(spec.Name); s != nil && s.explicit && s.spec == spec {
-		return nil
+		return nil // the common case: declared before, with nothing left to default
+	}
+	if err := t.check(&spec); err != nil {
+		return err
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.declareLocked(spec, true)
+	old := t.lookup(spec.Name)
+	switch {
+	case old == nil:
+		return t.storeLocked(&typeState{spec: spec, explicit: true})
+	case old.explicit && old.spec == spec:
+		return nil
+	case old.explicit:
+		return fmt.Errorf("%w: %s", ErrConflict, spec.Name)
+	}
+	return t.storeLocked(&typeState{spec: spec, explicit: true, validator: old.validator, subscribers: old.subscribers})
+}
+
+// validate sets the validator of a type.
+func (t *typeTable) validate(name string, v Validator) error {
+	if _, err := t.use(name); err != nil {
+		return err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	old := t.lookup(name)
+	return t.storeLocked(&typeState{spec: old.spec, explicit: old.explicit, validator: v, subscribers: old.subscribers})
 }
 
 // use makes sure that a type exists, with defaults when it was never declared.
@@ -103,38 +216,40 @@ func (t *typeTable) use(name string) (*typeState, error) {
 	if s := t.lookup(name); s != nil {
 		return s, nil
 	}
-	if err := dispatcher.ValidType(name); err != nil {
+	spec := MessageSpec{Name: name}
+	if err := t.check(&spec); err != nil {
 		return nil, err
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if err := t.declareLocked(MessageSpec{Name: name, MaxSize: t.maxSize, Priority: PriorityNormal}, false); err != nil {
+	if s := t.lookup(name); s != nil {
+		return s, nil
+	}
+	if err := t.storeLocked(&typeState{spec: spec}); err != nil {
 		return nil, err
 	}
 	return t.lookup(name), nil
 }
 
-// declareLocked adds a type or, where it existed only by first use, gives it
-// the properties that the program declares later.
-func (t *typeTable) declareLocked(spec MessageSpec, explicit bool) error {
-	old := t.lookup(spec.Name)
-	if old != nil && (!explicit || old.explicit) {
-		if explicit && old.spec != spec {
-			return fmt.Errorf("%w: %s", ErrConflict, spec.Name)
-		}
-		return nil
-	}
-	s := &typeState{spec: spec, explicit: explicit}
-	if old != nil {
-		s.subscribers = old.subscribers
-		s.spread.Store(old.spread.Load())
-	}
+// storeLocked puts a state into the table and, once there is one, on the wire.
+func (t *typeTable) storeLocked(s *typeState) error {
 	if t.wire != nil {
-		if err := t.wire.Declare(spec.wire()); err != nil {
+		if err := t.wire.declare(s); err != nil {
 			return err
 		}
+		if s.subscribers > 0 {
+			if err := t.wire.accept(s.spec.Name); err != nil {
+				return err
+			}
+		}
 	}
-	t.states.Store(spec.Name, s)
+	if old := t.lookup(s.spec.Name); old != nil && old.spec.Gossip.Open {
+		t.open.Add(-1)
+	}
+	if s.spec.Gossip.Open {
+		t.open.Add(1)
+	}
+	t.states.Store(s.spec.Name, s)
 	return nil
 }
 
@@ -147,7 +262,7 @@ func (t *typeTable) subscribe(name string) error {
 	defer t.mu.Unlock()
 	s := t.lookup(name)
 	if s.subscribers == 0 && t.wire != nil {
-		if err := t.wire.Accept(name); err != nil {
+		if err := t.wire.accept(name); err != nil {
 			return err
 		}
 	}
@@ -164,27 +279,25 @@ func (t *typeTable) unsubscribe(name string) {
 		return
 	}
 	if s.subscribers--; s.subscribers == 0 && t.wire != nil {
-		t.wire.Refuse(name)
+		t.wire.refuse(name)
 	}
 }
 
-// attach tells an engine all that is known, and every change from then on.
-func (t *typeTable) attach(w wire) error {
+// attach puts all that is known on the wire, and every change from then on.
+func (t *typeTable) attach(w *wire) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.wire = w
 	var err error
 	t.states.Range(func(_, v any) bool {
 		s := v.(*typeState)
-		if err = w.Declare(s.spec.wire()); err == nil && s.subscribers > 0 {
-			err = w.Accept(s.spec.Name)
+		if err = w.declare(s); err == nil && s.subscribers > 0 {
+			err = w.accept(s.spec.Name)
 		}
 		return err == nil
 	})
 	return err
 }
 
-// wire is the spec in the words of the session engine.
-func (s MessageSpec) wire() session.TypeSpec {
-	return session.TypeSpec{Name: s.Name, MaxSize: s.MaxSize, Priority: s.Priority, Compress: s.Compression, QueueBytes: s.QueueBytes}
-}
+// hasOpen tells whether nodes without a handshake may take part in some type.
+func (t *typeTable) hasOpen() bool { return t.open.Load() > 0 }

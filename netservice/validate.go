@@ -86,6 +86,9 @@ func (c Config) parse() (parsed, error) {
 		bad("InboundShare", "is %v, must be at most 1", c.InboundShare)
 	}
 	atLeast("MaxMessageSize", c.MaxMessageSize, 1)
+	if gossipProfiles[c.GossipProfile] == nil {
+		bad("GossipProfile", "%q is unknown", c.GossipProfile)
+	}
 	if c.MaxMessageSize > session.MaxMessageSize {
 		bad("MaxMessageSize", "is %d, must be at most %d", c.MaxMessageSize, session.MaxMessageSize)
 	}

@@ -1,8 +1,75 @@
 package netservice
 
-import "github.com/go-nebnet/nebnet/internal/session"
+import (
+	"context"
+	"errors"
 
-type engineWire struct{ *session.Engine }
+	"github.com/go-nebnet/nebnet/dispatcher"
+	"github.com/go-nebnet/nebnet/internal/gossip"
+	"github.com/go-nebnet/nebnet/internal/session"
+)
 
-func (w engineWire) Accept(string) error { return nil }
-func (w engineWire) Refuse(string)       {}
+// wire is a message type on its two ways to the peers: the streams of the
+// sessions, and gossip. The table of types tells it of every change.
+type wire struct {
+	session *session.Engine
+	gossip  *gossip.Engine
+	judge   func(ctx context.Context, s *typeState, m gossip.Message) Verdict
+}
+
+// declare makes a type known to both engines, or gives it new properties.
+func (w *wire) declare(s *typeState) error {
+	w.session.Retract(s.spec.Name)
+	if err := w.gossip.Retract(s.spec.Name); err != nil && !errors.Is(err, gossip.ErrNotDeclared) {
+		return err
+	}
+	err := w.session.Declare(session.TypeSpec{
+		Name: s.spec.Name, MaxSize: s.spec.MaxSize, Priority: s.spec.Priority,
+		Compress: s.spec.Compression, QueueBytes: s.spec.QueueBytes, SendOnly: true,
+	})
+	if err != nil {
+		return err
+	}
+	g := s.spec.Gossip
+	topic := gossip.Topic{
+		Type: s.spec.Name, Name: g.Topic, Open: g.Open, Bulk: s.bulk(), MaxSize: s.gossipSize(), Timed: g.Timed,
+		TrustOwn: true, Deadline: g.Deadline, Concurrency: g.Concurrency, ParkTime: g.ParkTime,
+		ExplicitRelay: g.ExplicitRelay, Score: g.Score,
+	}
+	if g.WaitWhenFull {
+		topic.OnFull = gossip.WaitWhenFull
+	}
+	if s.validator != nil {
+		topic.Validate = func(ctx context.Context, m gossip.Message) Verdict { return w.judge(ctx, s, m) }
+	}
+	return w.gossip.Declare(topic)
+}
+
+// accept lets peers send a type to this node.
+func (w *wire) accept(name string) error {
+	if err := w.session.Accept(name); err != nil {
+		return err
+	}
+	return w.gossip.Join(name)
+}
+
+// refuse undoes accept.
+func (w *wire) refuse(name string) {
+	w.session.Refuse(name)
+	// It can fail only when the type is unknown or the engine closed.
+	_ = w.gossip.Leave(name)
+}
+
+// gossiped is a message that came by gossip, with what is needed to relay it.
+type gossiped struct {
+	*dispatcher.BasicMessage
+	origin gossip.Message
+}
+
+// Author is who signed the message, empty in networks without signatures.
+func (m *gossiped) Author() string {
+	if m.origin.Author == "" {
+		return ""
+	}
+	return m.origin.Author.String()
+}

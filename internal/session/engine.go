@@ -53,8 +53,8 @@ func New(cfg Config) (*Engine, error) {
 	return e, nil
 }
 
-// Declare makes a message type known: it can be sent from now on, and peers
-// that send it are listened to.
+// Declare makes a message type known: it can be sent from now on and, unless it
+// is SendOnly, peers that send it are listened to.
 func (e *Engine) Declare(spec TypeSpec) error {
 	if err := spec.validate(); err != nil {
 		return err
@@ -63,8 +63,37 @@ func (e *Engine) Declare(spec TypeSpec) error {
 	if err := e.setType(t); err != nil {
 		return err
 	}
-	e.cfg.Host.SetStreamHandler(t.pid, func(st network.Stream) { e.accept(t, st) })
+	if !spec.SendOnly {
+		e.listen(t)
+	}
 	return nil
+}
+
+func (e *Engine) listen(t *declared) {
+	e.cfg.Host.SetStreamHandler(t.pid, func(st network.Stream) { e.accept(t, st) })
+}
+
+// Accept has peers that send a declared type listened to.
+func (e *Engine) Accept(name string) error {
+	t := (*e.types.Load())[name]
+	if t == nil {
+		return fmt.Errorf("%w: %s", ErrUnknownType, name)
+	}
+	e.listen(t)
+	return nil
+}
+
+// Refuse undoes Accept: the type can be sent, and peers that send it are told
+// that it is not supported. Their streams are reset. Unknown names are ignored.
+func (e *Engine) Refuse(name string) {
+	t := (*e.types.Load())[name]
+	if t == nil {
+		return
+	}
+	e.cfg.Host.RemoveStreamHandler(t.pid)
+	for _, s := range e.Sessions() {
+		s.resetInbound(t)
+	}
 }
 
 func (e *Engine) setType(t *declared) error {

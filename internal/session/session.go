@@ -189,16 +189,23 @@ func (s *Session) retract(t *declared) {
 	o := outs[t.spec.Name]
 	delete(outs, t.spec.Name)
 	s.outs.Store(&outs)
+	s.mu.Unlock()
+	if o != nil && o.t == t {
+		o.retire(DropRetracted)
+	}
+	s.resetInbound(t)
+}
+
+// resetInbound resets the streams on which the peer sends a type.
+func (s *Session) resetInbound(t *declared) {
 	var streams []network.Stream
+	s.mu.Lock()
 	for st, of := range s.inStreams {
 		if of == t {
 			streams = append(streams, st)
 		}
 	}
 	s.mu.Unlock()
-	if o != nil && o.t == t {
-		o.retire(DropRetracted)
-	}
 	for _, st := range streams {
 		st.ResetWithError(network.StreamShutdown)
 	}

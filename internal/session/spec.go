@@ -90,6 +90,8 @@ type TypeSpec struct {
 	// included. Default 4 MiB, or room for one message of MaxSize if that is
 	// more. An empty queue takes any single message.
 	QueueBytes int
+	// SendOnly leaves peers that send the type unheard, until Engine.Accept.
+	SendOnly bool
 }
 
 func (t TypeSpec) withDefaults() TypeSpec {

@@ -1,0 +1,137 @@
+package netservice
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/go-nebnet/nebnet/dispatcher"
+	"github.com/go-nebnet/nebnet/internal/gossip"
+)
+
+// GossipParams are the parameters of GossipSub's mesh and of the scores of
+// peers. Take one of the three sets and change what must differ.
+type GossipParams = gossip.Params
+
+// The sets of parameters, by the names that Config.GossipProfile knows them.
+var gossipProfiles = map[string]func() GossipParams{
+	"small-network":  gossip.SmallNetwork,
+	"public-network": gossip.PublicNetwork,
+	"low-latency":    gossip.LowLatency,
+}
+
+// SmallNetwork suits 5 to some hundreds of nodes, and private networks of any
+// size.
+func SmallNetwork() GossipParams { return gossip.SmallNetwork() }
+
+// PublicNetwork suits open networks of up to 10,000 nodes.
+func PublicNetwork() GossipParams { return gossip.PublicNetwork() }
+
+// LowLatency spends bytes to save time.
+func LowLatency() GossipParams { return gossip.LowLatency() }
+
+// MessageID names a message in raw bytes. from and seqno are empty in networks
+// without signatures.
+type MessageID = func(topic string, data []byte, from peer.ID, seqno []byte) string
+
+func (n *Node) gossipConfig() gossip.Config {
+	cfg := gossip.Config{
+		Host: n.host, Network: n.network, Obs: n.obs,
+		Deliver:     n.deliverGossip,
+		Member:      func(p peer.ID) bool { return n.links.session(p) != nil },
+		Direct:      n.addrs.reserved,
+		MessageID:   n.opts.messageID,
+		MaxBulkSize: max(n.cfg.MaxMessageSize, gossip.DefaultMaxMessageSize),
+		Params:      gossipProfiles[n.cfg.GossipProfile](),
+	}
+	if n.opts.gossip != nil {
+		cfg.Params = *n.opts.gossip
+	}
+	if n.cfg.SignMessages {
+		cfg.Identity = gossip.Signed
+	}
+	cfg.OnScore = func(scores map[peer.ID]float64) { n.punish(scores, cfg.Params.GraylistThreshold) }
+	return cfg
+}
+
+// punish holds it against session peers that gossip has given up on them.
+func (n *Node) punish(scores map[peer.ID]float64, graylist float64) {
+	for p, s := range scores {
+		if s < graylist && n.links.session(p) != nil {
+			n.peers.Penalise(p, penaltyGraylisted)
+		}
+	}
+}
+
+// deliverGossip hands a validated message to the dispatcher. An error means
+// that the message was not taken, and may come again.
+func (n *Node) deliverGossip(ctx context.Context, m gossip.Message, wait bool) error {
+	msg := n.gossiped(m)
+	var err error
+	if wait {
+		err = n.dispatch.PutMessageContext(ctx, msg)
+	} else {
+		err = n.dispatch.TryPutMessage(msg)
+	}
+	if errors.Is(err, dispatcher.ErrQueueFull) {
+		return gossip.ErrFull
+	}
+	return err
+}
+
+func (n *Node) gossiped(m gossip.Message) *gossiped {
+	name := ""
+	if k := n.links.session(m.From); k != nil {
+		name = k.name
+	} else {
+		name = m.From.String()
+	}
+	return &gossiped{BasicMessage: dispatcher.NewMessage(m.Type, name, m.Data), origin: m}
+}
+
+// judge asks the type's validator about a message.
+func (n *Node) judge(ctx context.Context, s *typeState, m gossip.Message) Verdict {
+	return s.validator(ctx, n.gossiped(m))
+}
+
+// broadcast publishes a message of our own.
+func (n *Node) broadcast(ctx context.Context, msgType string, data []byte) error {
+	if _, err := n.types.use(msgType); err != nil {
+		return err
+	}
+	return gossipError(n.gossip.Publish(ctx, msgType, data))
+}
+
+// relay passes a message on that may have come by gossip or on a stream.
+func (n *Node) relay(ctx context.Context, m dispatcher.Message) error {
+	if _, err := n.types.use(m.MessageType()); err != nil {
+		return err
+	}
+	var err error
+	if g, ok := m.(*gossiped); ok {
+		err = n.gossip.Relay(ctx, g.origin)
+	} else {
+		err = n.gossip.Publish(ctx, m.MessageType(), m.Data())
+	}
+	if errors.Is(err, gossip.ErrDuplicate) {
+		return nil // the network has it
+	}
+	return gossipError(err)
+}
+
+// gossipError gives errors of the gossip engine the names of this package.
+func gossipError(err error) error {
+	for _, same := range []struct{ theirs, ours error }{
+		{gossip.ErrTooLarge, ErrTooLarge},
+		{gossip.ErrQueueFull, ErrQueueFull},
+		{gossip.ErrClosed, ErrStopped},
+		{gossip.ErrNotStarted, ErrNotStarted},
+	} {
+		if errors.Is(err, same.theirs) {
+			return fmt.Errorf("%w: %w", same.ours, err)
+		}
+	}
+	return err
+}
