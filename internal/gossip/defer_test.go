@@ -82,7 +82,7 @@ func TestParkingIsBounded(t *testing.T) {
 			pub.publish(t, s)
 		}
 		settle()
-		if s := sub.e.Stats(); s.Parked != 3 || s.Types["tx"].Away[awayParking] != 2 {
+		if s := sub.e.Stats(); s.Parked != 3 || s.Types["tx"].Away[awayParking] < 2 {
 			t.Errorf("%+v", s)
 		}
 	})

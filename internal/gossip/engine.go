@@ -112,8 +112,8 @@ func (e *Engine) stir() {
 	}
 }
 
-// Start opens the main lane, and joins nothing. Types may be declared before and
-// after it.
+// Start opens the main lane. Types may be declared and joined before and after
+// it. After an error other than ErrStarted, Close the engine.
 func (e *Engine) Start() error {
 	if !e.calls.enter() {
 		return ErrClosed
@@ -153,7 +153,7 @@ func (e *Engine) run() {
 		select {
 		case <-e.wake: // stir
 		case <-tick.C:
-			e.expire()
+			e.tick()
 		case <-e.work.Done():
 			return
 		}
@@ -166,11 +166,15 @@ func (e *Engine) run() {
 	}
 }
 
-func (e *Engine) expire() {
+// tick is done every second.
+func (e *Engine) tick() {
 	e.expireParked(nil)
 	e.faults.expire(now())
 	e.unsent.expire(now(), e.cfg.SeenTTL)
 	for _, t := range e.topics() {
+		if t.ready.Load() {
+			t.l.askForAway(t)
+		}
 		t.away.expire(now(), e.cfg.SeenTTL)
 		if n := t.pending.expire(now()); n > 0 {
 			t.n.unsent.Inc(int64(n))

@@ -87,6 +87,36 @@ func TestFullSubscriberTakesTheNextCopy(t *testing.T) {
 	}
 }
 
+// Two nodes: nobody announces what the only mesh peer has sent already.
+func TestTurnedAwayMessagesAreAskedFor(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		pub, sub := w.pair(func(_ *Config, tx *Topic) {
+			tx.Concurrency, tx.Queue = 1, 25
+			tx.Validate = func(context.Context, Message) Verdict {
+				time.Sleep(20 * time.Millisecond)
+				return Accept()
+			}
+		})
+		for i := range 100 {
+			pub.publish(t, payload(i, 30))
+		}
+		time.Sleep(time.Second)
+		if s := sub.tx(); s.Away[awayOverload] < 50 {
+			t.Errorf("no overload: %+v", s)
+		}
+		time.Sleep(10 * time.Second)
+		if got := sub.box.total(); got != 100 {
+			t.Errorf("%d of 100 delivered: %+v", got, sub.tx())
+		}
+		sub.box.setRefuse(func(context.Context, Message, bool) error { return ErrFull })
+		pub.publish(t, "precious")
+		time.Sleep(time.Second)
+		sub.box.setRefuse(nil)
+		settle()
+		wantOnce(t, []*node{sub}, "precious")
+	})
+}
+
 func TestWaitWhenFull(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
 		pub, sub := w.pair(func(_ *Config, tx *Topic) {
@@ -115,8 +145,8 @@ func TestWaitWhenFull(t *testing.T) {
 			t.Errorf("two wait for room, one for a slot, one is turned away: %+v", s)
 		}
 		close(room)
-		time.Sleep(time.Second)
-		if got := sub.box.total(); got != 3 {
+		settle()
+		if got := sub.box.total(); got != 4 {
 			t.Errorf("%d delivered", got)
 		}
 		block := make(chan struct{})
@@ -127,7 +157,7 @@ func TestWaitWhenFull(t *testing.T) {
 		})
 		pub.publish(t, "too late")
 		settle()
-		if s := sub.tx(); s.Away[awayTimeout] != 1 {
+		if s := sub.tx(); s.Away[awayTimeout] == 0 {
 			t.Errorf("%+v", s)
 		}
 	})
@@ -144,7 +174,7 @@ func TestValidatorDeadline(t *testing.T) {
 		})
 		pub.publish(t, "slow")
 		settle()
-		if s := sub.tx(); s.Away[awayTimeout] != 1 || s.Ignored != 0 {
+		if s := sub.tx(); s.Away[awayTimeout] == 0 || s.Ignored != 0 {
 			t.Errorf("%+v", s)
 		}
 	})
@@ -215,7 +245,7 @@ func TestExplicitRelay(t *testing.T) {
 func TestForgedCopyOfATurnedAwayMessage(t *testing.T) {
 	a := newAway(2)
 	at := time.Now()
-	a.add("id", [32]byte{1}, at)
+	a.add("id", [32]byte{1}, "", at)
 	if a.take("id", func() [32]byte { return [32]byte{2} }) {
 		t.Fatal("taken")
 	}

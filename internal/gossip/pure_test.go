@@ -110,7 +110,7 @@ func TestAwayIsBounded(t *testing.T) {
 	at := time.Now()
 	a := newAway(2)
 	for i, id := range []string{"a", "b", "c"} {
-		a.add(id, [32]byte{}, at.Add(time.Duration(i)*time.Second))
+		a.add(id, [32]byte{}, "p", at.Add(time.Duration(i)*time.Second))
 	}
 	if a.take("a", zero) {
 		t.Error("the oldest is kept")
@@ -123,6 +123,12 @@ func TestAwayIsBounded(t *testing.T) {
 	}
 	if got := a.ask([]string{"b"}, 9, at.Add(askAgain)); len(got) != 1 {
 		t.Error("never asked again")
+	}
+	if got := a.due(9, at.Add(2*askAgain), time.Minute)["p"]; len(got) != 2 {
+		t.Errorf("due: %v", got)
+	}
+	if got := a.due(9, at.Add(4*askAgain), time.Second); len(got) != 0 {
+		t.Errorf("too old, and due: %v", got)
 	}
 	a.expire(at.Add(11*time.Second), 10*time.Second-time.Nanosecond)
 	if a.take("b", zero) || !a.take("c", zero) || a.n.Load() != 0 {

@@ -41,7 +41,8 @@ func reachMaker(name string) func(host.Host, func([]byte)) (speaker, error) {
 // TestReachComparison broadcasts over the engine and over go-libp2p-pubsub with
 // its defaults, in equal networks. In full:
 //
-//	go test ./internal/gossip -run TestReachComparison -v -timeout 30m -reach.nodes 100 -reach.messages 1000 -reach.runs 3 -reach.strict
+//	go test ./internal/gossip -run TestReach -v -timeout 30m -reach.nodes 100 -reach.messages 1000 -reach.runs 3 -reach.strict
+//	go test ./internal/gossip -run TestReach -v -timeout 30m -reach.nodes 1000 -reach.messages 100
 func TestReachComparison(t *testing.T) {
 	results := map[string][]result{}
 	for range *reachRuns {
