@@ -276,7 +276,7 @@ func latency(b *testing.B, sleeper bool) (measure func(n int) []time.Duration, s
 	if sleeper {
 		subs = append(subs, dispatcher.NewHandler("sleeper", "slow", func(ctx context.Context, _ dispatcher.Message) {
 			select {
-			case <-time.After(time.Millisecond):
+			case <-time.After(10 * time.Millisecond):
 			case <-ctx.Done():
 			}
 		}, dispatcher.WithPolicy(dispatcher.Lossless), dispatcher.WithQueue(4)))

@@ -36,9 +36,10 @@ type Dispatcher struct {
 	ctx        context.Context       // of handlers
 	cancel     context.CancelFunc
 
-	mu      sync.Mutex // guards what follows, and serialises Start, Stop, Register and Deregister
-	former  []ending   // deregistered, code may still be running
-	stopErr error
+	mu     sync.Mutex // guards what follows, and serialises Start, Stop, Register and Deregister
+	former []ending   // deregistered, code may still be running
+
+	stopErr error         // set before done is closed
 	done    chan struct{} // closed when stopped
 }
 

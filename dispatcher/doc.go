@@ -61,8 +61,9 @@
 // Register (or Start) until it is deregistered or the dispatcher stopped. A
 // channel-backed subscriber that is lossless or keeps the newest per key has
 // one while messages wait for room in its channel. The loop runs Deliver of
-// subscribers of other modules, and no other code of the user's but key
-// functions.
+// subscribers of other modules and key functions (WithKey), and Hash of
+// messages of other modules that were put before anybody filtered; no other
+// code of the user's. No lock is held meanwhile.
 //
 // # Stop
 //

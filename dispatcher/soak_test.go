@@ -98,7 +98,6 @@ type soaker struct {
 	readers sync.WaitGroup
 	mu      sync.Mutex
 	sent    [][soakPublishers]uint32 // per type and publisher: messages taken, without repetitions
-	refused uint64
 }
 
 // register adds one of every kind. Type 0 has repetitions, types 0 and 1 have

@@ -59,7 +59,8 @@ type TypeStats struct {
 	Queued int
 	// Refused counts messages that were not received and stay with the
 	// publisher: the context of the call ended, the dispatcher was stopped
-	// while it waited, or TryPutMessage found a lossless type full.
+	// while it waited, or TryPutMessage found a lossless type full. What
+	// PutMessages had not begun with then is not counted.
 	Refused uint64
 	// Waiting is how many calls of PutMessage wait for room now.
 	Waiting int

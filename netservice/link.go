@@ -72,10 +72,23 @@ func (l *links) bury(k *link) {
 	n.obs.Log("links").WithField("peer", k.name).WithField("reason", reason.Label()).
 		WithField("by_peer", byRemote).Debug("peer disconnected")
 	k.ticket.Release(reason, byRemote)
-	if last && n.opts.host == nil {
-		n.host.Network().ClosePeer(k.id) // second connections end with the session
-	} else {
-		l.hangUpOn(k.conn)
+	l.hangUpOn(k.conn)
+	if last {
+		l.hangUpOnIdle(k.id)
+	}
+}
+
+// hangUpOnIdle closes what connections are left with a peer that has lost its
+// session. Those on which a hello is under way, or may still come, are left:
+// it may be the next session's, before which the last one gave way.
+func (l *links) hangUpOnIdle(p peer.ID) {
+	for _, c := range l.n.host.Network().ConnsToPeer(p) {
+		l.mu.Lock()
+		busy := l.live[p] != nil || l.shaking[c] || l.silent[c] != nil
+		l.mu.Unlock()
+		if !busy {
+			l.hangUpOn(c)
+		}
 	}
 }
 

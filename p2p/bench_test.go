@@ -1,3 +1,5 @@
+//go:build unix
+
 package p2p
 
 import (
@@ -278,24 +280,31 @@ func BenchmarkConnect(b *testing.B) {
 			}
 			at := tunnel(b, newTunnels(b, x), newTunnels(b, y), multiaddr(b, to))
 			y.SetStreamHandler("/x/echo", func(s network.Stream) { _, _ = io.Copy(s, s); _ = s.Close() })
+			other := wayBridge(b, tc, target)
 			tunnelled := func() { once(b, at) }
+			bridged := func() { once(b, other) }
 			plain := func() { streamOnce(b, x, y.ID()); tcpOnce(b, target) }
 			for range 50 {
 				tunnelled()
 				plain()
+				bridged()
 			}
-			var t, p []float64
+			var t, p, o []float64
 			for b.Loop() {
 				begin := time.Now()
 				tunnelled()
 				mid := time.Now()
 				plain()
 				t = append(t, float64(mid.Sub(begin).Microseconds()))
-				p = append(p, float64(time.Since(mid).Microseconds()))
+				end := time.Now()
+				p = append(p, float64(end.Sub(mid).Microseconds()))
+				bridged()
+				o = append(o, float64(time.Since(end).Microseconds()))
 			}
 			b.ReportMetric(median(t), "tunnel-p50-us")
 			b.ReportMetric(median(p), "plain-p50-us")
 			b.ReportMetric(median(t)/median(p), "x-plain")
+			b.ReportMetric(median(t)/median(o), "x-bridge-32k")
 		})
 	}
 }

@@ -5,14 +5,19 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
 )
 
 const (
 	// maxAway is how many turned-away messages of a type are remembered.
 	maxAway = 1 << 14
-	// askAgain is how long an answer to a request is waited for before another
-	// peer is asked.
+	// askAgain is how long an answer to a request is waited for before a peer is
+	// asked again.
 	askAgain = 3 * time.Second
+	// askAfter is how long a message that was turned away is left alone: most
+	// often it comes again by itself.
+	askAfter = 500 * time.Millisecond
 )
 
 // away remembers messages that were turned away, by their ID. The overlay has
@@ -30,6 +35,7 @@ type away struct {
 type turned struct {
 	id    string
 	sum   [32]byte // of the message, so that a forged copy under the same ID is not taken
+	from  peer.ID
 	at    time.Time
 	asked time.Time
 }
@@ -39,7 +45,7 @@ func newAway(limit int) *away {
 }
 
 // add remembers a message.
-func (a *away) add(id string, sum [32]byte, now time.Time) {
+func (a *away) add(id string, sum [32]byte, from peer.ID, now time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.byID[id] != nil {
@@ -48,7 +54,7 @@ func (a *away) add(id string, sum [32]byte, now time.Time) {
 	if a.order.Len() >= a.limit {
 		a.removeLocked(a.order.Front())
 	}
-	a.byID[id] = a.order.PushBack(&turned{id: id, sum: sum, at: now})
+	a.byID[id] = a.order.PushBack(&turned{id: id, sum: sum, from: from, at: now})
 	a.n.Store(int64(a.order.Len()))
 }
 
@@ -89,6 +95,29 @@ func (a *away) ask(ids []string, limit int, now time.Time) []string {
 			t.asked = now
 			out = append(out, id)
 		}
+	}
+	return out
+}
+
+// due returns the messages, by sender and at most limit, that should be asked for
+// because they have not come again and are not older than ttl, and notes that
+// they are.
+func (a *away) due(limit int, now time.Time, ttl time.Duration) map[peer.ID][]string {
+	if a.n.Load() == 0 || limit <= 0 {
+		return nil
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	out := make(map[peer.ID][]string)
+	// The newest last: those will be offered for longer.
+	for e := a.order.Front(); e != nil && limit > 0; e = e.Next() {
+		t := e.Value.(*turned)
+		if age := now.Sub(t.at); age < askAfter || age > ttl || now.Sub(t.asked) < askAgain {
+			continue
+		}
+		t.asked = now
+		out[t.from] = append(out[t.from], t.id)
+		limit--
 	}
 	return out
 }

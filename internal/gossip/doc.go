@@ -17,8 +17,10 @@
 //   - Every message that arrives is counted once: delivered, duplicate,
 //     rejected, ignored, deferred or turned away, per type. Stats shows it.
 //   - A message turned away under load (validators busy, subscriber full, its
-//     parking full) is not remembered as seen: the next copy is taken, and a
-//     peer that announces it is asked for it.
+//     parking full) is not remembered as seen: the next copy is taken, a peer
+//     that announces it is asked for it, and once there is room its sender is
+//     asked to repeat it, as long as the sender still has it
+//     (Params.HistoryLength heartbeats).
 //   - Publish returns nil only if at least one peer's queue took the message,
 //     or if it waits, bounded in number, bytes and time, for the first peer.
 //   - Only members take part in a topic that is not open: a peer's gossip

@@ -4,17 +4,12 @@ import (
 	"context"
 	"errors"
 	"maps"
-	"runtime/debug"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/libp2p/go-libp2p/core/event"
-	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
-
-	"github.com/go-nebnet/nebnet/internal/obs"
 )
 
 // Engine broadcasts. Make one with New. All methods may be called from any
@@ -96,47 +91,7 @@ func (e *Engine) topics() []*topic {
 	return slices.Collect(maps.Values(e.table.Load().byType))
 }
 
-// PeerJoined tells that Member now says yes to p. Until then nothing is said to
-// p, and nothing heard.
-func (e *Engine) PeerJoined(p peer.ID) {
-	e.members.wake(p)
-	// What a foreigner said about topics that were closed to it is forgotten:
-	// it says all of it again on new streams.
-	e.resetStreams(p, func(s *stream) bool { return s.standing() == foreign })
-	e.spawn(func() { e.nudge(p) })
-}
-
-// nudge makes the routers look at a peer again. They give up on one whose
-// streams ended five times in ten minutes, until it connects anew; but a session
-// may end and begin on one connection.
-func (e *Engine) nudge(p peer.ID) {
-	for _, l := range e.lanes() {
-		if len(l.streams.of(p, func(s *stream) bool { return s.out })) > 0 {
-			continue
-		}
-		em, err := e.cfg.Host.EventBus().Emitter(new(event.EvtPeerProtocolsUpdated))
-		if err != nil {
-			return // the host is closing
-		}
-		_ = em.Emit(event.EvtPeerProtocolsUpdated{Peer: p, Added: l.protocols})
-		_ = em.Close()
-	}
-}
-
-// PeerLeft tells that Member now says no to p.
-func (e *Engine) PeerLeft(p peer.ID) {
-	e.members.wake(p)
-	e.resetStreams(p, func(s *stream) bool { return s.standing() == member })
-}
-
-func (e *Engine) resetStreams(p peer.ID, which func(*stream) bool) {
-	for _, l := range e.lanes() {
-		for _, s := range l.streams.of(p, which) {
-			_ = s.Reset()
-		}
-	}
-}
-
+// lanes returns the lanes that are open, the main one first.
 func (e *Engine) lanes() []*lane {
 	e.ctl.Lock()
 	defer e.ctl.Unlock()
@@ -149,68 +104,6 @@ func (e *Engine) lanes() []*lane {
 	return ls
 }
 
-// SetDirect replaces the set of direct peers.
-func (e *Engine) SetDirect(peers []peer.AddrInfo) error {
-	if !e.calls.enter() {
-		return ErrClosed
-	}
-	defer e.calls.leave()
-	e.ctl.Lock()
-	defer e.ctl.Unlock()
-	was := e.direct
-	e.direct = make(map[peer.ID]peer.AddrInfo, len(peers))
-	for _, d := range peers {
-		e.direct[d.ID] = d
-	}
-	var errs []error
-	for _, l := range []*lane{e.main, e.bulk} {
-		if l == nil {
-			continue
-		}
-		for id := range was {
-			if _, stays := e.direct[id]; !stays {
-				errs = append(errs, l.ps.RemoveDirectPeer(id))
-			}
-		}
-		for _, d := range e.direct {
-			errs = append(errs, l.ps.AddDirectPeer(d))
-		}
-	}
-	return errors.Join(errs...)
-}
-
-// fault notes that a peer sent what no honest peer sends.
-func (e *Engine) fault(p peer.ID, what string) {
-	e.cfg.Obs.Counter(obs.GossipFaults + what).Inc(1)
-	e.faults.add(p, now())
-}
-
-// cutOff ends the stream to a peer that reads too slowly. The router opens
-// another, with an empty queue.
-func (e *Engine) cutOff(l *lane, p peer.ID) {
-	e.cfg.Obs.Counter(obs.GossipSlow).Inc(1)
-	e.spawn(func() {
-		for _, s := range l.streams.of(p, func(s *stream) bool { return s.out }) {
-			_ = s.Reset()
-		}
-	})
-}
-
-// scored passes the peers' scores on. It runs in a goroutine of the router's,
-// now and then after Close.
-func (e *Engine) scored(scores map[peer.ID]float64) {
-	if e.cfg.OnScore == nil || !e.calls.enter() {
-		return
-	}
-	defer e.calls.leave()
-	defer func() {
-		if r := recover(); r != nil {
-			e.cfg.Obs.Log("gossip").WithField("panic", r).WithField("stack", string(debug.Stack())).Error("OnScore panicked")
-		}
-	}()
-	e.cfg.OnScore(scores)
-}
-
 // stir wakes run. It may be called from a router's loop.
 func (e *Engine) stir() {
 	select {
@@ -219,8 +112,8 @@ func (e *Engine) stir() {
 	}
 }
 
-// Start opens the main lane, and joins nothing. Types may be declared before and
-// after it.
+// Start opens the main lane. Types may be declared and joined before and after
+// it. After an error other than ErrStarted, Close the engine.
 func (e *Engine) Start() error {
 	if !e.calls.enter() {
 		return ErrClosed
@@ -260,7 +153,7 @@ func (e *Engine) run() {
 		select {
 		case <-e.wake: // stir
 		case <-tick.C:
-			e.expire()
+			e.tick()
 		case <-e.work.Done():
 			return
 		}
@@ -273,11 +166,15 @@ func (e *Engine) run() {
 	}
 }
 
-func (e *Engine) expire() {
+// tick is done every second.
+func (e *Engine) tick() {
 	e.expireParked(nil)
 	e.faults.expire(now())
 	e.unsent.expire(now(), e.cfg.SeenTTL)
 	for _, t := range e.topics() {
+		if t.ready.Load() {
+			t.l.askForAway(t)
+		}
 		t.away.expire(now(), e.cfg.SeenTTL)
 		if n := t.pending.expire(now()); n > 0 {
 			t.n.unsent.Inc(int64(n))
@@ -360,5 +257,3 @@ func ended(ctx context.Context, done <-chan struct{}) bool {
 		return false
 	}
 }
-
-var _ network.Notifiee = notifiee{}

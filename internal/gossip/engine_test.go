@@ -144,3 +144,72 @@ func TestCloseNamesAStuckValidator(t *testing.T) {
 		slow.e.err = nil // for the clean-up
 	})
 }
+
+func TestDeclareAndJoinBeforeStart(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		a := w.node(nil)
+		b := &node{h: w.host(), box: newBox()}
+		e, err := New(Config{Host: b.h, Network: testNetwork, Deliver: b.box.deliver})
+		must(t, err)
+		must(t, e.Declare(Topic{Type: "tx"}))
+		must(t, e.Join("tx"))
+		if err := e.Publish(t.Context(), "tx", nil); !errors.Is(err, ErrNotStarted) {
+			t.Errorf("before start: %v", err)
+		}
+		w.connect(a.h, b.h)
+		must(t, e.Start())
+		if err := e.Start(); !errors.Is(err, ErrStarted) {
+			t.Errorf("second start: %v", err)
+		}
+		settle()
+		a.publish(t, "hello")
+		settle()
+		wantOnce(t, []*node{b}, "hello")
+		must(t, e.Close(t.Context()))
+		must(t, e.Close(t.Context()))
+		if err := e.Start(); !errors.Is(err, ErrClosed) {
+			t.Errorf("start after close: %v", err)
+		}
+	})
+}
+
+func TestCloseUnderLoad(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		ns := w.nodes(4, func(_ *Config, tx *Topic) {
+			tx.OnFull = WaitWhenFull
+			tx.Validate = func(ctx context.Context, m Message) Verdict {
+				select {
+				case <-time.After(50 * time.Millisecond):
+				case <-ctx.Done():
+				}
+				return Accept()
+			}
+			tx.TrustOwn = true
+		})
+		w.full(ns)
+		settle()
+		stopped := make(chan struct{})
+		go func() {
+			defer close(stopped)
+			for i := 0; ; i++ {
+				err := ns[0].e.Publish(t.Context(), "tx", []byte(payload(i, 100)))
+				if errors.Is(err, ErrClosed) {
+					return
+				}
+				if err != nil {
+					t.Error(err)
+				}
+				time.Sleep(time.Millisecond)
+			}
+		}()
+		time.Sleep(300 * time.Millisecond)
+		for _, n := range ns {
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+			if err := n.e.Close(ctx); err != nil {
+				t.Error(err)
+			}
+			cancel()
+		}
+		<-stopped
+	})
+}

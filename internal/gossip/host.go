@@ -66,6 +66,7 @@ func (h *gatedHost) SetStreamHandler(id protocol.ID, handle network.StreamHandle
 		}
 		g.st.Store(uint32(st))
 		handle(g)
+		h.l.renew(g.p, true)
 	})
 }
 

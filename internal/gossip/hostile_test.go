@@ -1,16 +1,13 @@
 package gossip
 
 import (
-	"bufio"
 	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
-	"io"
 	"math"
 	"runtime"
 	"strings"
-	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -21,82 +18,6 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	"google.golang.org/protobuf/proto"
 )
-
-// rawPeer speaks GossipSub's frames by hand.
-type rawPeer struct {
-	t   testing.TB
-	h   host.Host
-	out network.Stream
-
-	mu   sync.Mutex // guards seen
-	seen []*pb.RPC
-}
-
-// raw connects a raw peer to n.
-func (w *world) raw(n *node) *rawPeer {
-	w.t.Helper()
-	r := &rawPeer{t: w.t, h: w.host()}
-	r.h.SetStreamHandler(pubsub.GossipSubID_v12, r.read)
-	w.connect(r.h, n.h)
-	s, err := r.h.NewStream(w.t.Context(), n.h.ID(), pubsub.GossipSubID_v12)
-	must(w.t, err)
-	r.out = s
-	r.send(&pb.RPC{Subscriptions: []*pb.RPC_SubOpts{{Subscribe: proto.Bool(true), Topicid: proto.String(reachTopic)}}})
-	settle()
-	return r
-}
-
-func (r *rawPeer) read(s network.Stream) {
-	br := bufio.NewReader(s)
-	for {
-		n, err := binary.ReadUvarint(br)
-		if err != nil {
-			return
-		}
-		b := make([]byte, n)
-		if _, err := io.ReadFull(br, b); err != nil {
-			return
-		}
-		rpc := new(pb.RPC)
-		if err := proto.Unmarshal(b, rpc); err != nil {
-			r.t.Error(err)
-			return
-		}
-		r.mu.Lock()
-		r.seen = append(r.seen, rpc)
-		r.mu.Unlock()
-	}
-}
-
-func (r *rawPeer) send(rpc *pb.RPC) {
-	r.t.Helper()
-	b, err := proto.Marshal(rpc)
-	must(r.t, err)
-	if _, err := r.out.Write(append(binary.AppendUvarint(nil, uint64(len(b))), b...)); err != nil && !errors.Is(err, network.ErrReset) {
-		r.t.Fatal(err)
-	}
-}
-
-func (r *rawPeer) control(c *pb.ControlMessage) { r.send(&pb.RPC{Control: c}) }
-
-func (r *rawPeer) say(data string) {
-	r.send(&pb.RPC{Publish: []*pb.Message{{Data: []byte(data), Topic: proto.String(reachTopic)}}})
-}
-
-func (r *rawPeer) graft(topic string) {
-	r.control(&pb.ControlMessage{Graft: []*pb.ControlGraft{{TopicID: &topic}}})
-}
-
-// drain returns what came since the last call.
-func (r *rawPeer) drain() []*pb.RPC {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	out := r.seen
-	r.seen = nil
-	return out
-}
-
-func (r *rawPeer) score(n *node) float64 { return n.e.Stats().Peers[r.h.ID()].Score }
 
 // Row 34: a replay is a duplicate for SeenTTL, and then the memory of it is free.
 func TestHostileReplay(t *testing.T) {
@@ -178,7 +99,7 @@ func TestHostileHaveFlood(t *testing.T) {
 		r := w.raw(n)
 		r.drain()
 		for i := range 40 {
-			r.control(&pb.ControlMessage{Ihave: []*pb.ControlIHave{{TopicID: proto.String(reachTopic), MessageIDs: ids(i*2000, 2000)}}})
+			r.control(&pb.ControlMessage{Ihave: []*pb.ControlIHave{{TopicID: new(reachTopic), MessageIDs: ids(i*2000, 2000)}}})
 		}
 		time.Sleep(500 * time.Millisecond)
 		asked := 0
@@ -191,7 +112,7 @@ func TestHostileHaveFlood(t *testing.T) {
 			t.Errorf("asked for %d messages", asked)
 		}
 		for i := range raceOr(20, 60) {
-			r.control(&pb.ControlMessage{Ihave: []*pb.ControlIHave{{TopicID: proto.String(reachTopic), MessageIDs: ids(i*20000, 20000)}}})
+			r.control(&pb.ControlMessage{Ihave: []*pb.ControlIHave{{TopicID: new(reachTopic), MessageIDs: ids(i*20000, 20000)}}})
 		}
 		settle()
 		if s := r.score(n); s >= 0 {
@@ -280,7 +201,7 @@ func TestHostileGraftFlood(t *testing.T) {
 				t.Fatal("a graft for an unknown topic is answered")
 			}
 		}
-		r.control(&pb.ControlMessage{Prune: []*pb.ControlPrune{{TopicID: proto.String(reachTopic)}}})
+		r.control(&pb.ControlMessage{Prune: []*pb.ControlPrune{{TopicID: new(reachTopic)}}})
 		settle()
 		if s := r.score(n); s < 0 {
 			t.Fatalf("score %v before the flood", s)
@@ -314,7 +235,7 @@ func TestHostileBackoff(t *testing.T) {
 		if n.tx().Mesh != 1 {
 			t.Fatal("no mesh")
 		}
-		r.control(&pb.ControlMessage{Prune: []*pb.ControlPrune{{TopicID: proto.String(reachTopic), Backoff: proto.Uint64(math.MaxUint64)}}})
+		r.control(&pb.ControlMessage{Prune: []*pb.ControlPrune{{TopicID: new(reachTopic), Backoff: proto.Uint64(math.MaxUint64)}}})
 		time.Sleep(18 * time.Second)
 		if m := n.tx().Mesh; m != 0 {
 			t.Errorf("grafted again during the back-off: %d", m)
@@ -336,7 +257,7 @@ func TestHostileSubscriptionFlood(t *testing.T) {
 			rpc := &pb.RPC{}
 			for k := range 4000 {
 				rpc.Subscriptions = append(rpc.Subscriptions, &pb.RPC_SubOpts{
-					Subscribe: proto.Bool(true), Topicid: proto.String(fmt.Sprint("topic ", i, k)),
+					Subscribe: new(true), Topicid: new(fmt.Sprint("topic ", i, k)),
 				})
 			}
 			r.send(rpc)
@@ -352,7 +273,7 @@ func TestHostileSubscriptionFlood(t *testing.T) {
 			rpc := &pb.RPC{}
 			for k := range manySubs + 1 {
 				rpc.Subscriptions = append(rpc.Subscriptions, &pb.RPC_SubOpts{
-					Subscribe: proto.Bool(true), Topicid: proto.String(fmt.Sprint(k)),
+					Subscribe: new(true), Topicid: new(fmt.Sprint(k)),
 				})
 			}
 			r.send(rpc)
@@ -385,12 +306,17 @@ func TestSlowPeerIsCutOff(t *testing.T) {
 		n := w.node(func(c *Config, _ *Topic) { c.PeerQueueBytes = 2 << 20 })
 		r := &rawPeer{t: t, h: w.host()}
 		stop := make(chan struct{})
-		r.h.SetStreamHandler(pubsub.GossipSubID_v12, func(s network.Stream) { <-stop; _ = s.Reset() })
+		var first atomic.Bool
+		r.h.SetStreamHandler(pubsub.GossipSubID_v12, func(s network.Stream) {
+			if first.Swap(true) {
+				r.read(s)
+				return
+			}
+			<-stop
+			_ = s.Reset()
+		})
 		w.connect(r.h, n.h)
-		s, err := r.h.NewStream(t.Context(), n.h.ID(), pubsub.GossipSubID_v12)
-		must(t, err)
-		r.out = s
-		r.send(&pb.RPC{Subscriptions: []*pb.RPC_SubOpts{{Subscribe: proto.Bool(true), Topicid: proto.String(reachTopic)}}})
+		r.open(n)
 		settle()
 		for i := range 30 {
 			_ = n.e.Publish(t.Context(), "tx", []byte(payload(i, 256<<10)))
@@ -402,17 +328,34 @@ func TestSlowPeerIsCutOff(t *testing.T) {
 		if n.e.cfg.Obs.Counter("neb.net.gossip.slow").Count() == 0 {
 			t.Error("not cut off")
 		}
+		if _, err := r.out.Write([]byte{0}); err == nil {
+			t.Error("its own stream is left, and what it subscribed to forgotten")
+		}
+		r.open(n)
+		settle()
+		r.drain()
+		n.publish(t, "and now")
+		settle()
+		heard := false
+		for _, rpc := range r.drain() {
+			for _, m := range rpc.GetPublish() {
+				heard = heard || string(m.GetData()) == "and now"
+			}
+		}
+		if !heard {
+			t.Error("not spoken to any more")
+		}
 		close(stop)
 	})
 }
 
 func FuzzInspect(f *testing.F) {
 	seed := &pb.RPC{
-		Subscriptions: []*pb.RPC_SubOpts{{Subscribe: proto.Bool(true), Topicid: proto.String("x")}},
-		Publish:       []*pb.Message{{Data: []byte("d"), Topic: proto.String(reachTopic)}},
+		Subscriptions: []*pb.RPC_SubOpts{{Subscribe: new(true), Topicid: new("x")}},
+		Publish:       []*pb.Message{{Data: []byte("d"), Topic: new(reachTopic)}},
 		Control: &pb.ControlMessage{
-			Prune: []*pb.ControlPrune{{TopicID: proto.String("x"), Backoff: proto.Uint64(math.MaxUint64), Peers: []*pb.PeerInfo{{}}}},
-			Ihave: []*pb.ControlIHave{{TopicID: proto.String(reachTopic), MessageIDs: []string{"a"}}},
+			Prune: []*pb.ControlPrune{{TopicID: new("x"), Backoff: proto.Uint64(math.MaxUint64), Peers: []*pb.PeerInfo{{}}}},
+			Ihave: []*pb.ControlIHave{{TopicID: new(reachTopic), MessageIDs: []string{"a"}}},
 			Iwant: []*pb.ControlIWant{{MessageIDs: []string{"a"}}},
 		},
 	}

@@ -16,7 +16,7 @@ const (
 	maxControl = 1000   // grafts, and prunes, in one frame
 	maxWant    = 5000   // message IDs asked for in one heartbeat
 	maxHave    = 40_000 // message IDs announced in one heartbeat
-	maxAsk     = 500    // turned-away messages asked of one frame's sender
+	maxAsk     = 500    // turned-away messages of a type asked for at once
 )
 
 // Faults that lower a peer's score.
@@ -91,7 +91,7 @@ func (l *lane) askAgain(p peer.ID, haves []*pb.ControlIHave) {
 	var want []string
 	for _, h := range haves {
 		t := l.e.byName(h.GetTopicID())
-		if t == nil || t.away.n.Load() == 0 || len(t.slots) == cap(t.slots) || !l.e.members.allows(p, t) {
+		if t == nil || t.away.n.Load() == 0 || t.room() <= 0 || !l.e.members.allows(p, t) {
 			continue
 		}
 		want = append(want, t.away.ask(h.GetMessageIDs(), maxAsk-len(want), now())...)

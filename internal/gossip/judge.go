@@ -6,6 +6,7 @@ import (
 	"time"
 
 	pubsub "github.com/libp2p/go-libp2p-pubsub"
+	pb "github.com/libp2p/go-libp2p-pubsub/pb"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/sirupsen/logrus"
 )
@@ -170,7 +171,30 @@ func (e *Engine) panicked(t *topic, r any) {
 // turnAway drops a message in such a way that it can come again.
 func (l *lane) turnAway(t *topic, m *pubsub.Message, reason string) {
 	t.n.away[reason].Inc(1)
-	t.away.add(m.ID, sumOf(m), now())
+	t.away.add(m.ID, sumOf(m), m.ReceivedFrom, now())
+}
+
+// room is how many more messages of the type can be taken in now.
+func (t *topic) room() int {
+	return cap(t.slots) - len(t.slots) + t.Queue - int(t.waiting.Load())
+}
+
+// askForAway asks senders again for messages that were turned away, as many as
+// there is room for. In a network so small that all are in the mesh, nobody
+// would announce them.
+func (l *lane) askForAway(t *topic) {
+	p := &l.e.cfg.Params
+	// Senders keep messages for a little longer than this.
+	window := time.Duration(p.HistoryLength-1) * p.Heartbeat
+	due := t.away.due(min(maxAsk, t.room()), now(), window)
+	if len(due) == 0 {
+		return
+	}
+	l.do(func() {
+		for p, ids := range due {
+			l.rt.SendControl(p, &pb.ControlMessage{Iwant: []*pb.ControlIWant{{MessageIDs: ids}}})
+		}
+	})
 }
 
 // retake takes a message that was turned away and has come again.

@@ -8,6 +8,8 @@ import (
 // notifiee wakes those who wait for a peer that has gone.
 type notifiee struct{ ms *members }
 
+var _ network.Notifiee = notifiee{}
+
 func (n notifiee) Disconnected(_ network.Network, c network.Conn) { n.ms.wake(c.RemotePeer()) }
 func (n notifiee) Connected(network.Network, network.Conn)        {}
 func (n notifiee) Listen(network.Network, ma.Multiaddr)           {}

@@ -129,13 +129,13 @@ func (e *Engine) settle(t *topic, m *pubsub.Message, s sending) error {
 		t.n.published.Inc(1)
 		return nil
 	case s.full > 0:
-		e.unsent.add(m.ID, [32]byte{}, now())
+		e.unsent.add(m.ID, [32]byte{}, "", now())
 		return fmt.Errorf("%w: %d peers of %s", ErrQueueFull, s.full, t.Type)
 	case e.cfg.FormTimeout < 0:
-		e.unsent.add(m.ID, [32]byte{}, now())
+		e.unsent.add(m.ID, [32]byte{}, "", now())
 		return fmt.Errorf("%w: %s", ErrNoPeers, t.Type)
 	case !t.pending.add(m, now().Add(e.cfg.FormTimeout)):
-		e.unsent.add(m.ID, [32]byte{}, now())
+		e.unsent.add(m.ID, [32]byte{}, "", now())
 		return fmt.Errorf("%w: no peers of %s yet", ErrQueueFull, t.Type)
 	}
 	t.n.published.Inc(1)

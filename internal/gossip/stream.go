@@ -16,11 +16,14 @@ type stream struct {
 	out bool
 	st  atomic.Uint32 // a standing
 
+	opened time.Time
+	dead   atomic.Bool // outbound, and the router has given it up
+
 	deadline time.Time // the writer's
 }
 
 func newStream(s network.Stream, l *lane, out bool, st standing) *stream {
-	g := &stream{Stream: s, l: l, p: s.Conn().RemotePeer(), out: out}
+	g := &stream{Stream: s, l: l, p: s.Conn().RemotePeer(), out: out, opened: now()}
 	g.st.Store(uint32(st))
 	return g
 }
@@ -59,10 +62,27 @@ func (s *stream) SetWriteDeadline(t time.Time) error {
 	return s.Stream.SetWriteDeadline(t)
 }
 
-// Reset forgets the stream.
+// Reset forgets an outbound stream. The router calls it when the stream has
+// ended.
 func (s *stream) Reset() error {
-	if s.out {
+	if s.out && !s.dead.Swap(true) {
 		s.l.streams.remove(s)
+		s.l.renew(s.p, false)
 	}
 	return s.Stream.Reset()
+}
+
+// renewAge is how old a stream must be to be renewed: with it, two sides that
+// renew for each other's sake do not go on for ever.
+const renewAge = 5 * time.Second
+
+// renew ends the streams of a peer in one direction, so that they are opened
+// anew. When a stream to a peer ends, the router forgets what the peer is
+// subscribed to, and the peer says it only at the beginning of its stream; and
+// the other way round. So both have to begin again.
+func (l *lane) renew(p peer.ID, out bool) {
+	old := l.streams.of(p, func(s *stream) bool { return s.out == out && now().Sub(s.opened) >= renewAge })
+	for _, s := range old {
+		_ = s.Stream.Reset()
+	}
 }

@@ -40,7 +40,8 @@ type Config struct {
 	// that stalled types cannot lock out the others. Default 8 MiB.
 	QueueBytes int
 	// WriteTimeout is how long a stream may go without one byte taken by the
-	// receiver. Then it is reset and what is queued for it dropped. It is long
+	// receiver. After one to two and a half times that it is reset, and what is
+	// queued for it dropped. It is long
 	// because a lossless subscriber may rightly push back for a while; a peer
 	// that is dead is found by ping. Default 2 min.
 	WriteTimeout time.Duration

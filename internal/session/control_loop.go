@@ -163,11 +163,6 @@ func (s *Session) tick() {
 		return
 	}
 	for _, o := range *s.outs.Load() {
-		if st := o.takeIdle(now, s.e.cfg.StreamIdle); st != nil {
-			// Closing may block on a connection that is stuck.
-			if !s.spawn(func() { st.raw.Close() }) {
-				st.raw.Reset()
-			}
-		}
+		o.finishIdle(now, s.e.cfg.StreamIdle)
 	}
 }

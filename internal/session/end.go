@@ -198,8 +198,8 @@ func (s *Session) cutOff(streams []*outStream, clean bool) {
 	s.mu.Unlock()
 	for _, o := range *s.outs.Load() {
 		o.mu.Lock()
-		if o.stream != nil {
-			open = append(open, o.stream.raw)
+		for _, st := range o.streamsLocked() {
+			open = append(open, st.raw)
 		}
 		o.mu.Unlock()
 	}

@@ -47,13 +47,13 @@ func (g *gate) leave(sl *slot) {
 func (g *gate) acquire(ctx context.Context, sl *slot, class, bytes int, p *pace) (time.Time, error) {
 	for {
 		now := time.Now()
-		wait, ok := g.try(sl, class, bytes, p, now)
-		if ok {
+		if _, ok := g.try(sl, class, bytes, p, now); ok {
 			g.turn.signal()
 			return now, nil
 		}
 		turn := g.turn.wait()
-		if wait, ok = g.try(sl, class, bytes, p, now); ok {
+		wait, ok := g.try(sl, class, bytes, p, now)
+		if ok {
 			g.turn.done()
 			g.turn.signal()
 			return now, nil

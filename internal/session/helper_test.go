@@ -301,3 +301,10 @@ func send(t *testing.T, s *Session, msgType, text string) {
 		t.Fatalf("send %s: %v", msgType, err)
 	}
 }
+
+// openInbound is the number of the peer's streams.
+func (s *Session) openInbound() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.inStreams)
+}

@@ -137,7 +137,7 @@ func TestStorm(t *testing.T) {
 			t.Errorf("%d penalties", n)
 		}
 		s := b.engine.Session(a.ID())
-		if n := len(s.inStreams); n != 0 {
+		if n := s.openInbound(); n != 0 {
 			t.Errorf("%d streams left", n)
 		}
 	})

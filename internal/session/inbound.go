@@ -15,6 +15,8 @@ type inbound struct {
 	open int           // streams that are read or wait for their turn
 	tail chan struct{} // closed when the last of them has ended
 
+	delivering atomic.Bool // Deliver has not returned
+
 	messages, bytes, streams, faults, panics, errors atomic.Uint64
 }
 

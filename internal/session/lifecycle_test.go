@@ -188,14 +188,11 @@ func TestIdleStreams(t *testing.T) {
 		for i := range 3 {
 			send(t, sa, "tx", "m")
 			b.await(t, "the message", func() bool { return len(b.got["tx"]) == i+1 })
-			if n := len(sb.inStreams); n != 1 {
+			if n := sb.openInbound(); n != 1 {
 				t.Errorf("%d streams while in use", n)
 			}
 			time.Sleep(20 * time.Second)
-			sb.mu.Lock()
-			n := len(sb.inStreams)
-			sb.mu.Unlock()
-			if n != 0 {
+			if n := sb.openInbound(); n != 0 {
 				t.Errorf("%d streams when idle", n)
 			}
 		}

@@ -30,6 +30,7 @@ type outbound struct {
 	closed                     bool       // nothing is queued any more
 	closedWhy                  DropReason // valid when closed
 	stream                     *outStream
+	finishing                  *outStream    // closed when idle; the peer has not read all of it yet
 	idleSince                  time.Duration // when the last writer ended
 
 	support support
@@ -136,27 +137,25 @@ func (o *outbound) retire(why DropReason) {
 	o.mu.Lock()
 	o.closed, o.closedWhy = true, why
 	bytes, count := o.dropLocked(why)
-	st := o.stream
+	streams := o.streamsLocked()
 	if !o.writing {
 		o.stream = nil
 	}
 	o.mu.Unlock()
 	o.s.settle(bytes, count, why)
-	if st != nil {
+	for _, st := range streams {
 		st.reset(network.StreamShutdown)
 	}
 }
 
-// takeIdle hands over the stream when it has been idle for long enough.
-func (o *outbound) takeIdle(now, idle time.Duration) *outStream {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.writing || o.stream == nil || now-o.idleSince < idle {
-		return nil
+// streamsLocked are those that are open.
+func (o *outbound) streamsLocked() (streams []*outStream) {
+	for _, st := range []*outStream{o.stream, o.finishing} {
+		if st != nil {
+			streams = append(streams, st)
+		}
 	}
-	st := o.stream
-	o.stream = nil
-	return st
+	return streams
 }
 
 // stats reads the counters as of one moment.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
@@ -20,6 +22,11 @@ type outStream struct {
 
 	deadline time.Time // the writer's: the write deadline that is set
 	watched  bool      // the writer's: the answer is being awaited
+
+	written int // the writer's: bytes
+
+	// finished is closed when a stream that was closed for being idle has ended.
+	finished chan struct{}
 
 	// answered is closed when the negotiation has ended; refused is valid then.
 	answered chan struct{}
@@ -49,6 +56,7 @@ func (s *Session) openStream(pid protocol.ID) (*outStream, error) {
 		lazy:     multistream.NewMSSelect(raw, pid),
 		opened:   time.Now(),
 		answered: make(chan struct{}),
+		finished: make(chan struct{}),
 	}, nil
 }
 
@@ -75,8 +83,71 @@ func (st *outStream) extend(now time.Time, timeout time.Duration) error {
 	if st.deadline.Sub(now) >= timeout {
 		return nil
 	}
-	st.deadline = now.Add(timeout + timeout/2)
+	st.deadline = now.Add(timeout + timeout/4)
 	return st.raw.SetWriteDeadline(st.deadline)
+}
+
+// finishIdle closes the stream if it has been idle for long enough. The peer
+// closes its side when it has read everything; until then no other stream of
+// the type is opened, so that messages stay in order and the peer has one
+// stream of a type at a time.
+func (o *outbound) finishIdle(now, idle time.Duration) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.writing || o.stream == nil || now-o.idleSince < idle {
+		return
+	}
+	st := o.stream
+	if !o.s.spawn(func() { o.finish(st) }) {
+		return // the session is being cut off, and the stream with it
+	}
+	o.stream, o.finishing = nil, st
+}
+
+// finish ends an idle stream. It may block on a connection that is stuck, or
+// for as long as the peer does not read.
+func (o *outbound) finish(st *outStream) {
+	defer close(st.finished)
+	err := st.raw.CloseWrite()
+	if err == nil {
+		_, err = io.Copy(io.Discard, st.lazy)
+	}
+	if err == nil {
+		st.raw.Close()
+	} else {
+		st.reset(network.StreamNoError)
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if err == nil {
+		o.stalls = 0
+	}
+	if o.finishing == st {
+		o.finishing = nil
+	}
+}
+
+// awaitFinish waits until the stream before has been read to its end. errStalled
+// means that it was not, for the time that a write may take.
+func (o *outbound) awaitFinish() error {
+	o.mu.Lock()
+	st := o.finishing
+	o.mu.Unlock()
+	if st == nil {
+		return nil
+	}
+	t := time.NewTimer(o.s.e.cfg.WriteTimeout)
+	defer t.Stop()
+	select {
+	case <-st.finished: // finish
+		return nil
+	case <-o.s.ctx.Done():
+		return net.ErrClosed
+	case <-t.C:
+		st.reset(network.StreamNoError)
+		<-st.finished
+		return errStalled
+	}
 }
 
 func (st *outStream) reset(code network.StreamErrorCode) { st.raw.ResetWithError(code) }

@@ -34,8 +34,12 @@ func (s *Session) receive(t *declared, st network.Stream) {
 		s.mu.Lock()
 		s.refused++
 		s.mu.Unlock()
-		in.faults.Add(1)
-		s.e.penalise(s.peer, FaultStreams)
+		if !in.delivering.Load() {
+			// Streams that the peer gave up on wait behind a slow delivery, and
+			// that is not its fault.
+			in.faults.Add(1)
+			s.e.penalise(s.peer, FaultStreams)
+		}
 		s.e.refuse(st, network.StreamResourceLimitExceeded, refuseExcess)
 		return
 	}
@@ -109,7 +113,9 @@ func (s *Session) finish(in *inbound, st network.Stream, err error) {
 // suffers.
 func (s *Session) deliver(in *inbound, batch [][]byte, wire int) (err error) {
 	in.t.delivering.Add(1)
+	in.delivering.Store(true)
 	defer func() {
+		in.delivering.Store(false)
 		in.t.delivering.Add(-1)
 		if v := recover(); v != nil {
 			in.panics.Add(1)

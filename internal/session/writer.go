@@ -20,6 +20,8 @@ const (
 	resetSoon  = 5 * time.Second
 	resetDelay = 100 * time.Millisecond
 	resetMost  = 5 * time.Second
+	// unreadMost is more than a stream takes when nobody reads it.
+	unreadMost = 32 << 20
 )
 
 var (
@@ -113,6 +115,9 @@ func (w *writer) segment(seg segment, class int) (n int, err error) {
 // open opens the stream. The session may have ended meanwhile.
 func (w *writer) open() (*outStream, error) {
 	o := w.o
+	if err := o.awaitFinish(); err != nil {
+		return nil, err
+	}
 	st, err := o.s.openStream(o.t.pid)
 	if err != nil {
 		return nil, errors.Join(errOpen, err)
@@ -167,7 +172,11 @@ func (w *writer) part(st *outStream, b []byte, class int) (n int, err error) {
 			if m == 0 {
 				return n, errStalled
 			}
-			st.deadline = time.Time{}
+			// Something moved, nobody knows when: one more period.
+			st.deadline = time.Now().Add(s.e.cfg.WriteTimeout)
+			if err := st.raw.SetWriteDeadline(st.deadline); err != nil {
+				return n, err
+			}
 		}
 	}
 	return n, nil
@@ -192,8 +201,10 @@ func (w *writer) settle(seg segment, n int, err error) {
 		}
 		o.dropped[why] += uint64(lost)
 	}
-	if err == nil {
-		o.stalls = 0
+	if st := o.stream; st != nil {
+		if st.written += n; st.written > unreadMost {
+			o.stalls = 0
+		}
 	}
 	if st := o.stream; st != nil && !st.confirmed {
 		st.unconfirmed += written

@@ -1,0 +1,332 @@
+package netservice_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/protocol"
+	"github.com/libp2p/go-libp2p/p2p/protocol/identify"
+	"github.com/rcrowley/go-metrics"
+
+	"github.com/go-nebnet/nebnet/dispatcher"
+	"github.com/go-nebnet/nebnet/internal/discovery"
+	"github.com/go-nebnet/nebnet/internal/handshake"
+	"github.com/go-nebnet/nebnet/internal/testnet"
+	"github.com/go-nebnet/nebnet/netservice"
+)
+
+// raw is a connection of an attacker that answers nothing.
+func (s *siege) raw(node int, cfg testnet.RawPeerConfig) *testnet.RawPeer {
+	s.t.Helper()
+	p, err := s.net.DialRaw(s.t.Context(), s.net.Node(node), s.info(), cfg)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() { p.Close() })
+	return p
+}
+
+// Row 6: streams that never say what they want. They hold up the peer that
+// opened them, and nobody else.
+func TestHostileMuteStreams(t *testing.T) {
+	besiege(t, nil, func(t *testing.T, s *siege) {
+		s.mustServe("before")
+		base := runtime.NumGoroutine()
+		for range 4 {
+			p := s.raw(s.address(), testnet.RawPeerConfig{})
+			go func() {
+				for t.Context().Err() == nil && !p.IsClosed() {
+					p.OpenMute(t.Context(), 1000)
+				}
+			}()
+		}
+		for range 3 {
+			time.Sleep(2 * time.Second)
+			s.mustServe("during")
+			for _, c := range s.victim.Node().Host().Network().Conns() {
+				if n := len(c.GetStreams()); n > 64 {
+					t.Errorf("one connection holds %d streams", n)
+				}
+			}
+		}
+		// They never say hello either.
+		time.Sleep(10 * time.Second)
+		if n := len(s.victim.Node().Host().Network().Conns()); n != 0 {
+			t.Errorf("%d connections are left", n)
+		}
+		settled(t, base)
+		s.mustServe("after")
+	})
+}
+
+// Row 9: nothing of a node reaches a subscriber before its hello has passed:
+// not without one, and not beside one that is under way or refused.
+func TestHostileMessageBeforeHandshake(t *testing.T) {
+	other := greeting()
+	other.ChainID = "other"
+	for name, say := range map[string]func(a *attacker){
+		"no hello": func(*attacker) {},
+		"half a hello": func(a *attacker) {
+			a.NewStream(a.s.t.Context(), a.s.victim.Node().ID(), handshake.ProtocolAny)
+		},
+		"another chain": func(a *attacker) { a.hello(other) },
+		"broken off": func(a *attacker) {
+			a.enlist()
+			a.control.Reset()
+			a.s.event(netservice.PeerDisconnected, a.ID())
+		},
+		"said goodbye to": func(a *attacker) {
+			a.enlist()
+			a.s.victim.ClosePeer(a.ID().String(), netservice.ReasonRequested)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			besiege(t, nil, func(t *testing.T, s *siege) {
+				s.catchBait(func(m netservice.Received[[]byte]) { t.Errorf("got %q", m.Value) })
+				a := s.attacker()
+				if err := a.connect(); err != nil {
+					t.Fatal(err)
+				}
+				say(a)
+				for range 100 { // more than may wait for a handshake
+					ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+					st, err := a.NewStream(network.WithNoDial(ctx, "the session's connection"), s.victim.Node().ID(), s.protocol("bait"))
+					cancel()
+					if err != nil {
+						continue // the victim has closed the connection
+					}
+					st.Write(frame(1, plain, 'x'))
+					go hungUp(t, st)
+				}
+				s.mustServe("during")
+				time.Sleep(time.Minute)
+				if n := s.baits(); n != 0 {
+					t.Errorf("%d messages", n)
+				}
+				if n := len(s.victim.Node().Host().Network().Conns()); n != 0 {
+					t.Errorf("%d connections are left", n)
+				}
+			})
+		})
+	}
+}
+
+// Row 12: message names that nobody declared here, or that are no names, are
+// refused, and leave no trace in the metrics.
+func TestHostileNames(t *testing.T) {
+	besiege(t, nil, func(t *testing.T, s *siege) {
+		a := s.session()
+		a.identified()
+		s.mustServe("before")
+		series := func() (n int) {
+			s.victim.Metrics().Each(func(string, any) { n++ })
+			return n
+		}
+		try := func(id protocol.ID) {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			if st, err := a.NewStream(ctx, s.victim.Node().ID(), id); err == nil {
+				if _, err = st.Read(make([]byte, 1)); err == nil {
+					t.Errorf("a stream of %.40q is open", id)
+				}
+				st.Reset()
+			}
+		}
+		before := series()
+		try(s.protocol("bait/../bait"))
+		try(s.protocol(""))
+		try(s.protocol(strings.Repeat("n", 64<<10)))
+		try(s.protocol("line\nbreak\x1b[2J\u202e"))
+		for i := range 1000 {
+			try(s.protocol(fmt.Sprint("made-up-", i)))
+		}
+		if n := series() - before; n > 8 {
+			t.Errorf("%d new metrics", n)
+		}
+		s.victim.Metrics().Each(func(name string, _ any) {
+			if strings.Contains(name, "made-up") || strings.Contains(name, "nnnn") || len(name) > 100 {
+				t.Errorf("a peer has named a metric: %.100q", name)
+			}
+		})
+		if n := len(s.victim.Stats().Dispatcher.Types); n > 2 {
+			t.Errorf("%d types are counted", n)
+		}
+		s.mustServe("after")
+	})
+}
+
+// Row 20: streams to a handler that is stuck are few per peer, and hold up
+// neither other peers nor other types of the same peer.
+func TestHostileStreamFlood(t *testing.T) {
+	besiege(t, nil, func(t *testing.T, s *siege) {
+		release := make(chan struct{})
+		defer close(release)
+		stuck := netservice.Declare("stuck", netservice.Raw(), netservice.WithSubscription(
+			dispatcher.WithPolicy(dispatcher.Lossless), dispatcher.WithQueue(1)))
+		if _, err := stuck.Subscribe(s.victim, func(context.Context, netservice.Received[[]byte]) { <-release }); err != nil {
+			t.Fatal(err)
+		}
+		s.catchBait(func(netservice.Received[[]byte]) {})
+		a := s.session()
+		a.identified()
+		base := runtime.NumGoroutine()
+		flood := func(n int) {
+			for range n {
+				st := a.open("stuck")
+				st.Write(append(frame(1, plain, 'x'), frame(1, plain, 'y')...))
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+		flood(9)
+		held := 0
+		for _, c := range s.victim.Node().Host().Network().ConnsToPeer(a.ID()) {
+			for _, st := range c.GetStreams() {
+				if st.Protocol() == s.protocol("stuck") {
+					held++
+				}
+			}
+		}
+		if held != 3 {
+			t.Errorf("%d streams are held", held)
+		}
+		if n := s.count("neb.net.faults.streams"); n != 6 {
+			t.Errorf("%d faults are counted", n)
+		}
+		a.open("bait").Write(frame(1, plain, 'x'))
+		s.mustServe("during")
+		if s.baits() != 1 {
+			t.Error("another type of the same peer is held up")
+		}
+		flood(100)
+		if n := runtime.NumGoroutine() - base; n > 40 {
+			t.Errorf("%d more goroutines", n)
+		}
+		s.event(netservice.PeerBanned, a.ID())
+		s.mustServe("during")
+	})
+}
+
+// Row 21: streams that are opened and reset at once, of every protocol that
+// the service answers, leave nothing behind.
+func TestHostileStorm(t *testing.T) {
+	for _, kind := range []string{"hello", "bait", "exchange", "unknown", "identify"} {
+		t.Run(kind, func(t *testing.T) {
+			besiege(t, nil, func(t *testing.T, s *siege) {
+				s.catchBait(func(netservice.Received[[]byte]) {})
+				s.mustServe("before")
+				time.Sleep(time.Minute)
+				base := runtime.NumGoroutine()
+				id := map[string]protocol.ID{
+					"hello": handshake.ProtocolAny, "bait": s.protocol("bait"), "unknown": "/unknown/1.0.0",
+					"exchange": discovery.Protocol(s.victim.Node().Network()), "identify": identify.ID,
+				}[kind]
+				p := s.raw(s.address(), testnet.RawPeerConfig{})
+				if n, err := p.Storm(t.Context(), id, 3000); n < 1000 {
+					t.Errorf("%d rounds: %v", n, err)
+				}
+				s.mustServe("during")
+				p.Close()
+				settled(t, base)
+				s.mustServe("after")
+			})
+		})
+	}
+}
+
+// Row 21: a peer that opens message streams faster than it may, each long
+// enough to be taken, is refused, penalised and banned.
+func TestHostileStormOfPeer(t *testing.T) {
+	besiege(t, nil, func(t *testing.T, s *siege) {
+		s.catchBait(func(netservice.Received[[]byte]) {})
+		s.mustServe("before")
+		time.Sleep(time.Minute)
+		base := runtime.NumGoroutine()
+		a := s.session()
+		a.identified()
+		rounds := 0
+		for ; rounds < 2000 && s.peers(a.ID()) == 1; rounds++ {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			if st, err := a.NewStream(ctx, s.victim.Node().ID(), s.protocol("bait")); err == nil {
+				st.Write(frame(1, plain, 'x'))
+				time.Sleep(22 * time.Millisecond)
+				st.Reset()
+			}
+			cancel()
+		}
+		if n := s.count("neb.net.streams.refused.storm"); n < 300 {
+			t.Errorf("%d of %d streams were refused", n, rounds)
+		}
+		s.event(netservice.PeerBanned, a.ID())
+		s.mustServe("during")
+		a.Close()
+		settled(t, base)
+	})
+}
+
+// Row 23: a peer that takes nothing. What waits for it is bounded, Broadcast
+// drops and counts, Send waits for its context, and in the end the peer goes;
+// the others notice nothing.
+func TestHostileSlowReader(t *testing.T) {
+	const queue = 2 << 20
+	besiege(t, func(c *netservice.Config) { c.PeerQueueBytes = queue }, func(t *testing.T, s *siege) {
+		a := s.attacker()
+		a.SetStreamHandler(s.protocol("text"), func(st network.Stream) {}) // takes the stream and never reads
+		a.enlist()
+		friend := s.service(s.address(), chain())
+		heard := inbox(t, friend, 10_000)
+		if err := friend.Start(); err != nil {
+			t.Fatal(err)
+		}
+		if err := friend.ConnectPeer(t.Context(), s.addr()); err != nil {
+			t.Fatal(err)
+		}
+		a.identified()
+		const n, size = 400, 64 << 10
+		payload := randomBytes(size)
+		for i := range n {
+			payload[0], payload[1] = byte(i), byte(i>>8)
+			if err := text.Broadcast(t.Context(), s.victim, payload); err != nil {
+				t.Fatalf("broadcast %d: %v", i, err)
+			}
+			next(t, "message", heard)
+			for _, p := range s.victim.Peers() {
+				if p.QueueBytes > queue+size {
+					t.Fatalf("%d bytes wait for a peer", p.QueueBytes)
+				}
+			}
+		}
+		st := s.victim.Stats().Peers[a.ID().String()].Send
+		if st.Refused < n/2 || st.Queued != st.Written+uint64(st.Pending) {
+			t.Errorf("stats: %+v", st)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+		defer cancel()
+		begin := time.Now()
+		if err := text.Send(ctx, s.victim, a.ID(), payload); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("send to a full queue: %v", err)
+		}
+		if d := time.Since(begin); d != 3*time.Second {
+			t.Errorf("it took %s", d)
+		}
+		// The victim gives up the stream by its write deadline, and the peer
+		// after the third.
+		for range 100 {
+			if time.Sleep(10 * time.Second); s.peers(a.ID()) == 0 {
+				break
+			}
+			text.Broadcast(t.Context(), s.victim, payload)
+		}
+		if e := s.event(netservice.PeerDisconnected, a.ID()); e.Reason != netservice.ReasonSlowReader || e.ByRemote {
+			t.Errorf("disconnected: %+v", e)
+		}
+		if g, ok := s.victim.Metrics().Get("neb.net.queue.bytes").(metrics.Gauge); !ok || g.Value() > size {
+			t.Errorf("bytes still queued: %v", g)
+		}
+	})
+}

@@ -1,0 +1,330 @@
+package netservice_test
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"runtime"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/libp2p/go-libp2p"
+	"github.com/libp2p/go-libp2p/core/crypto"
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/protocol"
+	"github.com/libp2p/go-libp2p/p2p/protocol/identify"
+
+	"github.com/go-nebnet/nebnet/internal/handshake"
+	"github.com/go-nebnet/nebnet/internal/session"
+	"github.com/go-nebnet/nebnet/internal/testnet"
+	"github.com/go-nebnet/nebnet/netservice"
+)
+
+// siege is a simulated network with one service under attack. It takes two
+// types: text, which honest peers send, and bait, which attackers do.
+type siege struct {
+	t      *testing.T
+	net    *testnet.Net
+	victim *netservice.NebService
+	events *netservice.PeerSubscription // of the victim, all kinds
+	texts  chan string                  // the victim's
+	nodes  int                          // addresses given away
+}
+
+// bait is a small message type, so that limits are met soon.
+var bait = netservice.Declare("bait", netservice.Raw(), netservice.MaxSize(baitSize))
+
+const baitSize = 64 << 10
+
+// besiege runs f in a bubble of its own, with a victim that setup may change.
+func besiege(t *testing.T, setup func(cfg *netservice.Config), f func(t *testing.T, s *siege), opts ...netservice.Option) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		s := &siege{t: t, net: testnet.New(1, testnet.WithLink(testnet.Link{Latency: 10 * time.Millisecond})), texts: make(chan string, 64)}
+		cfg := chain()
+		if setup != nil {
+			setup(&cfg)
+		}
+		s.victim = s.service(s.address(), cfg, opts...)
+		s.events = s.victim.SubscribePeers(netservice.PeerConnected, netservice.PeerDisconnected,
+			netservice.PeerBanned, netservice.PeerRefused, netservice.PeerCrowded)
+		_, err := text.Subscribe(s.victim, func(_ context.Context, m netservice.Received[[]byte]) { s.texts <- string(m.Value) })
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.victim.Declare(netservice.MessageSpec{Name: "bait", MaxSize: baitSize}); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.victim.Start(); err != nil {
+			t.Fatal(err)
+		}
+		f(t, s)
+	})
+}
+
+// address gives away an address that nobody has yet; each is alone in its /24.
+func (s *siege) address() int {
+	s.nodes++
+	return s.nodes
+}
+
+// service makes a service on a node, which the end of the test stops.
+func (s *siege) service(node int, cfg netservice.Config, opts ...netservice.Option) *netservice.NebService {
+	s.t.Helper()
+	ip := s.net.Node(node)
+	key, err := s.net.Key(ip)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	cfg.Listen = []string{testnet.Multiaddr(ip).String()}
+	svc, err := netservice.NewNebService(cfg, append([]netservice.Option{
+		quiet(), netservice.WithIdentity(key), netservice.WithTransport(s.net.Transport(ip)),
+		netservice.WithHostOptions(libp2p.DisableIdentifyAddressDiscovery()),
+	}, opts...)...)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() {
+		if err := svc.Stop(); err != nil {
+			s.t.Errorf("stop: %v", err)
+		}
+	})
+	return svc
+}
+
+// mustServe fails unless a new honest node becomes a peer and is heard at once.
+func (s *siege) mustServe(when string) {
+	s.t.Helper()
+	honest := s.service(s.address(), chain())
+	if err := honest.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	defer honest.Stop()
+	ctx, cancel := context.WithTimeout(s.t.Context(), 5*time.Second)
+	defer cancel()
+	begin, word := time.Now(), when+" "+honest.Node().ID().String()
+	err := honest.ConnectPeer(ctx, s.addr())
+	if err == nil {
+		err = text.Send(ctx, honest, s.victim.Node().ID(), []byte(word))
+	}
+	if err != nil {
+		s.t.Errorf("%s: an honest node: %v", when, err)
+		return
+	}
+	for got := ""; got != word; {
+		got = next(s.t, "honest message "+when, s.texts)
+	}
+	if d := time.Since(begin); d > 2*time.Second {
+		s.t.Errorf("%s: an honest node waits %s", when, d)
+	}
+}
+
+func (s *siege) info() peer.AddrInfo { return testnet.Info(s.victim.Node().Host()) }
+
+func (s *siege) addr() string { return s.victim.Node().Addrs()[0].String() }
+
+func (s *siege) count(name string) int64 { return count(s.victim, name) }
+
+// event waits for an event of the victim about a peer.
+func (s *siege) event(kind netservice.PeerEventKind, p peer.ID) netservice.PeerEvent {
+	s.t.Helper()
+	for {
+		if e := event(s.t, s.events, kind); e.Peer == p {
+			return e
+		}
+	}
+}
+
+// attacker is a plain libp2p host without limits of its own.
+type attacker struct {
+	host.Host
+	s       *siege
+	control network.Stream // once hello has passed
+}
+
+// attacker makes a host on an address of its own.
+func (s *siege) attacker(opts ...libp2p.Option) *attacker {
+	s.t.Helper()
+	return s.attackerAt(s.address(), opts...)
+}
+
+func (s *siege) attackerAt(node int, opts ...libp2p.Option) *attacker {
+	s.t.Helper()
+	opts = append([]libp2p.Option{libp2p.ResourceManager(&network.NullResourceManager{})}, opts...)
+	return &attacker{Host: s.net.Host(s.t, s.net.Node(node), opts...), s: s}
+}
+
+// connect connects to the victim, and no more.
+func (a *attacker) connect() error {
+	ctx, cancel := context.WithTimeout(a.s.t.Context(), 5*time.Second)
+	defer cancel()
+	return a.Connect(ctx, a.s.info())
+}
+
+// greeting is the hello of a node of the victim's chain.
+func greeting() handshake.Hello {
+	return handshake.Hello{VersionMin: 1, VersionMax: 1, ChainID: "test", Genesis: []byte{1}, Agent: "evil", Instance: 1}
+}
+
+// hello opens a hello stream and completes the handshake.
+func (a *attacker) hello(h handshake.Hello) (network.Stream, error) {
+	ctx, cancel := context.WithTimeout(a.s.t.Context(), 15*time.Second)
+	defer cancel()
+	st, err := a.NewStream(ctx, a.s.victim.Node().ID(), handshake.ProtocolAny)
+	if err != nil {
+		return nil, err
+	}
+	_, err = handshake.Open(ctx, st, h, nil)
+	return st, err
+}
+
+// enlist makes the attacker a peer of the victim that answers its pings.
+func (a *attacker) enlist() {
+	a.s.t.Helper()
+	err := a.connect()
+	if err == nil {
+		a.control, err = a.hello(greeting())
+	}
+	if err != nil {
+		a.s.t.Fatalf("attacker: %v", err)
+	}
+	go pong(a.control)
+	a.s.event(netservice.PeerConnected, a.ID())
+}
+
+// session is an attacker that is a peer.
+func (s *siege) session() *attacker {
+	s.t.Helper()
+	a := s.attacker()
+	a.enlist()
+	return a
+}
+
+// pong answers pings until the control stream ends.
+func pong(control io.ReadWriter) {
+	var head [2]byte
+	for {
+		if _, err := io.ReadFull(control, head[:]); err != nil {
+			return
+		}
+		body := make([]byte, head[1])
+		if _, err := io.ReadFull(control, body); err != nil {
+			return
+		}
+		if head[0] == 1 {
+			control.Write(append([]byte{2, 8}, body...))
+		}
+	}
+}
+
+func (s *siege) protocol(msgType string) protocol.ID {
+	return session.Protocol(s.victim.Node().Network(), msgType)
+}
+
+// open opens a stream of a message type and waits for the victim's consent.
+func (a *attacker) open(msgType string) network.Stream {
+	a.s.t.Helper()
+	ctx, cancel := context.WithTimeout(a.s.t.Context(), 15*time.Second)
+	defer cancel()
+	st, err := a.NewStream(ctx, a.s.victim.Node().ID(), a.s.protocol(msgType))
+	if err == nil {
+		_, err = st.Write(nil) // sends what lazy negotiation holds back
+	}
+	if err != nil {
+		a.s.t.Fatalf("open a stream of %s: %v", msgType, err)
+	}
+	return st
+}
+
+// identified waits for identify, after which libp2p opens no streams by itself.
+func (a *attacker) identified() {
+	if h, ok := a.Host.(interface{ IDService() identify.IDService }); ok {
+		for _, c := range a.Network().ConnsToPeer(a.s.victim.Node().ID()) {
+			<-h.IDService().IdentifyWait(c)
+		}
+	}
+	time.Sleep(time.Second)
+}
+
+// peers is how many sessions the victim has with a peer.
+func (s *siege) peers(p peer.ID) (n int) {
+	for _, info := range s.victim.Peers() {
+		if info.ID == p {
+			n++
+		}
+	}
+	return n
+}
+
+// hungUp waits for the end of a stream and returns how long that took. The
+// stream must be reset, not closed.
+func hungUp(t *testing.T, st io.Reader) time.Duration {
+	t.Helper()
+	begin := time.Now()
+	done := make(chan error, 1)
+	go func() {
+		_, err := io.Copy(io.Discard, st)
+		done <- err
+	}()
+	select {
+	case err := <-done:
+		if err == nil || !errors.Is(err, network.ErrReset) {
+			t.Errorf("the stream ended with %v, not with a reset", err)
+		}
+	case <-time.After(10 * time.Minute):
+		t.Error("the stream was never reset")
+	}
+	return time.Since(begin)
+}
+
+// frame is a message frame with a given length and body.
+func frame(length uint64, flags byte, body ...byte) []byte {
+	return append(append(binary.AppendUvarint(nil, length), flags), body...)
+}
+
+// key makes an identity.
+func (s *siege) key() crypto.PrivKey {
+	s.t.Helper()
+	k, err := s.net.Key(s.net.Node(60000 + s.address()))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return k
+}
+
+// allocated is how many bytes have been allocated so far.
+func allocated() uint64 {
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.TotalAlloc
+}
+
+// settled waits until the number of goroutines is back at base, give or take.
+func settled(t *testing.T, base int) {
+	t.Helper()
+	for range 20 {
+		synctest.Wait()
+		if runtime.NumGoroutine() <= base {
+			return
+		}
+		time.Sleep(time.Minute)
+	}
+	t.Errorf("%d goroutines, %d before the attack", runtime.NumGoroutine(), base)
+}
+
+// baits counts the bait that reached the victim's dispatcher.
+func (s *siege) baits() uint64 { return s.victim.Stats().Dispatcher.Types["bait"].Received }
+
+// catchBait subscribes to bait.
+func (s *siege) catchBait(handle func(netservice.Received[[]byte])) {
+	s.t.Helper()
+	_, err := bait.Subscribe(s.victim, func(_ context.Context, m netservice.Received[[]byte]) { handle(m) })
+	if err != nil {
+		s.t.Fatal(fmt.Errorf("bait: %w", err))
+	}
+}
