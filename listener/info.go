@@ -61,7 +61,7 @@ func (s State) String() string {
 }
 
 // Info is a listener as it was at one moment. Its methods act on the listener
-// itself.
+// itself; an Info that did not come from a Registry has none.
 type Info struct {
 	ID       uint64 // counts from 1 within a Registry
 	Kind     Kind

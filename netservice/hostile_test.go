@@ -205,8 +205,9 @@ func (s *siege) session() *attacker {
 	return a
 }
 
-// pong answers pings until the control stream ends.
-func pong(control io.ReadWriter) {
+// pong answers pings until the victim says goodbye or the control stream ends.
+func pong(control network.Stream) {
+	defer control.Reset()
 	var head [2]byte
 	for {
 		if _, err := io.ReadFull(control, head[:]); err != nil {
@@ -216,8 +217,11 @@ func pong(control io.ReadWriter) {
 		if _, err := io.ReadFull(control, body); err != nil {
 			return
 		}
-		if head[0] == 1 {
+		switch head[0] {
+		case 1:
 			control.Write(append([]byte{2, 8}, body...))
+		case 3:
+			return
 		}
 	}
 }

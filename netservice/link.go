@@ -43,7 +43,7 @@ func (l *links) adopt(k *link) {
 		<-k.session.Done()
 		l.bury(k)
 	}()
-	if r := k.ticket.Commit(k.session.Close); r != handshake.ReasonNone {
+	if r := k.ticket.Commit(func(r handshake.Reason) { l.part(k, r) }); r != handshake.ReasonNone {
 		k.session.Close(r)
 		return
 	}
@@ -52,6 +52,25 @@ func (l *links) adopt(k *link) {
 	l.announce(k.id, nil)
 	n.exchange.Met(k.id)
 	n.gossip.PeerJoined(k.id)
+}
+
+// part closes a session for package peers, which must not wait for it: a peer
+// that does not hang up takes seconds, one after the other they would take as
+// many times that, and the caller may be a goroutine of the session itself.
+func (l *links) part(k *link, r handshake.Reason) {
+	l.mu.Lock()
+	closing := l.closing
+	if !closing {
+		l.wg.Add(1)
+	}
+	l.mu.Unlock()
+	if closing {
+		return // the engine ends all sessions
+	}
+	go func() {
+		defer l.wg.Done()
+		k.session.Close(r)
+	}()
 }
 
 // bury cleans up after a session. A newer link to the same peer is not touched.

@@ -69,6 +69,11 @@ func (l *links) answer(s network.Stream) {
 	defer cancel()
 	x := &shaking{l: l, c: c, pending: l.n.engine.Expect(c)}
 	res, err := handshake.Answer(ctx, s, l.n.hello(), func(remote handshake.Hello) error {
+		if k := l.session(c.RemotePeer()); k != nil && k.conn == c {
+			// A session that the peer had lost would have ended here as well,
+			// and another process of the peer would have another connection.
+			return handshake.ReasonAlreadyConnected
+		}
 		t, r := l.n.peers.Admit(c.RemotePeer(), network.DirInbound, remote.Instance)
 		if r != handshake.ReasonNone {
 			return r

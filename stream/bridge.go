@@ -48,8 +48,8 @@ const (
 // end, else the reason. It runs one direction itself and the other in a
 // goroutine of its own.
 //
-// ready, if not nil, is called before the first byte is read from the stream;
-// an error ends the bridge. It finishes a protocol negotiation whose answer
+// ready, if not nil, is called once, before the first byte is read from the
+// stream; an error ends the bridge. It finishes a protocol negotiation whose answer
 // was not waited for.
 func (s *Stream) Bridge(local net.Conn, remote network.Stream, ready func() error) error {
 	b := &bridge{s: s, local: local, stream: remote, kind: kindOf(remote)}
@@ -57,6 +57,9 @@ func (s *Stream) Bridge(local net.Conn, remote network.Stream, ready func() erro
 	if err := s.attach(b); err != nil {
 		_ = remote.Reset()
 		ResetConn(local)
+		if ready != nil {
+			_ = ready() // fails at once, and frees what it holds
+		}
 		s.finish()
 		return err
 	}

@@ -95,11 +95,19 @@ func (i Info) Close() error {
 	return nil
 }
 
-// Done is closed when the stream has ended.
-func (i Info) Done() <-chan struct{} { return i.stream.done }
+// Done is closed when the stream has ended. Of the zero Info it is nil.
+func (i Info) Done() <-chan struct{} {
+	if i.stream == nil {
+		return nil
+	}
+	return i.stream.done
+}
 
 // Err is why the stream ended: nil while it runs and after a clean end.
 func (i Info) Err() error {
+	if i.stream == nil {
+		return nil
+	}
 	i.stream.mu.Lock()
 	defer i.stream.mu.Unlock()
 	return i.stream.err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"time"
 
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
@@ -31,6 +32,9 @@ func (h *gatedHost) NewStream(ctx context.Context, p peer.ID, ids ...protocol.ID
 	st := h.l.e.members.await(ctx, p)
 	if st == stranger {
 		return nil, errStranger
+	}
+	if err := sleep(ctx, h.l.streams.rest(p)); err != nil {
+		return nil, err
 	}
 	s, err := h.Host.NewStream(ctx, p, ids...)
 	if err != nil {
@@ -83,6 +87,56 @@ type streams struct {
 	mu     sync.Mutex // guards the fields below
 	closed bool
 	byPeer map[peer.ID]map[*stream]struct{}
+	died   map[peer.ID]time.Time // outbound streams that ended of late
+}
+
+func newStreams() streams {
+	return streams{byPeer: make(map[peer.ID]map[*stream]struct{}), died: make(map[peer.ID]time.Time)}
+}
+
+// reopenAfter is how long after the end of a stream the next one is opened. The
+// peer must have noticed the end first: it forgets our subscriptions at that
+// moment, and would forget those that a quicker stream had brought.
+const reopenAfter = 500 * time.Millisecond
+
+// ended notes that the stream to a peer has ended.
+func (ss *streams) ended(p peer.ID) {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	if len(ss.died) >= 1024 {
+		for q, at := range ss.died {
+			if now().Sub(at) >= reopenAfter {
+				delete(ss.died, q)
+			}
+		}
+	}
+	ss.died[p] = now()
+}
+
+// rest returns how long to wait before a stream to a peer is opened.
+func (ss *streams) rest(p peer.ID) time.Duration {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	at, ok := ss.died[p]
+	if !ok {
+		return 0
+	}
+	delete(ss.died, p)
+	return reopenAfter - now().Sub(at)
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	if d <= 0 {
+		return nil
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // maxStreams is how many streams of a peer, both ways, are kept: one each way,

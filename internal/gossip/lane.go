@@ -53,7 +53,7 @@ func newLane(e *Engine, name string, size int) (*lane, error) {
 		e: e, name: name, limit: size + wireOverhead,
 		ctx: ctx, cancel: cancel,
 		calls:   newGate(),
-		streams: streams{byPeer: make(map[peer.ID]map[*stream]struct{})},
+		streams: newStreams(),
 		budget:  newBudget(),
 		turn:    make(chan struct{}, 1),
 		wireIn:  e.cfg.Obs.Counter(obs.GossipWireIn),

@@ -67,6 +67,7 @@ func (s *stream) SetWriteDeadline(t time.Time) error {
 func (s *stream) Reset() error {
 	if s.out && !s.dead.Swap(true) {
 		s.l.streams.remove(s)
+		s.l.streams.ended(s.p)
 		s.l.renew(s.p, false)
 	}
 	return s.Stream.Reset()

@@ -191,5 +191,6 @@ func (m *Manager) sweepLocked(now time.Time) {
 	m.bans.sweep(func(until time.Time) bool { return !now.Before(until) })
 	m.avoided.sweep(func(a avoidance) bool { return !now.Before(a.until) })
 	m.scores.sweep(func(s score) bool { return s.now(now) < scoreForgotten })
+	m.hellos.sweep(func(b bucket) bool { return b.usedAt(helloRate, now) == 0 })
 	m.crowds.sweep(now)
 }

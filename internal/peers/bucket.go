@@ -17,6 +17,10 @@ var (
 	subnetRate = rate{burst: 128, perSecond: 4}
 )
 
+// helloRate is how often one peer may say hello: each can end a session and
+// make another, and connections of one key may come from many addresses.
+var helloRate = rate{burst: 16, perSecond: 0.5}
+
 // maxBuckets bounds the buckets of each kind.
 const maxBuckets = 4096
 
@@ -41,6 +45,10 @@ func (b bucket) usedAt(r rate, now time.Time) float64 {
 	}
 	return b.used
 }
+
+// less makes the cap on buckets give up the one that was used less: losing it
+// gives away less.
+func (b bucket) less(o bucket) bool { return b.used < o.used }
 
 // neighbourhoods gives the two keys that an address is limited by: the IPv4
 // address and its /24, or the IPv6 /64, since one host commonly has a whole

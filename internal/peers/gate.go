@@ -21,12 +21,10 @@ type gate struct {
 }
 
 func newGate(limitLoopback bool) *gate {
-	// A bucket that was used less is worth less: losing it gives away less.
-	less := func(a, b bucket) bool { return a.used < b.used }
 	return &gate{
 		loopback: limitLoopback,
-		addrs:    newBounded[netip.Prefix](maxBuckets, less),
-		subnets:  newBounded[netip.Prefix](maxBuckets, less),
+		addrs:    newBounded[netip.Prefix](maxBuckets, bucket.less),
+		subnets:  newBounded[netip.Prefix](maxBuckets, bucket.less),
 	}
 }
 
@@ -77,6 +75,14 @@ func (m *Manager) AllowAccept(remote ma.Multiaddr) bool {
 	}
 	addr, ok := netip.AddrFromSlice(ip)
 	return !ok || m.gate.allow(addr, time.Now())
+}
+
+// mayHelloLocked takes one of a peer's hellos.
+func (m *Manager) mayHelloLocked(p peer.ID, now time.Time) bool {
+	b, _ := m.hellos.get(p)
+	b, ok := b.take(helloRate, now)
+	m.hellos.put(p, b)
+	return ok
 }
 
 // AllowPeer tells whether a connection may stand whose peer has proven its ID:

@@ -154,6 +154,6 @@ func (m *Manager) stateSize() int {
 	defer m.mu.Unlock()
 	m.gate.mu.Lock()
 	defer m.gate.mu.Unlock()
-	return len(m.entries) + len(m.targets) + len(m.bans.m) + len(m.avoided.m) + len(m.scores.m) + len(m.crowds.last.m) +
+	return len(m.entries) + len(m.targets) + len(m.bans.m) + len(m.avoided.m) + len(m.scores.m) + len(m.hellos.m) + len(m.crowds.last.m) +
 		len(m.gate.addrs.m) + len(m.gate.subnets.m)
 }

@@ -39,6 +39,7 @@ type Manager struct {
 	bans       *bounded[peer.ID, time.Time]
 	avoided    *bounded[peer.ID, avoidance]
 	scores     *bounded[peer.ID, score]
+	hellos     *bounded[peer.ID, bucket] // that peers have said
 	crowds     crowds
 
 	sessions, sessionsIn, sessionsOut metrics.Gauge
@@ -60,6 +61,7 @@ func New(cfg Config) (*Manager, error) {
 		bans:        newBounded[peer.ID](maxBans, time.Time.Before),
 		avoided:     newBounded[peer.ID](maxAvoided, avoidance.before),
 		scores:      newBounded[peer.ID](maxScores, score.less),
+		hellos:      newBounded[peer.ID](maxBuckets, bucket.less),
 		crowds:      newCrowds(),
 		sessions:    cfg.Obs.Gauge(obs.Sessions),
 		sessionsIn:  cfg.Obs.Gauge(obs.SessionsInbound),

@@ -216,8 +216,8 @@ func TestCloseEndsSessions(t *testing.T) {
 		if len(got) != 2 || got[1].Kind != Disconnected || got[1].Reason != handshake.ReasonShuttingDown {
 			t.Errorf("events %v", got)
 		}
-		if fx.stateSize() != 0 {
-			t.Errorf("%d entries are left", fx.stateSize())
+		if n := fx.stateSize() - len(fx.hellos.m); n != 0 {
+			t.Errorf("%d entries are left", n)
 		}
 	})
 }
@@ -255,12 +255,41 @@ func TestChurnLeavesNothing(t *testing.T) {
 				time.Sleep(100 * time.Millisecond)
 			}
 		}
-		if n, most := fx.stateSize(), maxBans+maxAvoided+maxScores+maxCrowds+2*maxBuckets; n > most {
+		if n, most := fx.stateSize(), maxBans+maxAvoided+maxScores+maxCrowds+3*maxBuckets; n > most {
 			t.Errorf("%d entries, more than the caps together", n)
 		}
 		time.Sleep(backoffPermanent.max + 10*sweepEvery)
 		if n := fx.stateSize(); n != 0 || fx.inbound != 0 || fx.outbound != 0 || fx.liveIn != 0 {
 			t.Errorf("%d entries are left, counts %d %d %d", n, fx.inbound, fx.outbound, fx.liveIn)
+		}
+	})
+}
+
+// A peer may say hello at a rate; a reserved one as it likes.
+func TestHellosAreLimited(t *testing.T) {
+	play(t, Config{}, nil, func(t *testing.T, fx *fixture) {
+		fx.Reserve(alice)
+		flood := func(p peer.ID) (in int) {
+			for i := range 100 {
+				tk, r := fx.Admit(p, dirIn, uint64(i+1))
+				if r == none {
+					in++
+					tk.Abort(handshake.ReasonTimeout)
+				} else if r != handshake.ReasonRateLimited {
+					t.Errorf("refused for %v", r)
+				}
+			}
+			return in
+		}
+		if n := flood(zoe); n != int(helloRate.burst) {
+			t.Errorf("%d hellos at once", n)
+		}
+		time.Sleep(10 * time.Second)
+		if n := flood(zoe); n != 5 {
+			t.Errorf("%d hellos after 10 s", n)
+		}
+		if n := flood(alice); n != 100 {
+			t.Errorf("%d hellos of a reserved peer", n)
 		}
 	})
 }

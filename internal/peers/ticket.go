@@ -36,8 +36,8 @@ const (
 // Admit asks for a slot. An opener calls it before it sends its hello, with
 // DirOutbound and instance 0; an answerer in its verify callback, with
 // DirInbound and the instance of the hello it got. The answer is a ticket or
-// the reason to refuse. A session that gives way to this one has ended with
-// ReasonReplaced when Admit returns.
+// the reason to refuse. A session that gives way to this one has been told to
+// end with ReasonReplaced when Admit returns.
 func (m *Manager) Admit(p peer.ID, dir network.Direction, instance uint64) (*Ticket, handshake.Reason) {
 	m.mu.Lock()
 	t, r, after := m.admitLocked(p, dir, instance)
@@ -59,6 +59,9 @@ func (m *Manager) admitLocked(p peer.ID, dir network.Direction, instance uint64)
 			self: p == m.cfg.Self, banned: banned, reserved: m.reserved[p],
 			inbound: dir == network.DirInbound, counted: e != nil,
 		})
+	if r == handshake.ReasonNone && dir == network.DirInbound && !m.reserved[p] && !m.mayHelloLocked(p, now) {
+		r = handshake.ReasonRateLimited
+	}
 	if r != handshake.ReasonNone {
 		return nil, r, nil
 	}
