@@ -43,7 +43,7 @@ func (n *Node) gossipConfig() gossip.Config {
 		Member:      func(p peer.ID) bool { return n.links.session(p) != nil },
 		Direct:      n.addrs.reserved,
 		MessageID:   n.opts.messageID,
-		MaxBulkSize: max(n.cfg.MaxMessageSize, gossip.DefaultMaxMessageSize),
+		MaxBulkSize: n.maxBulk(),
 		Params:      gossipProfiles[n.cfg.GossipProfile](),
 	}
 	if n.opts.gossip != nil {
@@ -55,6 +55,9 @@ func (n *Node) gossipConfig() gossip.Config {
 	cfg.OnScore = func(scores map[peer.ID]float64) { n.punish(scores, cfg.Params.GraylistThreshold) }
 	return cfg
 }
+
+// maxBulk bounds broadcasts of types that are declared to be large.
+func (n *Node) maxBulk() int { return max(n.cfg.MaxMessageSize, gossip.DefaultMaxBulkSize) }
 
 // punish holds it against session peers that gossip has given up on them.
 func (n *Node) punish(scores map[peer.ID]float64, graylist float64) {

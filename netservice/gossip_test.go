@@ -48,6 +48,7 @@ func ring(t *testing.T, nw *nettest.Network, n int) (nodes []*nettest.Node, in [
 func TestBroadcastReachesAllOnce(t *testing.T) {
 	inBubble(t, func(t *testing.T, nw *nettest.Network) {
 		nodes, in := ring(t, nw, 10)
+		time.Sleep(5 * time.Second) // a mesh forms
 		const each = 20
 		for i := range each {
 			for j, n := range nodes {
@@ -255,7 +256,7 @@ func TestFullSubscriberTakesTheNextCopy(t *testing.T) {
 		nw.Start()
 		a.WaitForPeers(1)
 		time.Sleep(3 * time.Second)
-		const n = 20
+		const n = 4
 		for i := range n {
 			if err := strict.Broadcast(t.Context(), a.Service(), []byte(strconv.Itoa(i))); err != nil {
 				t.Fatal(err)
@@ -335,7 +336,9 @@ func TestForeignTopic(t *testing.T) {
 		if err := foreign.Broadcast(t.Context(), s, []byte("hello")); err != nil {
 			t.Fatal(err)
 		}
-		m, err := sub.Next(t.Context())
+		nx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		m, err := sub.Next(nx)
 		if err != nil || string(m.Data) != "hello" {
 			t.Fatalf("they got %v, %v", m, err)
 		}

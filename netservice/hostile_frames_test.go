@@ -1,6 +1,7 @@
 package netservice_test
 
 import (
+	"context"
 	"bytes"
 	"encoding/binary"
 	"math"
@@ -114,7 +115,8 @@ func TestHostileFrames(t *testing.T) {
 // where a type allows much.
 func TestHostileFrameMemoryGrowsAsItArrives(t *testing.T) {
 	besiege(t, nil, func(t *testing.T, s *siege) {
-		if err := s.victim.Declare(netservice.MessageSpec{Name: "giant", MaxSize: 1 << 30}); err != nil {
+		giant := netservice.Declare("giant", netservice.Raw(), netservice.MaxSize(1<<30))
+		if _, err := giant.Subscribe(s.victim, func(context.Context, netservice.Received[[]byte]) {}); err != nil {
 			t.Fatal(err)
 		}
 		before := allocated()

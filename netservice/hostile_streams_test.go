@@ -269,8 +269,8 @@ func TestHostileStormOfPeer(t *testing.T) {
 	})
 }
 
-// Row 23: a peer that takes nothing. What waits for it is bounded, Broadcast
-// drops and counts, Send waits for its context, and in the end the peer goes;
+// Row 23: a peer that takes nothing. What waits for it is bounded, sending to
+// all drops and counts, Send waits for its context, and in the end the peer goes;
 // the others notice nothing.
 func TestHostileSlowReader(t *testing.T) {
 	const queue = 2 << 20
@@ -291,8 +291,8 @@ func TestHostileSlowReader(t *testing.T) {
 		payload := randomBytes(size)
 		for i := range n {
 			payload[0], payload[1] = byte(i), byte(i>>8)
-			if err := text.Broadcast(t.Context(), s.victim, payload); err != nil {
-				t.Fatalf("broadcast %d: %v", i, err)
+			if _, err := text.SendTo(t.Context(), s.victim, netservice.AllPeers(), payload); err != nil {
+				t.Fatalf("message %d: %v", i, err)
 			}
 			next(t, "message", heard)
 			for _, p := range s.victim.Peers() {
@@ -320,7 +320,7 @@ func TestHostileSlowReader(t *testing.T) {
 			if time.Sleep(10 * time.Second); s.peers(a.ID()) == 0 {
 				break
 			}
-			text.Broadcast(t.Context(), s.victim, payload)
+			text.SendTo(t.Context(), s.victim, netservice.AllPeers(), payload)
 		}
 		if e := s.event(netservice.PeerDisconnected, a.ID()); e.Reason != netservice.ReasonSlowReader || e.ByRemote {
 			t.Errorf("disconnected: %+v", e)

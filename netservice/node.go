@@ -126,7 +126,7 @@ func (n *Node) start() (err error) {
 	if n.gossip, err = gossip.New(n.gossipConfig()); err != nil {
 		return err
 	}
-	if err = n.types.attach(&wire{session: n.engine, gossip: n.gossip, judge: n.judge}); err != nil {
+	if err = n.types.attach(&wire{session: n.engine, gossip: n.gossip, maxBulk: n.maxBulk(), judge: n.judge}); err != nil {
 		return err
 	}
 	if err = n.gossip.Start(); err != nil {

@@ -12,8 +12,8 @@ import (
 // costs little.
 const (
 	penaltyUndecodable = 10
-	// each second that gossip reads nothing of the peer any more
-	penaltyGraylisted = 5
+	// for each second that gossip reads nothing of the peer any more
+	penaltyGraylisted = 34
 )
 
 // exchangeWeight is what a bad answer to a request for peers costs. One that is

@@ -41,11 +41,12 @@ type MessageSpec struct {
 	// Name is the type on the wire: 1 to 64 letters, digits, dots, dashes and
 	// underscores.
 	Name string
-	// MaxSize bounds a payload in bytes, sent and received. Broadcasts of types
-	// that do not set it are bounded by 1 MiB less 1 KiB as well. A type that
-	// sets it higher has gossip streams of its own, so that its messages do not
-	// hold up others; all nodes must then set it so, and Config.MaxMessageSize
-	// bounds it. Default: Config.MaxMessageSize.
+	// MaxSize bounds a payload in bytes, sent and received, at most 1 GiB.
+	// Broadcasts are bounded by 1 MiB less 1 KiB as well, unless the type sets
+	// MaxSize above that: then it has gossip streams of its own, so that its
+	// messages do not hold up others, and its broadcasts are bounded by
+	// Config.MaxMessageSize or 8 MiB, whichever is more. All nodes must agree on
+	// that. Default: Config.MaxMessageSize.
 	MaxSize int
 	// Priority is the default priority of its messages.
 	// Default: PriorityNormal.
@@ -57,6 +58,9 @@ type MessageSpec struct {
 	QueueBytes int
 	// Gossip is about Broadcast and Relay. The zero value is fine.
 	Gossip GossipSpec
+
+	// sized tells that MaxSize was set, and is no default.
+	sized bool
 }
 
 // GossipSpec says how messages of a type are broadcast.
@@ -127,18 +131,21 @@ type typeTable struct {
 // of subscribers.
 type typeState struct {
 	spec        MessageSpec
+	asked       MessageSpec // as declared, without defaults; zero for first use
 	validator   Validator
 	explicit    bool // declared by the program, not by first use
 	subscribers int  // guarded by the table
 }
 
 // bulk types have gossip streams of their own.
-func (s *typeState) bulk() bool { return s.explicit && s.spec.MaxSize > gossip.DefaultMaxMessageSize }
+func (s *typeState) bulk() bool {
+	return s.spec.sized && s.spec.MaxSize > gossip.DefaultMaxMessageSize
+}
 
 // gossipSize bounds a broadcast payload.
-func (s *typeState) gossipSize() int {
+func (s *typeState) gossipSize(maxBulk int) int {
 	if s.bulk() {
-		return s.spec.MaxSize
+		return min(s.spec.MaxSize, maxBulk)
 	}
 	return min(s.spec.MaxSize, gossip.DefaultMaxMessageSize)
 }
@@ -158,14 +165,15 @@ func (t *typeTable) check(spec *MessageSpec) error {
 		return err
 	}
 	asked := spec.MaxSize
+	spec.sized = asked != 0
 	setDefault(&spec.MaxSize, t.maxSize)
 	setDefault(&spec.Priority, PriorityNormal)
 	var errs []error
 	bad := func(field, format string, args ...any) {
 		errs = append(errs, &ConfigError{Field: spec.Name + "." + field, Err: fmt.Errorf(format, args...)})
 	}
-	if spec.MaxSize < 1 || spec.MaxSize > max(t.maxSize, gossip.DefaultMaxMessageSize) {
-		bad("MaxSize", "is %d, must be 1 to %d (Config.MaxMessageSize)", asked, t.maxSize)
+	if spec.MaxSize < 1 || spec.MaxSize > session.MaxMessageSize {
+		bad("MaxSize", "is %d, must be 1 to %d", asked, session.MaxMessageSize)
 	}
 	if spec.QueueBytes < 0 {
 		bad("QueueBytes", "is %d", spec.QueueBytes)
@@ -180,8 +188,9 @@ func (t *typeTable) check(spec *MessageSpec) error {
 }
 
 func (t *typeTable) declare(spec MessageSpec) error {
-	if s := t.lookup(spec.Name); s != nil && s.explicit && s.spec == spec {
-		return nil // the common case: declared before, with nothing left to default
+	asked := spec
+	if s := t.lookup(spec.Name); s != nil && s.asked == asked {
+		return nil // the common case, on the path of every typed message
 	}
 	if err := t.check(&spec); err != nil {
 		return err
@@ -191,13 +200,13 @@ func (t *typeTable) declare(spec MessageSpec) error {
 	old := t.lookup(spec.Name)
 	switch {
 	case old == nil:
-		return t.storeLocked(&typeState{spec: spec, explicit: true})
+		return t.storeLocked(&typeState{spec: spec, asked: asked, explicit: true})
 	case old.explicit && old.spec == spec:
 		return nil
 	case old.explicit:
 		return fmt.Errorf("%w: %s", ErrConflict, spec.Name)
 	}
-	return t.storeLocked(&typeState{spec: spec, explicit: true, validator: old.validator, subscribers: old.subscribers})
+	return t.storeLocked(&typeState{spec: spec, asked: asked, explicit: true, validator: old.validator, subscribers: old.subscribers})
 }
 
 // validate sets the validator of a type.
@@ -208,7 +217,7 @@ func (t *typeTable) validate(name string, v Validator) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	old := t.lookup(name)
-	return t.storeLocked(&typeState{spec: old.spec, explicit: old.explicit, validator: v, subscribers: old.subscribers})
+	return t.storeLocked(&typeState{spec: old.spec, asked: old.asked, explicit: old.explicit, validator: v, subscribers: old.subscribers})
 }
 
 // use makes sure that a type exists, with defaults when it was never declared.

@@ -14,6 +14,7 @@ import (
 type wire struct {
 	session *session.Engine
 	gossip  *gossip.Engine
+	maxBulk int // bound of broadcasts of bulk types
 	judge   func(ctx context.Context, s *typeState, m gossip.Message) Verdict
 }
 
@@ -32,7 +33,7 @@ func (w *wire) declare(s *typeState) error {
 	}
 	g := s.spec.Gossip
 	topic := gossip.Topic{
-		Type: s.spec.Name, Name: g.Topic, Open: g.Open, Bulk: s.bulk(), MaxSize: s.gossipSize(), Timed: g.Timed,
+		Type: s.spec.Name, Name: g.Topic, Open: g.Open, Bulk: s.bulk(), MaxSize: s.gossipSize(w.maxBulk), Timed: g.Timed,
 		TrustOwn: true, Deadline: g.Deadline, Concurrency: g.Concurrency, ParkTime: g.ParkTime,
 		ExplicitRelay: g.ExplicitRelay, Score: g.Score,
 	}

@@ -125,8 +125,9 @@ func (b *budget) spend(p peer.ID, have, want int, now time.Time, heartbeat time.
 	return s.have <= maxHave, s.want <= maxWant
 }
 
-// subscriptions is the router's subscription filter: only declared topics are
-// kept of what peers subscribe to.
+// subscriptions is the router's subscription filter: of what peers subscribe to,
+// declared topics are kept, and of members a few others, which may be declared
+// later: a peer says only once what it takes part in.
 type subscriptions struct{ l *lane }
 
 // CanSubscribe reports whether the topic is declared, in this lane.
@@ -136,14 +137,25 @@ func (s subscriptions) CanSubscribe(name string) bool {
 }
 
 // FilterIncomingSubscriptions keeps what concerns declared topics that the peer
-// may take part in.
+// may take part in, and a bounded number of others of a member.
 func (s subscriptions) FilterIncomingSubscriptions(p peer.ID, subs []*pb.RPC_SubOpts) ([]*pb.RPC_SubOpts, error) {
 	if len(subs) > manySubs {
 		s.l.e.fault(p, faultSubscriptions)
 		return nil, pubsub.ErrTooManySubscriptions
 	}
-	return pubsub.FilterSubscriptions(subs, func(name string) bool {
-		t := s.l.e.byName(name)
-		return t != nil && t.in(s.l) && s.l.e.members.allows(p, t)
-	}), nil
+	kept := make([]*pb.RPC_SubOpts, 0, len(subs))
+	for _, sub := range subs {
+		if s.keeps(p, sub) {
+			kept = append(kept, sub)
+		}
+	}
+	return pubsub.FilterSubscriptions(kept, func(string) bool { return true }), nil
+}
+
+func (s subscriptions) keeps(p peer.ID, sub *pb.RPC_SubOpts) bool {
+	name := sub.GetTopicid()
+	if t := s.l.e.byName(name); t != nil {
+		return t.in(s.l) && s.l.e.members.allows(p, t)
+	}
+	return len(name) <= maxTopicName && s.l.e.members.isMember(p) && s.l.tracker.hear(p, name, sub.GetSubscribe())
 }

@@ -2,6 +2,7 @@ package gossip
 
 import (
 	"errors"
+	"maps"
 	"runtime/debug"
 
 	"github.com/libp2p/go-libp2p/core/event"
@@ -110,5 +111,19 @@ func (e *Engine) scored(scores map[peer.ID]float64) {
 			e.cfg.Obs.Log("gossip").WithField("panic", r).WithField("stack", string(debug.Stack())).Error("OnScore panicked")
 		}
 	}()
-	e.cfg.OnScore(scores)
+	e.cfg.OnScore(e.inAll(scores))
+}
+
+// inAll adds to the scores of the main lane those of the bulk lane.
+func (e *Engine) inAll(scores map[peer.ID]float64) map[peer.ID]float64 {
+	lanes := e.lanes()
+	if len(lanes) < 2 {
+		return scores
+	}
+	all := maps.Clone(scores)
+	_, bulk := lanes[1].tracker.snapshot()
+	for p, s := range bulk {
+		all[p] += s
+	}
+	return all
 }

@@ -20,9 +20,14 @@ type tracker struct {
 type tracked struct {
 	protocol protocol.ID // of the stream to the peer; empty before it is open
 	mesh     map[string]struct{}
-	told     bool // it has said what it subscribes to
+	told     bool                // it has said what it subscribes to
+	heard    map[string]struct{} // topics of its that are not declared here
 	greeted  time.Time
 }
+
+// maxHeard bounds the topics that are remembered of a peer though they are not
+// declared.
+const maxHeard = 64
 
 // greetEvery bounds how often one peer can have itself greeted.
 const greetEvery = 5 * time.Second
@@ -95,6 +100,28 @@ func (k *tracker) prune(p peer.ID, name string) bool {
 	_, ok := t.mesh[name]
 	delete(t.mesh, name)
 	return ok
+}
+
+// hear notes that a peer subscribes to a topic that is not declared, or does so
+// no more, and reports whether the router is to know.
+func (k *tracker) hear(p peer.ID, name string, subscribe bool) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	t := k.peerLocked(p)
+	_, known := t.heard[name]
+	switch {
+	case !subscribe:
+		delete(t.heard, name)
+		return known
+	case known:
+		return true
+	case len(t.heard) >= maxHeard:
+		return false
+	case t.heard == nil:
+		t.heard = make(map[string]struct{})
+	}
+	t.heard[name] = struct{}{}
+	return true
 }
 
 func (k *tracker) subscribed(p peer.ID) {
