@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/netip"
 	"strings"
 	"sync"
 	"syscall"
@@ -14,7 +13,6 @@ import (
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
-	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/go-nebnet/nebnet/listener"
 	"github.com/go-nebnet/nebnet/stream"
@@ -273,124 +271,6 @@ func TestCloseEndsEverything(t *testing.T) {
 		wantErr(t, err, net.ErrClosed)
 		_, err = dial.Dial(t.Context(), nil, serve.self, web, addr(t, loopback))
 		wantErr(t, err, ErrClosed)
-	})
-}
-
-func TestProtocolNames(t *testing.T) {
-	h := newHost(t, transports[0])
-	p := newTunnels(t, h)
-	target := echoService(t)
-	for _, bad := range []string{"", "/x/", "web", "/y/web", "/x/a\nb", "/x/" + strings.Repeat("a", 300), "/x/\xff"} {
-		_, err := p.NewListener(t.Context(), bad, target)
-		wantErr(t, err, ErrProtocolName)
-		_, err = p.Dial(t.Context(), nil, "peer", bad, addr(t, loopback))
-		wantErr(t, err, ErrProtocolName)
-	}
-	if _, err := p.NewListener(t.Context(), "/y/web", target, WithCustomProtocols()); err != nil {
-		t.Error(err)
-	}
-	if !p.CheckProtoExists("/y/web") || p.CheckProtoExists(web) {
-		t.Error("CheckProtoExists is wrong")
-	}
-	_, err := p.NewListener(t.Context(), "/y/web", target, WithCustomProtocols())
-	wantErr(t, err, ErrProtocolTaken)
-	h.SetStreamHandler("/x/other", func(s network.Stream) { _ = s.Reset() })
-	_, err = p.NewListener(t.Context(), "/x/other", target)
-	wantErr(t, err, ErrProtocolTaken)
-}
-
-// Row 29: targets that are not allowed, seen on the resolved address.
-func TestTargetRules(t *testing.T) {
-	h := newHost(t, transports[0])
-	p := newTunnels(t, h)
-	for _, tc := range []struct {
-		target string
-		rule   TargetRule
-		ok     bool
-	}{
-		{"/ip4/127.0.0.1/tcp/80", LoopbackOnly, true},
-		{"/ip4/127.9.9.9/tcp/80", LoopbackOnly, true},
-		{"/ip6/::1/tcp/80", LoopbackOnly, true},
-		{"/ip6/::ffff:127.0.0.1/tcp/80", LoopbackOnly, true},
-		{"/ip6/::ffff:10.0.0.1/tcp/80", LoopbackOnly, false},
-		{"/ip4/0.0.0.0/tcp/80", LoopbackOnly, false},
-		{"/ip6/::/tcp/80", LoopbackOnly, false},
-		{"/ip4/169.254.169.254/tcp/80", LoopbackOnly, false},
-		{"/ip4/10.0.0.1/tcp/80", LoopbackOnly, false},
-		{"/ip6/fe80::1/tcp/80", LoopbackOnly, false},
-		{"/unix/tmp/x.sock", LoopbackOnly, false},
-		{"/unix/tmp/x.sock", AllowUnix("/tmp/x.sock"), true},
-		{"/unix/tmp/../etc/x.sock", AllowUnix("/tmp/x.sock"), false},
-		{"/ip4/10.1.2.3/tcp/80", AllowPrefixes(netip.MustParsePrefix("10.0.0.0/8")), true},
-		{"/ip4/11.1.2.3/tcp/80", AllowPrefixes(netip.MustParsePrefix("10.0.0.0/8")), false},
-		{"/ip4/127.0.0.1/tcp/80", AllowPrefixes(), false},
-		{"/ip4/127.0.0.1/tcp/80", func(Target) bool { panic("rule") }, false},
-	} {
-		l, err := p.NewListener(t.Context(), web, addr(t, tc.target), WithTargetRule(tc.rule))
-		if tc.ok != (err == nil) || !tc.ok && !errors.Is(err, ErrTargetDenied) {
-			t.Errorf("%s: %v", tc.target, err)
-		}
-		if err == nil {
-			_ = l.Close()
-		}
-	}
-	// A name is judged by what it resolves to, at each dial.
-	if _, err := net.LookupHost("localhost"); err != nil {
-		t.Skip("localhost does not resolve")
-	}
-	denyAll := func(Target) bool { return false }
-	for _, name := range []string{"dns", "dns4"} {
-		to, err := parseSocket(addr(t, "/"+name+"/localhost/tcp/80"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, err = p.dialTarget(t.Context(), to, settings{allow: denyAll, dialTimeout: time.Second})
-		wantErr(t, err, ErrTargetDenied)
-	}
-}
-
-func TestAdmitFuncPanics(t *testing.T) {
-	overTransports(t, func(t *testing.T, dial, serve *P2P) {
-		at := tunnel(t, dial, serve, echoService(t), WithAdmitFunc(func(peer.ID) bool { panic("rule") }))
-		wantRefused(t, at)
-		wantRefused(t, at) // and the process lives
-	})
-}
-
-func TestPeerReport(t *testing.T) {
-	overTransports(t, func(t *testing.T, dial, serve *P2P) {
-		got := make(chan string, 1)
-		target := service(t, func(c *net.TCPConn) {
-			all, _ := io.ReadAll(c)
-			got <- string(all)
-		})
-		for _, report := range []PeerReport{ReportPeerID, ReportProxyV2} {
-			l, err := serve.NewListener(t.Context(), web, target, WithPeerReport(report))
-			if err != nil {
-				t.Fatal(err)
-			}
-			c, err := dial.DialConn(t.Context(), serve.self, web)
-			if err != nil {
-				t.Fatal(err)
-			}
-			_, _ = io.WriteString(c, "bytes of the peer")
-			_ = c.Close()
-			text := await(t, got, "service to be told")
-			id := dial.self.String()
-			switch report {
-			case ReportPeerID:
-				if text != id+"\nbytes of the peer" {
-					t.Errorf("service got %q", text)
-				}
-			case ReportProxyV2:
-				head := proxySignature + "\x21\x11" + string([]byte{0, byte(12 + 3 + len(id))}) + "\x7f\x00\x00\x01\x7f\x00\x00\x01"
-				rest, ok := strings.CutPrefix(text, head)
-				if !ok || !strings.HasSuffix(rest, string([]byte{TLVPeerID, 0, byte(len(id))})+id+"bytes of the peer") || len(rest) != 4+3+len(id)+17 {
-					t.Errorf("service got %q", text)
-				}
-			}
-			_ = l.Close()
-		}
 	})
 }
 

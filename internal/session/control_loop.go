@@ -118,8 +118,7 @@ func (s *Session) control1(typ byte, body []byte) {
 		}
 		s.mu.Unlock()
 		if answer {
-			s.rtt.Store(int64(max(took, 1)))
-			s.e.total.rtt.Update(took.Microseconds())
+			s.noteRTT(took)
 		}
 	case ctlGoodbye:
 		g := parseGoodbye(body)
@@ -136,6 +135,16 @@ func (s *Session) saidGoodbye() bool {
 	return s.goodbye
 }
 
+// ping sends a ping. It does not block.
+func (s *Session) ping() {
+	s.mu.Lock()
+	s.nonce++
+	s.pingAt = time.Now()
+	nonce := s.nonce
+	s.mu.Unlock()
+	s.ctl.send(s, appendPing(nil, ctlPing, nonce))
+}
+
 // tick is the session's timer: it pings, notices that the peer is dead, and
 // closes idle streams. It never blocks.
 func (s *Session) tick() {
@@ -146,18 +155,13 @@ func (s *Session) tick() {
 		return
 	}
 	act, wait := s.live.step(now, time.Duration(s.lastLife.Load()))
-	if act == livePing {
-		s.nonce++
-		s.pingAt = time.Now()
-	}
-	nonce := s.nonce
 	if act != liveDead {
 		s.timer.Reset(wait)
 	}
 	s.mu.Unlock()
 	switch act {
 	case livePing:
-		s.ctl.send(s, appendPing(nil, ctlPing, nonce))
+		s.ping()
 	case liveDead:
 		s.end(handshake.ReasonPingTimeout, false)
 		return

@@ -1,3 +1,47 @@
 // Package session carries typed messages between this node and one peer, once
 // the two have shaken hands.
+//
+// An [Engine] belongs to a host. Types are declared on it, handshakes are
+// announced with [Engine.Expect] and become a [Session] with [Pending.Attach]:
+//
+//	e, err := session.New(session.Config{Host: h, Network: id, Obs: o, Deliver: deliver})
+//	err = e.Declare(session.TypeSpec{Name: "tx", Priority: session.PriorityHigh})
+//
+//	p := e.Expect(stream.Conn())
+//	defer p.Cancel()
+//	res, err := handshake.Open(ctx, stream, hello, verify)
+//	s, err := p.Attach(stream)
+//
+//	err = s.Send(ctx, "tx", data, session.SendOptions{})
+//
+// The wire format is in SPEC.md.
+//
+// # What is promised
+//
+// Order: messages of one type and priority arrive in the order of their sends.
+// Between types, and between priorities of one type, there is none.
+//
+// Loss: a Send that returns nil has queued the message to a live peer. It is
+// lost only when the session or its stream ends first, and then it is counted,
+// with the reason: queued = written + dropped + pending, for each type, at any
+// time. Written means handed to the transport; what the transport holds when the
+// connection breaks is gone. A graceful Close delivers what is queued, within
+// FlushTimeout.
+//
+// Back-pressure: queues are bounded in bytes, per type and per peer; a full one
+// refuses (TrySend) or makes wait (Send). A receiver that blocks in Deliver stops
+// its own stream and no other, for as long as WriteTimeout allows.
+//
+// Priorities: on one connection high, normal and low share by weight where they
+// compete for it, and streams that are not of high priority keep only as much on
+// the way as the round trip needs, so that a high message is not queued behind
+// megabytes that the transport has taken already.
+//
+// # Goroutines
+//
+// A session has one, the reader of its control stream, and a timer. A type that
+// is being sent has a writer, a stream that is open inbound a reader; both end,
+// and the streams close, when there has been no traffic for StreamIdle.
+// Session.Close waits for them for a bounded time, Engine.Close until its
+// context ends.
 package session

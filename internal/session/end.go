@@ -30,7 +30,7 @@ func (s *Session) Close(reason handshake.Reason) {
 	t := time.NewTimer(s.e.cfg.FlushTimeout)
 	defer t.Stop()
 	select {
-	case <-s.quiet: // conclude
+	case <-s.over: // conclude
 	case <-t.C:
 	}
 }
@@ -80,7 +80,7 @@ func (s *Session) conclude(reason handshake.Reason, byRemote bool) {
 	close(s.done)
 	s.wg.Wait()
 	s.e.release(s)
-	close(s.quiet)
+	close(s.over)
 }
 
 // stopSending drops what is still queued and returns the streams on which

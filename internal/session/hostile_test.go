@@ -1,9 +1,11 @@
 package session
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
+	"io"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -284,4 +286,23 @@ func TestDeadPeer(t *testing.T) {
 			net.Heal()
 		})
 	}
+}
+
+// TestFalseAcks: a receiver that acknowledges what was not sent is penalised.
+func TestFalseAcks(t *testing.T) {
+	inBubble(t, func(t *testing.T, net *testnet.Net) {
+		a, b := simNode(t, net, 1, nil, tx), simNode(t, net, 2, nil)
+		b.host.SetStreamHandler(Protocol(testNetwork, "tx"), func(st network.Stream) {
+			write(t, st, bytes.Repeat([]byte{255}, 100))
+			io.Copy(io.Discard, st)
+			st.Reset()
+		})
+		sa, _ := join(t, a, b)
+		for range 100 {
+			send(t, sa, "tx", string(randomBytes(1, 10_000)))
+		}
+		a.await(t, "the fault", func() bool { return slices.Equal(a.faults, []Fault{FaultControl}) })
+		sa.Close(handshake.ReasonBanned)
+		balance(t, sa)
+	})
 }

@@ -23,7 +23,9 @@ type outStream struct {
 	deadline time.Time // the writer's: the write deadline that is set
 	watched  bool      // the writer's: the answer is being awaited
 
-	written int // the writer's: bytes
+	// The writer's: bytes written and acknowledged, and the read deadline.
+	sent, acked  int64
+	readDeadline time.Time
 
 	// finished is closed when a stream that was closed for being idle has ended.
 	finished chan struct{}
@@ -87,6 +89,15 @@ func (st *outStream) extend(now time.Time, timeout time.Duration) error {
 	return st.raw.SetWriteDeadline(st.deadline)
 }
 
+// extendRead does the same for the wait for an acknowledgement.
+func (st *outStream) extendRead(now time.Time, timeout time.Duration) error {
+	if st.readDeadline.Sub(now) >= timeout {
+		return nil
+	}
+	st.readDeadline = now.Add(timeout + timeout/4)
+	return st.raw.SetReadDeadline(st.readDeadline)
+}
+
 // finishIdle closes the stream if it has been idle for long enough. The peer
 // closes its side when it has read everything; until then no other stream of
 // the type is opened, so that messages stay in order and the peer has one
@@ -109,6 +120,9 @@ func (o *outbound) finishIdle(now, idle time.Duration) {
 func (o *outbound) finish(st *outStream) {
 	defer close(st.finished)
 	err := st.raw.CloseWrite()
+	if err == nil {
+		err = st.raw.SetReadDeadline(time.Time{})
+	}
 	if err == nil {
 		_, err = io.Copy(io.Discard, st.lazy)
 	}

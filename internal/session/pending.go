@@ -122,6 +122,7 @@ func (p *Pending) Attach(control network.Stream) (*Session, error) {
 	e.wg.Add(1) // until the session's goroutines have ended
 	s.startLocked()
 	e.mu.Unlock()
+	s.ping() // tells the round trip before there is traffic
 	if old != nil {
 		old.end(reasonReplaced, false)
 	}

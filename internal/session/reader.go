@@ -36,6 +36,7 @@ type reader struct {
 	wire     int      // bytes on the wire of the batch
 	deadline time.Time
 	inFrame  bool // the deadline is that of the frame under way
+	acks     acker
 }
 
 // run reads until the stream ends. It returns nil at a proper end, and a Fault
@@ -183,7 +184,7 @@ func (r *reader) deliver() error {
 func (r *reader) read(b []byte) (int, error) {
 	n, err := r.raw.Read(b)
 	if n > 0 {
-		r.s.touch()
+		r.acks.add(n, r.s.touch())
 	}
 	return n, err
 }

@@ -36,6 +36,8 @@ func (s *fakeStream) Read(b []byte) (int, error) {
 	return n, nil
 }
 
+func (s *fakeStream) Write(b []byte) (int, error) { return len(b), nil }
+
 func (s *fakeStream) SetReadDeadline(time.Time) error { s.deadlines++; return nil }
 
 // readAll runs a reader over bytes and returns what it delivered.
@@ -47,8 +49,10 @@ func readAll(data []byte, maxSize, piece int, end error) (got [][]byte, err erro
 	e := &Engine{cfg: cfg, codec: newCodec(), total: newTotals(cfg.Obs)}
 	s := &Session{e: e, ctx: context.Background()}
 	t := newDeclared(TypeSpec{Name: "x", MaxSize: maxSize}, testNetwork, cfg.Obs, e.total)
-	r := reader{s: s, in: &inbound{t: t}, raw: &fakeStream{data: data, piece: piece, end: end}}
+	raw := &fakeStream{data: data, piece: piece, end: end}
+	r := reader{s: s, in: &inbound{t: t}, raw: raw, acks: acker{s: s, w: raw}}
 	err = r.run()
+	r.acks.stop()
 	return got, err
 }
 

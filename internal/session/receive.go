@@ -44,8 +44,10 @@ func (s *Session) receive(t *declared, st network.Stream) {
 		return
 	}
 	defer end()
-	r := reader{s: s, in: in, raw: st}
-	s.finish(in, st, r.run())
+	r := reader{s: s, in: in, raw: st, acks: acker{s: s, w: st}}
+	err := r.run()
+	r.acks.stop()
+	s.finish(in, st, err)
 }
 
 // admit counts an inbound stream and decides whether it is looked at.

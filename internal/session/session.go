@@ -32,7 +32,9 @@ type Session struct {
 	opens    atomic.Uint32 // outbound streams that the peer has not refused
 	queued   atomic.Int64  // bytes in all queues and in writes
 	lastLife atomic.Int64  // nanoseconds since start
-	rtt      atomic.Int64
+	rtt      atomic.Int64  // of the last ping, nanoseconds
+	quiet    atomic.Int64  // least of late, nanoseconds
+	quietAt  atomic.Int64  // nanoseconds since start
 	writers  atomic.Int32
 	room     notice // a writer made progress, or ended
 	gate     gate
@@ -42,7 +44,7 @@ type Session struct {
 	closing atomic.Bool   // nothing is queued any more
 	ended   chan struct{} // closed with closing
 	done    chan struct{} // closed when the session is over
-	quiet   chan struct{} // closed when its goroutines have ended
+	over    chan struct{} // closed when its goroutines have ended
 
 	mu        sync.Mutex // guards the fields below
 	reason    handshake.Reason
@@ -69,7 +71,7 @@ type Session struct {
 func newSession(e *Engine, c network.Conn, control network.Stream) *Session {
 	s := &Session{
 		e: e, conn: c, control: control, peer: c.RemotePeer(), start: time.Now(),
-		ended: make(chan struct{}), done: make(chan struct{}), quiet: make(chan struct{}),
+		ended: make(chan struct{}), done: make(chan struct{}), over: make(chan struct{}),
 		hungUp:    make(chan struct{}),
 		ins:       make(map[string]*inbound),
 		inStreams: make(map[network.Stream]*declared),
@@ -109,10 +111,38 @@ func (s *Session) RTT() time.Duration { return time.Duration(s.rtt.Load()) }
 // LastLife is when the peer last gave a sign of life.
 func (s *Session) LastLife() time.Time { return s.start.Add(time.Duration(s.lastLife.Load())) }
 
+// quietFor is how long the least round trip that was measured is believed to
+// be that of the connection without traffic.
+const quietFor = 10 * time.Minute
+
+// noteRTT notes the round trip of a ping.
+func (s *Session) noteRTT(took time.Duration) {
+	took = max(took, 1)
+	s.rtt.Store(int64(took))
+	s.e.total.rtt.Update(took.Microseconds())
+	if quiet := s.quietRTT(); quiet == 0 || took < quiet {
+		s.quiet.Store(int64(took))
+		s.quietAt.Store(int64(s.since()))
+	}
+}
+
+// quietRTT is the round trip of the connection without traffic, 0 when that is
+// not known.
+func (s *Session) quietRTT() time.Duration {
+	if s.since()-time.Duration(s.quietAt.Load()) > quietFor {
+		return 0
+	}
+	return time.Duration(s.quiet.Load())
+}
+
 func (s *Session) since() time.Duration { return time.Since(s.start) }
 
-// touch notes a sign of life.
-func (s *Session) touch() { s.lastLife.Store(int64(s.since())) }
+// touch notes a sign of life, and tells when.
+func (s *Session) touch() time.Duration {
+	now := s.since()
+	s.lastLife.Store(int64(now))
+	return now
+}
 
 func (s *Session) closedErr() error {
 	r, byRemote := s.Reason()

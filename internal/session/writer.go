@@ -20,14 +20,13 @@ const (
 	resetSoon  = 5 * time.Second
 	resetDelay = 100 * time.Millisecond
 	resetMost  = 5 * time.Second
-	// unreadMost is more than a stream takes when nobody reads it.
-	unreadMost = 32 << 20
 )
 
 var (
 	errStalled = errors.New("session: peer does not read")
 	errRefused = errors.New("session: peer refused the protocol")
 	errOpen    = errors.New("session: no stream")
+	errAck     = errors.New("session: peer acknowledged what was not sent")
 )
 
 // writer writes what one type has queued, and ends when that is nothing. It is
@@ -38,6 +37,7 @@ type writer struct {
 	slot  slot  // among the types on the connection
 	in    bool  // the slot is at the gate
 	pace  pace
+	win   window
 }
 
 // write is the writer goroutine.
@@ -73,6 +73,7 @@ func (w *writer) next() (seg segment, class int, ok bool) {
 		return seg, class, ok
 	}
 	w.leave()
+	w.win.idle()
 	o.writing = false
 	o.idleSince = o.s.since()
 	return seg, 0, false
@@ -136,50 +137,100 @@ func (w *writer) open() (*outStream, error) {
 	return st, nil
 }
 
-// part writes bytes chunk by chunk, each when it is the class's turn.
+// part writes bytes chunk by chunk, each when there is room for it on the way
+// and it is the class's turn.
 func (w *writer) part(st *outStream, b []byte, class int) (n int, err error) {
+	for n < len(b) {
+		size, err := w.room(st, class, min(len(b)-n, w.pace.chunk(class)))
+		if err != nil {
+			return n, err
+		}
+		m, err := w.chunk(st, b[n:n+size], class)
+		n += m
+		if err != nil {
+			return n, err
+		}
+	}
+	return n, nil
+}
+
+// chunk writes one chunk. A write that timed out but moved something is none
+// that failed: the rest of it is written with what follows.
+func (w *writer) chunk(st *outStream, b []byte, class int) (int, error) {
 	s := w.o.s
 	if !w.in {
 		s.gate.enter(&w.slot, class)
 		w.in = true
 	}
-	for n < len(b) {
-		chunk := b[n:min(len(b), n+w.pace.chunk(class))]
-		began, err := s.gate.acquire(s.ctx, &w.slot, class, len(chunk), &w.pace)
-		if err != nil {
-			return n, err
-		}
-		if err := st.extend(began, s.e.cfg.WriteTimeout); err != nil {
-			s.gate.release(&w.slot)
-			return n, err
-		}
-		m, err := st.lazy.Write(chunk)
-		took := time.Since(began)
-		if !st.watched {
-			st.watched = true
-			s.wg.Go(func() { w.o.watch(st) })
-		}
+	began, err := s.gate.acquire(s.ctx, &w.slot, class, len(b), &w.pace)
+	if err != nil {
+		return 0, err
+	}
+	if err := st.extend(began, s.e.cfg.WriteTimeout); err != nil {
 		s.gate.release(&w.slot)
-		w.pace.add(m, took)
-		n += m
-		if m > 0 && took >= congested {
-			s.touch()
+		return 0, err
+	}
+	n, err := st.lazy.Write(b)
+	took := time.Since(began)
+	s.gate.release(&w.slot)
+	w.pace.add(n, took)
+	st.sent += int64(n)
+	w.win.wrote(began.Sub(s.start), st.sent, st.acked)
+	if !st.watched {
+		st.watched = true
+		s.wg.Go(func() { w.o.watch(st) })
+	}
+	if n > 0 && took >= congested {
+		s.touch()
+	}
+	switch {
+	case err == nil || !timedOut(err):
+		return n, err
+	case n == 0:
+		return 0, errStalled
+	}
+	// Something moved, nobody knows when: one more period.
+	st.deadline = time.Now().Add(s.e.cfg.WriteTimeout)
+	return n, st.raw.SetWriteDeadline(st.deadline)
+}
+
+// room waits until a chunk of the given size, or a smaller one, may be on its
+// way. Meanwhile the writer is not at the gate: others go on.
+func (w *writer) room(st *outStream, class, size int) (int, error) {
+	var acks [64]byte
+	for {
+		limit := w.win.limit(class)
+		// Several chunks on the way, so that it does not run empty; and less than
+		// a unit is never acknowledged.
+		size := min(size, int(limit)/4)
+		if st.sent-st.acked+int64(size) <= limit {
+			return size, nil
+		}
+		w.leave()
+		w.win.wait(w.o.s.since(), st.sent)
+		if err := st.extendRead(time.Now(), w.o.s.e.cfg.WriteTimeout); err != nil {
+			return 0, err
+		}
+		n, err := st.lazy.Read(acks[:])
+		for _, units := range acks[:n] {
+			st.acked += int64(units) * ackUnit
+		}
+		if st.acked > st.sent {
+			w.o.s.e.penalise(w.o.s.peer, FaultControl)
+			return 0, errAck
+		}
+		if n > 0 {
+			w.o.s.touch()
+			w.win.ack(w.o.s.since(), class, st.acked, w.o.s.quietRTT())
+			continue
 		}
 		if err != nil {
-			if !timedOut(err) {
-				return n, err
+			if timedOut(err) {
+				return 0, errStalled
 			}
-			if m == 0 {
-				return n, errStalled
-			}
-			// Something moved, nobody knows when: one more period.
-			st.deadline = time.Now().Add(s.e.cfg.WriteTimeout)
-			if err := st.raw.SetWriteDeadline(st.deadline); err != nil {
-				return n, err
-			}
+			return 0, err
 		}
 	}
-	return n, nil
 }
 
 // settle accounts for a segment of which n bytes went out.
@@ -201,10 +252,8 @@ func (w *writer) settle(seg segment, n int, err error) {
 		}
 		o.dropped[why] += uint64(lost)
 	}
-	if st := o.stream; st != nil {
-		if st.written += n; st.written > unreadMost {
-			o.stalls = 0
-		}
+	if st := o.stream; st != nil && st.acked > 0 {
+		o.stalls = 0
 	}
 	if st := o.stream; st != nil && !st.confirmed {
 		st.unconfirmed += written
@@ -239,6 +288,7 @@ func timedOut(err error) bool {
 func (w *writer) recover(err error) {
 	o, s := w.o, w.o.s
 	w.leave()
+	w.win.idle()
 	o.mu.Lock()
 	st := o.stream
 	o.stream = nil
