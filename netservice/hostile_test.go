@@ -57,7 +57,7 @@ func besiege(t *testing.T, setup func(cfg *netservice.Config), f func(t *testing
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := s.victim.Declare(netservice.MessageSpec{Name: "bait", MaxSize: baitSize}); err != nil {
+		if _, err := bait.Subscribe(s.victim, func(context.Context, netservice.Received[[]byte]) {}); err != nil {
 			t.Fatal(err)
 		}
 		if err := s.victim.Start(); err != nil {
