@@ -36,6 +36,7 @@ func main() {
 type settings struct {
 	cfg       netservice.Config
 	subscribe []string
+	types     []netservice.MessageSpec // those with a topic of their own
 	logLevel  logrus.Level
 	json      bool
 }
@@ -49,6 +50,7 @@ func (l *list) Set(v string) error { *l = append(*l, v); return nil }
 func parseFlags(args []string, stderr io.Writer) (settings, error) {
 	var s settings
 	var logLevel string
+	var topics, open list
 	fs := flag.NewFlagSet("node", flag.ContinueOnError)
 	fs.SetOutput(stderr)
 	fs.Var((*list)(&s.cfg.Listen), "listen", "multiaddr to listen on, repeatable (default /ip4/127.0.0.1/tcp/0 and /ip4/127.0.0.1/udp/0/quic-v1)")
@@ -59,6 +61,9 @@ func parseFlags(args []string, stderr io.Writer) (settings, error) {
 	fs.StringVar(&s.cfg.PSKFile, "psk", "", "private network key file")
 	fs.StringVar(&logLevel, "log-level", "warn", "debug, info, warn or error")
 	fs.Var((*list)(&s.subscribe), "subscribe", "message type to show, repeatable")
+	fs.Var(&topics, "topic", "TYPE=NAME: broadcast TYPE on the GossipSub topic NAME of another network, repeatable")
+	fs.Var(&open, "open-topic", "TYPE whose broadcasts are for nodes without a handshake too, repeatable")
+	fs.BoolVar(&s.cfg.SignMessages, "sign", false, "sign broadcasts, and take signed ones only")
 	fs.BoolVar(&s.json, "json", false, "print events as JSON, one a line")
 	if err := fs.Parse(args); err != nil {
 		return s, err
@@ -66,6 +71,8 @@ func parseFlags(args []string, stderr io.Writer) (settings, error) {
 	var err error
 	if fs.NArg() > 0 {
 		err = fmt.Errorf("unexpected argument %q", fs.Arg(0))
+	} else if s.types, err = topicSpecs(topics, open); err != nil {
+		// said below
 	} else if s.logLevel, err = logrus.ParseLevel(logLevel); err == nil {
 		if len(s.cfg.Listen) == 0 {
 			s.cfg.Listen = []string{"/ip4/127.0.0.1/tcp/0"}
@@ -80,6 +87,28 @@ func parseFlags(args []string, stderr io.Writer) (settings, error) {
 		fs.Usage()
 	}
 	return s, err
+}
+
+// topicSpecs declares the types that -topic and -open-topic name.
+func topicSpecs(topics, open []string) ([]netservice.MessageSpec, error) {
+	gossip := make(map[string]netservice.GossipSpec)
+	for _, t := range topics {
+		name, topic, ok := strings.Cut(t, "=")
+		if !ok || name == "" || topic == "" {
+			return nil, fmt.Errorf("-topic %q: want TYPE=NAME", t)
+		}
+		gossip[name] = netservice.GossipSpec{Topic: topic}
+	}
+	for _, name := range open {
+		g := gossip[name]
+		g.Open = true
+		gossip[name] = g
+	}
+	var specs []netservice.MessageSpec
+	for name, g := range gossip {
+		specs = append(specs, netservice.MessageSpec{Name: name, Gossip: g})
+	}
+	return specs, nil
 }
 
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
@@ -98,6 +127,12 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	if err != nil {
 		fmt.Fprintln(stderr, err)
 		return 1
+	}
+	for _, spec := range s.types {
+		if err := svc.Declare(spec); err != nil {
+			fmt.Fprintln(stderr, err)
+			return 2
+		}
 	}
 	out := &printer{w: stdout, json: s.json}
 	for _, t := range s.subscribe {

@@ -136,6 +136,7 @@ func TestWrongFlags(t *testing.T) {
 		"bootstrap":      {"-bootstrap", "/ip4/127.0.0.1/tcp/1"},
 		"genesis":        {"-genesis", "xyz"},
 		"no chain":       {"-chain-id", ""},
+		"topic":          {"-topic", "chat"},
 		"type":           {"-listen", "/ip4/127.0.0.1/tcp/0", "-subscribe", "a/b"},
 	} {
 		var stderr bytes.Buffer

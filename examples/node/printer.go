@@ -94,6 +94,11 @@ func (p *printer) stats(s netservice.Stats) {
 	d := s.Dispatcher.Total
 	p.line(fmt.Sprintf("received %d = delivered %d + duplicate %d + dropped %d + unrouted %d",
 		d.Received, d.Delivered, d.Duplicate, d.DroppedTotal(), d.Unrouted))
+	for _, name := range slices.Sorted(maps.Keys(s.Gossip.Types)) {
+		g := s.Gossip.Types[name]
+		p.line(fmt.Sprintf("broadcast %s: published %d, delivered %d, copies %d, rejected %d, ignored %d, mesh %d",
+			name, g.Published, g.Delivered, g.Duplicates, g.Rejected, g.Ignored, g.Mesh))
+	}
 	for _, id := range slices.Sorted(maps.Keys(s.Peers)) {
 		out, in := s.Peers[id].Send, s.Peers[id].Receive
 		dropped := uint64(0)

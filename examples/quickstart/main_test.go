@@ -37,18 +37,19 @@ func TestWrongFlags(t *testing.T) {
 }
 
 func TestAddsUp(t *testing.T) {
-	good := totals{queued: 10, written: 9, lost: 1, arrived: 9, delivered: 6, duplicate: 1, dropped: 2}
-	if !good.addsUp() || !good.settled() {
+	good := totals{broadcast: 3, arrived: 12, delivered: 10, dropped: 2}
+	if !good.addsUp(5) {
 		t.Errorf("%+v does not add up", good)
 	}
 	for name, spoil := range map[string]func(*totals){
-		"queued":  func(x *totals) { x.queued++ },
-		"arrived": func(x *totals) { x.arrived-- },
-		"dropped": func(x *totals) { x.dropped++ },
+		"broadcast": func(x *totals) { x.broadcast++ },
+		"arrived":   func(x *totals) { x.arrived-- },
+		"delivered": func(x *totals) { x.delivered-- },
+		"waiting":   func(x *totals) { x.waiting++ },
 	} {
 		bad := good
 		spoil(&bad)
-		if bad.addsUp() {
+		if bad.addsUp(5) {
 			t.Errorf("%s is wrong and adds up", name)
 		}
 	}

@@ -24,15 +24,16 @@ type block struct {
 
 type price struct {
 	Pair  string  `json:"pair"`
+	Tick  int     `json:"tick"` // tells prices of equal value apart
 	Value float64 `json:"value"`
 }
 
-// The two message types, each declared once. Of blocks none may be lost: their
-// subscription pushes back when it cannot follow. Of prices the oldest are
-// dropped then.
+// The two message types, each declared once. Of blocks none may be lost: they
+// wait when their subscription cannot follow. Of prices the oldest are dropped
+// then.
 var (
 	newBlock = netservice.Declare("newblock", netservice.JSON[block](),
-		netservice.WithPriority(netservice.PriorityHigh),
+		netservice.WithGossip(netservice.GossipSpec{WaitWhenFull: true}),
 		netservice.WithSubscription(dispatcher.WithPolicy(dispatcher.Lossless)))
 	newPrice = netservice.Declare("price", netservice.JSON[price](),
 		netservice.WithSubscription(dispatcher.WithPolicy(dispatcher.DropOldest)))
@@ -156,7 +157,7 @@ func (net *network) mine(ctx context.Context) {
 // quote has one node tell a price now and again.
 func (n *node) quote(ctx context.Context, i int) {
 	each(ctx, priceEvery, func(k int) {
-		p := price{Pair: fmt.Sprintf("NEB/%c", 'A'+i), Value: 100 + float64(k%50)/10}
+		p := price{Pair: fmt.Sprintf("NEB/%c", 'A'+i), Tick: k, Value: 100 + float64(k%50)/10}
 		if newPrice.Broadcast(ctx, n.svc, p) == nil {
 			n.sentPrices.Add(1)
 		}
