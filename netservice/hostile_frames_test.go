@@ -1,8 +1,8 @@
 package netservice_test
 
 import (
-	"context"
 	"bytes"
+	"context"
 	"encoding/binary"
 	"math"
 	"testing"
