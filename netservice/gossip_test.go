@@ -180,6 +180,15 @@ func TestRelayOfDirectMessage(t *testing.T) {
 func TestValidator(t *testing.T) {
 	inBubble(t, func(t *testing.T, nw *nettest.Network) {
 		nodes, in := ring(t, nw, 3)
+		// The third node does not pass on what is bad: it would be blamed for it.
+		if err := text.Validate(nodes[2].Service(), func(_ context.Context, m netservice.Received[[]byte]) netservice.Verdict {
+			if bytes.HasPrefix(m.Value, []byte("bad")) {
+				return netservice.Ignore()
+			}
+			return netservice.Accept()
+		}); err != nil {
+			t.Fatal(err)
+		}
 		v := nodes[1].Service()
 		err := text.Validate(v, func(_ context.Context, m netservice.Received[[]byte]) netservice.Verdict {
 			switch {
