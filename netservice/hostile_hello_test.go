@@ -153,7 +153,7 @@ func TestHostileHelloStorm(t *testing.T) {
 				key := a.Peerstore().PrivKey(a.ID())
 				in, limited, hello := 0, 0, greeting()
 				begin := time.Now()
-				for i := range 100 {
+				for i := range 50 {
 					if anew {
 						a.Close()
 						a = s.attacker(libp2p.Identity(key))

@@ -227,7 +227,7 @@ func TestHostileStorm(t *testing.T) {
 					"exchange": discovery.Protocol(s.victim.Node().Network()), "identify": identify.ID,
 				}[kind]
 				p := s.raw(s.address(), testnet.RawPeerConfig{})
-				if n, err := p.Storm(t.Context(), id, 3000); n < 1000 {
+				if n, err := p.Storm(t.Context(), id, 1500); n < 1000 {
 					t.Errorf("%d rounds: %v", n, err)
 				}
 				s.mustServe("during")

@@ -318,7 +318,8 @@ func settled(t *testing.T, base int) {
 		}
 		time.Sleep(time.Minute)
 	}
-	t.Errorf("%d goroutines, %d before the attack", runtime.NumGoroutine(), base)
+	stacks := make([]byte, 1<<20)
+	t.Errorf("%d goroutines, %d before the attack:\n%s", runtime.NumGoroutine(), base, stacks[:runtime.Stack(stacks, true)])
 }
 
 // baits counts the bait that reached the victim's dispatcher.

@@ -85,11 +85,14 @@ func (l *links) answer(s network.Stream) {
 }
 
 // openHello opens a stream on that very connection and negotiates one of the
-// hello protocols on it.
+// hello protocols on it. Its error is a *handshake.FailedError.
 func openHello(ctx context.Context, c network.Conn, ids []protocol.ID) (network.Stream, error) {
+	failed := func(err error) error {
+		return &handshake.FailedError{Op: "open hello", Reason: handshake.ReasonOf(err), Err: err}
+	}
 	s, err := c.NewStream(ctx)
 	if err != nil {
-		return nil, err
+		return nil, failed(err)
 	}
 	stop := context.AfterFunc(ctx, func() { s.Reset() })
 	defer stop()
@@ -102,7 +105,7 @@ func openHello(ctx context.Context, c network.Conn, ids []protocol.ID) (network.
 	}
 	if err != nil {
 		s.Reset()
-		return nil, errors.Join(err, context.Cause(ctx))
+		return nil, failed(errors.Join(err, context.Cause(ctx)))
 	}
 	return s, nil
 }

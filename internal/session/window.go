@@ -19,9 +19,10 @@ const (
 	probeEvery = 10 * time.Second
 )
 
-// queueTarget is how much delay by queueing each class allows itself. A class
-// gives way to another that allows more.
-var queueTarget = [classes]time.Duration{time.Hour, 100 * time.Millisecond, 20 * time.Millisecond}
+// queueTarget is how much delay by queueing each class allows itself, beside a
+// quarter of the round trip, whose jitter is no queue. A class gives way to
+// another that allows more.
+var queueTarget = [classes]time.Duration{time.Hour, 100 * time.Millisecond, 10 * time.Millisecond}
 
 // window bounds what one type has on its way. It has no clock: times are
 // durations since the session began.
@@ -100,7 +101,7 @@ func (w *window) ack(now time.Duration, class int, acked int64, quiet time.Durat
 	if quiet > 0 {
 		base = min(base, quiet)
 	}
-	next := float64(w.size) * float64(base+queueTarget[class]) / float64(delay)
+	next := float64(w.size) * float64(base+base/4+queueTarget[class]) / float64(delay)
 	next = min(max(next, float64(w.size)/2), float64(w.size)*2)
 	w.size = min(max(int64(next), minWindow), maxWindow)
 }
