@@ -157,10 +157,11 @@ func TestSupport(t *testing.T) {
 		{"nothing known", []step{{0, knowNothing, false, true, true}}},
 		{"identify says yes", []step{{0, knowYes, false, true, true}, {s, knowYes, false, true, true}}},
 		{"identify says no, then yes", []step{
-			{0, knowNo, false, false, true}, {s / 2, knowYes, false, false, false}, {s, knowYes, false, true, true}}},
+			{0, knowNo, false, false, true}, {1, knowNo, false, false, true}, {2, knowYes, false, true, true}}},
 		{"identify says no for long", []step{
 			{0, knowNo, false, false, true}, {29 * s, knowNo, false, false, true},
 			{30 * s, knowNo, false, true, true}, {31 * s, knowNo, true, false, false}, {60 * s, knowNo, false, false, true}}},
+		{"refused, though identify says yes", []step{{5 * s, knowYes, true, false, false}, {6 * s, knowYes, false, true, true}}},
 		{"refused", []step{{5 * s, knowNothing, true, false, false}, {7 * s, knowNothing, false, false, true}, {36 * s, knowNothing, false, true, true}}},
 	}
 	for _, tt := range tests {

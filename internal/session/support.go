@@ -8,12 +8,13 @@ import "time"
 // Identify's list is believed, but not for ever: a push of it may be held back
 // by a rate limit, so a real negotiation is tried now and then.
 type support struct {
-	refused bool
-	until   time.Duration // refused is believed without asking until then
-	tried   time.Duration // when a negotiation was last refused or begun to be avoided
+	refused  bool          // by the last negotiation
+	until    time.Duration // a refusal is believed without asking until then
+	avoiding bool          // since tried, nothing has been offered
+	tried    time.Duration
 }
 
-// recheck is how often identify's list is looked at again.
+// recheck is how soon after a refusal identify's list is looked at again.
 const recheck = time.Second
 
 // knowledge is what identify says of a type.
@@ -28,7 +29,7 @@ const (
 // allow tells whether a message may be queued. ask is called when identify's
 // list has to be looked at.
 func (s *support) allow(now, retry time.Duration, ask func() knowledge) bool {
-	if s.refused && now < s.until {
+	if now < s.until {
 		return false
 	}
 	switch k := ask(); {
@@ -38,19 +39,17 @@ func (s *support) allow(now, retry time.Duration, ask func() knowledge) bool {
 	case k == knowNothing && !s.refused:
 		return true
 	}
-	if !s.refused {
-		s.refused, s.tried = true, now
+	if !s.avoiding {
+		s.avoiding, s.tried = true, now
 	}
-	if now-s.tried >= retry {
-		s.tried = now
-		s.refused = false
-		return true
+	if now-s.tried < retry {
+		return false
 	}
-	s.until = now + recheck
-	return false
+	s.tried, s.refused = now, false
+	return true
 }
 
 // refuse notes that the peer refused a negotiation.
 func (s *support) refuse(now time.Duration) {
-	*s = support{refused: true, until: now + recheck, tried: now}
+	*s = support{refused: true, until: now + recheck, avoiding: true, tried: now}
 }
