@@ -16,8 +16,9 @@ import (
 // type). While it blocks, that stream is not read and its sender feels it; no
 // other stream does. ctx ends with the session.
 //
-// Each payload is an allocation of its own and belongs to the callee; the
-// outer slice is used again after the return. An error resets the stream,
+// Each payload belongs to the callee; the outer slice is used again after the
+// return. Payloads of at most 512 bytes that came together share an allocation
+// of at most 4 KiB. An error resets the stream,
 // without blame on the peer, and so does a panic.
 type DeliverFunc func(ctx context.Context, from peer.ID, spec TypeSpec, batch [][]byte) error
 

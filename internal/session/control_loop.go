@@ -61,7 +61,7 @@ func (c *controlWriter) write(s *Session) {
 			c.mu.Lock()
 			c.writing = false
 			c.mu.Unlock()
-			s.end(handshake.ReasonTransportLost, true)
+			s.end(handshake.ReasonTransportLost, false)
 			return
 		}
 	}
@@ -98,7 +98,7 @@ func (s *Session) readControl() {
 		}
 		have = copy(buf[:], rest)
 		if err != nil {
-			s.end(handshake.ReasonTransportLost, true)
+			s.end(handshake.ReasonTransportLost, false)
 			return
 		}
 	}

@@ -148,8 +148,8 @@ func TestTransportLost(t *testing.T) {
 		net.Reset(net.Node(1), net.Node(2))
 		<-sa.Done()
 		<-sb.Done()
-		if r, _ := sa.Reason(); r != handshake.ReasonTransportLost {
-			t.Errorf("reason %v", r)
+		if r, byRemote := sa.Reason(); r != handshake.ReasonTransportLost || byRemote {
+			t.Errorf("reason %v, by the peer: %v", r, byRemote)
 		}
 	})
 }

@@ -17,6 +17,11 @@ const (
 	directBody = 4 << 10
 	// maxBatch is the most messages handed over at once.
 	maxBatch = 1024
+	// sharedPayload is the size up to which payloads that come together share
+	// an allocation, and sharedBlock its size: what a message that is kept may
+	// keep with it.
+	sharedPayload = 512
+	sharedBlock   = 4 << 10
 )
 
 // How a stream ended, apart from faults and errors of the transport.
@@ -33,6 +38,7 @@ type reader struct {
 
 	first    [firstRead]byte
 	batch    [][]byte // of the buffer in use
+	block    []byte   // what is left of the allocation that small payloads share
 	wire     int      // bytes on the wire of the batch
 	deadline time.Time
 	inFrame  bool // the deadline is that of the frame under way
@@ -72,7 +78,7 @@ func (r *reader) burst(data []byte) error {
 	buf := readBuffers.Get().(*readBuffer)
 	r.batch = buf.batch[:0]
 	defer func() {
-		buf.batch, r.batch = r.batch, nil
+		buf.batch, r.batch, r.block = r.batch, nil, nil
 		buf.release()
 	}()
 	for {
@@ -109,7 +115,7 @@ func (r *reader) decode(data []byte) (rest []byte, err error) {
 		body := data[n : n+h.body]
 		var payload []byte
 		if h.flags == flagNone {
-			payload = append(make([]byte, 0, len(body)), body...)
+			payload = r.own(body, len(data)-n)
 		} else if payload, fault = r.s.e.codec.decompress(h, body); fault != FaultNone {
 			return nil, errors.Join(r.deliver(), fault)
 		}
@@ -123,6 +129,21 @@ func (r *reader) decode(data []byte) (rest []byte, err error) {
 			}
 		}
 	}
+}
+
+// own copies a body out of the read buffer. left is how much of the buffer there
+// is from there on, which bounds what further payloads may need.
+func (r *reader) own(body []byte, left int) []byte {
+	if len(body) == 0 || len(body) > sharedPayload {
+		return append(make([]byte, 0, len(body)), body...)
+	}
+	if len(r.block) < len(body) {
+		r.block = make([]byte, min(left, sharedBlock))
+	}
+	payload := r.block[:len(body):len(body)]
+	r.block = r.block[len(body):]
+	copy(payload, body)
+	return payload
 }
 
 // body reads the rest of a large frame into an allocation of its own, of which
