@@ -163,11 +163,18 @@ func TestInjectedHost(t *testing.T) {
 		t.Fatal(err)
 	}
 	cfg := netservice.Config{ChainID: "test", Listen: []string{"/ip4/127.0.0.1/tcp/0"}, HandshakeTimeout: netservice.Duration(200 * time.Millisecond)}
-	a := start(t, cfg, netservice.WithHost(own))
+	a, err := netservice.NewNebService(cfg, quiet(), netservice.WithHost(own))
+	if err != nil {
+		t.Fatal(err)
+	}
+	refused := a.SubscribePeers(netservice.PeerRefused)
+	if err := a.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer a.Stop()
 	if a.Node().ID() != own.ID() || a.Node().Host() != own {
 		t.Error("another host is used")
 	}
-	refused := a.SubscribePeers(netservice.PeerRefused)
 	cfg.HandshakeTimeout = 0
 	b := start(t, cfg)
 	exchangeOne(t, a, b)

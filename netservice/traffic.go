@@ -46,24 +46,19 @@ func (n *Node) send(ctx context.Context, k *link, msgType string, data []byte, o
 }
 
 // sendToMany queues a message to the peers that the filter chooses, waiting
-// for nobody. Nobody may change data any more.
+// for nobody. It is compressed once; nobody may change data any more.
 func (n *Node) sendToMany(msgType string, data []byte, filter PeerFilter, o session.SendOptions) ([]string, error) {
 	if _, err := n.types.use(msgType); err != nil {
 		return nil, err
 	}
-	o.Shared = true // all queues refer to one copy
+	m, err := n.engine.Prepare(msgType, data)
+	if err != nil {
+		return nil, err
+	}
 	var sent []string
 	var tally tally
 	for _, p := range filter(n.peerInfos()) {
-		k := n.links.session(p.ID)
-		if k == nil {
-			continue
-		}
-		err := k.session.TrySend(msgType, data, o)
-		if errors.Is(err, ErrTooLarge) {
-			return nil, err
-		}
-		if tally.add(err) {
+		if k := n.links.session(p.ID); k != nil && tally.add(k.session.TrySendPrepared(m, o.Priority)) {
 			sent = append(sent, k.name)
 		}
 	}
