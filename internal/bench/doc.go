@@ -1,4 +1,5 @@
-// Package bench holds what the benchmarks of several packages compare with:
-// plain libp2p streams, used as well and as badly as a program would use them
-// without this library. Ratios are to be taken within one run.
+// Package bench holds what benchmarks and tests of several packages compare
+// with: plain libp2p streams and plain go-libp2p-pubsub, used as well and as
+// badly as a program would use them without this library, and how a comparison
+// is measured. Ratios are to be taken within one run.
 package bench

@@ -4,12 +4,13 @@ import (
 	"flag"
 	"math/rand/v2"
 	"net/netip"
-	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/host"
+
+	"github.com/go-nebnet/nebnet/internal/bench"
 )
 
 var (
@@ -44,7 +45,7 @@ func reachMaker(name string) func(host.Host, func([]byte)) (speaker, error) {
 //	go test ./internal/gossip -run TestReach -v -timeout 30m -reach.nodes 100 -reach.messages 1000 -reach.runs 3 -reach.strict
 //	go test ./internal/gossip -run TestReach -v -timeout 30m -reach.nodes 1000 -reach.messages 100
 func TestReachComparison(t *testing.T) {
-	results := map[string][]result{}
+	results := map[string][]bench.ReachResult{}
 	for range *reachRuns {
 		for name := range strings.SplitSeq(*reachSystems, ",") {
 			bubble(t, func(t *testing.T) {
@@ -54,38 +55,24 @@ func TestReachComparison(t *testing.T) {
 				r := s.broadcast()
 				t.Logf("%-8s %v", name, r)
 				results[name] = append(results[name], r)
-				if name == "ours" && r.lost > 0 {
-					t.Errorf("%d lost", r.lost)
+				if name == "ours" && r.Lost+r.Repeated > 0 {
+					t.Errorf("%d lost, %d repeated", r.Lost, r.Repeated)
 				}
 			})
 		}
 	}
-	us := medians(results["ours"])
+	us := bench.Medians(results["ours"])
 	for _, name := range []string{"plain", "unsigned"} {
 		if len(results[name]) == 0 || len(results["ours"]) == 0 {
 			continue
 		}
-		base := medians(results[name])
+		base := bench.Medians(results[name])
 		t.Logf("ours / %s: p99 %.2f, duplicates %.2f, cpu %.2f", name,
-			float64(us.p99)/float64(base.p99), us.dups/base.dups, us.cpu/base.cpu)
-		if *reachStrict && name == "plain" && (us.p99 > base.p99 || us.dups > base.dups || us.cpu > 1.1*base.cpu) {
+			float64(us.P99)/float64(base.P99), us.Duplicates/base.Duplicates, us.CPU/base.CPU)
+		if *reachStrict && name == "plain" && (us.P99 > base.P99 || us.Duplicates > base.Duplicates || us.CPU > 1.1*base.CPU) {
 			t.Errorf("missed: ours %v, plain %v", us, base)
 		}
 	}
-}
-
-func medians(rs []result) (m result) {
-	if len(rs) == 0 {
-		return
-	}
-	mid := len(rs) / 2
-	slices.SortFunc(rs, func(a, b result) int { return int(a.p99 - b.p99) })
-	m.p99, m.p50 = rs[mid].p99, rs[mid].p50
-	slices.SortFunc(rs, func(a, b result) int { return int(1e6 * (a.dups - b.dups)) })
-	m.dups = rs[mid].dups
-	slices.SortFunc(rs, func(a, b result) int { return int(1e3 * (a.cpu - b.cpu)) })
-	m.cpu = rs[mid].cpu
-	return m
 }
 
 // TestReachUnderChurn crashes and restarts one node in twenty meanwhile. Nothing
@@ -98,16 +85,16 @@ func TestReachUnderChurn(t *testing.T) {
 		churn := make(chan struct{})
 		victims := s.rng.Perm(len(s.hosts))[:max(1, len(s.hosts)/20)]
 		for _, v := range victims {
-			s.unstable[v] = true
+			s.record.Crashes(v)
 		}
-		pause := time.Duration(len(s.sent)) * time.Second / reachRate / time.Duration(len(victims)+1)
+		pause := time.Duration(s.record.Messages()) * time.Second / reachRate / time.Duration(len(victims)+1)
 		rng := rand.New(rand.NewPCG(3, 4))
 		go func() {
 			defer close(churn)
 			for _, v := range victims {
 				time.Sleep(pause)
 				s.net.Crash(s.net.Node(v + 1))
-				s.speakers[v].close()
+				s.speakers[v].Close()
 				_ = s.hosts[v].Close()
 				time.Sleep(pause / 2)
 				s.net.Restart(s.net.Node(v + 1))
@@ -117,21 +104,21 @@ func TestReachUnderChurn(t *testing.T) {
 		}()
 		r := s.broadcastDuring(churn)
 		t.Log(r)
-		if r.lost > 0 {
-			t.Errorf("%d lost at nodes that stayed up", r.lost)
+		if r.Lost > 0 {
+			t.Errorf("%d lost at nodes that stayed up", r.Lost)
 		}
 	})
 }
 
 // broadcastDuring is broadcast, waiting for done at the end.
-func (s *swarm) broadcastDuring(done <-chan struct{}) result {
-	for i := range s.sent {
+func (s *swarm) broadcastDuring(done <-chan struct{}) bench.ReachResult {
+	for i := range s.record.Messages() {
 		s.say(i)
 		time.Sleep(time.Second / reachRate)
 	}
 	<-done
 	time.Sleep(10 * time.Second)
-	return s.count()
+	return s.record.Count()
 }
 
 // TestReachAcrossAPartition splits the network for 30 s. Peers notice within
@@ -166,20 +153,16 @@ func TestReachAcrossAPartition(t *testing.T) {
 				s.dial(s.rng, i, 3)
 			}
 			time.Sleep(10 * time.Second)
-			s.mu.Lock()
-			defer s.mu.Unlock()
 			for _, i := range late {
-				for j, d := range s.took[i] {
-					if d == 0 {
-						t.Errorf("%d nodes: message %d of the last 2 s did not reach node %d", nodes, i, j)
-					}
+				if m := s.record.Missing(i); len(m) > 0 {
+					t.Errorf("%d nodes: message %d of the last 2 s did not reach nodes %v", nodes, i, m)
 				}
 			}
 			if len(late) == 0 {
 				t.Error("nothing was tested")
 			}
-			for i, ds := range s.took[:10] {
-				if slices.Index(ds, 0) < 0 {
+			for i := range 10 {
+				if len(s.record.Missing(i)) == 0 {
 					t.Errorf("%d nodes: message %d crossed the partition", nodes, i)
 				}
 			}
