@@ -31,9 +31,9 @@ type link struct {
 func (l *links) adopt(k *link) {
 	n := l.n
 	l.mu.Lock()
-	l.live[k.id], l.byName[k.name] = k, k
-	l.links++
-	k.tag = fmt.Sprintf("nebnet-%d", l.links)
+	l.live.Store(l.live.Load().with(k))
+	l.made++
+	k.tag = fmt.Sprintf("nebnet-%d", l.made)
 	l.wg.Add(1)
 	l.mu.Unlock()
 	// The number of peers is decided by admission alone.
@@ -78,10 +78,9 @@ func (l *links) bury(k *link) {
 	n := l.n
 	reason, byRemote := k.session.Reason()
 	l.mu.Lock()
-	last := l.live[k.id] == k
+	last := l.session(k.id) == k
 	if last {
-		delete(l.live, k.id)
-		delete(l.byName, k.name)
+		l.live.Store(l.live.Load().without(k))
 	}
 	l.mu.Unlock()
 	n.host.ConnManager().Unprotect(k.id, k.tag)
@@ -103,7 +102,7 @@ func (l *links) bury(k *link) {
 func (l *links) hangUpOnIdle(p peer.ID) {
 	for _, c := range l.n.host.Network().ConnsToPeer(p) {
 		l.mu.Lock()
-		busy := l.live[p] != nil || l.shaking[c] || l.silent[c] != nil
+		busy := l.session(p) != nil || l.shaking[c] || l.silent[c] != nil
 		l.mu.Unlock()
 		if !busy {
 			l.hangUpOn(c)

@@ -3,7 +3,10 @@ package netservice
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
@@ -23,14 +26,14 @@ type links struct {
 	cancel context.CancelCauseFunc
 	wg     sync.WaitGroup
 
+	live atomic.Pointer[roster] // replaced under mu
+
 	mu      sync.Mutex // guards what follows; never held while calling out
 	closing bool
 	shaking map[network.Conn]bool           // handshakes under way
 	silent  map[network.Conn]*time.Timer    // inbound connections whose hello has not come
-	live    map[peer.ID]*link               // peers with a session
-	byName  map[string]*link                // the same by the text of their IDs
 	coming  map[peer.ID]chan struct{}       // peers between handshake and live
-	links   uint64                          // how many there ever were
+	made    uint64                          // how many links there ever were
 	waiting map[peer.ID]map[chan error]bool // dials that wait for a handshake's outcome
 }
 
@@ -39,11 +42,10 @@ func newLinks(n *Node) *links {
 		n:       n,
 		shaking: make(map[network.Conn]bool),
 		silent:  make(map[network.Conn]*time.Timer),
-		live:    make(map[peer.ID]*link),
-		byName:  make(map[string]*link),
 		coming:  make(map[peer.ID]chan struct{}),
 		waiting: make(map[peer.ID]map[chan error]bool),
 	}
+	l.live.Store(&roster{byID: make(map[peer.ID]*link), byName: make(map[string]*link)})
 	l.ctx, l.cancel = context.WithCancelCause(context.Background())
 	return l
 }
@@ -115,7 +117,7 @@ func (l *links) hangUp(c network.Conn) {
 	l.mu.Lock()
 	_, waiting := l.silent[c]
 	delete(l.silent, c)
-	second := l.live[c.RemotePeer()] != nil
+	second := l.session(c.RemotePeer()) != nil
 	l.mu.Unlock()
 	if !waiting || second || l.n.types.hasOpen() {
 		return
@@ -163,18 +165,10 @@ func (l *links) end(c network.Conn) {
 }
 
 // session returns the live link to a peer, or nil.
-func (l *links) session(p peer.ID) *link {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.live[p]
-}
+func (l *links) session(p peer.ID) *link { return l.live.Load().byID[p] }
 
 // named returns the live link to the peer with that text of an ID, or nil.
-func (l *links) named(id string) *link {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.byName[id]
-}
+func (l *links) named(id string) *link { return l.live.Load().byName[id] }
 
 // arrive says that a peer's handshake has passed and that it is about to go
 // live, which the returned function reports.
@@ -197,7 +191,7 @@ func (l *links) arrive(p peer.ID) (arrived func()) {
 // going live: it waits for that.
 func (l *links) sessionSoon(ctx context.Context, p peer.ID) *link {
 	l.mu.Lock()
-	k, ch := l.live[p], l.coming[p]
+	k, ch := l.session(p), l.coming[p]
 	l.mu.Unlock()
 	if k != nil || ch == nil {
 		return k
@@ -210,15 +204,7 @@ func (l *links) sessionSoon(ctx context.Context, p peer.ID) *link {
 }
 
 // all returns the live links in no order.
-func (l *links) all() []*link {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	out := make([]*link, 0, len(l.live))
-	for _, k := range l.live {
-		out = append(out, k)
-	}
-	return out
-}
+func (l *links) all() []*link { return slices.Collect(maps.Values(l.live.Load().byID)) }
 
 // connect dials a peer and waits for the outcome of the handshake. It is how
 // package peers dials.

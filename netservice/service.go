@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/rcrowley/go-metrics"
@@ -21,8 +22,8 @@ type NebService struct {
 	node       *Node
 	dispatcher *dispatcher.Dispatcher
 
-	mu    sync.Mutex // guards state
-	state state
+	mu    sync.Mutex   // held to change state
+	state atomic.Int32 // a state; read on the path of every message
 	// stopped is closed when Stop has done its work, and stopErr is set before.
 	stopped chan struct{}
 	stopErr error
@@ -68,7 +69,7 @@ func NewNebService(cfg Config, opts ...Option) (*NebService, error) {
 // stopped again and the service cannot be started any more.
 func (s *NebService) Start() error {
 	s.mu.Lock()
-	switch s.state {
+	switch state(s.state.Load()) {
 	case stateStarting, stateRunning:
 		s.mu.Unlock()
 		return ErrAlreadyStarted
@@ -76,7 +77,7 @@ func (s *NebService) Start() error {
 		s.mu.Unlock()
 		return ErrStopped
 	}
-	s.state = stateStarting
+	s.state.Store(int32(stateStarting))
 	s.mu.Unlock()
 
 	err := s.dispatcher.Start()
@@ -91,11 +92,11 @@ func (s *NebService) Start() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err != nil {
-		s.state = stateStopped
+		s.state.Store(int32(stateStopped))
 		close(s.stopped)
 		return err
 	}
-	s.state = stateRunning
+	s.state.Store(int32(stateRunning))
 	return nil
 }
 
@@ -106,9 +107,9 @@ func (s *NebService) Start() error {
 // *StopError. Stopping a service that was never started is not an error.
 func (s *NebService) Stop() error {
 	s.mu.Lock()
-	switch s.state {
+	switch state(s.state.Load()) {
 	case stateNew:
-		s.state = stateStopped
+		s.state.Store(int32(stateStopped))
 		close(s.stopped)
 		s.mu.Unlock()
 		return nil
@@ -120,7 +121,7 @@ func (s *NebService) Stop() error {
 		<-s.stopped
 		return s.stopErr
 	}
-	s.state = stateStopped
+	s.state.Store(int32(stateStopped))
 	s.mu.Unlock()
 
 	defer close(s.stopped)
@@ -141,9 +142,7 @@ func (s *NebService) Stop() error {
 
 // running returns nil, ErrNotStarted or ErrStopped.
 func (s *NebService) running() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	switch s.state {
+	switch state(s.state.Load()) {
 	case stateRunning:
 		return nil
 	case stateStopped:
