@@ -46,6 +46,44 @@ func randomBytes(n int) []byte {
 	return b
 }
 
+var benchTx = netservice.Declare("tx", netservice.Raw(), netservice.WithSubscription(dispatcher.WithPolicy(dispatcher.Lossless)))
+
+// benchPair is two services that are peers; the second counts what it gets.
+func benchPair(b *testing.B) (sender, receiver *netservice.NebService, tx *netservice.Type[[]byte], got *bench.Counter) {
+	b.Helper()
+	got = bench.NewCounter()
+	receiver = benchService(b, netservice.Config{}, func(s *netservice.NebService) {
+		if _, err := benchTx.Subscribe(s, func(context.Context, netservice.Received[[]byte]) { got.Add(1) }); err != nil {
+			b.Fatal(err)
+		}
+	})
+	sender = benchService(b, netservice.Config{}, nil)
+	if err := sender.ConnectPeer(b.Context(), receiver.Node().Addrs()[0].String()); err != nil {
+		b.Fatal(err)
+	}
+	return sender, receiver, benchTx, got
+}
+
+// BenchmarkSend is the whole path alone, for profiles.
+func BenchmarkSend(b *testing.B) {
+	for _, size := range []int{128, 64 << 10} {
+		b.Run(fmt.Sprint(size), func(b *testing.B) {
+			sender, receiver, tx, got := benchPair(b)
+			payload := randomBytes(size)
+			b.SetBytes(int64(size))
+			b.ReportAllocs()
+			got.Expect(b.N)
+			b.ResetTimer()
+			for range b.N {
+				if err := tx.Send(b.Context(), sender, receiver.Node().ID(), payload); err != nil {
+					b.Fatal(err)
+				}
+			}
+			got.Wait()
+		})
+	}
+}
+
 // BenchmarkPath compares the whole path between two services, from Send to the
 // handler of a lossless subscription, with plain libp2p streams on the same two
 // hosts over TCP and TLS: one Write per message, and batched. The three take
@@ -55,18 +93,9 @@ func randomBytes(n int) []byte {
 func BenchmarkPath(b *testing.B) {
 	for _, size := range []int{128, 1 << 10, 64 << 10, 1 << 20} {
 		b.Run(fmt.Sprint(size), func(b *testing.B) {
-			got, plainGot := bench.NewCounter(), bench.NewCounter()
-			tx := netservice.Declare("tx", netservice.Raw(), netservice.WithSubscription(dispatcher.WithPolicy(dispatcher.Lossless)))
-			receiver := benchService(b, netservice.Config{}, func(s *netservice.NebService) {
-				if _, err := tx.Subscribe(s, func(context.Context, netservice.Received[[]byte]) { got.Add(1) }); err != nil {
-					b.Fatal(err)
-				}
-			})
-			sender := benchService(b, netservice.Config{}, nil)
-			if err := sender.ConnectPeer(b.Context(), receiver.Node().Addrs()[0].String()); err != nil {
-				b.Fatal(err)
-			}
+			sender, receiver, tx, got := benchPair(b)
 			to := receiver.Node().ID()
+			plainGot := bench.NewCounter()
 			receiver.Node().Host().SetStreamHandler(plainProtocol, bench.Receive(plainGot))
 			plain, err := sender.Node().Host().NewStream(b.Context(), to, plainProtocol)
 			if err != nil {
