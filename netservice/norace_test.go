@@ -1,0 +1,5 @@
+//go:build !race
+
+package netservice_test
+
+const raceEnabled = false
