@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"sync/atomic"
 
 	"github.com/libp2p/go-libp2p"
 	"github.com/libp2p/go-libp2p/core/crypto"
@@ -42,6 +43,7 @@ type Node struct {
 	instance uint64
 
 	types    *typeTable
+	lately   atomic.Pointer[link] // whose message was decoded last
 	peers    *peers.Manager
 	dispatch *dispatcher.Dispatcher
 

@@ -37,6 +37,9 @@ func (s *NebService) SendMessageToPeer(ctx context.Context, msgType string, data
 	if err := s.running(); err != nil {
 		return err
 	}
+	if _, err := s.node.types.use(msgType); err != nil {
+		return err
+	}
 	return s.node.send(ctx, s.node.links.named(peerID), msgType, data, sendOptions(opts))
 }
 

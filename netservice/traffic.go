@@ -33,14 +33,11 @@ func (n *Node) deliver(ctx context.Context, from peer.ID, spec session.TypeSpec,
 	return err
 }
 
-// send queues a message to one peer, nil where there is none, and waits for
-// room until ctx ends.
+// send queues a message of a known type to one peer, nil where there is none,
+// and waits for room until ctx ends.
 func (n *Node) send(ctx context.Context, k *link, msgType string, data []byte, o session.SendOptions) error {
 	if k == nil {
 		return ErrUnknownPeer
-	}
-	if _, err := n.types.use(msgType); err != nil {
-		return err
 	}
 	return k.session.Send(ctx, msgType, data, o)
 }
@@ -113,7 +110,11 @@ func (n *Node) sender(m dispatcher.Message) peer.ID {
 	if name == "" {
 		return ""
 	}
+	if k := n.lately.Load(); k != nil && k.name == name {
+		return k.id // most often the very same string
+	}
 	if k := n.links.named(name); k != nil {
+		n.lately.Store(k)
 		return k.id
 	}
 	id, _ := peer.Decode(name) // gone meanwhile; or the program's own invention

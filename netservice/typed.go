@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+	"sync/atomic"
+	"weak"
 
 	"github.com/libp2p/go-libp2p/core/peer"
 
@@ -17,6 +19,10 @@ type Type[T any] struct {
 	spec  MessageSpec
 	codec Codec[T]
 	subs  []dispatcher.SubscriberOption
+
+	// with is the service that this was last declared with, to do so once and
+	// not for every message.
+	with atomic.Pointer[weak.Pointer[NebService]]
 }
 
 // TypeOption changes a declaration.
@@ -85,7 +91,7 @@ func (s *Subscription) Close() error { return s.s.Deregister(s.sub) }
 // order unless options say otherwise. Its context ends when the service stops.
 // A message that does not decode is counted, and counts against its sender.
 func (t *Type[T]) Subscribe(s *NebService, fn func(ctx context.Context, m Received[T]), opts ...dispatcher.SubscriberOption) (*Subscription, error) {
-	if err := s.Declare(t.spec); err != nil {
+	if err := t.declare(s); err != nil {
 		return nil, err
 	}
 	sub := &Subscription{s: s}
@@ -104,7 +110,7 @@ func (t *Type[T]) Subscribe(s *NebService, fn func(ctx context.Context, m Receiv
 // until ctx ends or the service stops.
 func (t *Type[T]) Messages(ctx context.Context, s *NebService, opts ...dispatcher.SubscriberOption) iter.Seq[Received[T]] {
 	return func(yield func(Received[T]) bool) {
-		if s.Declare(t.spec) != nil {
+		if t.declare(s) != nil {
 			return
 		}
 		sub := dispatcher.NewSubscription(new(Subscription), t.spec.Name, t.subscriberOptions(opts)...)
@@ -131,8 +137,8 @@ func (t *Type[T]) decode(s *NebService, m dispatcher.Message) (Received[T], bool
 		return Received[T]{}, false
 	}
 	r := Received[T]{Value: v, From: s.node.sender(m), Message: m}
-	if signed, ok := m.(interface{ Author() string }); ok {
-		r.Author = signed.Author()
+	if g, ok := m.(*gossiped); ok {
+		r.Author = g.Author()
 	}
 	return r, true
 }
@@ -140,7 +146,7 @@ func (t *Type[T]) decode(s *NebService, m dispatcher.Message) (Received[T], bool
 // Validate has messages of the type that come by gossip judged by v, see
 // NebService.SetValidator. One that does not decode is rejected.
 func (t *Type[T]) Validate(s *NebService, v func(ctx context.Context, m Received[T]) Verdict) error {
-	if err := s.Declare(t.spec); err != nil {
+	if err := t.declare(s); err != nil {
 		return err
 	}
 	return s.SetValidator(t.spec.Name, func(ctx context.Context, m dispatcher.Message) Verdict {
@@ -197,8 +203,21 @@ func (t *Type[T]) Put(s *NebService, v T) error {
 	return s.PutMessage(dispatcher.NewMessage(t.spec.Name, "", data))
 }
 
-func (t *Type[T]) encode(s *NebService, v T) ([]byte, error) {
+// declare makes the type known to a service, which never forgets it.
+func (t *Type[T]) declare(s *NebService) error {
+	if w := t.with.Load(); w != nil && w.Value() == s {
+		return nil
+	}
 	if err := s.Declare(t.spec); err != nil {
+		return err
+	}
+	w := weak.Make(s)
+	t.with.Store(&w)
+	return nil
+}
+
+func (t *Type[T]) encode(s *NebService, v T) ([]byte, error) {
+	if err := t.declare(s); err != nil {
 		return nil, err
 	}
 	data, err := t.codec.Encode(v)
