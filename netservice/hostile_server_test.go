@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/rcrowley/go-metrics"
 
 	"github.com/go-nebnet/nebnet/internal/handshake"
 	"github.com/go-nebnet/nebnet/netservice"
@@ -73,7 +74,69 @@ func TestHostileAnswers(t *testing.T) {
 	}
 }
 
-// Peers that take message streams and do something else with them than read.
+// Row 23: a peer that takes nothing. What waits for it is bounded, sending to
+// all drops and counts, Send waits for its context, and in the end the peer goes;
+// the others notice nothing.
+func TestHostileSlowReader(t *testing.T) {
+	const queue = 2 << 20
+	besiege(t, func(c *netservice.Config) { c.PeerQueueBytes = queue }, func(t *testing.T, s *siege) {
+		a := s.attacker()
+		a.SetStreamHandler(s.protocol("text"), func(st network.Stream) {}) // takes the stream and never reads
+		a.enlist()
+		friend := s.service(s.address(), chain())
+		heard := inbox(t, friend, 10_000)
+		if err := friend.Start(); err != nil {
+			t.Fatal(err)
+		}
+		if err := friend.ConnectPeer(t.Context(), s.addr()); err != nil {
+			t.Fatal(err)
+		}
+		a.identified()
+		const n, size = 400, 64 << 10
+		payload := randomBytes(size)
+		for i := range n {
+			payload[0], payload[1] = byte(i), byte(i>>8)
+			if _, err := text.SendTo(t.Context(), s.victim, netservice.AllPeers(), payload); err != nil {
+				t.Fatalf("message %d: %v", i, err)
+			}
+			next(t, "message", heard)
+			for _, p := range s.victim.Peers() {
+				if p.QueueBytes > queue+size {
+					t.Fatalf("%d bytes wait for a peer", p.QueueBytes)
+				}
+			}
+		}
+		st := s.victim.Stats().Peers[a.ID().String()].Send
+		if st.Refused < n/2 || st.Queued != st.Written+uint64(st.Pending) {
+			t.Errorf("stats: %+v", st)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+		defer cancel()
+		begin := time.Now()
+		if err := text.Send(ctx, s.victim, a.ID(), payload); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("send to a full queue: %v", err)
+		}
+		if d := time.Since(begin); d != 3*time.Second {
+			t.Errorf("it took %s", d)
+		}
+		// The victim gives up the stream by its write deadline, and the peer
+		// after the third.
+		for range 100 {
+			if time.Sleep(10 * time.Second); s.peers(a.ID()) == 0 {
+				break
+			}
+			text.SendTo(t.Context(), s.victim, netservice.AllPeers(), payload)
+		}
+		if e := s.event(netservice.PeerDisconnected, a.ID()); e.Reason != netservice.ReasonSlowReader || e.ByRemote {
+			t.Errorf("disconnected: %+v", e)
+		}
+		if g, ok := s.victim.Metrics().Get("neb.net.queue.bytes").(metrics.Gauge); !ok || g.Value() > size {
+			t.Errorf("bytes still queued: %v", g)
+		}
+	})
+}
+
+// Row 23: peers that take message streams and do something else with them than read.
 // What was meant for them is dropped and counted, and nothing spins.
 func TestHostileTakers(t *testing.T) {
 	for name, take := range map[string]network.StreamHandler{

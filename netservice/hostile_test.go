@@ -1,3 +1,40 @@
+// What hostile peers and broken networks can do to a service, and the test
+// that tries it. Tests without a package are of this one; those named with a
+// package try the same one level below, where more of it can be seen.
+//
+//	 1 length above the limit, 2^63        TestHostileFrames, TestHostileFrameMemoryGrowsAsItArrives; session: TestReaderFaults, FuzzReader
+//	 2 empty frame                         TestHostileEmptyFrames; session: FuzzReader
+//	 3 truncated frame, then FIN           TestHostileTruncatedFrames; handshake: TestTruncatedThenFIN
+//	 4 one byte every 10 s                 TestHostileSlowFrames, TestHostileHellos; session: TestSlowFrame
+//	 5 silent sockets                      TestHostileSilence; p2phost: TestSilentSockets
+//	 6 streams that never negotiate        TestHostileMuteStreams; p2phost: TestStreamsThatNeverNegotiate
+//	 7 wrong version                       TestHostileStrangers, TestRefusals
+//	 8 wrong chain or genesis              TestHostileStrangers, TestRefusals, TestWrongChainIsNotRedialledSoon
+//	 9 message before the handshake        TestHostileMessageBeforeHandshake; session: TestMessageBeforeHandshake
+//	10 decompression bomb                  TestHostileFrames; session: TestDecompressHostile, FuzzDecompress
+//	11 corrupt compressed data             TestHostileFrames; session: FuzzDecompress
+//	12 unknown or endless message names    TestHostileNames
+//	13 control characters in texts         TestHostileTexts; obs: FuzzClean
+//	14 spoofed peer ID                     TestHostileSpoofedPeer; p2phost: TestSpoofedPeerID
+//	15 one key from many addresses         TestHostileKeyFromManyAddresses, TestHostileKeyInUseElsewhere; peers: TestCrowded
+//	16 simultaneous dial                   TestSimultaneousDial; peers: TestConverge
+//	17 self-dial                           TestHostileSelfDial, TestSelfDial
+//	18 connection flood                    TestHostileConnectionFlood, TestHostileFloodOfPeers; p2phost: TestConnectionFlood
+//	19 connect and disconnect              TestHostileChurn, TestHostileHelloStorm; peers: TestChurnLeavesNothing
+//	20 streams to a stuck handler          TestHostileStreamFlood, TestLosslessPushesBack
+//	21 open and reset                      TestHostileStorm, TestHostileStormOfPeer
+//	22 cable pulled                        TestDeadPeerIsNoticed, TestOneWayCutIsNoticed
+//	23 slow reader                         TestHostileSlowReader, TestHostileTakers
+//	24 subscriber that never drains        TestFullSubscriberDropsAndCounts
+//	25 handler that panics                 TestPanickingHandler
+//	26 handler that ignores its context    TestStopNamesStuckHandler
+//	45 port in use                         TestPortInUse; p2phost: TestPortInUseByAnotherProcess
+//	46 stop under load                     TestHostileStop, TestStopUnderLoad, TestLifeCycle
+//	47 partition, heal, flapping           TestHostilePartition, TestHostileFlapping, TestRestart
+//
+// Beyond the list: TestHostileControlStream, TestHostileGoodbye and
+// TestHostileAnswers (a server that lies to who dials it),
+// TestHostileSessionLostDuringHello.
 package netservice_test
 
 import (
@@ -13,13 +50,10 @@ import (
 
 	"github.com/libp2p/go-libp2p"
 	"github.com/libp2p/go-libp2p/core/crypto"
-	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
-	"github.com/libp2p/go-libp2p/p2p/protocol/identify"
 
-	"github.com/go-nebnet/nebnet/internal/handshake"
 	"github.com/go-nebnet/nebnet/internal/session"
 	"github.com/go-nebnet/nebnet/internal/testnet"
 	"github.com/go-nebnet/nebnet/netservice"
@@ -44,7 +78,7 @@ const baitSize = 64 << 10
 // besiege runs f in a bubble of its own, with a victim that setup may change.
 func besiege(t *testing.T, setup func(cfg *netservice.Config), f func(t *testing.T, s *siege), opts ...netservice.Option) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
+	bubble(t, func(t *testing.T) {
 		s := &siege{t: t, net: testnet.New(1, testnet.WithLink(testnet.Link{Latency: 10 * time.Millisecond})), texts: make(chan string, 64)}
 		cfg := chain()
 		if setup != nil {
@@ -140,131 +174,6 @@ func (s *siege) event(kind netservice.PeerEventKind, p peer.ID) netservice.PeerE
 	}
 }
 
-// attacker is a plain libp2p host without limits of its own.
-type attacker struct {
-	host.Host
-	s       *siege
-	control network.Stream // once hello has passed
-}
-
-// attacker makes a host on an address of its own.
-func (s *siege) attacker(opts ...libp2p.Option) *attacker {
-	s.t.Helper()
-	return s.attackerAt(s.address(), opts...)
-}
-
-func (s *siege) attackerAt(node int, opts ...libp2p.Option) *attacker {
-	s.t.Helper()
-	opts = append([]libp2p.Option{libp2p.ResourceManager(&network.NullResourceManager{})}, opts...)
-	return &attacker{Host: s.net.Host(s.t, s.net.Node(node), opts...), s: s}
-}
-
-// connect connects to the victim, and no more.
-func (a *attacker) connect() error {
-	ctx, cancel := context.WithTimeout(a.s.t.Context(), 5*time.Second)
-	defer cancel()
-	return a.Connect(ctx, a.s.info())
-}
-
-// greeting is the hello of a node of the victim's chain.
-func greeting() handshake.Hello {
-	return handshake.Hello{VersionMin: 1, VersionMax: 1, ChainID: "test", Genesis: []byte{1}, Agent: "evil", Instance: 1}
-}
-
-// hello opens a hello stream and completes the handshake.
-func (a *attacker) hello(h handshake.Hello) (network.Stream, error) {
-	ctx, cancel := context.WithTimeout(a.s.t.Context(), 15*time.Second)
-	defer cancel()
-	st, err := a.NewStream(ctx, a.s.victim.Node().ID(), handshake.ProtocolAny)
-	if err != nil {
-		return nil, err
-	}
-	_, err = handshake.Open(ctx, st, h, nil)
-	return st, err
-}
-
-// enlist makes the attacker a peer of the victim that answers its pings.
-func (a *attacker) enlist() {
-	a.s.t.Helper()
-	err := a.connect()
-	if err == nil {
-		a.control, err = a.hello(greeting())
-	}
-	if err != nil {
-		a.s.t.Fatalf("attacker: %v", err)
-	}
-	go pong(a.control)
-	a.s.event(netservice.PeerConnected, a.ID())
-}
-
-// session is an attacker that is a peer.
-func (s *siege) session() *attacker {
-	s.t.Helper()
-	a := s.attacker()
-	a.enlist()
-	return a
-}
-
-// pong answers pings until the victim says goodbye or the control stream ends.
-func pong(control network.Stream) {
-	defer control.Reset()
-	var head [2]byte
-	for {
-		if _, err := io.ReadFull(control, head[:]); err != nil {
-			return
-		}
-		body := make([]byte, head[1])
-		if _, err := io.ReadFull(control, body); err != nil {
-			return
-		}
-		switch head[0] {
-		case 1:
-			control.Write(append([]byte{2, 8}, body...))
-		case 3:
-			return
-		}
-	}
-}
-
-func (s *siege) protocol(msgType string) protocol.ID {
-	return session.Protocol(s.victim.Node().Network(), msgType)
-}
-
-// open opens a stream of a message type and waits for the victim's consent.
-func (a *attacker) open(msgType string) network.Stream {
-	a.s.t.Helper()
-	ctx, cancel := context.WithTimeout(a.s.t.Context(), 15*time.Second)
-	defer cancel()
-	st, err := a.NewStream(ctx, a.s.victim.Node().ID(), a.s.protocol(msgType))
-	if err == nil {
-		_, err = st.Write(nil) // sends what lazy negotiation holds back
-	}
-	if err != nil {
-		a.s.t.Fatalf("open a stream of %s: %v", msgType, err)
-	}
-	return st
-}
-
-// identified waits for identify, after which libp2p opens no streams by itself.
-func (a *attacker) identified() {
-	if h, ok := a.Host.(interface{ IDService() identify.IDService }); ok {
-		for _, c := range a.Network().ConnsToPeer(a.s.victim.Node().ID()) {
-			<-h.IDService().IdentifyWait(c)
-		}
-	}
-	time.Sleep(time.Second)
-}
-
-// peers is how many sessions the victim has with a peer.
-func (s *siege) peers(p peer.ID) (n int) {
-	for _, info := range s.victim.Peers() {
-		if info.ID == p {
-			n++
-		}
-	}
-	return n
-}
-
 // hungUp waits for the end of a stream and returns how long that took. The
 // stream must be reset, not closed.
 func hungUp(t *testing.T, st io.Reader) time.Duration {
@@ -332,4 +241,18 @@ func (s *siege) catchBait(handle func(netservice.Received[[]byte])) {
 	if err != nil {
 		s.t.Fatal(fmt.Errorf("bait: %w", err))
 	}
+}
+
+func (s *siege) protocol(msgType string) protocol.ID {
+	return session.Protocol(s.victim.Node().Network(), msgType)
+}
+
+// peers is how many sessions the victim has with a peer.
+func (s *siege) peers(p peer.ID) (n int) {
+	for _, info := range s.victim.Peers() {
+		if info.ID == p {
+			n++
+		}
+	}
+	return n
 }
