@@ -40,7 +40,9 @@ type Config struct {
 	// connect to first. They are redialled for as long as the service runs.
 	Bootstrap []string `yaml:"bootstrap" json:"bootstrap" toml:"bootstrap"`
 	// Reserved is the full multiaddrs of peers that are kept connected and are
-	// admitted above MaxPeers.
+	// admitted above MaxPeers. Every broadcast is sent to them, whatever their
+	// score and outside the mesh; they should reserve this node as well, because
+	// one that does not brings it the broadcasts of others a second later.
 	Reserved []string `yaml:"reserved" json:"reserved" toml:"reserved"`
 	// PSKFile is the path of a private-network key file
 	// ("/key/swarm/psk/1.0.0/", as go-libp2p reads it). Only nodes with the

@@ -36,6 +36,23 @@ func LowLatency() GossipParams { return gossip.LowLatency() }
 // without signatures.
 type MessageID = func(topic string, data []byte, from peer.ID, seqno []byte) string
 
+// checkGossipParams reports mistakes in the form of those of a Config.
+func checkGossipParams(p GossipParams) error {
+	err := p.Validate()
+	joined, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		return err
+	}
+	var errs []error
+	for _, err := range joined.Unwrap() {
+		if c, ok := errors.AsType[*gossip.ConfigError](err); ok {
+			err = &ConfigError{Field: "Gossip" + c.Field, Err: errors.New(c.Reason)}
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
 func (n *Node) gossipConfig() gossip.Config {
 	cfg := gossip.Config{
 		Host: n.host, Network: n.network, Obs: n.obs,
@@ -131,6 +148,8 @@ func gossipError(err error) error {
 		{gossip.ErrQueueFull, ErrQueueFull},
 		{gossip.ErrClosed, ErrStopped},
 		{gossip.ErrNotStarted, ErrNotStarted},
+		{gossip.ErrNoPeers, ErrNoPeers},
+		{gossip.ErrDeclared, ErrConflict},
 	} {
 		if errors.Is(err, same.theirs) {
 			return fmt.Errorf("%w: %w", same.ours, err)

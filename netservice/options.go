@@ -88,5 +88,7 @@ func WithPayload(payload func() []byte) Option { return func(o *options) { o.pay
 func WithMessageID(id MessageID) Option { return func(o *options) { o.messageID = id } }
 
 // WithGossipParams sets every parameter of gossip, in place of
-// Config.GossipProfile. NebService.Start reports what is wrong with them.
+// Config.GossipProfile. Take one of the three sets and change what must differ.
+// NewNebService reports what is wrong with them as *ConfigError, each naming the
+// field, such as GossipParams.Dlo.
 func WithGossipParams(p GossipParams) Option { return func(o *options) { o.gossip = &p } }

@@ -2,6 +2,7 @@ package netservice_test
 
 import (
 	"context"
+	"crypto/sha256"
 	"flag"
 	"math/rand/v2"
 	"strings"
@@ -68,7 +69,10 @@ func newReachNet(t *testing.T, system string, nodes int, got func(node int, data
 	case "unsigned":
 		return newPlainNet(t, nodes, got,
 			pubsub.WithMessageSignaturePolicy(pubsub.StrictNoSign), pubsub.WithNoAuthor(),
-			pubsub.WithMessageIdFn(func(m *pb.Message) string { return string(m.Data[:4]) }))
+			pubsub.WithMessageIdFn(func(m *pb.Message) string {
+				sum := sha256.Sum256(m.Data)
+				return string(sum[:20])
+			}))
 	}
 	t.Fatalf("no system %q", system)
 	return nil

@@ -57,9 +57,9 @@ func (s *NebService) SendMessageToPeers(ctx context.Context, msgType string, dat
 // Broadcast spreads a message of this node's own through the network by
 // gossip; the type need not be subscribed to here. nil means that at least one
 // peer's queue took it or, right after the start, that it waits for the first
-// peer that takes part, at most ten seconds. Errors: ErrTooLarge (see
-// MessageSpec.MaxSize), ErrQueueFull, ErrDuplicate, the error of ctx,
-// ErrNotStarted, ErrStopped.
+// peer that takes part, see GossipSpec.PeerWait. Errors: ErrTooLarge (see
+// MessageSpec.MaxSize), ErrNoPeers, ErrQueueFull, ErrDuplicate, the error of
+// ctx, ErrNotStarted, ErrStopped.
 //
 // In a network without signatures, which is the default, a message is named by
 // its type and content: the same content again, within two minutes, is

@@ -40,7 +40,8 @@ const (
 
 // NewNebService checks the configuration, loads or makes the key file, and
 // opens nothing that would have to be closed again. Its error is what
-// Config.Validate reports, or tells what is wrong with the key file.
+// Config.Validate reports, or tells what is wrong with the key file or with an
+// option.
 func NewNebService(cfg Config, opts ...Option) (*NebService, error) {
 	cfg = cfg.withDefaults()
 	p, err := cfg.parse()
@@ -50,6 +51,11 @@ func NewNebService(cfg Config, opts ...Option) (*NebService, error) {
 	var o options
 	for _, opt := range opts {
 		opt(&o)
+	}
+	if o.gossip != nil {
+		if err := checkGossipParams(*o.gossip); err != nil {
+			return nil, err
+		}
 	}
 	s := &NebService{cfg: cfg, obs: obs.New(o.logger, o.registry), stopped: make(chan struct{})}
 	s.dispatcher, err = dispatcher.New(

@@ -79,7 +79,8 @@ type GossipSpec struct {
 	// taken when it comes again from another peer.
 	WaitWhenFull bool
 	// Timed adds the time of publication, 8 bytes, to each message, to measure
-	// the time to delivery. All nodes must declare it alike.
+	// the time to delivery, see GossipTypeStats.Delay. All nodes must declare it
+	// alike.
 	Timed bool
 	// Deadline bounds the validation of one message. Default: 10 s.
 	Deadline time.Duration
@@ -87,6 +88,10 @@ type GossipSpec struct {
 	Concurrency int
 	// ParkTime is how long a deferred message waits for Resume. Default: 1 min.
 	ParkTime time.Duration
+	// PeerWait is how long a broadcast waits for the first peer that takes
+	// part; then it is dropped, and counted as unsent. Default: 10 s. Negative:
+	// Broadcast returns ErrNoPeers instead.
+	PeerWait time.Duration
 	// Score says what the type counts in the scores of peers.
 	Score TopicScore
 }
@@ -197,6 +202,9 @@ func (t *typeTable) declare(spec MessageSpec) error {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if other := t.onTopicLocked(spec); other != "" {
+		return fmt.Errorf("%w: topic %q of %s is that of %s", ErrConflict, spec.Gossip.Topic, spec.Name, other)
+	}
 	old := t.lookup(spec.Name)
 	switch {
 	case old == nil:
@@ -207,6 +215,20 @@ func (t *typeTable) declare(spec MessageSpec) error {
 		return fmt.Errorf("%w: %s", ErrConflict, spec.Name)
 	}
 	return t.storeLocked(&typeState{spec: spec, asked: asked, explicit: true, validator: old.validator, subscribers: old.subscribers})
+}
+
+// onTopicLocked finds another type that names the same topic.
+func (t *typeTable) onTopicLocked(spec MessageSpec) (name string) {
+	if spec.Gossip.Topic == "" {
+		return ""
+	}
+	t.states.Range(func(_, v any) bool {
+		if s := v.(*typeState); s.spec.Name != spec.Name && s.spec.Gossip.Topic == spec.Gossip.Topic {
+			name = s.spec.Name
+		}
+		return name == ""
+	})
+	return name
 }
 
 // validate sets the validator of a type.

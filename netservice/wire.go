@@ -22,7 +22,7 @@ type wire struct {
 func (w *wire) declare(s *typeState) error {
 	w.session.Retract(s.spec.Name)
 	if err := w.gossip.Retract(s.spec.Name); err != nil && !errors.Is(err, gossip.ErrNotDeclared) {
-		return err
+		return gossipError(err)
 	}
 	err := w.session.Declare(session.TypeSpec{
 		Name: s.spec.Name, MaxSize: s.spec.MaxSize, Priority: s.spec.Priority,
@@ -35,7 +35,7 @@ func (w *wire) declare(s *typeState) error {
 	topic := gossip.Topic{
 		Type: s.spec.Name, Name: g.Topic, Open: g.Open, Bulk: s.bulk(), MaxSize: s.gossipSize(w.maxBulk), Timed: g.Timed,
 		TrustOwn: true, Deadline: g.Deadline, Concurrency: g.Concurrency, ParkTime: g.ParkTime,
-		ExplicitRelay: g.ExplicitRelay, Score: g.Score,
+		ExplicitRelay: g.ExplicitRelay, FormTimeout: g.PeerWait, Score: g.Score,
 	}
 	if g.WaitWhenFull {
 		topic.OnFull = gossip.WaitWhenFull
@@ -43,7 +43,7 @@ func (w *wire) declare(s *typeState) error {
 	if s.validator != nil {
 		topic.Validate = func(ctx context.Context, m gossip.Message) Verdict { return w.judge(ctx, s, m) }
 	}
-	return w.gossip.Declare(topic)
+	return gossipError(w.gossip.Declare(topic))
 }
 
 // accept lets peers send a type to this node.
@@ -51,7 +51,7 @@ func (w *wire) accept(name string) error {
 	if err := w.session.Accept(name); err != nil {
 		return err
 	}
-	return w.gossip.Join(name)
+	return gossipError(w.gossip.Join(name))
 }
 
 // refuse undoes accept.

@@ -263,9 +263,9 @@ func TestTimedTypes(t *testing.T) {
 		ns[0].publish(t, "when")
 		settle()
 		wantOnce(t, ns[1:], "when")
-		h := ns[1].e.byType("tx").n.delay.Snapshot()
-		if h.Count() != 1 || h.Max() < 50_000 || h.Max() > 60_000 {
-			t.Errorf("%d values, at most %d us", h.Count(), h.Max())
+		d := ns[1].e.Stats().Types["tx"].Delay
+		if d.Count != 1 || d.Max < 50*time.Millisecond || d.Max > 60*time.Millisecond || d.P99 != d.Max || d.Mean != d.P50 {
+			t.Errorf("%+v", d)
 		}
 	})
 }

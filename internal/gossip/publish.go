@@ -131,10 +131,10 @@ func (e *Engine) settle(t *topic, m *pubsub.Message, s sending) error {
 	case s.full > 0:
 		e.unsent.add(m.ID, [32]byte{}, "", now())
 		return fmt.Errorf("%w: %d peers of %s", ErrQueueFull, s.full, t.Type)
-	case e.cfg.FormTimeout < 0:
+	case t.FormTimeout < 0:
 		e.unsent.add(m.ID, [32]byte{}, "", now())
 		return fmt.Errorf("%w: %s", ErrNoPeers, t.Type)
-	case !t.pending.add(m, now().Add(e.cfg.FormTimeout)):
+	case !t.pending.add(m, now().Add(t.FormTimeout)):
 		e.unsent.add(m.ID, [32]byte{}, "", now())
 		return fmt.Errorf("%w: no peers of %s yet", ErrQueueFull, t.Type)
 	}

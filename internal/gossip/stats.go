@@ -2,8 +2,10 @@ package gossip
 
 import (
 	"slices"
+	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/rcrowley/go-metrics"
 )
 
 // Stats is what the engine has done since it was made, and how it stands now.
@@ -38,6 +40,25 @@ type TypeStats struct {
 	Panics             int64
 	Dropped            int64 // copies that a peer's full queue did not take
 	BytesIn, BytesOut  int64 // data, duplicates included
+	// Delay is from publication to delivery here, of types declared Timed.
+	Delay DelayStats
+}
+
+// DelayStats sum up how long messages took. The quantiles are of a sample of
+// the last thousand or so. Clocks of different machines differ by more than
+// messages take unless they are kept in step.
+type DelayStats struct {
+	Count               int64 // messages that were measured
+	Mean, P50, P99, Max time.Duration
+}
+
+func delayStats(h metrics.Histogram) DelayStats {
+	s := h.Snapshot()
+	micros := func(v float64) time.Duration { return time.Duration(v * float64(time.Microsecond)) }
+	return DelayStats{
+		Count: s.Count(), Mean: micros(s.Mean()), P50: micros(s.Percentile(0.5)),
+		P99: micros(s.Percentile(0.99)), Max: micros(float64(s.Max())),
+	}
 }
 
 // PeerStats is Stats of one peer.
@@ -92,6 +113,9 @@ func (t *topic) stats() TypeStats {
 		Away:    make(map[string]int64, len(t.n.away)),
 		Retaken: t.n.retaken.Count(), Panics: t.n.panics.Count(), Dropped: t.n.dropped.Count(),
 		BytesIn: t.n.bytesIn.Count(), BytesOut: t.n.bytesOut.Count(),
+	}
+	if t.Timed {
+		s.Delay = delayStats(t.n.delay)
 	}
 	for r, c := range t.n.away {
 		if n := c.Count(); n > 0 {

@@ -71,6 +71,9 @@ type Topic struct {
 	// is called.
 	ExplicitRelay bool
 
+	// FormTimeout overrides Config.FormTimeout for this topic.
+	FormTimeout time.Duration
+
 	// MessageID overrides Config.MessageID for this topic.
 	MessageID idFunc
 	Score     TopicScore
@@ -87,6 +90,7 @@ func (t Topic) withDefaults(c *Config) Topic {
 	set(&t.Concurrency, DefaultConcurrency)
 	set(&t.Queue, DefaultQueue)
 	set(&t.ParkTime, DefaultParkTime)
+	set(&t.FormTimeout, c.FormTimeout)
 	if t.MessageID == nil {
 		t.MessageID = c.MessageID
 	}
