@@ -27,7 +27,7 @@ func TestCrowded(t *testing.T) {
 		if n := len(queued(usual)); n < 16 || n > 16+21 {
 			t.Errorf("%d events of 10,000 peers in 100 seconds", n)
 		}
-		if n := len(fx.crowds.last.m); n > maxCrowds {
+		if n := fx.stateSize(); n > maxCrowds { // there is no other state
 			t.Errorf("%d peers are remembered", n)
 		}
 		time.Sleep(crowdedEvery + 2*sweepEvery)
