@@ -162,12 +162,22 @@ func (x *shaking) fail(err error) {
 	if reason != handshake.ReasonAlreadyConnected {
 		l.announce(p, err)
 	}
-	if reason != handshake.ReasonNotNebnet || !n.types.hasOpen() {
+	if !foreigner(reason) || !n.types.hasOpen() {
 		l.hangUpOn(x.c)
 	}
 	if reason.Permanent() {
 		l.forgetLater(p)
 	}
+}
+
+// foreigner tells of a peer without a session that it is of another network,
+// and may be here for an open topic.
+func foreigner(reason handshake.Reason) bool {
+	switch reason {
+	case handshake.ReasonNotNebnet, handshake.ReasonWrongChain, handshake.ReasonWrongGenesis:
+		return true
+	}
+	return false
 }
 
 // hangUpOn closes a connection, unless it is of a host that is not ours.

@@ -46,7 +46,8 @@ type MessageSpec struct {
 	// MaxSize above that: then it has gossip streams of its own, so that its
 	// messages do not hold up others, and its broadcasts are bounded by
 	// Config.MaxMessageSize or 8 MiB, whichever is more. All nodes must agree on
-	// that. Default: Config.MaxMessageSize.
+	// that. Types with an open topic have no streams of their own: others know
+	// nothing of those. Default: Config.MaxMessageSize.
 	MaxSize int
 	// Priority is the default priority of its messages.
 	// Default: PriorityNormal.
@@ -69,7 +70,9 @@ type GossipSpec struct {
 	// default joins a network of others. Default: /<network ID>/<type>.
 	Topic string
 	// Open lets nodes without a handshake take part, such as those of another
-	// implementation. Connections to such nodes are then kept.
+	// implementation or another chain. Connections to such nodes are then kept.
+	// They take part ten seconds after they connected: until then they might
+	// still turn out to be peers.
 	Open bool
 	// ExplicitRelay delivers messages at once and passes them on only when
 	// Relay is called, so that the application can validate at leisure.
@@ -89,8 +92,8 @@ type GossipSpec struct {
 	// ParkTime is how long a deferred message waits for Resume. Default: 1 min.
 	ParkTime time.Duration
 	// PeerWait is how long a broadcast waits for the first peer that takes
-	// part; then it is dropped, and counted as unsent. Default: 10 s. Negative:
-	// Broadcast returns ErrNoPeers instead.
+	// part; then it is dropped, and counted as unsent. Default: 10 s, or 20 s for
+	// open topics. Negative: Broadcast returns ErrNoPeers instead.
 	PeerWait time.Duration
 	// Score says what the type counts in the scores of peers.
 	Score TopicScore
@@ -142,9 +145,10 @@ type typeState struct {
 	subscribers int  // guarded by the table
 }
 
-// bulk types have gossip streams of their own.
+// bulk types have gossip streams of their own. Open ones have not: foreigners
+// know nothing of those.
 func (s *typeState) bulk() bool {
-	return s.spec.sized && s.spec.MaxSize > gossip.DefaultMaxMessageSize
+	return s.spec.sized && s.spec.MaxSize > gossip.DefaultMaxMessageSize && !s.spec.Gossip.Open
 }
 
 // gossipSize bounds a broadcast payload.

@@ -71,9 +71,9 @@ type Config struct {
 	// PeerJoined and PeerLeft tell the engine that the answer changed. Nil:
 	// everybody is a member.
 	Member func(peer.ID) bool
-	// ForeignAfter is how long a peer that is no member is waited for, before it
-	// may take part in open topics (if there are any) as a foreigner. Default
-	// 10 s.
+	// ForeignAfter is how long after its connection a peer that is no member is
+	// waited for, before it may take part in open topics (if there are any) as a
+	// foreigner. Default 10 s.
 	ForeignAfter time.Duration
 
 	// Params of mesh and score; the zero value stands for SmallNetwork.

@@ -23,6 +23,7 @@ const (
 type members struct {
 	isMember     func(peer.ID) bool
 	connected    func(peer.ID) bool
+	since        func(peer.ID) time.Time // when its oldest connection was made
 	open         func() bool // whether there are open topics
 	foreignAfter time.Duration
 
@@ -43,10 +44,21 @@ func newMembers(c *Config, open func() bool) *members {
 	return &members{
 		isMember:     isMember,
 		connected:    func(p peer.ID) bool { return c.Host.Network().Connectedness(p) == network.Connected },
+		since:        func(p peer.ID) time.Time { return oldest(c.Host.Network().ConnsToPeer(p)) },
 		open:         open,
 		foreignAfter: c.ForeignAfter,
 		wait:         make(map[peer.ID]*waiter),
 	}
+}
+
+func oldest(conns []network.Conn) time.Time {
+	at := now()
+	for _, c := range conns {
+		if opened := c.Stat().Opened; opened.Before(at) {
+			at = opened
+		}
+	}
+	return at
 }
 
 // allows reports whether a peer takes part in a topic.
@@ -58,7 +70,9 @@ func (ms *members) await(ctx context.Context, p peer.ID) standing {
 	if ms.isMember(p) {
 		return member
 	}
-	patience := time.NewTimer(ms.foreignAfter)
+	// The wait counts from the connection on: what a foreigner's first stream has
+	// waited for, its later ones and ours to it need not wait for again.
+	patience := time.NewTimer(max(ms.foreignAfter-now().Sub(ms.since(p)), 0))
 	defer patience.Stop()
 	late := false
 	for {

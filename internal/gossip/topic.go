@@ -71,7 +71,9 @@ type Topic struct {
 	// is called.
 	ExplicitRelay bool
 
-	// FormTimeout overrides Config.FormTimeout for this topic.
+	// FormTimeout overrides Config.FormTimeout for this topic. Default: that, and
+	// ForeignAfter on top of it for open topics, whose first peer may be a
+	// foreigner.
 	FormTimeout time.Duration
 
 	// MessageID overrides Config.MessageID for this topic.
@@ -90,6 +92,9 @@ func (t Topic) withDefaults(c *Config) Topic {
 	set(&t.Concurrency, DefaultConcurrency)
 	set(&t.Queue, DefaultQueue)
 	set(&t.ParkTime, DefaultParkTime)
+	if t.Open && c.FormTimeout > 0 {
+		set(&t.FormTimeout, c.FormTimeout+c.ForeignAfter)
+	}
 	set(&t.FormTimeout, c.FormTimeout)
 	if t.MessageID == nil {
 		t.MessageID = c.MessageID
