@@ -1,6 +1,7 @@
 package gossip
 
 import (
+	"encoding/json"
 	"slices"
 	"time"
 
@@ -16,6 +17,20 @@ type Stats struct {
 	Parked, ParkedBytes int
 	// WireIn and WireOut are all bytes on gossip streams.
 	WireIn, WireOut int64
+}
+
+// MarshalJSON names peers by the text of their IDs: encoding/json takes the raw
+// bytes for the key of a map, because peer.ID is a string.
+func (s Stats) MarshalJSON() ([]byte, error) {
+	type plain Stats
+	peers := make(map[string]PeerStats, len(s.Peers))
+	for id, p := range s.Peers {
+		peers[id.String()] = p
+	}
+	return json.Marshal(struct {
+		plain
+		Peers map[string]PeerStats
+	}{plain(s), peers})
 }
 
 // TypeStats is Stats of one message type. Of messages from peers,
