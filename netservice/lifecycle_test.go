@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/go-nebnet/nebnet/dispatcher"
@@ -68,6 +69,66 @@ func TestStopWithoutStart(t *testing.T) {
 	if err := s.Start(); !errors.Is(err, netservice.ErrStopped) {
 		t.Errorf("start after stop: %v", err)
 	}
+}
+
+// Whoever ranges over events or messages is let go, also by the stop of a
+// service that never ran.
+func TestStopWithoutStartEndsLoops(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s, err := netservice.NewNebService(chain(), quiet())
+		if err != nil {
+			t.Fatal(err)
+		}
+		peers := s.SubscribePeers()
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			for range peers.All() {
+				t.Error("an event")
+			}
+		})
+		wg.Go(func() {
+			for range text.Messages(t.Context(), s) {
+				t.Error("a message")
+			}
+		})
+		synctest.Wait()
+		if err := s.Stop(); err != nil {
+			t.Error(err)
+		}
+		wg.Wait()
+	})
+}
+
+// Stop while the service starts waits for that, and then stops it.
+func TestStopDuringStart(t *testing.T) {
+	inBubble(t, func(t *testing.T, nw *nettest.Network) {
+		for range 20 {
+			s := nw.Add(chain(), quiet()).Service()
+			var wg sync.WaitGroup
+			wg.Go(func() {
+				if err := s.Start(); err != nil && !errors.Is(err, netservice.ErrStopped) {
+					t.Error(err)
+				}
+			})
+			wg.Go(func() {
+				if err := s.Stop(); err != nil {
+					t.Error(err)
+				}
+			})
+			for range 100 {
+				s.Node().Host()
+				s.Node().Addrs()
+				s.P2P()
+				s.Peers()
+				s.Stats()
+				s.Resume("")
+			}
+			wg.Wait()
+			if err := s.Start(); !errors.Is(err, netservice.ErrStopped) {
+				t.Errorf("start after stop: %v", err)
+			}
+		}
+	})
 }
 
 // A handler that ignores its context makes Stop return by its deadline and

@@ -49,6 +49,7 @@ type Node struct {
 
 	// Set by start.
 	host     host.Host
+	public   atomic.Pointer[host.Host] // the same, for those who ask at any time
 	engine   *session.Engine
 	gossip   *gossip.Engine
 	exchange *discovery.Exchange
@@ -105,22 +106,16 @@ func (n *Node) loadIdentity() (err error) {
 	return err
 }
 
-// start opens the host and starts the engines from the bottom up. What was
-// started is stopped again when a later step fails.
+// start opens the host and starts the engines from the bottom up. After an
+// error, stop ends what was started.
 func (n *Node) start() (err error) {
 	n.unbridge = n.obs.BridgeLibp2p()
-	defer func() {
-		if err != nil {
-			ctx, cancel := context.WithTimeout(context.Background(), timeout(n.cfg.ShutdownTimeout))
-			defer cancel()
-			err = errors.Join(err, n.stop(ctx))
-		}
-	}()
 	if n.host = n.opts.host; n.host == nil {
 		if n.host, err = p2phost.New(n.hostConfig()); err != nil {
 			return err
 		}
 	}
+	n.public.Store(&n.host)
 	if n.engine, err = session.New(n.sessionConfig()); err != nil {
 		return err
 	}
@@ -140,16 +135,16 @@ func (n *Node) start() (err error) {
 	if err = n.exchange.Start(); err != nil {
 		return err
 	}
-	n.links.start()
-	if err = n.startTunnels(); err != nil {
-		return err
-	}
 	for _, ai := range n.addrs.reserved {
 		n.peers.Reserve(ai.ID)
 		n.peers.AddPersistent(ai)
 	}
 	for _, ai := range n.addrs.bootstrap {
 		n.peers.AddPersistent(ai)
+	}
+	n.links.start()
+	if err = n.startTunnels(); err != nil {
+		return err
 	}
 	n.peers.Start()
 	n.obs.Log("node").WithField("id", n.id.String()).WithField("network", n.network).
@@ -158,7 +153,8 @@ func (n *Node) start() (err error) {
 }
 
 // stop ends the engines from the top down: no new dials, goodbye to the peers,
-// streams, host. Each part waits for its goroutines.
+// streams, host. Each part waits for its goroutines. It copes with a node that
+// was not started, or not in full.
 func (n *Node) stop(ctx context.Context) error {
 	var errs []error
 	end := func(what string, err error) {
@@ -188,8 +184,10 @@ func (n *Node) stop(ctx context.Context) error {
 	if n.host != nil && n.opts.host == nil {
 		end("host", n.host.Close())
 	}
-	n.unbridge()
-	n.obs.Log("node").WithField("id", n.id.String()).Info("stopped")
+	if n.unbridge != nil {
+		n.unbridge()
+		n.obs.Log("node").WithField("id", n.id.String()).Info("stopped")
+	}
 	return errors.Join(errs...)
 }
 
@@ -239,16 +237,23 @@ func (n *Node) ID() peer.ID { return n.id }
 // and are part of every protocol ID.
 func (n *Node) Network() string { return n.network }
 
-// Host is the libp2p host, nil before Start.
-func (n *Node) Host() host.Host { return n.host }
+// Host is the libp2p host, nil before Start. Stop closes it, unless it came with
+// WithHost.
+func (n *Node) Host() host.Host {
+	if h := n.public.Load(); h != nil {
+		return *h
+	}
+	return nil
+}
 
 // Addrs returns the full multiaddrs (…/p2p/ID) under which the node can be
 // reached, as far as it knows; none before Start.
 func (n *Node) Addrs() []ma.Multiaddr {
-	if n.host == nil {
+	h := n.Host()
+	if h == nil {
 		return nil
 	}
-	full, err := peer.AddrInfoToP2pAddrs(host.InfoFromHost(n.host))
+	full, err := peer.AddrInfoToP2pAddrs(host.InfoFromHost(h))
 	if err != nil {
 		return nil
 	}

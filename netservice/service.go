@@ -22,8 +22,9 @@ type NebService struct {
 	node       *Node
 	dispatcher *dispatcher.Dispatcher
 
-	mu    sync.Mutex   // held to change state
-	state atomic.Int32 // a state; read on the path of every message
+	mu      sync.Mutex    // held to change state
+	state   atomic.Int32  // a state; read on the path of every message
+	started chan struct{} // closed when Start has come to its end
 	// stopped is closed when Stop has done its work, and stopErr is set before.
 	stopped chan struct{}
 	stopErr error
@@ -57,7 +58,7 @@ func NewNebService(cfg Config, opts ...Option) (*NebService, error) {
 			return nil, err
 		}
 	}
-	s := &NebService{cfg: cfg, obs: obs.New(o.logger, o.registry), stopped: make(chan struct{})}
+	s := &NebService{cfg: cfg, obs: obs.New(o.logger, o.registry), started: make(chan struct{}), stopped: make(chan struct{})}
 	s.dispatcher, err = dispatcher.New(
 		dispatcher.Config{QueueSize: cfg.DispatchQueue},
 		dispatcher.WithLogger(s.obs.Logger()), dispatcher.WithMetrics(s.obs.Registry()))
@@ -88,41 +89,37 @@ func (s *NebService) Start() error {
 
 	err := s.dispatcher.Start()
 	if err == nil {
-		if err = s.node.start(); err != nil {
-			ctx, cancel := context.WithTimeout(context.Background(), time.Duration(s.cfg.ShutdownTimeout))
-			defer cancel()
-			err = errors.Join(err, s.dispatcher.Stop(ctx))
-		}
+		err = s.node.start()
 	}
-
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if err != nil {
+	if err == nil {
+		s.state.Store(int32(stateRunning))
+	} else {
 		s.state.Store(int32(stateStopped))
-		close(s.stopped)
-		return err
 	}
-	s.state.Store(int32(stateRunning))
-	return nil
+	close(s.started)
+	s.mu.Unlock()
+	if err != nil {
+		err = errors.Join(err, errors.Join(s.end()...))
+		close(s.stopped)
+	}
+	return err
 }
 
 // Stop ends the service: no new work, peers are told goodbye, queued messages
 // are drained to the subscribers, and every goroutine is waited for, all
 // within Config.ShutdownTimeout. It is idempotent; later calls wait for the
 // first and return its error. What did not end in time is named in a
-// *StopError. Stopping a service that was never started is not an error.
+// *StopError. Stopping a service that was never started is not an error, and
+// one that is being started is stopped as soon as Start has returned.
 func (s *NebService) Stop() error {
 	s.mu.Lock()
-	switch state(s.state.Load()) {
-	case stateNew:
-		s.state.Store(int32(stateStopped))
-		close(s.stopped)
+	for state(s.state.Load()) == stateStarting {
 		s.mu.Unlock()
-		return nil
-	case stateStarting:
-		s.mu.Unlock()
-		return ErrNotStarted
-	case stateStopped:
+		<-s.started
+		s.mu.Lock()
+	}
+	if state(s.state.Load()) == stateStopped {
 		s.mu.Unlock()
 		<-s.stopped
 		return s.stopErr
@@ -131,19 +128,23 @@ func (s *NebService) Stop() error {
 	s.mu.Unlock()
 
 	defer close(s.stopped)
+	if parts := s.end(); len(parts) > 0 {
+		s.stopErr = &StopError{Parts: parts}
+	}
+	return s.stopErr
+}
+
+// end stops what there is, and returns the errors of the parts.
+func (s *NebService) end() (parts []error) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(s.cfg.ShutdownTimeout))
 	defer cancel()
-	var parts []error
 	if err := s.node.stop(ctx); err != nil {
 		parts = append(parts, err)
 	}
 	if err := s.dispatcher.Stop(ctx); err != nil {
 		parts = append(parts, err)
 	}
-	if len(parts) > 0 {
-		s.stopErr = &StopError{Parts: parts}
-	}
-	return s.stopErr
+	return parts
 }
 
 // running returns nil, ErrNotStarted or ErrStopped.
