@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"io"
 	"net"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -14,7 +15,15 @@ import (
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// asProgram makes the test binary be the program, for tests with processes.
+const asProgram = "NEBNET_NODE_AS_PROGRAM"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asProgram) != "" {
+		main()
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // running is a node in this process, with its ends of the pipes.
 type running struct {
@@ -35,10 +44,17 @@ func runNode(t *testing.T, args ...string) *running {
 		inR.Close()
 		outW.Close()
 	}()
+	return &running{t: t, in: inW, events: readEvents(t, outR), code: code}
+}
+
+// readEvents parses what a node prints, until its output ends.
+func readEvents(t *testing.T, out io.Reader) <-chan map[string]any {
 	events := make(chan map[string]any, 1000)
 	go func() {
 		defer close(events)
-		for sc := bufio.NewScanner(outR); sc.Scan(); {
+		sc := bufio.NewScanner(out)
+		sc.Buffer(nil, 8<<20)
+		for sc.Scan() {
 			var e map[string]any
 			if err := json.Unmarshal(sc.Bytes(), &e); err != nil {
 				t.Errorf("not JSON: %q", sc.Text())
@@ -47,7 +63,7 @@ func runNode(t *testing.T, args ...string) *running {
 			events <- e
 		}
 	}()
-	return &running{t: t, in: inW, events: events, code: code}
+	return events
 }
 
 // await waits for an event of that name.
