@@ -22,10 +22,12 @@ import (
 // jsEnv switches the tests on that need Node.js.
 const jsEnv = "NEBNET_JS"
 
-// jsPeer is a js-libp2p process.
+// jsPeer is a process that prints events and takes commands: js-libp2p, or the
+// program of examples/node.
 type jsPeer struct {
 	t      *testing.T
-	in     *json.Encoder
+	name   string
+	in     io.Writer
 	events chan jsEvent
 	early  []jsEvent // events that came while another was waited for
 	addr   string
@@ -36,11 +38,13 @@ type jsCommand struct {
 	Addr string `json:"addr,omitempty"`
 	Size int    `json:"size"`
 	Salt int    `json:"salt"`
+	// Letters makes the payload text.
+	Letters bool `json:"letters,omitempty"`
 }
 
 type jsEvent struct {
-	Event, Addr, Peer, Text, SHA256 string
-	Size, Peers                     int
+	Event, Addr, Peer, Text, Error, SHA256 string
+	Size, Peers                            int
 }
 
 func needJS(t *testing.T) {
@@ -55,7 +59,13 @@ func needJS(t *testing.T) {
 
 func startJS(t *testing.T, id gossip.Identity) *jsPeer {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "node", filepath.Join("js", "peer.mjs"), topic, identityName(id))
+	return startPeer(t, "js-libp2p", "node", filepath.Join("js", "peer.mjs"), topic, identityName(id))
+}
+
+// startPeer runs a program that ends with its input, and waits for its address.
+func startPeer(t *testing.T, name, program string, args ...string) *jsPeer {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), program, args...)
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
 	if err != nil {
@@ -68,7 +78,7 @@ func startJS(t *testing.T, id gossip.Identity) *jsPeer {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	p := &jsPeer{t: t, in: json.NewEncoder(in), events: make(chan jsEvent, 1000)}
+	p := &jsPeer{t: t, name: name, in: in, events: make(chan jsEvent, 1000)}
 	go p.read(out)
 	t.Cleanup(func() {
 		in.Close()
@@ -83,10 +93,11 @@ func startJS(t *testing.T, id gossip.Identity) *jsPeer {
 func (p *jsPeer) read(out io.Reader) {
 	defer close(p.events)
 	lines := bufio.NewScanner(out)
+	lines.Buffer(nil, 8<<20)
 	for lines.Scan() {
 		var e jsEvent
 		if err := json.Unmarshal(lines.Bytes(), &e); err != nil {
-			p.t.Errorf("js-libp2p said %q", lines.Text())
+			p.t.Errorf("%s said %q", p.name, lines.Text())
 			continue
 		}
 		p.events <- e
@@ -95,7 +106,7 @@ func (p *jsPeer) read(out io.Reader) {
 
 func (p *jsPeer) do(c jsCommand) {
 	p.t.Helper()
-	if err := p.in.Encode(c); err != nil {
+	if err := json.NewEncoder(p.in).Encode(c); err != nil {
 		p.t.Fatal(err)
 	}
 }
@@ -115,15 +126,15 @@ func (p *jsPeer) await(kind string) jsEvent {
 		case e, ok := <-p.events:
 			switch {
 			case !ok:
-				p.t.Fatalf("js-libp2p ended before %q", kind)
+				p.t.Fatalf("%s ended before %q", p.name, kind)
 			case e.Event == "error":
-				p.t.Fatalf("js-libp2p: %s", e.Text)
+				p.t.Fatalf("%s: %s%s", p.name, e.Text, e.Error)
 			case e.Event == kind:
 				return e
 			}
 			p.early = append(p.early, e)
 		case <-timeout:
-			p.t.Fatalf("js-libp2p: no %q", kind)
+			p.t.Fatalf("%s: no %q", p.name, kind)
 		}
 	}
 }

@@ -2,7 +2,8 @@
 // standard input, events on standard output. It ends when its input does.
 //
 //   {"do":"dial","addr":"/ip4/..."}            connect
-//   {"do":"publish","size":10,"salt":3}        publish the payload of that size and salt
+//   {"do":"publish","size":10,"salt":3}        publish the payload of that size and salt,
+//                                              of letters only if "letters" is true
 //
 //   {"event":"listening","addr":"/ip4/..."}    once, first
 //   {"event":"dialled"}
@@ -49,9 +50,9 @@ function contentId (msg) {
     .digest().subarray(0, 20)
 }
 
-function payload (size, salt) {
+function payload (size, salt, letters) {
   const b = new Uint8Array(size)
-  for (let i = 0; i < size; i++) b[i] = (i * 7 + salt) & 0xff
+  for (let i = 0; i < size; i++) b[i] = letters ? 97 + (i * 7 + salt) % 26 : (i * 7 + salt) & 0xff
   return b
 }
 
@@ -82,8 +83,8 @@ const commands = {
     await node.dial(multiaddr(addr))
     tell({ event: 'dialled' })
   },
-  async publish ({ size, salt }) {
-    const { recipients } = await pubsub.publish(topic, payload(size, salt))
+  async publish ({ size, salt, letters }) {
+    const { recipients } = await pubsub.publish(topic, payload(size, salt, letters))
     tell({ event: 'published', peers: recipients.length })
   }
 }
