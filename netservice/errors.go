@@ -12,10 +12,12 @@ import (
 	"github.com/go-nebnet/nebnet/internal/session"
 )
 
-// Errors of the life cycle. ErrStopped matches net.ErrClosed.
+// Errors of the life cycle. ErrStopped matches net.ErrClosed. ErrHostTaken: the
+// host of WithHost carries another service, or a pubsub of the program's own.
 var (
 	ErrNotStarted     = errors.New("netservice: not started")
 	ErrAlreadyStarted = errors.New("netservice: already started")
+	ErrHostTaken      = errors.New("netservice: the host is taken")
 	ErrStopped        = fmt.Errorf("netservice: stopped: %w", net.ErrClosed)
 )
 

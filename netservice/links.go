@@ -206,8 +206,8 @@ func (l *links) sessionSoon(ctx context.Context, p peer.ID) *link {
 // all returns the live links in no order.
 func (l *links) all() []*link { return slices.Collect(maps.Values(l.live.Load().byID)) }
 
-// connect dials a peer and waits for the outcome of the handshake. It is how
-// package peers dials.
+// connect dials a peer and waits for the outcome of the handshake, no longer
+// than a handshake may take. It is how package peers dials.
 func (l *links) connect(ctx context.Context, ai peer.AddrInfo) error {
 	if ai.ID == l.n.id {
 		return handshake.ReasonSelf
@@ -231,16 +231,29 @@ func (l *links) connect(ctx context.Context, ai peer.AddrInfo) error {
 	// The connection may be older than this call: then nobody says hello on it
 	// unless we do.
 	for _, c := range l.n.host.Network().ConnsToPeer(ai.ID) {
-		if c.Stat().Direction == network.DirOutbound && !c.Stat().Limited {
+		if l.mayOpen(c) {
 			l.shake(c)
 		}
 	}
+	limit := time.NewTimer(timeout(l.n.cfg.HandshakeTimeout))
+	defer limit.Stop()
 	select {
 	case err := <-outcome:
 		return err
+	case <-limit.C:
+		return fmt.Errorf("%w: nobody said hello", handshake.ReasonTimeout)
 	case <-ctx.Done():
 		return fmt.Errorf("%w: %w", handshake.ReasonTimeout, ctx.Err())
+	case <-l.ctx.Done():
+		return handshake.ReasonShuttingDown
 	}
+}
+
+// mayOpen tells whether a hello may be opened on a connection that stands. That
+// is for the side that dialled; but where connections outlive sessions, because
+// the hosts are the programs' own, the other side would wait for ever.
+func (l *links) mayOpen(c network.Conn) bool {
+	return !c.Stat().Limited && (c.Stat().Direction == network.DirOutbound || l.n.opts.host != nil)
 }
 
 func (l *links) await(p peer.ID) chan error {

@@ -8,7 +8,6 @@ import (
 	"os"
 	"sync/atomic"
 
-	"github.com/libp2p/go-libp2p"
 	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -21,7 +20,6 @@ import (
 	"github.com/go-nebnet/nebnet/internal/handshake"
 	"github.com/go-nebnet/nebnet/internal/identity"
 	"github.com/go-nebnet/nebnet/internal/obs"
-	"github.com/go-nebnet/nebnet/internal/p2phost"
 	"github.com/go-nebnet/nebnet/internal/peers"
 	"github.com/go-nebnet/nebnet/internal/session"
 	"github.com/go-nebnet/nebnet/p2p"
@@ -110,10 +108,8 @@ func (n *Node) loadIdentity() (err error) {
 // error, stop ends what was started.
 func (n *Node) start() (err error) {
 	n.unbridge = n.obs.BridgeLibp2p()
-	if n.host = n.opts.host; n.host == nil {
-		if n.host, err = p2phost.New(n.hostConfig()); err != nil {
-			return err
-		}
+	if n.host, err = n.openHost(); err != nil {
+		return err
 	}
 	n.public.Store(&n.host)
 	if n.engine, err = session.New(n.sessionConfig()); err != nil {
@@ -189,25 +185,6 @@ func (n *Node) stop(ctx context.Context) error {
 		n.obs.Log("node").WithField("id", n.id.String()).Info("stopped")
 	}
 	return errors.Join(errs...)
-}
-
-func (n *Node) hostConfig() p2phost.Config {
-	cfg := p2phost.Config{
-		Key: n.key, Listen: n.addrs.listen, Announce: n.addrs.announce, PSK: n.psk,
-		UserAgent: n.cfg.Agent, MaxPeers: n.cfg.MaxPeers + len(n.addrs.reserved),
-		NoPrivate: n.cfg.PublicOnly, Gate: n.peers, Crowded: n.peers.NoteCrowded, Obs: n.obs,
-		Options: n.opts.hostOpts,
-	}
-	if n.opts.transport != nil {
-		cfg.SkipSockets = true
-		cfg.Options = append([]libp2p.Option{libp2p.Transport(n.opts.transport)}, cfg.Options...)
-	}
-	for _, list := range [][]peer.AddrInfo{n.addrs.bootstrap, n.addrs.reserved} {
-		for _, ai := range list {
-			cfg.Trusted = append(cfg.Trusted, ai.Addrs...)
-		}
-	}
-	return cfg
 }
 
 func (n *Node) peersConfig() peers.Config {

@@ -54,7 +54,8 @@ func WithMetrics(r metrics.Registry) Option { return func(o *options) { o.regist
 // WithHost makes the service run on a libp2p host that the program already
 // has. The host stays the program's own: Stop leaves it open, its connections
 // to nodes without this chain are left alone, and the fields of Config about
-// keys, addresses and private networks are not used.
+// keys, addresses and private networks are not used. A host carries one service
+// at a time, and no pubsub of its own beside it: Start returns ErrHostTaken.
 func WithHost(h host.Host) Option { return func(o *options) { o.host = h } }
 
 // WithHostOptions adds libp2p options to the host that the service builds,

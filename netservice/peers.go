@@ -106,8 +106,9 @@ func (n *Node) peerInfos() []PeerInfo {
 
 // ConnectPeer connects to the peer at a full multiaddr (…/p2p/ID) and returns
 // when there is a session with it. The error wraps the DisconnectReason, if
-// one side refused, or that of ctx. It is tried once; Config.Bootstrap and
-// Config.Reserved are for peers to keep.
+// one side refused, or that of ctx. It is tried once, also when the peer was
+// found to be of no use before; Config.Bootstrap and Config.Reserved are for
+// peers to keep.
 func (s *NebService) ConnectPeer(ctx context.Context, addr string) error {
 	if err := s.running(); err != nil {
 		return err
@@ -116,5 +117,9 @@ func (s *NebService) ConnectPeer(ctx context.Context, addr string) error {
 	if err != nil {
 		return fmt.Errorf("connect to %q: %w", addr, err)
 	}
+	if _, banned := s.node.peers.Banned(ai.ID); banned {
+		return fmt.Errorf("connect to %s: %w", ai.ID, ReasonBanned)
+	}
+	s.node.peers.Forgive(ai.ID)
 	return s.node.links.connect(ctx, *ai)
 }

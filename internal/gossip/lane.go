@@ -79,6 +79,10 @@ func newLane(e *Engine, name string, size int) (*lane, error) {
 	return l, nil
 }
 
+// Protocols are the stream protocols that an engine takes of its host, whatever
+// its network: two engines on one host would take each other's streams.
+func Protocols() []protocol.ID { return laneProtocols("", "") }
+
 // laneProtocols are the protocols of a lane, newest first.
 func laneProtocols(network, name string) []protocol.ID {
 	if name == "" {

@@ -1,0 +1,47 @@
+package netservice
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/libp2p/go-libp2p"
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/go-nebnet/nebnet/internal/gossip"
+	"github.com/go-nebnet/nebnet/internal/p2phost"
+)
+
+// openHost makes the host, or takes the one that the program has.
+func (n *Node) openHost() (host.Host, error) {
+	h := n.opts.host
+	if h == nil {
+		return p2phost.New(n.hostConfig())
+	}
+	handled := h.Mux().Protocols()
+	for _, id := range gossip.Protocols() {
+		if slices.Contains(handled, id) {
+			return nil, fmt.Errorf("%w: somebody handles %s", ErrHostTaken, id)
+		}
+	}
+	return h, nil
+}
+
+func (n *Node) hostConfig() p2phost.Config {
+	cfg := p2phost.Config{
+		Key: n.key, Listen: n.addrs.listen, Announce: n.addrs.announce, PSK: n.psk,
+		UserAgent: n.cfg.Agent, MaxPeers: n.cfg.MaxPeers + len(n.addrs.reserved),
+		NoPrivate: n.cfg.PublicOnly, Gate: n.peers, Crowded: n.peers.NoteCrowded, Obs: n.obs,
+		Options: n.opts.hostOpts,
+	}
+	if n.opts.transport != nil {
+		cfg.SkipSockets = true
+		cfg.Options = append([]libp2p.Option{libp2p.Transport(n.opts.transport)}, cfg.Options...)
+	}
+	for _, list := range [][]peer.AddrInfo{n.addrs.bootstrap, n.addrs.reserved} {
+		for _, ai := range list {
+			cfg.Trusted = append(cfg.Trusted, ai.Addrs...)
+		}
+	}
+	return cfg
+}
