@@ -129,7 +129,8 @@ func TestTwoNodesTalk(t *testing.T) {
 	}
 	a.say("stats")
 	a.await("stats")
-	for _, wrong := range []string{"nonsense", "send", "send x chat y", "broadcast chat", "close nobody", "broadcast a/b c"} {
+	// 0 ends no ID: it is no letter of base58.
+	for _, wrong := range []string{"nonsense", "send", "send 0 chat y", "broadcast chat", "close nobody", "broadcast a/b c"} {
 		a.say(wrong)
 		a.await("error")
 	}

@@ -24,7 +24,7 @@ type members struct {
 	isMember     func(peer.ID) bool
 	connected    func(peer.ID) bool
 	since        func(peer.ID) time.Time // when its oldest connection was made
-	open         func() bool // whether there are open topics
+	open         func() bool             // whether there are open topics
 	foreignAfter time.Duration
 
 	mu   sync.Mutex // guards wait
