@@ -89,14 +89,10 @@ func (s *NebService) Peers() []PeerInfo {
 }
 
 func (n *Node) peerInfos() []PeerInfo {
-	reserved := make(map[peer.ID]bool, len(n.addrs.reserved))
-	for _, ai := range n.addrs.reserved {
-		reserved[ai.ID] = true
-	}
 	all := n.links.all()
 	infos := make([]PeerInfo, len(all))
 	for i, k := range all {
-		infos[i] = k.info(reserved[k.id])
+		infos[i] = k.info(n.peers.Reserved(k.id))
 	}
 	slices.SortFunc(infos, func(a, b PeerInfo) int {
 		return cmp.Or(a.Since.Compare(b.Since), cmp.Compare(a.ID, b.ID))

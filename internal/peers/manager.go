@@ -150,6 +150,13 @@ func (m *Manager) Unreserve(p peer.ID) {
 	delete(m.reserved, p)
 }
 
+// Reserved tells whether a peer is reserved.
+func (m *Manager) Reserved(p peer.ID) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.reserved[p]
+}
+
 // run calls what was put off until the lock was released.
 func run(after ...func()) {
 	for _, f := range after {

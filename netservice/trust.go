@@ -1,0 +1,66 @@
+package netservice
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+)
+
+// BanPeer ends what there is with a peer, with ReasonBanned, and keeps it out for
+// a time; 0 is the hour that misbehaviour costs. A longer ban that stands
+// is not cut short. Bans are not kept over restarts. It may be called before
+// Start. The error says that peerID is none.
+func (s *NebService) BanPeer(peerID string, d time.Duration) error {
+	p, err := parsePeerID(peerID)
+	if err == nil {
+		s.node.peers.Ban(p, d)
+	}
+	return err
+}
+
+// UnbanPeer lets a peer in again, whoever banned it. The error says that peerID
+// is none.
+func (s *NebService) UnbanPeer(peerID string) error {
+	p, err := parsePeerID(peerID)
+	if err == nil {
+		s.node.peers.Unban(p)
+	}
+	return err
+}
+
+// ReservePeer is Config.Reserved at run time: the peer at a full multiaddr
+// (…/p2p/ID) is admitted above MaxPeers and kept connected. Gossip treats it like
+// any other peer. Config is where a PublicOnly node is told of a peer at a private
+// address. The error says that addr is none, or of this node itself.
+func (s *NebService) ReservePeer(addr string) error {
+	ai, err := peer.AddrInfoFromString(addr)
+	if err != nil {
+		return fmt.Errorf("reserve %q: %w", addr, err)
+	}
+	s.node.peers.Reserve(ai.ID)
+	if r := s.node.peers.AddPersistent(*ai); r != ReasonNone {
+		return fmt.Errorf("reserve %s: %w", ai.ID, r)
+	}
+	return nil
+}
+
+// UnreservePeer undoes ReservePeer and Config.Reserved: the peer is not dialled
+// any more, also when it is in Config.Bootstrap. A session that stands is left
+// alone. The error says that peerID is none.
+func (s *NebService) UnreservePeer(peerID string) error {
+	p, err := parsePeerID(peerID)
+	if err == nil {
+		s.node.peers.Unreserve(p)
+		s.node.peers.RemovePersistent(p)
+	}
+	return err
+}
+
+func parsePeerID(text string) (peer.ID, error) {
+	p, err := peer.Decode(text)
+	if err != nil {
+		return "", fmt.Errorf("peer ID %q: %w", text, err)
+	}
+	return p, nil
+}
