@@ -35,8 +35,9 @@ var (
 	ErrQueueFull = session.ErrQueueFull
 	// ErrUnsupported: the peer does not take messages of this type.
 	ErrUnsupported = session.ErrUnsupported
-	// ErrConflict: a type was declared before with other properties.
-	ErrConflict = errors.New("netservice: message type declared twice with different properties")
+	// ErrConflict: a type was declared before with other properties, or its
+	// GossipSpec.Topic is another type's.
+	ErrConflict = errors.New("netservice: message type conflicts with an earlier declaration")
 )
 
 // Errors of the key file in DataDir, wrapped with its path.

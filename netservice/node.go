@@ -119,7 +119,8 @@ func (n *Node) start() (err error) {
 	if n.gossip, err = gossip.New(n.gossipConfig()); err != nil {
 		return err
 	}
-	if err = n.types.attach(&wire{session: n.engine, gossip: n.gossip, maxBulk: n.maxBulk(), judge: n.judge}); err != nil {
+	w := &wire{session: n.engine, gossip: n.gossip, maxBulk: n.maxBulk(), specs: make(map[string]session.TypeSpec), judge: n.judge}
+	if err = n.types.attach(w); err != nil {
 		return err
 	}
 	if err = n.gossip.Start(); err != nil {

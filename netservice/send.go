@@ -31,8 +31,9 @@ func sendOptions(opts []SendOption) session.SendOptions {
 // SendMessageToPeer queues a message to one peer, given by the text of its ID
 // as in Message.MessageFrom. It waits for room in the queue until ctx ends.
 // nil means that the message is queued to a live peer; the data is copied.
-// Errors: ErrUnknownPeer, ErrTooLarge, ErrUnsupported, the error of ctx,
-// ErrNotStarted, ErrStopped.
+// Errors: ErrUnknownPeer, also when the session ends meanwhile; ErrTooLarge;
+// ErrUnsupported; ErrQueueFull joined with the error of ctx; ErrNotStarted;
+// ErrStopped.
 func (s *NebService) SendMessageToPeer(ctx context.Context, msgType string, data []byte, peerID string, opts ...SendOption) error {
 	if err := s.running(); err != nil {
 		return err
@@ -44,11 +45,16 @@ func (s *NebService) SendMessageToPeer(ctx context.Context, msgType string, data
 }
 
 // SendMessageToPeers queues a message to every peer that the filter chooses
-// among those with a session, and returns the IDs of those for which it was
-// queued. It never waits: a peer with a full queue misses the message, which
-// is counted. It returns ErrNoPeers when it was queued for nobody.
+// among those with a session, nil being AllPeers, and returns the IDs of those
+// for which it was queued. It never waits: a peer with a full queue misses the
+// message, which is counted. When it was queued for nobody, the error tells why:
+// ErrQueueFull, ErrUnsupported or ErrNoPeers. Further errors: ErrTooLarge, the
+// error of ctx if it has ended before, ErrNotStarted, ErrStopped.
 func (s *NebService) SendMessageToPeers(ctx context.Context, msgType string, data []byte, filter PeerFilter, opts ...SendOption) ([]string, error) {
 	if err := s.running(); err != nil {
+		return nil, err
+	}
+	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	return s.node.sendToMany(msgType, bytes.Clone(data), filter, sendOptions(opts))

@@ -3,6 +3,7 @@ package netservice
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -21,6 +22,7 @@ type NebService struct {
 	obs        *obs.Obs
 	node       *Node
 	dispatcher *dispatcher.Dispatcher
+	subs       sync.Map // subscriberKey of those that peers are told of
 
 	mu      sync.Mutex    // held to change state
 	state   atomic.Int32  // a state; read on the path of every message
@@ -171,15 +173,20 @@ func (s *NebService) Metrics() metrics.Registry { return s.obs.Registry() }
 
 // Register registers subscribers, and lets peers send messages of their types
 // to this node. It may be called before Start. Either all are registered or,
-// with an error, none.
+// with an error, none. Errors: those of Dispatcher.Register; after Stop,
+// ErrStopped.
 func (s *NebService) Register(subs ...dispatcher.Subscriber) error {
 	if err := s.dispatcher.Register(subs...); err != nil {
-		return err
+		return dispatcherError(err)
 	}
 	for i, sub := range subs {
+		if _, known := s.subs.LoadOrStore(keyOf(sub), true); known {
+			continue // it was taken from the dispatcher alone meanwhile
+		}
 		if err := s.node.types.subscribe(sub.MessageType()); err != nil {
+			s.subs.Delete(keyOf(sub))
 			for _, done := range subs[:i] {
-				s.node.types.unsubscribe(done.MessageType())
+				s.forget(done)
 			}
 			return errors.Join(err, s.dispatcher.Deregister(subs...))
 		}
@@ -196,14 +203,48 @@ func (s *NebService) Deregister(subs ...dispatcher.Subscriber) error {
 			errs = append(errs, err)
 			continue
 		}
-		s.node.types.unsubscribe(sub.MessageType())
+		s.forget(sub)
 	}
 	return errors.Join(errs...)
 }
 
+// subscriberKey is what a subscriber is known by.
+type subscriberKey struct {
+	id      any
+	msgType string
+}
+
+func keyOf(sub dispatcher.Subscriber) subscriberKey {
+	return subscriberKey{sub.ID(), sub.MessageType()}
+}
+
+// forget undoes what Register did beside the dispatcher. Subscribers that were
+// registered with that alone are not known here.
+func (s *NebService) forget(sub dispatcher.Subscriber) {
+	if _, ours := s.subs.LoadAndDelete(keyOf(sub)); ours {
+		s.node.types.unsubscribe(sub.MessageType())
+	}
+}
+
 // PutMessage hands a message to this node's own subscribers, as if it had
-// arrived. It waits only where a lossless subscriber of its type is full.
-func (s *NebService) PutMessage(msg dispatcher.Message) error { return s.dispatcher.PutMessage(msg) }
+// arrived. It waits only where a lossless subscriber of its type is full. Errors:
+// those of Dispatcher.PutMessage; ErrNotStarted, ErrStopped.
+func (s *NebService) PutMessage(msg dispatcher.Message) error {
+	return dispatcherError(s.dispatcher.PutMessage(msg))
+}
+
+// dispatcherError gives errors of the dispatcher the names of this package.
+func dispatcherError(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, dispatcher.ErrClosed):
+		return fmt.Errorf("%w: %w", ErrStopped, err)
+	case errors.Is(err, dispatcher.ErrNotStarted):
+		return fmt.Errorf("%w: %w", ErrNotStarted, err)
+	}
+	return err
+}
 
 // Declare sets the properties of a message type. Types that are not declared
 // have the defaults of MessageSpec. Declaring the same again is no error;

@@ -3,11 +3,13 @@ package netservice
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/go-nebnet/nebnet/dispatcher"
+	"github.com/go-nebnet/nebnet/internal/handshake"
 	"github.com/go-nebnet/nebnet/internal/obs"
 	"github.com/go-nebnet/nebnet/internal/session"
 )
@@ -39,7 +41,26 @@ func (n *Node) send(ctx context.Context, k *link, msgType string, data []byte, o
 	if k == nil {
 		return ErrUnknownPeer
 	}
-	return k.session.Send(ctx, msgType, data, o)
+	return sessionError(k.session.Send(ctx, msgType, data, o))
+}
+
+// sessionError gives errors of the session engine the names of this package. A
+// session that has ended is no longer one with the peer; only the end of all of
+// them is the service's own.
+func sessionError(err error) error {
+	if err == nil {
+		return nil
+	}
+	closed, ok := errors.AsType[*session.ClosedError](err)
+	switch {
+	case errors.Is(err, session.ErrClosed):
+		return fmt.Errorf("%w: %w", ErrStopped, err)
+	case !ok:
+		return err
+	case closed.Reason == handshake.ReasonShuttingDown && !closed.ByRemote:
+		return ErrStopped
+	}
+	return fmt.Errorf("%w: %w", ErrUnknownPeer, closed.Reason)
 }
 
 // sendToMany queues a message to the peers that the filter chooses, waiting
@@ -47,6 +68,9 @@ func (n *Node) send(ctx context.Context, k *link, msgType string, data []byte, o
 func (n *Node) sendToMany(msgType string, data []byte, filter PeerFilter, o session.SendOptions) ([]string, error) {
 	if _, err := n.types.use(msgType); err != nil {
 		return nil, err
+	}
+	if filter == nil {
+		filter = AllPeers()
 	}
 	m, err := n.engine.Prepare(msgType, data)
 	if err != nil {

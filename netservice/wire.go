@@ -14,22 +14,18 @@ import (
 type wire struct {
 	session *session.Engine
 	gossip  *gossip.Engine
-	maxBulk int // bound of broadcasts of bulk types
+	maxBulk int                         // bound of broadcasts of bulk types
+	specs   map[string]session.TypeSpec // as declared to session; the table's
 	judge   func(ctx context.Context, s *typeState, m gossip.Message) Verdict
 }
 
 // declare makes a type known to both engines, or gives it new properties.
 func (w *wire) declare(s *typeState) error {
-	w.session.Retract(s.spec.Name)
+	if err := w.declareStreams(s); err != nil {
+		return err
+	}
 	if err := w.gossip.Retract(s.spec.Name); err != nil && !errors.Is(err, gossip.ErrNotDeclared) {
 		return gossipError(err)
-	}
-	err := w.session.Declare(session.TypeSpec{
-		Name: s.spec.Name, MaxSize: s.spec.MaxSize, Priority: s.spec.Priority,
-		Compress: s.spec.Compression, QueueBytes: s.spec.QueueBytes, SendOnly: true,
-	})
-	if err != nil {
-		return err
 	}
 	g := s.spec.Gossip
 	topic := gossip.Topic{
@@ -44,6 +40,26 @@ func (w *wire) declare(s *typeState) error {
 		topic.Validate = func(ctx context.Context, m gossip.Message) Verdict { return w.judge(ctx, s, m) }
 	}
 	return gossipError(w.gossip.Declare(topic))
+}
+
+// declareStreams leaves the streams alone when nothing changes that concerns
+// them: retracting a type loses what is under way.
+func (w *wire) declareStreams(s *typeState) error {
+	name := s.spec.Name
+	spec := session.TypeSpec{
+		Name: name, MaxSize: s.spec.MaxSize, Priority: s.spec.Priority,
+		Compress: s.spec.Compression, QueueBytes: s.spec.QueueBytes, SendOnly: true,
+	}
+	if was, ok := w.specs[name]; ok && was == spec {
+		return nil
+	}
+	w.session.Retract(name)
+	delete(w.specs, name)
+	if err := w.session.Declare(spec); err != nil {
+		return sessionError(err)
+	}
+	w.specs[name] = spec
+	return nil
 }
 
 // accept lets peers send a type to this node.

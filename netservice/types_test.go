@@ -1,0 +1,135 @@
+package netservice_test
+
+import (
+	"context"
+	"errors"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/go-nebnet/nebnet/dispatcher"
+	"github.com/go-nebnet/nebnet/netservice"
+	"github.com/go-nebnet/nebnet/netservice/nettest"
+)
+
+// A session that has just ended is nobody to send to; the service itself is
+// still open.
+func TestSendToPeerThatLeaves(t *testing.T) {
+	inBubble(t, func(t *testing.T, nw *nettest.Network) {
+		a := nw.Add(chain(), quiet())
+		b := nw.Add(booted(a), quiet())
+		inbox(t, b.Service(), 1000)
+		nw.Start()
+		a.WaitForPeers(1)
+		time.Sleep(time.Second)
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			if err := a.Service().ClosePeer(b.ID().String(), netservice.ReasonRequested); err != nil {
+				t.Error(err)
+			}
+		})
+		for range 1000 {
+			err := text.Send(t.Context(), a.Service(), b.ID(), nil)
+			if err != nil && (!errors.Is(err, netservice.ErrUnknownPeer) || errors.Is(err, net.ErrClosed)) {
+				t.Fatalf("send: %v", err)
+			}
+			time.Sleep(time.Millisecond)
+		}
+		wg.Wait()
+	})
+}
+
+// A validator that is set while messages are under way on a stream leaves the
+// stream alone.
+func TestSetValidatorKeepsStreams(t *testing.T) {
+	inBubble(t, func(t *testing.T, nw *nettest.Network) {
+		a := nw.Add(chain(), quiet())
+		b := nw.Add(booted(a), quiet())
+		in := inbox(t, b.Service(), 1000)
+		nw.Start()
+		a.WaitForPeers(1)
+		for i := range 50 {
+			if err := text.Send(t.Context(), a.Service(), b.ID(), []byte{byte(i)}); err != nil {
+				t.Fatalf("message %d: %v", i, err)
+			}
+			time.Sleep(time.Millisecond)
+			if i == 25 {
+				if err := b.Service().SetValidator("text", func(context.Context, dispatcher.Message) netservice.Verdict { return netservice.Accept() }); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		for i := range 50 {
+			if got := next(t, "message", in); got.Value[0] != byte(i) {
+				t.Fatalf("message %d is %d", i, got.Value[0])
+			}
+		}
+		if n := b.Service().Stats().Peers[a.ID().String()].Receive.Streams; n != 1 {
+			t.Errorf("%d streams", n)
+		}
+	})
+}
+
+// Subscribers that the service does not know of do not count for it.
+func TestDeregisterForeignSubscriber(t *testing.T) {
+	inBubble(t, func(t *testing.T, nw *nettest.Network) {
+		a := nw.Add(chain(), quiet())
+		b := nw.Add(booted(a), quiet())
+		in := inbox(t, b.Service(), 1)
+		local := dispatcher.NewHandler("local", "text", func(context.Context, dispatcher.Message) {})
+		if err := b.Service().Dispatcher().Register(local); err != nil {
+			t.Fatal(err)
+		}
+		nw.Start()
+		a.WaitForPeers(1)
+		if err := b.Service().Deregister(local); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		if err := text.Send(t.Context(), a.Service(), b.ID(), []byte("x")); err != nil {
+			t.Fatal(err)
+		}
+		next(t, "message", in)
+	})
+}
+
+// What the dispatcher says of its life cycle has the names of this package.
+func TestErrorsOfLocalMessages(t *testing.T) {
+	s, err := netservice.NewNebService(chain(), quiet())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.PutMessage(dispatcher.NewMessage("text", "", nil)); !errors.Is(err, netservice.ErrNotStarted) {
+		t.Errorf("put before start: %v", err)
+	}
+	if err := s.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.PutMessage(dispatcher.NewMessage("text", "", nil)); !errors.Is(err, netservice.ErrStopped) {
+		t.Errorf("put after stop: %v", err)
+	}
+	if _, err := text.Subscribe(s, func(context.Context, netservice.Received[[]byte]) {}); !errors.Is(err, netservice.ErrStopped) {
+		t.Errorf("subscribe after stop: %v", err)
+	}
+}
+
+// A sender that has given up already sends nothing.
+func TestSendToPeersWithEndedContext(t *testing.T) {
+	inBubble(t, func(t *testing.T, nw *nettest.Network) {
+		a := nw.Add(chain(), quiet())
+		b := nw.Add(booted(a), quiet())
+		inbox(t, b.Service(), 1)
+		nw.Start()
+		a.WaitForPeers(1)
+		time.Sleep(time.Second)
+		if sent, err := text.SendTo(t.Context(), a.Service(), nil, nil); err != nil || len(sent) != 1 {
+			t.Errorf("without a filter: sent to %v: %v", sent, err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if sent, err := text.SendTo(ctx, a.Service(), netservice.AllPeers(), nil); !errors.Is(err, context.Canceled) || sent != nil {
+			t.Errorf("sent to %v: %v", sent, err)
+		}
+	})
+}
