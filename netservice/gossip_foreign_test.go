@@ -113,6 +113,7 @@ func plainHosts(t *testing.T, signed, weDial bool) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		defer sub.Cancel()
 		hosts, topics, subs = append(hosts, h), append(topics, topic), append(subs, sub)
 	}
 	if err := s.Start(); err != nil {
@@ -132,8 +133,11 @@ func plainHosts(t *testing.T, signed, weDial bool) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		m, err := subs[i].Next(ctx)
-		if err != nil || !bytes.Equal(m.Data, want) {
-			t.Fatalf("host %d: want %d bytes, have %d, %v", i, len(want), len(m.GetData()), err)
+		if err != nil {
+			t.Fatalf("host %d: %v", i, err)
+		}
+		if !bytes.Equal(m.Data, want) {
+			t.Fatalf("host %d: want %d bytes, have %d", i, len(want), len(m.Data))
 		}
 		if from := m.GetFrom(); signed != (from != "") {
 			t.Errorf("host %d: author %q", i, from)
@@ -166,9 +170,6 @@ func plainHosts(t *testing.T, signed, weDial bool) {
 	st := s.Stats().Gossip.Types["foreign"]
 	if st.Rejected+st.Ignored != 0 || len(st.Away) != 0 || st.Published != 5 {
 		t.Errorf("%+v", st)
-	}
-	for _, sub := range subs {
-		sub.Cancel()
 	}
 }
 

@@ -184,7 +184,7 @@ func TestReachAcrossPartition(t *testing.T) {
 				n.nw.Heal()
 				healed = time.Now()
 			}
-			if !healed.IsZero() && reunited.IsZero() && n.across() >= before/2 {
+			if !healed.IsZero() && reunited.IsZero() && n.across() > 0 {
 				reunited = time.Now()
 			}
 			from := rng.IntN(nodes)
@@ -194,7 +194,7 @@ func TestReachAcrossPartition(t *testing.T) {
 			time.Sleep(time.Second / perSecond)
 		}
 		if reunited.IsZero() {
-			t.Fatalf("%d of %d sessions between the halves %v after the heal", n.across(), before, time.Since(healed))
+			t.Fatalf("none of %d sessions between the halves %v after the heal", before, time.Since(healed))
 		}
 		time.Sleep(10 * time.Second)
 		synctest.Wait()
@@ -215,8 +215,8 @@ func TestReachAcrossPartition(t *testing.T) {
 		if split == 0 {
 			t.Error("every message crossed the partition: nothing was tested")
 		}
-		t.Logf("half of %d sessions between the halves were back %v after the heal; %d messages sent before it crossed, %d did not",
-			before, reunited.Sub(healed), crossed, split)
+		t.Logf("the first of %d sessions between the halves was back %v after the heal, %d at the end; %d messages sent before it crossed, %d did not",
+			before, reunited.Sub(healed), n.across(), crossed, split)
 	})
 }
 
