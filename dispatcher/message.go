@@ -25,13 +25,15 @@ type Message interface {
 
 // BasicMessage is the Message of this library. Make one with NewMessage.
 type BasicMessage struct {
-	msgType string
-	from    string
-	data    []byte
-	// A pointer keeps the struct at one cache line: most messages are never
-	// asked for their hash.
+	head *head // shared by the messages of one AppendMessages
+	data []byte
+	// A pointer keeps the struct small: most messages are never asked for their
+	// hash.
 	hash atomic.Pointer[lazyHash]
 }
+
+// head is what messages that came together have in common.
+type head struct{ msgType, from string }
 
 type lazyHash struct {
 	once sync.Once
@@ -42,14 +44,27 @@ type lazyHash struct {
 // must not change it afterwards. A bad msgType is refused when the message is
 // put, not here.
 func NewMessage(msgType, from string, data []byte) *BasicMessage {
-	return &BasicMessage{msgType: msgType, from: from, data: data}
+	m := &struct {
+		BasicMessage
+		of head
+	}{of: head{msgType, from}}
+	m.head, m.data = &m.of, data
+	return &m.BasicMessage
+}
+
+// of is the head of a message, also of one that no constructor has made.
+func (m *BasicMessage) of() head {
+	if m.head == nil {
+		return head{}
+	}
+	return *m.head
 }
 
 // MessageType implements Message.
-func (m *BasicMessage) MessageType() string { return m.msgType }
+func (m *BasicMessage) MessageType() string { return m.of().msgType }
 
 // MessageFrom implements Message.
-func (m *BasicMessage) MessageFrom() string { return m.from }
+func (m *BasicMessage) MessageFrom() string { return m.of().from }
 
 // Data implements Message. The result must not be changed.
 func (m *BasicMessage) Data() []byte { return m.data }
@@ -65,7 +80,7 @@ func (m *BasicMessage) Hash() string {
 			h = m.hash.Load()
 		}
 	}
-	h.once.Do(func() { h.sum = HashOf(m.msgType, m.data) })
+	h.once.Do(func() { h.sum = HashOf(m.of().msgType, m.data) })
 	return h.sum
 }
 
@@ -94,7 +109,11 @@ const (
 // keeps up to 15 others of the same call, with payloads of at most 4 KiB each;
 // a larger payload gets a message of its own.
 func AppendMessages(dst []Message, msgType, from string, payloads [][]byte) []Message {
+	if len(payloads) == 0 {
+		return dst
+	}
 	var slab []BasicMessage
+	of := &head{msgType, from}
 	for i, data := range payloads {
 		if len(data) > slabMaxData {
 			dst = append(dst, NewMessage(msgType, from, data))
@@ -105,7 +124,7 @@ func AppendMessages(dst []Message, msgType, from string, payloads [][]byte) []Me
 		}
 		m := &slab[0]
 		slab = slab[1:]
-		m.msgType, m.from, m.data = msgType, from, data
+		m.head, m.data = of, data
 		dst = append(dst, m)
 	}
 	return dst

@@ -123,15 +123,20 @@ func BenchmarkPath(b *testing.B) {
 				return float64(n) / d.Seconds()
 			}
 			path() // warm
-			var rate, toOne, toBatched []float64
+			var rate, toOne, toBatched, cpu []float64
 			var allocs uint64
 			for b.Loop() {
+				c0 := bench.CPU()
 				batched := baseline(func() (time.Duration, error) { return bench.Batched(plain, plainGot, payload, n) }, n)
+				c1 := bench.CPU()
 				oneWrite := baseline(func() (time.Duration, error) { return bench.OneWrite(plain, plainGot, payload, one) }, one)
 				var before, after runtime.MemStats
 				runtime.ReadMemStats(&before)
+				c2 := bench.CPU()
 				r := path()
+				c3 := bench.CPU()
 				runtime.ReadMemStats(&after)
+				cpu = append(cpu, float64(c3-c2)/float64(c1-c0))
 				allocs += after.Mallocs - before.Mallocs
 				rate, toOne, toBatched = append(rate, r), append(toOne, r/oneWrite), append(toBatched, r/batched)
 			}
@@ -139,6 +144,7 @@ func BenchmarkPath(b *testing.B) {
 			b.ReportMetric(bench.Median(rate), "msg/s")
 			b.ReportMetric(bench.Median(toOne), "x-onewrite")
 			b.ReportMetric(bench.Median(toBatched), "x-batched")
+			b.ReportMetric(bench.Median(cpu), "cpu-x-batched")
 			b.ReportMetric(float64(allocs)/float64(n*len(rate)), "allocs/msg")
 		})
 	}

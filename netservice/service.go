@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,6 +24,8 @@ type NebService struct {
 	node       *Node
 	dispatcher *dispatcher.Dispatcher
 	subs       sync.Map // subscriberKey of those that peers are told of
+	// serial tells services apart without keeping one alive; random, not zero.
+	serial uint64
 
 	mu      sync.Mutex    // held to change state
 	state   atomic.Int32  // a state; read on the path of every message
@@ -60,7 +63,7 @@ func NewNebService(cfg Config, opts ...Option) (*NebService, error) {
 			return nil, err
 		}
 	}
-	s := &NebService{cfg: cfg, obs: obs.New(o.logger, o.registry), started: make(chan struct{}), stopped: make(chan struct{})}
+	s := &NebService{cfg: cfg, obs: obs.New(o.logger, o.registry), started: make(chan struct{}), stopped: make(chan struct{}), serial: rand.Uint64() | 1}
 	s.dispatcher, err = dispatcher.New(
 		dispatcher.Config{QueueSize: cfg.DispatchQueue},
 		dispatcher.WithLogger(s.obs.Logger()), dispatcher.WithMetrics(s.obs.Registry()))

@@ -6,7 +6,6 @@ import (
 	"iter"
 	"slices"
 	"sync/atomic"
-	"weak"
 
 	"github.com/libp2p/go-libp2p/core/peer"
 
@@ -20,9 +19,9 @@ type Type[T any] struct {
 	codec Codec[T]
 	subs  []dispatcher.SubscriberOption
 
-	// with is the service that this was last declared with, to do so once and
-	// not for every message.
-	with atomic.Pointer[weak.Pointer[NebService]]
+	// with is the serial number of the service that this was last declared with,
+	// to do so once and not for every message.
+	with atomic.Uint64
 }
 
 // TypeOption changes a declaration.
@@ -205,14 +204,13 @@ func (t *Type[T]) Put(s *NebService, v T) error {
 
 // declare makes the type known to a service, which never forgets it.
 func (t *Type[T]) declare(s *NebService) error {
-	if w := t.with.Load(); w != nil && w.Value() == s {
+	if t.with.Load() == s.serial {
 		return nil
 	}
 	if err := s.Declare(t.spec); err != nil {
 		return err
 	}
-	w := weak.Make(s)
-	t.with.Store(&w)
+	t.with.Store(s.serial)
 	return nil
 }
 

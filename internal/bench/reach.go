@@ -174,19 +174,21 @@ func StartCost() Cost {
 	runtime.GC()
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
-	return Cost{cpu: cpuTime(), alloc: m.TotalAlloc}
+	return Cost{cpu: CPU(), alloc: m.TotalAlloc}
 }
 
 // Per ends the measurement and shares it among n deliveries: microseconds and
 // KiB of each.
 func (c Cost) Per(n int) (cpu, alloc float64) {
-	took := cpuTime() - c.cpu
+	took := CPU() - c.cpu
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return float64(took.Microseconds()) / float64(n), float64(m.TotalAlloc-c.alloc) / 1024 / float64(n)
 }
 
-func cpuTime() time.Duration {
+// CPU is the processor time that this process has used. Unlike a time, it
+// hardly depends on what else the machine does.
+func CPU() time.Duration {
 	var u syscall.Rusage
 	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &u)
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
