@@ -77,11 +77,24 @@ func split(s string, n int) []string {
 	return fields
 }
 
-func scan(r io.Reader, line func(string)) {
-	sc := bufio.NewScanner(r)
-	sc.Buffer(nil, maxLine)
-	for sc.Scan() {
-		line(sc.Text())
+// scan hands over the lines of r. One that is too long is passed over, and said
+// to be: the program goes on.
+func scan(r io.Reader, line func(string), tooLong func()) {
+	in := bufio.NewReaderSize(r, maxLine)
+	for {
+		text, err := in.ReadSlice('\n')
+		long := errors.Is(err, bufio.ErrBufferFull)
+		for errors.Is(err, bufio.ErrBufferFull) {
+			_, err = in.ReadSlice('\n')
+		}
+		if long {
+			tooLong()
+		} else if len(text) > 0 {
+			line(strings.TrimRight(string(text), "\r\n"))
+		}
+		if err != nil {
+			return
+		}
 	}
 }
 

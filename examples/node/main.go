@@ -150,7 +150,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	}
 	out.listening(svc.Node())
 
-	lines := readLines(stdin)
+	lines := readLines(stdin, func() { out.failed(fmt.Errorf("the line is longer than %d bytes", maxLine)) })
 	for code := -1; code < 0; {
 		select {
 		case <-ctx.Done():
@@ -172,11 +172,11 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 
 // readLines hands over the lines of r. Its goroutine ends with the program: a
 // read of a terminal cannot be interrupted.
-func readLines(r io.Reader) <-chan string {
+func readLines(r io.Reader, tooLong func()) <-chan string {
 	lines := make(chan string)
 	go func() {
 		defer close(lines)
-		scan(r, func(line string) { lines <- line })
+		scan(r, func(line string) { lines <- line }, tooLong)
 	}()
 	return lines
 }

@@ -54,3 +54,14 @@ func TestAddsUp(t *testing.T) {
 		}
 	}
 }
+
+// Whoever interrupts the start gets a summary like anybody else.
+func TestEndBeforeMesh(t *testing.T) {
+	var out, errs bytes.Buffer
+	if code := run(t.Context(), []string{"-for", "1ms"}, &out, &errs); code != 0 || errs.Len() > 0 {
+		t.Errorf("exit status %d: %s", code, errs.String())
+	}
+	if n := strings.Count(out.String(), "adds up"); n != 2 {
+		t.Errorf("%d types add up:\n%s", n, out.String())
+	}
+}

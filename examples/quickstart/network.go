@@ -60,7 +60,8 @@ type network struct {
 	began time.Time
 }
 
-// startNetwork starts n nodes. The first is the boot node of the others.
+// startNetwork starts n nodes. The first is the boot node of the others. When ctx
+// ends before all have found each other, that is no error: the user had enough.
 func startNetwork(ctx context.Context, n int, out io.Writer) (*network, error) {
 	net := &network{}
 	var boot []string
@@ -76,7 +77,7 @@ func startNetwork(ctx context.Context, n int, out io.Writer) (*network, error) {
 			}
 		}
 	}
-	if err := net.waitForMesh(ctx); err != nil {
+	if err := net.waitForMesh(ctx); err != nil && ctx.Err() == nil {
 		return nil, errors.Join(err, net.stop())
 	}
 	net.began = time.Now()
