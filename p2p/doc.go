@@ -27,7 +27,7 @@
 // made after it came back works.
 //
 // An end that does not read makes the other end wait; nothing is dropped, and
-// no more is buffered than one chunk of 64 KiB each way beside the windows of
+// no more is buffered than one piece of 256 KiB each way beside the windows of
 // the sockets and streams. A connection on which nothing moves holds no buffer.
 //
 // # Limits and rules

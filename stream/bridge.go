@@ -82,9 +82,8 @@ func (b *bridge) runUp() {
 		data, err := src.next()
 		if len(data) > 0 {
 			b.writing.Store(true)
-			n, werr := b.stream.Write(data)
+			werr := b.send(data)
 			b.writing.Store(false)
-			b.s.sent(n)
 			if werr != nil {
 				b.upRefused(werr)
 				return
@@ -100,6 +99,24 @@ func (b *bridge) runUp() {
 			return
 		}
 	}
+}
+
+// send writes to the stream, in frames where the transport makes one of each
+// write.
+func (b *bridge) send(data []byte) error {
+	most := len(data)
+	if b.kind == yamuxStream {
+		most = frameSize
+	}
+	for len(data) > 0 {
+		n, err := b.stream.Write(data[:min(len(data), most)])
+		b.s.sent(n)
+		if err != nil {
+			return err
+		}
+		data = data[n:]
+	}
+	return nil
 }
 
 // runDown copies stream → local.
@@ -127,10 +144,10 @@ func (b *bridge) downWait() {
 			b.downEnd(err)
 			return
 		}
-		buf := bufs.get()
-		n, err := b.stream.Read(buf[:])
-		ok := b.deliver(buf[:n])
-		bufs.put(buf)
+		buf := bufs.get(false) // a read brings one frame at most
+		n, err := b.stream.Read(buf.data)
+		ok := b.deliver(buf.data[:n])
+		buf.release()
 		if !ok {
 			return
 		}
@@ -149,11 +166,11 @@ func (b *bridge) downWait() {
 func (b *bridge) downPeek() {
 	bufs := b.s.group.reg.bufs
 	small := make([]byte, peekSize)
-	var large *[chunkSize]byte
+	var large *buffer
 	release := func() {
 		if large != nil {
 			b.holding.Store(false)
-			bufs.put(large)
+			large.release()
 			large = nil
 		}
 	}
@@ -161,7 +178,7 @@ func (b *bridge) downPeek() {
 	for {
 		buf := small
 		if large != nil {
-			buf = large[:]
+			buf = large.data
 		}
 		n, err := b.stream.Read(buf)
 		if !b.deliver(buf[:n]) {
@@ -169,11 +186,16 @@ func (b *bridge) downPeek() {
 		}
 		switch {
 		case err == nil && large == nil && n == len(small):
-			large = bufs.get()
+			large = bufs.get(false)
 			b.holding.Store(true)
 			b.watch.arm()
 		case err == nil && large != nil && !b.kind.deadlinesAreSafe() && n < peekSize:
 			release()
+		case err == nil && large != nil:
+			if want := bulky(n, len(buf)); want != large.bulk() {
+				large.release()
+				large = bufs.get(want)
+			}
 		case err == nil:
 		case b.kind.deadlinesAreSafe() && errors.Is(err, os.ErrDeadlineExceeded):
 			release()

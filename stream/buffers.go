@@ -2,23 +2,52 @@ package stream
 
 import "sync"
 
-// One read of the local connection becomes one yamux frame, and with the
-// 12-byte frame header one write to the encrypted connection. 65,507 bytes are
-// the most that still fit one Noise message (65,519 bytes of plain text), so
-// that a full read does not leave a message of a few bytes behind.
-const chunkSize = 65507
+// frameSize is how much is written to a yamux stream at a time. One write
+// becomes one yamux frame, and with the 12-byte frame header one write to the
+// encrypted connection. 65,507 bytes are the most that still fit one Noise
+// message (65,519 bytes of plain text), so that a full frame does not leave a
+// message of a few bytes behind.
+const frameSize = 65507
+
+// bulkSize is how much is read at a time once reads come back full: each system
+// call has a cost beside that of the bytes.
+const bulkSize = 4 * frameSize
 
 // peekSize is what a reader may hold while it waits, where the transport
 // cannot wait without a buffer.
 const peekSize = 512
 
-// buffers lends buffers of chunkSize bytes to directions that have something
-// to carry. Waiting directions hold none.
-type buffers struct{ pool *sync.Pool }
+// buffers lends memory to directions that have something to carry. Waiting
+// directions hold none.
+type buffers struct{ frame, bulk *sync.Pool }
 
-func newBuffers() buffers {
-	return buffers{&sync.Pool{New: func() any { return new([chunkSize]byte) }}}
+// buffer is memory on loan, of frameSize or bulkSize bytes.
+type buffer struct {
+	data []byte
+	home *sync.Pool
 }
 
-func (b buffers) get() *[chunkSize]byte    { return b.pool.Get().(*[chunkSize]byte) }
-func (b buffers) put(buf *[chunkSize]byte) { b.pool.Put(buf) }
+func newBuffers() buffers {
+	pool := func(size int) *sync.Pool {
+		p := new(sync.Pool)
+		p.New = func() any { return &buffer{make([]byte, size), p} }
+		return p
+	}
+	return buffers{pool(frameSize), pool(bulkSize)}
+}
+
+// get lends a buffer of frameSize bytes, or of bulkSize.
+func (b buffers) get(bulk bool) *buffer {
+	if bulk {
+		return b.bulk.Get().(*buffer)
+	}
+	return b.frame.Get().(*buffer)
+}
+
+func (b *buffer) release() { b.home.Put(b) }
+
+func (b *buffer) bulk() bool { return len(b.data) == bulkSize }
+
+// bulky reports whether the read after one that brought n bytes into a buffer
+// of size bytes should have a large one.
+func bulky(n, size int) bool { return n == size || size == bulkSize && n > frameSize }

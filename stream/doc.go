@@ -20,7 +20,7 @@
 // # Back-pressure and memory
 //
 // An end that does not read makes the other end wait; a bridge buffers at most
-// one chunk of 64 KiB in each direction beside the windows of the sockets and
+// one piece of 256 KiB in each direction beside the windows of the sockets and
 // of the stream. While a direction waits for data it holds no buffer.
 //
 // # Goroutines

@@ -10,7 +10,8 @@ import (
 // nothing to read.
 type source struct {
 	bufs buffers
-	buf  *[chunkSize]byte
+	buf  *buffer
+	bulk bool   // the next read should have a large buffer
 	data []byte // of the last read
 
 	// With a socket, wait is the runtime's own poller: poll is called when the
@@ -51,29 +52,41 @@ func (s *source) next() ([]byte, error) {
 	return s.data, s.err
 }
 
-// nextPlain reads with a large buffer for as long as reads bring more than fits
+// nextPlain reads with a pooled buffer for as long as reads bring more than fits
 // the small one.
 func (s *source) nextPlain() ([]byte, error) {
-	buf := s.small
-	if s.buf != nil {
-		buf = s.buf[:]
+	if s.buf == nil {
+		n, err := s.conn.Read(s.small)
+		if n == len(s.small) {
+			s.take()
+		}
+		return s.small[:n], err
 	}
+	buf := s.take()
 	n, err := s.conn.Read(buf)
-	data := buf[:n]
-	switch {
-	case s.buf == nil && n == len(s.small):
-		s.buf = s.bufs.get()
-	case s.buf != nil && n < peekSize:
-		n := copy(s.small, data)
-		data = s.small[:n]
+	s.bulk = bulky(n, len(buf))
+	if n >= peekSize {
+		return buf[:n], err
+	}
+	n = copy(s.small, buf[:n])
+	s.release()
+	return s.small[:n], err
+}
+
+// take returns a buffer of the size that is wanted now.
+func (s *source) take() []byte {
+	if s.buf != nil && s.buf.bulk() != s.bulk {
 		s.release()
 	}
-	return data, err
+	if s.buf == nil {
+		s.buf = s.bufs.get(s.bulk)
+	}
+	return s.buf.data
 }
 
 func (s *source) release() {
 	if s.buf != nil {
-		s.bufs.put(s.buf)
+		s.buf.release()
 		s.buf = nil
 	}
 }

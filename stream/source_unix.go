@@ -13,11 +13,9 @@ const canPoll = true
 // tryRead reads once. False makes the runtime wait until the socket is
 // readable and call again.
 func (s *source) tryRead(fd uintptr) bool {
-	if s.buf == nil {
-		s.buf = s.bufs.get()
-	}
+	buf := s.take()
 	for {
-		n, err := syscall.Read(int(fd), s.buf[:])
+		n, err := syscall.Read(int(fd), buf)
 		switch {
 		case err == syscall.EINTR:
 			continue
@@ -29,7 +27,8 @@ func (s *source) tryRead(fd uintptr) bool {
 		case n == 0:
 			s.err = io.EOF
 		default:
-			s.data = s.buf[:n]
+			s.data = buf[:n]
+			s.bulk = bulky(n, len(buf))
 		}
 		return true
 	}
