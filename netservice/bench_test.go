@@ -66,7 +66,7 @@ func benchPair(b *testing.B) (sender, receiver *netservice.NebService, tx *netse
 
 // BenchmarkSend is the whole path alone, for profiles.
 func BenchmarkSend(b *testing.B) {
-	for _, size := range []int{128, 64 << 10} {
+	for _, size := range []int{128, 64 << 10, 1 << 20} {
 		b.Run(fmt.Sprint(size), func(b *testing.B) {
 			sender, receiver, tx, got := benchPair(b)
 			payload := randomBytes(size)

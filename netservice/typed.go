@@ -95,8 +95,8 @@ func (t *Type[T]) Subscribe(s *NebService, fn func(ctx context.Context, m Receiv
 	}
 	sub := &Subscription{s: s}
 	sub.sub = dispatcher.NewHandler(sub, t.spec.Name, func(ctx context.Context, m dispatcher.Message) {
-		if r, ok := t.decode(s, m); ok {
-			fn(ctx, r)
+		if v, ok := t.decode(s, m); ok {
+			fn(ctx, received(s, m, v))
 		}
 	}, t.subscriberOptions(opts)...)
 	if err := s.Register(sub.sub); err != nil {
@@ -118,7 +118,7 @@ func (t *Type[T]) Messages(ctx context.Context, s *NebService, opts ...dispatche
 		}
 		defer s.Deregister(sub)
 		for m := range sub.All(ctx) {
-			if r, ok := t.decode(s, m); ok && !yield(r) {
+			if v, ok := t.decode(s, m); ok && !yield(received(s, m, v)) {
 				return
 			}
 		}
@@ -129,17 +129,27 @@ func (t *Type[T]) subscriberOptions(more []dispatcher.SubscriberOption) []dispat
 	return append(slices.Clip(t.subs), more...)
 }
 
-func (t *Type[T]) decode(s *NebService, m dispatcher.Message) (Received[T], bool) {
+// decode is false for a payload that is not one of the type; that is counted
+// then.
+func (t *Type[T]) decode(s *NebService, m dispatcher.Message) (T, bool) {
 	v, err := t.codec.Decode(m.Data())
 	if err != nil {
 		s.node.undecodable(m, err)
-		return Received[T]{}, false
+		return v, false
 	}
-	r := Received[T]{Value: v, From: s.node.sender(m), Message: m}
+	return v, true
+}
+
+func received[T any](s *NebService, m dispatcher.Message, v T) Received[T] {
+	return Received[T]{Value: v, From: s.node.sender(m), Author: author(m), Message: m}
+}
+
+// author is who signed a message, empty where nobody did.
+func author(m dispatcher.Message) string {
 	if g, ok := m.(*gossiped); ok {
-		r.Author = g.Author()
+		return g.Author()
 	}
-	return r, true
+	return ""
 }
 
 // Validate has messages of the type that come by gossip judged by v, see
@@ -149,11 +159,11 @@ func (t *Type[T]) Validate(s *NebService, v func(ctx context.Context, m Received
 		return err
 	}
 	return s.SetValidator(t.spec.Name, func(ctx context.Context, m dispatcher.Message) Verdict {
-		r, ok := t.decode(s, m)
+		value, ok := t.decode(s, m)
 		if !ok {
 			return Reject()
 		}
-		return v(ctx, r)
+		return v(ctx, received(s, m, value))
 	})
 }
 

@@ -37,12 +37,12 @@ func (c *codec) compress(payload []byte, how Compression) ([]byte, byte) {
 	var flags byte
 	switch how {
 	case CompressS2:
+		if !promising(payload) {
+			return payload, flagNone
+		}
 		buf := scratches.Get().(*[]byte)
 		defer scratches.Put(buf)
-		if most := s2.MaxEncodedLen(len(payload)); cap(*buf) < most {
-			*buf = make([]byte, 0, most)
-		}
-		packed := s2.Encode((*buf)[:0:cap(*buf)], payload)
+		packed := encodeS2(buf, payload)
 		if !shrunk(len(packed), len(payload)) {
 			return payload, flagNone
 		}
@@ -60,6 +60,38 @@ func (c *codec) compress(payload []byte, how Compression) ([]byte, byte) {
 		return payload, flagNone
 	}
 	return out, flags
+}
+
+// encodeS2 compresses into a scratch buffer, which grows as needed.
+func encodeS2(buf *[]byte, payload []byte) []byte {
+	if most := s2.MaxEncodedLen(len(payload)); cap(*buf) < most {
+		*buf = make([]byte, 0, most)
+	}
+	return s2.Encode((*buf)[:0:cap(*buf)], payload)
+}
+
+const (
+	sampleAbove = 128 << 10 // payloads that are sampled before they are compressed
+	sampleSize  = 8 << 10
+	samples     = 3
+)
+
+// promising tells whether compressing a payload may be worth while. Of a large
+// one samples are tried, at its beginning, middle and end: what is random or
+// compressed already is then not worked through in vain.
+func promising(payload []byte) bool {
+	if len(payload) <= sampleAbove {
+		return true
+	}
+	buf := scratches.Get().(*[]byte)
+	defer scratches.Put(buf)
+	for i := range samples {
+		at := (len(payload) - sampleSize) * i / (samples - 1)
+		if shrunk(len(encodeS2(buf, payload[at:at+sampleSize])), sampleSize) {
+			return true
+		}
+	}
+	return false
 }
 
 func shrunk(packed, raw int) bool { return packed <= raw-raw/16 && packed < raw }

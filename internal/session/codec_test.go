@@ -31,6 +31,42 @@ func TestCompress(t *testing.T) {
 	}
 }
 
+// A large payload is compressed when one of its samples promises something, and
+// not worked through when none does.
+func TestCompressSamples(t *testing.T) {
+	c := newCodec()
+	const size = 1 << 20
+	text := func(n int) []byte { return bytes.Repeat([]byte("receipt "), n/8) }
+	for _, tc := range []struct {
+		name    string
+		from, n int // where the text is in the noise
+		want    byte
+	}{
+		{"noise", 0, 0, flagNone},
+		{"text", 0, size, flagS2},
+		{"text at the beginning", 0, size / 4, flagS2},
+		{"text in the middle", size * 3 / 8, size / 4, flagS2},
+		{"text at the end", size * 3 / 4, size / 4, flagS2},
+		{"too little text", 0, size / 32, flagNone},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			payload := randomBytes(2, size)
+			copy(payload[tc.from:], text(tc.n))
+			packed, flags := c.compress(payload, CompressS2)
+			if flags != tc.want {
+				t.Fatalf("flags %d, %d bytes of %d", flags, len(packed), size)
+			}
+			if flags == flagNone {
+				return
+			}
+			back, fault := c.decompress(header{body: len(packed), raw: size, flags: flags}, packed)
+			if fault != FaultNone || !bytes.Equal(back, payload) {
+				t.Errorf("came back as %d bytes, %v", len(back), fault)
+			}
+		})
+	}
+}
+
 func TestDecompressHostile(t *testing.T) {
 	c := newCodec()
 	zeros := make([]byte, 1<<20)

@@ -11,6 +11,10 @@ import (
 // typeReserve is what a type may queue beyond the limit of the peer.
 const typeReserve = 64 << 10
 
+// bookAhead is what a type that has something queued counts in advance, so that
+// not every message touches the counters that all types share.
+const bookAhead = 8 << 10
+
 // outbound is one message type on its way to one peer: a queue, and a stream
 // and a writer while there is something to write.
 type outbound struct {
@@ -27,11 +31,14 @@ type outbound struct {
 	writing bool
 	// inWrite is what the writer has popped and not yet accounted for.
 	inWriteBytes, inWriteCount int
-	closed                     bool       // nothing is queued any more
-	closedWhy                  DropReason // valid when closed
-	stream                     *outStream
-	finishing                  *outStream    // closed when idle; the peer has not read all of it yet
-	idleSince                  time.Duration // when the last writer ended
+	// booked is what the session counts for this type: 0 when it holds nothing,
+	// else what it holds and up to bookAhead more.
+	booked    int
+	closed    bool       // nothing is queued any more
+	closedWhy DropReason // valid when closed
+	stream    *outStream
+	finishing *outStream    // closed when idle; the peer has not read all of it yet
+	idleSince time.Duration // when the last writer ended
 
 	support support
 	stalls  int // streams in a row that ran into WriteTimeout
@@ -49,7 +56,8 @@ type SendOptions struct {
 	Shared bool
 }
 
-// message is one that has been checked, and compressed where that helps.
+// message is one on its way into a queue; Engine.prepare checks it, and
+// compresses it where that helps.
 type message struct {
 	t      *declared
 	head   header
@@ -57,20 +65,24 @@ type message struct {
 	shared bool // body does not change any more
 }
 
-func (m message) size() int { return m.head.size() + len(m.body) }
+func newMessage(t *declared, data []byte, shared bool) message {
+	return message{t: t, head: header{body: len(data), raw: len(data)}, body: data, shared: shared}
+}
+
+func (m *message) size() int { return m.head.size() + len(m.body) }
 
 // push queues a message. It does not wait: ErrQueueFull means no room.
-func (o *outbound) push(m message, class int) error {
+func (o *outbound) push(m *message, class int) error {
 	var seg segment
+	size := m.size()
 	large := len(m.body) >= largeBody
 	if large {
 		// Copied outside the lock, and not at all when there is no room.
-		if err := o.admit(m.size()); err != nil {
+		if err := o.admit(size); err != nil {
 			return err
 		}
 		seg = newLarge(m.head, m.body, m.shared)
 	}
-	size := m.size()
 	o.mu.Lock()
 	if err := o.admitLocked(size); err != nil {
 		o.mu.Unlock()
@@ -88,8 +100,9 @@ func (o *outbound) push(m message, class int) error {
 		o.writing = true
 		o.s.startWriterLocked()
 	}
-	o.s.queued.Add(int64(size))
-	o.s.e.queued.Add(int64(size))
+	if need := o.q.bytes + o.inWriteBytes - o.booked; need > 0 {
+		o.bookLocked(need)
+	}
 	o.mu.Unlock()
 	if start {
 		go o.write()
@@ -116,19 +129,42 @@ func (o *outbound) admitLocked(size int) error {
 	if have == 0 {
 		return nil
 	}
+	need := have + size - o.booked
 	if have+size > o.t.spec.QueueBytes ||
-		have+size > typeReserve && int(o.s.queued.Load())+size > o.s.e.cfg.QueueBytes {
+		need > 0 && have+size > typeReserve && int(o.s.queued.Load())+need > o.s.e.cfg.QueueBytes {
 		o.sent.Refused++
 		return ErrQueueFull
 	}
 	return nil
 }
 
-// dropLocked empties the queue. The caller tells the session of the bytes.
+// bookLocked books bytes that are held, and some ahead where there is room.
+func (o *outbound) bookLocked(bytes int) {
+	room := o.s.e.cfg.QueueBytes - int(o.s.queued.Load()) - bytes
+	bytes += max(min(bookAhead, room), 0)
+	o.booked += bytes
+	o.s.queued.Add(int64(bytes))
+	o.s.e.queued.Add(int64(bytes))
+}
+
+// unbookLocked returns how many bytes are booked for no reason. They no longer
+// are; the caller tells the session.
+func (o *outbound) unbookLocked() (bytes int) {
+	held := o.q.bytes + o.inWriteBytes
+	if held > 0 {
+		held += bookAhead
+	}
+	bytes = max(o.booked-held, 0)
+	o.booked -= bytes
+	return bytes
+}
+
+// dropLocked empties the queue. The caller tells the session of the booked bytes
+// that are free with it.
 func (o *outbound) dropLocked(why DropReason) (bytes, count int) {
-	bytes, count = o.q.clear()
+	count = o.q.clear()
 	o.dropped[why] += uint64(count)
-	return bytes, count
+	return o.unbookLocked(), count
 }
 
 // retire ends the type on this session: what is queued is dropped and the
@@ -175,7 +211,7 @@ func (o *outbound) stats() SendStats {
 }
 
 // send waits for room until ctx ends.
-func (o *outbound) send(ctx context.Context, m message, class int) error {
+func (o *outbound) send(ctx context.Context, m *message, class int) error {
 	for {
 		err := o.push(m, class)
 		if err != ErrQueueFull {

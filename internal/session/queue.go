@@ -145,8 +145,8 @@ func (q *queue) has(class int) bool {
 }
 
 // clear drops everything and gives the blocks back.
-func (q *queue) clear() (bytes, count int) {
-	bytes, count = q.bytes, q.count
+func (q *queue) clear() (count int) {
+	count = q.count
 	for c := range q.lanes {
 		for {
 			s, ok := q.pop(c)
@@ -156,5 +156,5 @@ func (q *queue) clear() (bytes, count int) {
 			s.release()
 		}
 	}
-	return bytes, count
+	return count
 }

@@ -20,22 +20,25 @@ func (e *Engine) Prepare(msgType string, data []byte) (Prepared, error) {
 	if t == nil {
 		return Prepared{}, ErrUnknownType
 	}
-	m, err := e.prepare(t, data, true)
-	return Prepared{m}, err
+	m := newMessage(t, data, true)
+	if err := e.prepare(&m); err != nil {
+		return Prepared{}, err
+	}
+	return Prepared{m}, nil
 }
 
 // prepare checks a message and compresses it.
-func (e *Engine) prepare(t *declared, data []byte, shared bool) (message, error) {
-	if len(data) > t.spec.MaxSize {
-		return message{}, &TooLargeError{Type: t.spec.Name, Size: len(data), Max: t.spec.MaxSize}
+func (e *Engine) prepare(m *message) error {
+	spec := &m.t.spec
+	if len(m.body) > spec.MaxSize {
+		return &TooLargeError{Type: spec.Name, Size: len(m.body), Max: spec.MaxSize}
 	}
-	m := message{t: t, head: header{body: len(data), raw: len(data)}, body: data, shared: shared}
-	if len(data) > t.spec.CompressAbove && t.spec.Compress != CompressNone {
-		m.body, m.head.flags = e.codec.compress(data, t.spec.Compress)
+	if len(m.body) > spec.CompressAbove && spec.Compress != CompressNone {
+		m.body, m.head.flags = e.codec.compress(m.body, spec.Compress)
 		m.head.body = len(m.body)
-		m.shared = shared || m.head.flags != flagNone
+		m.shared = m.shared || m.head.flags != flagNone
 	}
-	return m, nil
+	return nil
 }
 
 // Send queues a message for the peer, and waits for room in the queue until
@@ -49,11 +52,11 @@ func (s *Session) Send(ctx context.Context, msgType string, data []byte, opts Se
 	if err != nil {
 		return err
 	}
-	m, err := s.e.prepare(o.t, data, opts.Shared)
-	if err != nil {
+	m := newMessage(o.t, data, opts.Shared)
+	if err := s.e.prepare(&m); err != nil {
 		return err
 	}
-	return o.send(ctx, m, o.class(opts.Priority))
+	return o.send(ctx, &m, o.class(opts.Priority))
 }
 
 // TrySend is like Send, and never waits: ErrQueueFull says that there is no
@@ -63,11 +66,11 @@ func (s *Session) TrySend(msgType string, data []byte, opts SendOptions) error {
 	if err != nil {
 		return err
 	}
-	m, err := s.e.prepare(o.t, data, opts.Shared)
-	if err != nil {
+	m := newMessage(o.t, data, opts.Shared)
+	if err := s.e.prepare(&m); err != nil {
 		return err
 	}
-	return o.push(m, o.class(opts.Priority))
+	return o.push(&m, o.class(opts.Priority))
 }
 
 // SendPrepared is Send for a prepared message.
@@ -76,7 +79,7 @@ func (s *Session) SendPrepared(ctx context.Context, p Prepared, pri Priority) er
 	if err != nil {
 		return err
 	}
-	return o.send(ctx, p.m, o.class(pri))
+	return o.send(ctx, &p.m, o.class(pri))
 }
 
 // TrySendPrepared is TrySend for a prepared message.
@@ -85,7 +88,7 @@ func (s *Session) TrySendPrepared(p Prepared, pri Priority) error {
 	if err != nil {
 		return err
 	}
-	return o.push(p.m, o.class(pri))
+	return o.push(&p.m, o.class(pri))
 }
 
 // find finds the queue of a type.

@@ -30,7 +30,7 @@ type Session struct {
 	wg     sync.WaitGroup
 
 	opens    atomic.Uint32 // outbound streams that the peer has not refused
-	queued   atomic.Int64  // bytes in all queues and in writes
+	queued   atomic.Int64  // bytes booked by all types
 	lastLife atomic.Int64  // nanoseconds since start
 	rtt      atomic.Int64  // of the last ping, nanoseconds
 	quiet    atomic.Int64  // least of late, nanoseconds
@@ -149,8 +149,8 @@ func (s *Session) closedErr() error {
 	return &ClosedError{Reason: r, ByRemote: byRemote}
 }
 
-// settle tells of queued bytes that were written or dropped, and of the
-// messages dropped.
+// settle tells of booked bytes that are free again, now that messages were
+// written or dropped, and of the messages dropped.
 func (s *Session) settle(bytes, dropped int, why DropReason) {
 	s.queued.Add(-int64(bytes))
 	s.e.total.queue.Update(s.e.queued.Add(-int64(bytes)))

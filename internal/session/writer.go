@@ -38,6 +38,7 @@ type writer struct {
 	in    bool  // the slot is at the gate
 	pace  pace
 	win   window
+	acks  [64]byte // what room reads
 }
 
 // write is the writer goroutine.
@@ -197,7 +198,6 @@ func (w *writer) chunk(st *outStream, b []byte, class int) (int, error) {
 // room waits until a chunk of the given size, or a smaller one, may be on its
 // way. Meanwhile the writer is not at the gate: others go on.
 func (w *writer) room(st *outStream, class, size int) (int, error) {
-	var acks [64]byte
 	for {
 		limit := w.win.limit(class)
 		// Several chunks on the way, so that it does not run empty; and less than
@@ -211,8 +211,8 @@ func (w *writer) room(st *outStream, class, size int) (int, error) {
 		if err := st.extendRead(time.Now(), w.o.s.e.cfg.WriteTimeout); err != nil {
 			return 0, err
 		}
-		n, err := st.lazy.Read(acks[:])
-		for _, units := range acks[:n] {
+		n, err := st.lazy.Read(w.acks[:])
+		for _, units := range w.acks[:n] {
 			st.acked += int64(units) * ackUnit
 		}
 		if st.acked > st.sent {
@@ -259,9 +259,10 @@ func (w *writer) settle(seg segment, n int, err error) {
 		st.unconfirmed += written
 		st.unconfSize += n
 	}
+	free := o.unbookLocked()
 	o.mu.Unlock()
 	o.t.countOut(written, n)
-	o.s.settle(seg.size, lost, why)
+	o.s.settle(free, lost, why)
 }
 
 func dropReason(err error) DropReason {
