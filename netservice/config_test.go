@@ -32,7 +32,7 @@ func TestValidateReportsEveryMistake(t *testing.T) {
 		MaxMessageSize: 1<<30 + 1,
 		PeerQueueBytes: 1,
 		DispatchQueue:  -1,
-		Tunnels:        []p2p.Tunnel{{Protocol: "web"}},
+		Tunnels:        []p2p.Tunnel{{Protocol: "web"}, {Protocol: "/x/a", LimitedRelay: true}},
 		PingTimeout:    Duration(time.Nanosecond),
 	}.Validate()
 	if err == nil {
@@ -49,7 +49,7 @@ func TestValidateReportsEveryMistake(t *testing.T) {
 	want := []string{
 		"ChainID", "Genesis", "Agent", "Capabilities[0]", "Capabilities[1]", "MaxVersion", "Listen[0]",
 		"Announce[0]", "Bootstrap[0]", "Reserved[0]", "MaxPeers", "InboundShare", "GossipProfile", "MaxMessageSize",
-		"PeerQueueBytes", "DispatchQueue", "Tunnels", "PingTimeout",
+		"PeerQueueBytes", "DispatchQueue", "Tunnels", "Tunnels[1]", "PingTimeout",
 	}
 	if d := cmp.Diff(want, fields); d != "" {
 		t.Errorf("fields at fault (-want +got):\n%s", d)

@@ -28,6 +28,16 @@
 //	24 subscriber that never drains        TestFullSubscriberDropsAndCounts
 //	25 handler that panics                 TestPanickingHandler
 //	26 handler that ignores its context    TestStopNamesStuckHandler
+//	28 tunnel half-close                  p2p: TestHalfCloseByClient, TestHalfCloseByService, TestVirtualHalfClose
+//	29 tunnel to a forbidden target       p2p: TestTargetRules, TestConfiguredTargetsAreLoopbackUnlessAllowed
+//	30 tunnel floods, idle tunnels        TestHostileTunnelFlood; p2p: TestVirtualStreamFlood, TestVirtualResetStorm, TestVirtualDefaultIdleTimeout
+//	31 bogus peer addresses               discovery: TestIntake, TestFloodOfCandidates, FuzzRecord, FuzzAddr
+//	32 unsolicited or oversized records   discovery: TestBadReplies, TestBadRequests
+//	34 gossip replay                      gossip: TestHostileReplay
+//	35 invalid messages                   gossip: TestHostileInvalidFlood, TestForgedCopyOfATurnedAwayMessage
+//	36 IHAVE, IWANT, IDONTWANT floods     gossip: TestHostileHaveFlood, TestHostileWantFlood, TestHostileDontWantFlood
+//	37 GRAFT floods and back-off          gossip: TestHostileGraftFlood, TestHostileBackoff
+//	38 a million topics                   gossip: TestHostileSubscriptionFlood
 //	45 port in use                         TestPortInUse; p2phost: TestPortInUseByAnotherProcess
 //	46 stop under load                     TestHostileStop, TestStopUnderLoad, TestLifeCycle
 //	47 partition, heal, flapping           TestHostilePartition, TestHostileFlapping, TestRestart

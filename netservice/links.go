@@ -267,6 +267,13 @@ func (l *links) await(p peer.ID) chan error {
 	return ch
 }
 
+// awaited is how many wait for the outcome of a peer's handshake.
+func (l *links) awaited(p peer.ID) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.waiting[p])
+}
+
 func (l *links) forsake(p peer.ID, ch chan error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

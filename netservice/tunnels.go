@@ -9,9 +9,10 @@ import (
 )
 
 // P2P returns the node's tunnels, nil before Start: TCP and unix-socket
-// services bridged to peers, see package p2p. They serve and dial peers with a
-// session only; a program that wants tunnels to others makes a p2p.P2P of its
-// own. Those of Config.Tunnels run already. All end with Stop.
+// services bridged to peers, see package p2p. They serve peers with a session
+// only, as the nodes that they dial do; a program that wants tunnels to others
+// makes a p2p.P2P of its own. Those of Config.Tunnels run already. All end with
+// Stop.
 func (s *NebService) P2P() *p2p.P2P {
 	if s.running() != nil {
 		return nil
@@ -27,13 +28,23 @@ func (n *Node) startTunnels() error {
 	return n.tunnels.Apply(n.links.ctx, n.cfg.Tunnels)
 }
 
-// member tells whether there is a session with a peer. A peer's first stream
-// may overtake the end of its handshake: then it waits for that.
+// maxUndecided bounds the tunnel streams of one peer that wait for the end of
+// its handshake.
+const maxUndecided = 64
+
+// member tells whether there is a session with a peer. A peer's first streams
+// may overtake the end of its handshake: then they wait for that.
 func (l *links) member(p peer.ID) bool {
+	if l.session(p) != nil {
+		return true
+	}
 	outcome := l.await(p)
 	defer l.forsake(p, outcome)
 	if l.session(p) != nil {
 		return true
+	}
+	if l.awaited(p) > maxUndecided {
+		return false
 	}
 	limit := time.NewTimer(timeout(l.n.cfg.HandshakeTimeout))
 	defer limit.Stop()

@@ -8,6 +8,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/peer"
+	manet "github.com/multiformats/go-multiaddr/net"
+
 	"github.com/go-nebnet/nebnet/netservice"
 	"github.com/go-nebnet/nebnet/netservice/nettest"
 	"github.com/go-nebnet/nebnet/p2p"
@@ -75,6 +78,50 @@ func TestConfiguredTunnels(t *testing.T) {
 	}
 	if p := client.Peers(); len(p) != 1 || p[0].ID != server.Node().ID() {
 		t.Errorf("peers: %v", p)
+	}
+}
+
+// A configured tunnel works again by itself when its peer is back.
+func TestConfiguredTunnelAfterAnOutage(t *testing.T) {
+	target, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	echo(t, target)
+	cfg := netservice.Config{ChainID: "test", Listen: []string{"/ip4/127.0.0.1/tcp/0"}, DataDir: t.TempDir()}
+	cfg.Tunnels = []p2p.Tunnel{{Protocol: "/x/echo", Target: fmt.Sprintf("/ip4/127.0.0.1/tcp/%d", target.Addr().(*net.TCPAddr).Port)}}
+	server := start(t, cfg)
+	at, id := server.Node().Addrs()[0], server.Node().ID()
+	client := start(t, netservice.Config{ChainID: "test", Listen: []string{"/ip4/127.0.0.1/tcp/0"}, Tunnels: []p2p.Tunnel{
+		{Protocol: "/x/echo", Bind: "/ip4/127.0.0.1/tcp/0", Peer: at.String()},
+	}})
+	bound, err := manet.ToNetAddr(client.P2P().Listeners.List()[0].Listen)
+	if err != nil {
+		t.Fatal(err)
+	}
+	word := func() (string, error) {
+		c, err := net.Dial("tcp", bound.String())
+		if err != nil {
+			return "", err
+		}
+		return say(c, "hello")
+	}
+	if got, err := word(); got != "hello" || err != nil {
+		t.Fatalf("at first: %q, %v", got, err)
+	}
+	if err := server.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := word(); err == nil {
+		t.Errorf("while the peer is away: %q", got)
+	}
+	transport, _ := peer.SplitAddr(at)
+	cfg.Listen = []string{transport.String()}
+	if back := start(t, cfg); back.Node().ID() != id {
+		t.Fatalf("came back as %s", back.Node().ID())
+	}
+	if got, err := word(); got != "hello" || err != nil {
+		t.Errorf("when the peer is back: %q, %v", got, err)
 	}
 }
 

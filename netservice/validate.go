@@ -98,6 +98,11 @@ func (c Config) parse() (parsed, error) {
 	if err := p2p.ValidateTunnels(c.Tunnels); err != nil {
 		bad("Tunnels", "%w", err)
 	}
+	for i, t := range c.Tunnels {
+		if t.LimitedRelay {
+			bad(fmt.Sprintf("Tunnels[%d]", i), "limited_relay: there are no sessions over such connections")
+		}
+	}
 
 	positive := func(field string, d Duration) {
 		if time.Duration(d) < 10*time.Millisecond {
