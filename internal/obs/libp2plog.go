@@ -2,11 +2,13 @@ package obs
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"slices"
 	"sync"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/gologshim"
 	"github.com/sirupsen/logrus"
 )
@@ -68,9 +70,13 @@ func (h bridgeHandler) Handle(_ context.Context, r slog.Record) error {
 		return nil
 	}
 	fields := logrus.Fields{"component": "libp2p"}
+	at := level(r.Level)
 	add := func(a slog.Attr) bool {
 		if a.Equal(slog.Attr{}) { // slog: ignore it
 			return true
+		}
+		if closedHere(a.Value) {
+			at = logrus.DebugLevel
 		}
 		key := a.Key
 		if h.group != "" {
@@ -90,9 +96,20 @@ func (h bridgeHandler) Handle(_ context.Context, r slog.Record) error {
 		if held > 0 {
 			fields["suppressed"] = held
 		}
-		o.log.WithFields(fields).Log(level(r.Level), key)
+		o.log.WithFields(fields).Log(at, key)
 	}
 	return nil
+}
+
+// closedHere tells whether a value is the error of a connection that this side
+// closed. libp2p warns of what that interrupts, which is nothing to worry about.
+func closedHere(v slog.Value) bool {
+	err, ok := v.Any().(error)
+	if !ok {
+		return false
+	}
+	closed, ok := errors.AsType[*network.ConnError](err)
+	return ok && !closed.Remote
 }
 
 func (h bridgeHandler) WithAttrs(attrs []slog.Attr) slog.Handler {

@@ -3,12 +3,14 @@ package obs
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/gologshim"
 	"github.com/sirupsen/logrus"
 )
@@ -40,6 +42,21 @@ func TestBridge(t *testing.T) {
 	}
 	if got := s.lines(t); len(got) != 0 {
 		t.Errorf("a line that peers can repeat is written again: %v", got)
+	}
+}
+
+// What closing a connection ourselves interrupts is no warning.
+func TestBridgeOwnCloses(t *testing.T) {
+	o, s := logged()
+	defer o.BridgeLibp2p()()
+	log := gologshim.Logger("obs-test-closes")
+	log.Warn("interrupted here", "err", fmt.Errorf("read: %w", &network.ConnError{}))
+	if got := s.lines(t); len(got) != 0 {
+		t.Errorf("own close: %v", got)
+	}
+	log.Warn("interrupted there", "err", fmt.Errorf("read: %w", &network.ConnError{Remote: true}))
+	if got := s.lines(t); len(got) != 1 {
+		t.Errorf("close of the peer: %v", got)
 	}
 }
 
