@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/libp2p/go-libp2p"
+	pubsub "github.com/libp2p/go-libp2p-pubsub"
 	"github.com/libp2p/go-libp2p/core/host"
 
 	"github.com/go-nebnet/nebnet/dispatcher"
@@ -152,7 +153,7 @@ func BenchmarkPath(b *testing.B) {
 
 // BenchmarkIdlePeers measures what a connected, idle peer costs a service that
 // has exchanged five message types with it, above what it costs a plain libp2p
-// host. 200 nodes connect to one hub, then to a second one; the growth with
+// host, and one that runs go-libp2p-pubsub with as many topics. 200 nodes connect to one hub, then to a second one; the growth with
 // the second is counted for each end of its connections, so that what a node
 // makes once, with its first peer, is left out.
 //
@@ -160,15 +161,20 @@ func BenchmarkPath(b *testing.B) {
 func BenchmarkIdlePeers(b *testing.B) {
 	const peers = 200
 	for b.Loop() {
-		plainHeap, plainGoroutines := idlePlain(b, peers)
+		plainHeap, plainGoroutines := idlePlain(b, peers, 0)
+		gossipHeap, gossipGoroutines := idlePlain(b, peers, idleTypes)
 		heap, goroutines := idleServices(b, peers)
 		b.ReportMetric(0, "ns/op")
 		b.ReportMetric((heap-plainHeap)/1024, "KiB/peer-above-plain")
 		b.ReportMetric(goroutines-plainGoroutines, "goroutines/peer-above-plain")
+		b.ReportMetric((heap-gossipHeap)/1024, "KiB/peer-above-pubsub")
+		b.ReportMetric(goroutines-gossipGoroutines, "goroutines/peer-above-pubsub")
 		b.ReportMetric(plainHeap/1024, "KiB/peer-plain")
 		b.ReportMetric(plainGoroutines, "goroutines/peer-plain")
 	}
 }
+
+const idleTypes = 5
 
 // idleTime is how long the nodes are left alone: streams that carry nothing
 // have been closed by then.
@@ -193,7 +199,8 @@ func growth(ends int, connect func()) (heap, goroutines float64) {
 	return (heap - heap0) / float64(ends), (goroutines - goroutines0) / float64(ends)
 }
 
-func idlePlain(b *testing.B, peers int) (heap, goroutines float64) {
+// idlePlain is for plain hosts, with go-libp2p-pubsub if there are topics.
+func idlePlain(b *testing.B, peers, topics int) (heap, goroutines float64) {
 	var hosts []host.Host
 	for range peers + 2 {
 		h, err := libp2p.New(libp2p.ListenAddrStrings("/ip4/127.0.0.1/tcp/0"), libp2p.DisableRelay(), libp2p.DisableMetrics())
@@ -202,6 +209,9 @@ func idlePlain(b *testing.B, peers int) (heap, goroutines float64) {
 		}
 		defer h.Close()
 		hosts = append(hosts, h)
+		if topics > 0 {
+			joinTopics(b, h, topics)
+		}
 	}
 	for _, hub := range hosts[:2] {
 		heap, goroutines = growth(2*peers, func() {
@@ -215,9 +225,26 @@ func idlePlain(b *testing.B, peers int) (heap, goroutines float64) {
 	return heap, goroutines
 }
 
+func joinTopics(b *testing.B, h host.Host, topics int) {
+	b.Helper()
+	ps, err := pubsub.NewGossipSub(b.Context(), h)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for i := range topics {
+		t, err := ps.Join(fmt.Sprint("type", i))
+		if err != nil {
+			b.Fatal(err)
+		}
+		if _, err := t.Subscribe(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
 func idleServices(b *testing.B, peers int) (heap, goroutines float64) {
 	var types []*netservice.Type[[]byte]
-	for i := range 5 {
+	for i := range idleTypes {
 		types = append(types, netservice.Declare(fmt.Sprint("type", i), netservice.Raw()))
 	}
 	got := bench.NewCounter()

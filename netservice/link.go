@@ -38,11 +38,10 @@ func (l *links) adopt(k *link) {
 	l.mu.Unlock()
 	// The number of peers is decided by admission alone.
 	n.host.ConnManager().Protect(k.id, k.tag)
-	go func() {
+	k.session.AfterDone(func() {
 		defer l.wg.Done()
-		<-k.session.Done()
 		l.bury(k)
-	}()
+	})
 	if r := k.ticket.Commit(func(r handshake.Reason) { l.part(k, r) }); r != handshake.ReasonNone {
 		k.session.Close(r)
 		return

@@ -77,10 +77,22 @@ func (s *Session) conclude(reason handshake.Reason, byRemote bool) {
 	streams := s.stopSending()
 	clean := !dead(reason) && s.farewell(streams, reason, byRemote)
 	s.cutOff(streams, clean)
-	close(s.done)
+	s.finish()
 	s.wg.Wait()
 	s.e.release(s)
 	close(s.over)
+}
+
+// finish says that the session is over.
+func (s *Session) finish() {
+	s.mu.Lock()
+	after := s.after
+	s.after, s.finished = nil, true
+	s.mu.Unlock()
+	close(s.done)
+	for _, f := range after {
+		go f()
+	}
 }
 
 // stopSending drops what is still queued and returns the streams on which

@@ -20,10 +20,10 @@ const bookAhead = 8 << 10
 type outbound struct {
 	s *Session
 	t *declared
-	w writer // the writer goroutine's
 
 	mu      sync.Mutex // guards the fields below
 	q       queue
+	w       *writer   // what it points to is the writer goroutine's; nil when idle
 	sent    SendStats // Dropped and the Pending fields are not used
 	dropped [dropReasons]uint64
 	// writing tells that a writer goroutine is at work. While it is, it owns
@@ -99,14 +99,15 @@ func (o *outbound) push(m *message, class int) error {
 	if start {
 		o.writing = true
 		o.s.startWriterLocked()
+		if o.w == nil {
+			o.w = &writer{o: o}
+		}
+		go o.w.run()
 	}
 	if need := o.q.bytes + o.inWriteBytes - o.booked; need > 0 {
 		o.bookLocked(need)
 	}
 	o.mu.Unlock()
-	if start {
-		go o.write()
-	}
 	return nil
 }
 

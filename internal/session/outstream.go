@@ -113,6 +113,8 @@ func (o *outbound) finishIdle(now, idle time.Duration) {
 		return // the session is being cut off, and the stream with it
 	}
 	o.stream, o.finishing = nil, st
+	o.w = nil
+	o.q.shrink()
 }
 
 // finish ends an idle stream. It may block on a connection that is stuck, or

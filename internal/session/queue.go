@@ -138,6 +138,13 @@ func (q *queue) pop(class int) (segment, bool) {
 	return s, true
 }
 
+// shrink gives up the memory of an empty queue.
+func (q *queue) shrink() {
+	if q.count == 0 {
+		q.lanes = [classes]lane{}
+	}
+}
+
 // has tells whether a class has something queued.
 func (q *queue) has(class int) bool {
 	l := &q.lanes[class]

@@ -47,7 +47,7 @@ func (s *Session) receive(t *declared, st network.Stream) {
 	r := reader{s: s, in: in, raw: st, acks: acker{s: s, w: st}}
 	err := r.run()
 	r.acks.stop()
-	s.finish(in, st, err)
+	s.dispose(in, st, err)
 }
 
 // admit counts an inbound stream and decides whether it is looked at.
@@ -94,8 +94,8 @@ func (s *Session) endReader(st network.Stream) {
 	s.wg.Done()
 }
 
-// finish disposes of a stream that was read.
-func (s *Session) finish(in *inbound, st network.Stream, err error) {
+// dispose ends a stream that was read.
+func (s *Session) dispose(in *inbound, st network.Stream, err error) {
 	var f Fault
 	switch {
 	case err == nil:

@@ -59,6 +59,8 @@ type Session struct {
 	pingAt    time.Time
 	nonce     uint64
 	timer     *time.Timer
+	after     []func() // to be run when the session is over
+	finished  bool     // it is
 
 	arrived   uint32 // inbound streams, refused ones included
 	goodbye   bool   // the peer has said it
@@ -95,6 +97,18 @@ func (s *Session) Started() time.Time { return s.start }
 // Done is closed when the session is over: nothing is sent any more, and
 // nothing more is received, a delivery that is under way apart.
 func (s *Session) Done() <-chan struct{} { return s.done }
+
+// AfterDone has f run when the session is over, in a goroutine of its own that
+// there is none of until then. The caller waits for f where that matters.
+func (s *Session) AfterDone(f func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.finished {
+		go f()
+		return
+	}
+	s.after = append(s.after, f)
+}
 
 // Reason is why the session ends or has ended, and whether the peer ended it;
 // ReasonNone while it lives.
@@ -206,7 +220,6 @@ func (s *Session) outbound(t *declared) (*outbound, error) {
 	}
 	outs := maps.Clone(*s.outs.Load())
 	o := &outbound{s: s, t: t}
-	o.w.o = o
 	outs[t.spec.Name] = o
 	s.outs.Store(&outs)
 	return o, nil

@@ -41,10 +41,9 @@ type writer struct {
 	acks  [64]byte // what room reads
 }
 
-// write is the writer goroutine.
-func (o *outbound) write() {
-	defer o.s.endWriter()
-	w := &o.w
+// run is the writer goroutine.
+func (w *writer) run() {
+	defer w.o.s.endWriter()
 	for {
 		seg, class, ok := w.next()
 		if !ok {
