@@ -7,6 +7,9 @@ import (
 	"path/filepath"
 	"testing"
 
+	pubsub "github.com/libp2p/go-libp2p-pubsub"
+	"github.com/libp2p/go-libp2p/core/peer"
+
 	"github.com/go-nebnet/nebnet/internal/gossip"
 )
 
@@ -20,15 +23,94 @@ func letters(size, salt int) string {
 	return string(b)
 }
 
+func build(t *testing.T) (program string) {
+	t.Helper()
+	program = filepath.Join(t.TempDir(), "node")
+	if out, err := exec.Command("go", "build", "-o", program, "github.com/go-nebnet/nebnet/examples/node").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	return program
+}
+
+// startNode starts the program on the topic of others, and has it dial boot if
+// that is given.
+func startNode(t *testing.T, program string, id gossip.Identity, boot string) *jsPeer {
+	t.Helper()
+	args := []string{
+		"-json", "-log-level", "error", "-listen", "/ip4/127.0.0.1/tcp/0",
+		"-topic", "foreign=" + topic, "-open-topic", "foreign", "-subscribe", "foreign",
+	}
+	if id == gossip.Signed {
+		args = append(args, "-sign")
+	}
+	if boot != "" {
+		args = append(args, "-bootstrap", boot)
+	}
+	return startPeer(t, "examples/node", program, args...)
+}
+
+// TestPlainPubSubProgram has plain go-libp2p-pubsub talk with the program of
+// examples/node, as a foreigner on an open topic. For the empty message the
+// other way see TestPlainPubSub.
+func TestPlainPubSubProgram(t *testing.T) {
+	program := build(t)
+	for _, id := range []gossip.Identity{gossip.Unsigned, gossip.Signed} {
+		for _, dials := range []string{"plain", "program"} {
+			t.Run(identityName(id)+"/"+dials+" dials", func(t *testing.T) {
+				t.Parallel() // a foreigner waits for ten seconds first
+				h, top, got := plain(t, id, nil)
+				var boot string
+				if dials == "program" {
+					boot = fullAddr(t, h)
+				}
+				node := startNode(t, program, id, boot)
+				if dials == "plain" {
+					info, err := peer.AddrInfoFromString(node.addr)
+					if err != nil {
+						t.Fatal(err)
+					}
+					if err := h.Connect(t.Context(), *info); err != nil {
+						t.Fatal(err)
+					}
+				}
+				for i, size := range sizes {
+					// Without a mesh go-libp2p-pubsub publishes to nobody.
+					meshed := pubsub.WithReadiness(pubsub.MinTopicSize(1))
+					if err := top.Publish(t.Context(), []byte(letters(size, 100+i)), meshed); err != nil {
+						t.Fatal(err)
+					}
+					node.wantText(letters(size, 100+i))
+					if size > 0 {
+						node.broadcast(letters(size, i))
+						want(t, "plain", got, []byte(letters(size, i)))
+					}
+				}
+			})
+		}
+	}
+}
+
+func (p *jsPeer) broadcast(text string) {
+	p.t.Helper()
+	if _, err := io.WriteString(p.in, fmt.Sprintf("broadcast foreign %s\n", text)); err != nil {
+		p.t.Fatal(err)
+	}
+	p.await("broadcast")
+}
+
+func (p *jsPeer) wantText(text string) {
+	p.t.Helper()
+	if got := p.await("message").Text; got != text {
+		p.t.Fatalf("%s got %d bytes, want %d", p.name, len(got), len(text))
+	}
+}
+
 // TestJSProgram has js-libp2p talk with the program of examples/node, as a
 // foreigner on an open topic. Commands of the program cannot hold an empty text:
 // the empty message goes from js-libp2p to it, and the other way in TestJS.
 func TestJSProgram(t *testing.T) {
 	needJS(t)
-	program := filepath.Join(t.TempDir(), "node")
-	if out, err := exec.Command("go", "build", "-o", program, "github.com/go-nebnet/nebnet/examples/node").CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
+	program := build(t)
 	for _, id := range []gossip.Identity{gossip.Unsigned, gossip.Signed} {
 		for _, jsDials := range []bool{true, false} {
 			name := identityName(id) + "/program dials"
@@ -45,17 +127,11 @@ func TestJSProgram(t *testing.T) {
 
 func testJSProgram(t *testing.T, program string, id gossip.Identity, jsDials bool) {
 	js := startJS(t, id)
-	args := []string{
-		"-json", "-log-level", "error", "-listen", "/ip4/127.0.0.1/tcp/0",
-		"-topic", "foreign=" + topic, "-open-topic", "foreign", "-subscribe", "foreign",
-	}
-	if id == gossip.Signed {
-		args = append(args, "-sign")
-	}
+	var boot string
 	if !jsDials {
-		args = append(args, "-bootstrap", js.addr)
+		boot = js.addr
 	}
-	node := startPeer(t, "examples/node", program, args...)
+	node := startNode(t, program, id, boot)
 	if jsDials {
 		js.do(jsCommand{Do: "dial", Addr: node.addr})
 		js.await("dialled")
@@ -64,18 +140,13 @@ func testJSProgram(t *testing.T, program string, id gossip.Identity, jsDials boo
 	for i, size := range sizes {
 		if size > 0 {
 			data := letters(size, i)
-			if _, err := io.WriteString(node.in, fmt.Sprintf("broadcast foreign %s\n", data)); err != nil {
-				t.Fatal(err)
-			}
-			node.await("broadcast")
+			node.broadcast(data)
 			js.want([]byte(data))
 		}
 		js.do(jsCommand{Do: "publish", Size: size, Salt: 100 + i, Letters: true})
 		if n := js.await("published").Peers; n != 1 {
 			t.Fatalf("js-libp2p published to %d peers", n)
 		}
-		if got := node.await("message").Text; got != letters(size, 100+i) {
-			t.Fatalf("examples/node got %d bytes, want %d", len(got), size)
-		}
+		node.wantText(letters(size, 100+i))
 	}
 }
