@@ -71,7 +71,7 @@ func (n *Network) Add(cfg netservice.Config, opts ...netservice.Option) *Node {
 // Nodes returns all nodes in the order in which they were added.
 func (n *Network) Nodes() []*Node { return n.nodes }
 
-// Start starts all nodes that are not running.
+// Start starts all nodes that have not been started.
 func (n *Network) Start() {
 	n.tb.Helper()
 	for _, nd := range n.nodes {

@@ -59,7 +59,8 @@ func (nd *Node) IP() netip.Addr { return nd.ip }
 // Addr is the node's full multiaddr, known before it is started.
 func (nd *Node) Addr() string { return fmt.Sprintf("%s/p2p/%s", testnet.Multiaddr(nd.ip), nd.ID()) }
 
-// Start starts the node, if it is not running.
+// Start starts the node, if it is not running. One that was stopped, crashed or
+// killed needs Restart.
 func (nd *Node) Start() {
 	nd.network.tb.Helper()
 	if nd.running {
