@@ -17,9 +17,9 @@ import (
 // other stream does. ctx ends with the session.
 //
 // Each payload belongs to the callee; the outer slice is used again after the
-// return. Payloads of at most 512 bytes that came together share an allocation
-// of at most 4 KiB. An error resets the stream,
-// without blame on the peer, and so does a panic.
+// return. Payloads of at most 1 KiB that came together share an allocation of at
+// most 3 KiB. An error resets the stream, without blame on the peer, and so does
+// a panic.
 type DeliverFunc func(ctx context.Context, from peer.ID, spec TypeSpec, batch [][]byte) error
 
 // Config is what an Engine is made from.

@@ -21,7 +21,7 @@ const (
 	// an allocation, and sharedBlock its size: what a message that is kept may
 	// keep with it. (Go takes memory for eight objects of 3 KiB at once, and for
 	// two of 4 KiB.)
-	sharedPayload = 512
+	sharedPayload = 1 << 10
 	sharedBlock   = 3 << 10
 )
 
