@@ -2,6 +2,7 @@ package netservice_test
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"runtime"
@@ -85,13 +86,21 @@ func BenchmarkSend(b *testing.B) {
 	}
 }
 
+// pathHeap is the live heap of the process while paths are compared. A node's
+// holds its state; without any, the collector runs every few large messages,
+// and what is measured is the collector.
+var pathHeap = flag.Int("path.heap", 64, "MiB that the process of BenchmarkPath holds beside")
+
 // BenchmarkPath compares the whole path between two services, from Send to the
 // handler of a lossless subscription, with plain libp2p streams on the same two
 // hosts over TCP and TLS: one Write per message, and batched. The three take
-// turns; what is reported is the median of the rounds.
+// turns; what is reported is the median of the rounds. With an empty heap
+// beside, add -path.heap 0.
 //
 //	go test -run '^$' -bench BenchmarkPath -benchtime 9x ./netservice
 func BenchmarkPath(b *testing.B) {
+	state := make([]byte, *pathHeap<<20)
+	defer runtime.KeepAlive(state)
 	for _, size := range []int{128, 1 << 10, 64 << 10, 1 << 20} {
 		b.Run(fmt.Sprint(size), func(b *testing.B) {
 			sender, receiver, tx, got := benchPair(b)
