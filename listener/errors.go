@@ -2,18 +2,14 @@ package listener
 
 import (
 	"errors"
-	"net"
+
+	"github.com/go-nebnet/nebnet/stream"
 )
 
 var (
-	// ErrClosed is what a closed listener or registry returns. It matches
-	// net.ErrClosed.
-	ErrClosed error = closedError("tunnel listener closed")
+	// ErrClosed is what a closed listener or registry returns: stream.ErrClosed.
+	// It matches net.ErrClosed.
+	ErrClosed = stream.ErrClosed
 	// ErrProtocolTaken is returned for a second listener on one protocol.
 	ErrProtocolTaken = errors.New("protocol already has a listener")
 )
-
-type closedError string
-
-func (e closedError) Error() string        { return string(e) }
-func (e closedError) Is(target error) bool { return target == net.ErrClosed }

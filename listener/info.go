@@ -61,7 +61,8 @@ func (s State) String() string {
 }
 
 // Info is a listener as it was at one moment. Its methods act on the listener
-// itself; an Info that did not come from a Registry has none.
+// itself. Those of an Info that did not come from a Registry do nothing: it is
+// closed.
 type Info struct {
 	ID       uint64 // counts from 1 within a Registry
 	Kind     Kind
@@ -86,24 +87,54 @@ type Info struct {
 // Close stops listening and waits until it has. Streams that run are left
 // running; Running tells which. Closing twice does nothing. The error is that
 // of closing the socket.
-func (i Info) Close() error { return i.l.Close() }
+func (i Info) Close() error {
+	if i.l == nil {
+		return nil
+	}
+	return i.l.Close()
+}
 
 // CloseStreams stops listening, resets the streams that run and waits for all
 // of it. It returns those streams as they were.
-func (i Info) CloseStreams() []stream.Info { return i.l.CloseStreams() }
+func (i Info) CloseStreams() []stream.Info {
+	if i.l == nil {
+		return nil
+	}
+	return i.l.CloseStreams()
+}
 
 // Running returns the streams of the listener that run now.
-func (i Info) Running() []stream.Info { return i.l.cfg.Group.List() }
+func (i Info) Running() []stream.Info {
+	if i.l == nil {
+		return nil
+	}
+	return i.l.cfg.Group.List()
+}
 
 // Now returns the listener as it is now.
-func (i Info) Now() Info { return i.l.Info() }
+func (i Info) Now() Info {
+	if i.l == nil {
+		return i
+	}
+	return i.l.Info()
+}
 
 // Done is closed when the listener has stopped listening.
-func (i Info) Done() <-chan struct{} { return i.l.done }
+func (i Info) Done() <-chan struct{} {
+	if i.l == nil {
+		return closedChan
+	}
+	return i.l.done
+}
+
+var closedChan = func() chan struct{} { c := make(chan struct{}); close(c); return c }()
 
 // Err is why the listener stopped: nil while it listens, ErrClosed after Close,
 // else the error that ended it.
 func (i Info) Err() error {
+	if i.l == nil {
+		return ErrClosed
+	}
 	i.l.mu.Lock()
 	defer i.l.mu.Unlock()
 	return i.l.err

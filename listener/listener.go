@@ -64,6 +64,11 @@ func (l *Listener) Info() Info {
 // closed, and hands each to handle, which must not block. An error of Accept that may
 // pass makes it wait, from 5 ms to 1 s; any other ends the listener.
 func (l *Listener) Serve(ln net.Listener, handle func(net.Conn)) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.err != nil {
+		return // closed already; Close waits for what was started before
+	}
 	l.loop.Go(func() {
 		if err := l.accept(ln, handle); err != nil {
 			l.end(Failed, err)
@@ -87,7 +92,8 @@ func (l *Listener) CloseStreams() []stream.Info {
 	return l.cfg.Group.Close()
 }
 
-// follow closes the listener and its streams when its context ends.
+// follow closes the listener and its streams when its context ends, also those
+// that run on after the listener was closed.
 func (l *Listener) follow() {
 	leave := context.AfterFunc(l.cfg.Context, func() {
 		if l.reg.enter() {
@@ -98,8 +104,8 @@ func (l *Listener) follow() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.leave = leave
-	if l.err != nil {
-		leave()
+	if l.err != nil { // ended since it was added
+		l.cfg.Group.WhenEmpty(func() { leave() })
 	}
 }
 
@@ -114,10 +120,10 @@ func (l *Listener) end(state State, err error) {
 	leave := l.leave
 	l.mu.Unlock()
 
-	if leave != nil {
-		leave()
-	}
 	l.cfg.Group.Stop()
+	if leave != nil {
+		l.cfg.Group.WhenEmpty(func() { leave() })
+	}
 	var stop error
 	if l.cfg.Stop != nil {
 		stop = l.cfg.Stop()

@@ -16,19 +16,6 @@ type applied struct {
 	running map[string]*listener.Info
 }
 
-// TunnelError is a tunnel of a configuration that cannot be made.
-type TunnelError struct {
-	Index  int // place in the list
-	Tunnel Tunnel
-	Err    error
-}
-
-func (e *TunnelError) Error() string {
-	return fmt.Sprintf("tunnels[%d] (%s): %v", e.Index, e.Tunnel.Protocol, e.Err)
-}
-
-func (e *TunnelError) Unwrap() error { return e.Err }
-
 // Apply makes the configured tunnels run: those that do not run yet are
 // started, those of an earlier Apply that are no longer listed are closed
 // (their streams too), and the rest is left alone. Tunnels that were made by
@@ -46,14 +33,16 @@ func (p *P2P) Apply(ctx context.Context, tunnels []Tunnel) error {
 	p.config.mu.Lock()
 	defer p.config.mu.Unlock()
 	next := make(map[string]*listener.Info, len(tunnels))
+	listed := make(map[string]bool, len(tunnels))
 	for _, t := range tunnels {
 		k := t.key()
+		listed[k] = true
 		if l := p.config.running[k]; l != nil && l.Err() == nil {
 			next[k] = l
 		}
 	}
 	for k, l := range p.config.running {
-		if next[k] == nil {
+		if !listed[k] { // one that was closed otherwise left its streams running
 			l.CloseStreams()
 		}
 	}

@@ -2,6 +2,7 @@ package p2p
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"sync"
@@ -15,7 +16,8 @@ import (
 
 // DialConn opens a stream to the peer as a net.Conn, without any local port.
 // The context bounds the dialling only. It returns when the peer has agreed to
-// the protocol. The connection appears in Streams until it is closed.
+// the protocol. The connection appears in Streams until it is closed. Of the
+// limits, those given to NewP2P count.
 //
 // Errors: ErrUnreachable, ErrNotServed, ErrLimit, ErrProtocolName, ErrClosed;
 // a peer that does not admit us resets the stream, and the first Read returns
@@ -32,14 +34,14 @@ func (p *P2P) DialConn(ctx context.Context, remote peer.ID, proto string, opts .
 	ctx, cancel := context.WithTimeout(ctx, d.set.dialTimeout)
 	defer cancel()
 	defer context.AfterFunc(p.ctx, cancel)() // Close ends the dialling, too
-	group := p.Streams.NewGroup(stream.Settings{Protocol: d.proto, Limits: d.set.limits})
+	group := p.Streams.NewGroup(stream.Settings{Protocol: d.proto})
 	s, sctx, err := group.Open(ctx, remote, stream.Outbound)
 	if err != nil {
 		return nil, fmt.Errorf("dial %s: %w", proto, err)
 	}
 	st, ready, err := p.open(sctx, d)
 	if err == nil && ready != nil {
-		stop := context.AfterFunc(sctx, func() { _ = st.Reset() })
+		stop := resetAfter(sctx, st)
 		if err = ready(); err != nil {
 			_ = st.Reset()
 		}
@@ -96,23 +98,28 @@ func (l *connListener) put(s *stream.Stream, remote network.Stream) {
 	if err != nil {
 		return // closed meanwhile
 	}
-	if !l.push(c) {
+	switch err := l.push(c); {
+	case err == nil:
+	case errors.Is(err, ErrLimit):
 		_ = remote.ResetWithError(network.StreamResourceLimitExceeded)
-		c.Abort(&stream.LimitError{Scope: stream.ScopeAcceptQueue, Limit: cap(l.wait)})
+		c.Abort(err)
+	default:
+		_ = remote.ResetWithError(network.StreamShutdown)
+		c.Abort(err)
 	}
 }
 
-func (l *connListener) push(c *stream.Conn) bool {
+func (l *connListener) push(c *stream.Conn) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {
-		return false
+		return ErrClosed
 	}
 	select {
 	case l.wait <- c:
-		return true
+		return nil
 	default:
-		return false
+		return &stream.LimitError{Scope: stream.ScopeAcceptQueue, Limit: cap(l.wait)}
 	}
 }
 

@@ -15,8 +15,9 @@ import (
 // All errors of tunnels. Errors of streams and listeners are those of the
 // packages stream and listener, under the same names.
 var (
-	// ErrClosed is what a closed P2P returns. It matches net.ErrClosed.
-	ErrClosed error = closedError("tunnels closed")
+	// ErrClosed is what a closed P2P, listener or stream returns. It matches
+	// net.ErrClosed.
+	ErrClosed = stream.ErrClosed
 	// ErrProtocolTaken: this host serves the protocol already, by a tunnel or
 	// by something else.
 	ErrProtocolTaken = listener.ErrProtocolTaken
@@ -36,11 +37,31 @@ var (
 	ErrTargetDenied = errors.New("tunnel target not allowed")
 	// ErrLimit is matched by every *stream.LimitError: too many streams.
 	ErrLimit = stream.ErrLimit
+	// ErrIdle: nothing moved on the stream for its idle timeout.
+	ErrIdle = stream.ErrIdle
+	// ErrStalled: the peer has finished sending and takes no more data.
+	ErrStalled = stream.ErrStalled
 	// ErrUnreachable: the remote peer could not be dialled.
 	ErrUnreachable = errors.New("remote peer unreachable")
 	// ErrAddress: an address is of a kind that tunnels cannot use.
 	ErrAddress = errors.New("address not usable for a tunnel")
 )
+
+// LimitError tells which limit. It matches ErrLimit.
+type LimitError = stream.LimitError
+
+// TunnelError is a tunnel of a configuration that cannot be made.
+type TunnelError struct {
+	Index  int // place in the list
+	Tunnel Tunnel
+	Err    error
+}
+
+func (e *TunnelError) Error() string {
+	return fmt.Sprintf("tunnels[%d] (%s): %v", e.Index, e.Tunnel.Protocol, e.Err)
+}
+
+func (e *TunnelError) Unwrap() error { return e.Err }
 
 // TargetError tells which target was denied. It matches ErrTargetDenied.
 type TargetError struct{ Target Target }
@@ -83,8 +104,3 @@ func (e *opError) Timeout() bool {
 func (e *opError) Temporary() bool { return false }
 
 var _ net.Error = (*opError)(nil)
-
-type closedError string
-
-func (e closedError) Error() string        { return string(e) }
-func (e closedError) Is(target error) bool { return target == net.ErrClosed }

@@ -33,10 +33,7 @@ func (p *P2P) open(ctx context.Context, d dialSpec) (s network.Stream, ready fun
 	if d.set.limited {
 		ctx = network.WithAllowLimitedConn(ctx, "tunnel")
 	}
-	leave, err := p.slots.enter(ctx, d.peer)
-	if err != nil {
-		return nil, nil, d.fail("open stream", err)
-	}
+	leave := func() {}
 	defer func() {
 		if ready == nil { // negotiated, or failed
 			leave()
@@ -45,10 +42,17 @@ func (p *P2P) open(ctx context.Context, d dialSpec) (s network.Stream, ready fun
 		answer := ready
 		ready = func() error { defer leave(); return answer() }
 	}()
-	for range openAttempts {
+	for i := range openAttempts {
 		var c network.Conn
 		if c, err = p.connect(ctx, d); err != nil {
 			return nil, nil, err
+		}
+		if i == 0 { // not earlier: those who wait for a dial hold up nobody
+			enter, err := p.slots.enter(ctx, d.peer)
+			if err != nil {
+				return nil, nil, d.fail("open stream", err)
+			}
+			leave = enter
 		}
 		s, err = p.slots.newStream(ctx, c)
 		if err == nil {
@@ -111,10 +115,26 @@ func (d dialSpec) fail(op string, err error) error {
 	return &opError{op: op, peer: d.peer, proto: d.proto, reason: reason, err: err}
 }
 
+// resetAfter resets a stream when ctx ends while its peer is waited for. stop is
+// false when it has been reset.
+func resetAfter(ctx context.Context, s network.Stream) (stop func() bool) {
+	done := make(chan struct{})
+	leave := context.AfterFunc(ctx, func() {
+		defer close(done)
+		_ = s.Reset()
+	})
+	return func() bool {
+		if leave() {
+			return true
+		}
+		<-done
+		return false
+	}
+}
+
 // negotiate agrees on the protocol by multistream-select.
 func (p *P2P) negotiate(ctx context.Context, s network.Stream, d dialSpec) (ready func() error, err error) {
-	// Resets the stream when ctx ends while we wait for the peer.
-	stop := context.AfterFunc(ctx, func() { _ = s.Reset() })
+	stop := resetAfter(ctx, s)
 	defer func() {
 		if !stop() && err == nil {
 			err = context.Cause(ctx)

@@ -53,6 +53,7 @@ type settings struct {
 	admit    func(peer.ID) bool
 	allow    TargetRule
 	report   PeerReport
+	narrowed bool // the tunnel itself says whom it admits
 	custom   bool
 	limited  bool
 	check    bool
@@ -90,7 +91,8 @@ func WithMaxStreamsPerPeer(n int) Option { return func(s *settings) { s.limits.P
 
 // WithIdleTimeout resets a bridged stream on which no byte has moved in either
 // direction for d, or up to a quarter later. Zero or less means never. Default:
-// 2 hours for NewListener without WithAdmit or WithAdmitFunc, never for others.
+// 2 hours for NewListener without WithAdmit or WithAdmitFunc of its own, never
+// for others.
 // It does not apply to connections of the program (DialConn, Listen), which has
 // their deadlines.
 func WithIdleTimeout(d time.Duration) Option {
@@ -116,6 +118,7 @@ func WithDialTimeout(d time.Duration) Option {
 // every peer that can connect to the host.
 func WithAdmit(peers ...peer.ID) Option {
 	return func(s *settings) {
+		s.narrowed = true
 		s.admitted = make(map[peer.ID]bool, len(peers))
 		for _, p := range peers {
 			s.admitted[p] = true
@@ -126,7 +129,9 @@ func WithAdmit(peers ...peer.ID) Option {
 // WithAdmitFunc asks the program about each stream of a listener. The function
 // is called on the stream's goroutine, by several at once; a panic refuses the
 // peer. With WithAdmit, both must agree.
-func WithAdmitFunc(admit func(peer.ID) bool) Option { return func(s *settings) { s.admit = admit } }
+func WithAdmitFunc(admit func(peer.ID) bool) Option {
+	return func(s *settings) { s.narrowed, s.admit = true, admit }
+}
 
 // WithTargetRule sets what a listener may connect to. The rule sees the
 // resolved IP address of each attempt, so that a name cannot lead elsewhere.

@@ -81,6 +81,7 @@ func NewP2P(identity peer.ID, h host.Host, ps peerstore.Peerstore, opts ...Optio
 		closed: make(chan struct{}),
 	}
 	set.limits = stream.Limits{} // a tunnel has limits of its own only when asked for
+	set.narrowed = false
 	p.defaults = set
 	p.bindTo, p.dialTo = bindSocket, p.dialTarget
 	p.ctx, p.cancel = context.WithCancel(context.Background())

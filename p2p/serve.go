@@ -26,7 +26,7 @@ import (
 // ErrClosed.
 func (p *P2P) NewListener(ctx context.Context, proto string, addr ma.Multiaddr, opts ...Option) (*listener.Info, error) {
 	set := p.defaults.with(opts)
-	if !set.idleSet && set.admitted == nil && set.admit == nil {
+	if !set.idleSet && !set.narrowed {
 		set.idle = DefaultServedIdle
 	}
 	socket, err := parseSocket(addr)
@@ -103,13 +103,8 @@ func (p *P2P) inbound(group *stream.Group, set settings, remote network.Stream, 
 	}
 	defer p.work.Done()
 	from := remote.Conn().RemotePeer()
-	if !p.admits(from, set) {
-		group.Refuse(ErrNotAdmitted)
-		_ = remote.ResetWithError(network.StreamGated)
-		p.refused(remote, ErrNotAdmitted)
-		return
-	}
-	s, ctx, err := group.Open(p.ctx, from, stream.Inbound)
+	// The limits first: to decide about a peer may take a while.
+	s, ctx, err := group.Reserve(p.ctx, from, stream.Inbound)
 	if err != nil {
 		code := network.StreamShutdown
 		if errors.Is(err, ErrLimit) {
@@ -119,6 +114,13 @@ func (p *P2P) inbound(group *stream.Group, set settings, remote network.Stream, 
 		p.refused(remote, err)
 		return
 	}
+	if !p.admits(from, set) {
+		_ = remote.ResetWithError(network.StreamGated)
+		s.Refuse(ErrNotAdmitted)
+		p.refused(remote, ErrNotAdmitted)
+		return
+	}
+	s.Accept()
 	handle(s, ctx, remote)
 }
 

@@ -63,10 +63,17 @@ func (s *Stream) Bridge(local net.Conn, remote network.Stream, ready func() erro
 		s.finish()
 		return err
 	}
-	var down sync.WaitGroup
-	down.Go(func() { b.runDown(ready) })
-	b.runUp()
-	down.Wait()
+	// The direction in which the first bytes usually go needs no goroutine to be
+	// started.
+	var other sync.WaitGroup
+	if s.dir == Inbound {
+		other.Go(b.runUp)
+		b.runDown(ready)
+	} else {
+		other.Go(func() { b.runDown(ready) })
+		b.runUp()
+	}
+	other.Wait()
 	b.finish()
 	s.finish()
 	s.mu.Lock()

@@ -20,13 +20,14 @@ type Conn struct {
 	kind   transportKind
 	once   sync.Once
 
-	readMu sync.Mutex // one Read at a time, held across it
+	readMu  sync.Mutex // one Read at a time, held across it
+	writeMu sync.Mutex // one Write at a time, held across it and while closing
 
 	mu       sync.Mutex // guards the fields below
 	deadline time.Time  // for reading
 	taking   bool       // a Read is taking data that is there, without a deadline
-	wrote    bool       // CloseWrite was called
 	eof      bool       // the peer has finished sending
+	shut     bool       // nothing is written any more
 	closed   bool
 }
 
@@ -93,23 +94,44 @@ func (c *Conn) read(p []byte) (int, error) {
 	return n, err
 }
 
-// Write sends to the peer. It waits while the peer does not read.
+// Write sends to the peer. It waits while the peer does not read. CloseWrite and
+// Close end it.
 func (c *Conn) Write(p []byte) (int, error) {
+	c.writeMu.Lock()
+	defer c.writeMu.Unlock()
 	n, err := c.stream.Write(p)
 	c.s.sent(n)
+	if err != nil && c.isShut() {
+		return n, ErrClosed
+	}
 	return n, c.wrap(err)
 }
 
 // CloseWrite tells the peer that no more data comes. Reading goes on.
 func (c *Conn) CloseWrite() error {
+	defer c.shutWriting()()
 	if err := c.stream.CloseWrite(); err != nil {
 		return c.wrap(err)
 	}
-	c.mu.Lock()
-	c.wrote = true
-	c.mu.Unlock()
 	c.s.halfDone(LocalDone)
 	return nil
+}
+
+// shutWriting ends a Write under way, and lets none begin until done is called.
+// Closing a QUIC stream would not wake it, and must not happen beside it.
+func (c *Conn) shutWriting() (done func()) {
+	c.mu.Lock()
+	c.shut = true
+	_ = c.stream.SetWriteDeadline(time.Unix(1, 0))
+	c.mu.Unlock()
+	c.writeMu.Lock()
+	return c.writeMu.Unlock
+}
+
+func (c *Conn) isShut() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.shut
 }
 
 // Close ends the connection. What was written is delivered; what the peer still
@@ -121,6 +143,7 @@ func (c *Conn) Close() error {
 		c.closed = true
 		eof := c.eof
 		c.mu.Unlock()
+		defer c.shutWriting()()
 		if c.kind == yamuxStream && !eof {
 			// Close on yamux does not tell the peer to stop sending. The end of
 			// file goes out first, so that what was written still arrives.
@@ -187,10 +210,15 @@ func (c *Conn) SetReadDeadline(t time.Time) error {
 
 // SetWriteDeadline applies to a Write under way, too.
 func (c *Conn) SetWriteDeadline(t time.Time) error {
-	if err := c.stream.SetWriteDeadline(t); err != nil {
-		return c.wrap(err)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return ErrClosed
 	}
-	return nil
+	if c.shut {
+		return nil // there is no Write for it
+	}
+	return c.stream.SetWriteDeadline(t)
 }
 
 // LocalAddr is the local peer as an Addr.

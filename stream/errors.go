@@ -9,9 +9,9 @@ import (
 )
 
 var (
-	// ErrClosed is why a stream ended that was closed from here. It matches
-	// net.ErrClosed.
-	ErrClosed error = closedError("tunnel stream closed")
+	// ErrClosed is why a stream ended that was closed from here, and what
+	// closed listeners and tunnels return. It matches net.ErrClosed.
+	ErrClosed error = closedError("tunnel closed")
 	// ErrIdle is why a stream ended on which nothing moved for its idle
 	// timeout. It is a net.Error with Timeout.
 	ErrIdle error = timeoutError("tunnel stream idle for too long")

@@ -19,6 +19,7 @@ type Group struct {
 	streams map[uint64]*Stream
 	perPeer map[peer.ID]int
 	closed  bool
+	empty   func() // to be called when it is closed and the last stream has ended
 }
 
 // Totals is what a group has carried since it was made.
@@ -39,7 +40,7 @@ func (g *Group) Totals() Totals {
 	}
 }
 
-// Refuse counts a stream that was turned away before it was opened.
+// Refuse counts a stream that was turned away.
 func (g *Group) Refuse(err error) {
 	g.refused.Add(1)
 	g.reg.met.refused(err)
@@ -52,7 +53,33 @@ func (g *Group) List() []Info { return infos(filter(g.all(false), nil)) }
 func (g *Group) Stop() {
 	g.reg.mu.Lock()
 	g.closed = true
+	empty := g.emptyLocked()
 	g.reg.mu.Unlock()
+	if empty != nil {
+		empty()
+	}
+}
+
+// emptyLocked returns what WhenEmpty has left to be called now, or nil.
+func (g *Group) emptyLocked() (empty func()) {
+	if g.closed && len(g.streams) == 0 {
+		empty, g.empty = g.empty, nil
+	}
+	return empty
+}
+
+// WhenEmpty has f called once the group is stopped and no stream runs, maybe at
+// once. f must not block.
+func (g *Group) WhenEmpty(f func()) {
+	g.reg.mu.Lock()
+	done := g.closed && len(g.streams) == 0
+	if !done {
+		g.empty = f
+	}
+	g.reg.mu.Unlock()
+	if done {
+		f()
+	}
 }
 
 // Close refuses new streams, resets those that run, waits for their goroutines

@@ -81,6 +81,7 @@ func (b *bridge) downRefused(err error) {
 	if b.kind != yamuxStream {
 		_ = b.stream.CloseRead() // tells the peer to stop
 	}
+	b.watch.arm()
 }
 
 func (b *bridge) settle(o *outcome, how outcome) {

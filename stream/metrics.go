@@ -12,7 +12,7 @@ import (
 // new names: the reasons of a refusal are the fixed ones below.
 type instruments struct {
 	obs     *obs.Obs
-	active  metrics.Counter
+	active  metrics.Gauge
 	opened  metrics.Counter
 	in, out metrics.Counter
 }
@@ -20,7 +20,7 @@ type instruments struct {
 func newInstruments(o *obs.Obs) *instruments {
 	return &instruments{
 		obs:    o,
-		active: o.Counter(obs.TunnelActive),
+		active: o.Gauge(obs.TunnelActive),
 		opened: o.Counter(obs.TunnelOpened),
 		in:     o.Counter(obs.TunnelBytesIn),
 		out:    o.Counter(obs.TunnelBytesOut),

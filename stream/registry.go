@@ -155,16 +155,22 @@ func (r *Registry) NewGroup(set Settings) *Group {
 // allow. The context ends when the stream is closed meanwhile. Whoever opens a
 // stream must end it, by Bridge, by Conn (whose Close ends it) or by Fail.
 func (g *Group) Open(ctx context.Context, p peer.ID, dir Direction) (*Stream, context.Context, error) {
+	s, ctx, err := g.Reserve(ctx, p, dir)
+	if err == nil {
+		s.Accept()
+	}
+	return s, ctx, err
+}
+
+// Reserve is Open for a stream of which it is not yet decided whether it is let
+// in. It takes a place within the limits; Accept or Refuse must follow.
+func (g *Group) Reserve(ctx context.Context, p peer.ID, dir Direction) (*Stream, context.Context, error) {
 	s := &Stream{group: g, peer: p, dir: dir, opened: time.Now(), done: make(chan struct{})}
 	if err := g.add(s); err != nil {
 		g.refused.Add(1)
 		g.reg.met.refused(err)
 		return nil, nil, err
 	}
-	g.accepted.Add(1)
-	g.reg.met.opened.Inc(1)
-	g.reg.met.active.Inc(1)
-	g.reg.hold.add(p)
 	ctx, cancel := context.WithCancelCause(ctx)
 	s.mu.Lock()
 	err := s.err
@@ -198,21 +204,28 @@ func (g *Group) add(s *Stream) error {
 	r.perPeer[s.peer]++
 	g.streams[s.id] = s
 	g.perPeer[s.peer]++
+	r.met.active.Update(int64(len(r.streams)))
 	return nil
 }
 
 func over(have, limit int) bool { return limit > 0 && have >= limit }
 
-func (g *Group) remove(s *Stream) {
+func (g *Group) remove(s *Stream, held bool) {
 	r := g.reg
 	r.mu.Lock()
 	delete(r.streams, s.id)
 	decrement(r.perPeer, s.peer)
 	delete(g.streams, s.id)
 	decrement(g.perPeer, s.peer)
+	r.met.active.Update(int64(len(r.streams)))
+	empty := g.emptyLocked()
 	r.mu.Unlock()
-	r.met.active.Dec(1)
-	r.hold.remove(s.peer)
+	if held {
+		r.hold.remove(s.peer)
+	}
+	if empty != nil {
+		empty()
+	}
 }
 
 func decrement(m map[peer.ID]int, p peer.ID) {

@@ -1,0 +1,150 @@
+package p2p
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/go-nebnet/nebnet/listener"
+	"github.com/go-nebnet/nebnet/stream"
+)
+
+// A Write that waits for the peer ends with CloseWrite and with Close.
+func TestConnCloseEndsABlockedWrite(t *testing.T) {
+	for name, end := range map[string]func(*stream.Conn) error{
+		"close": (*stream.Conn).Close, "close-write": (*stream.Conn).CloseWrite,
+	} {
+		t.Run(name, func(t *testing.T) {
+			overTransports(t, func(t *testing.T, dial, serve *P2P) {
+				if _, err := serve.Listen(t.Context(), web); err != nil { // nobody accepts, nobody reads
+					t.Fatal(err)
+				}
+				nc, err := dial.DialConn(t.Context(), serve.self, web)
+				if err != nil {
+					t.Fatal(err)
+				}
+				c := nc.(*stream.Conn)
+				defer c.Close()
+				// Fills the windows, so that the next Write has to wait.
+				_ = c.SetWriteDeadline(time.Now().Add(200 * time.Millisecond))
+				for err == nil {
+					_, err = c.Write(make([]byte, 32<<10))
+				}
+				wantErr(t, err, os.ErrDeadlineExceeded)
+				_ = c.SetWriteDeadline(time.Time{})
+				begun, wrote := make(chan struct{}), make(chan error, 1)
+				go func() {
+					close(begun)
+					_, err := c.Write(make([]byte, 1<<20))
+					wrote <- err
+				}()
+				await(t, begun, "the write to begin")
+				runtime.Gosched()
+				_ = end(c)
+				wantErr(t, await(t, wrote, "the write to end"), net.ErrClosed)
+				if _, err := c.Write([]byte("x")); !errors.Is(err, net.ErrClosed) {
+					t.Errorf("a later write: %v", err)
+				}
+			})
+		})
+	}
+}
+
+// The context ends the streams of a listener that was closed before, too.
+func TestContextEndsStreamsOfAClosedListener(t *testing.T) {
+	overTransports(t, func(t *testing.T, dial, serve *P2P) {
+		if _, err := serve.NewListener(t.Context(), web, echoService(t)); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		l, err := dial.Dial(ctx, nil, serve.self, web, addr(t, loopback))
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := connectInfo(t, l)
+		mustEcho(t, c, "before")
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+		mustEcho(t, c, "after")
+		cancel()
+		wantReset(t, c)
+		awaitEmpty(t, dial, serve)
+	})
+}
+
+// Those who wait for a hanging dial hold up nobody with a connection.
+func TestSlotsAreTakenAfterTheDial(t *testing.T) {
+	sl := newSlots()
+	for range negotiating {
+		if _, err := sl.enter(t.Context(), "peer"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := sl.enter(ctx, "peer"); !errors.Is(err, context.Canceled) {
+		t.Errorf("one more: %v", err)
+	}
+	if leave, err := sl.enter(t.Context(), "other"); err != nil {
+		t.Error(err)
+	} else {
+		leave()
+	}
+	// A dial that cannot succeed takes none of them.
+	dial := newTunnels(t, newHost(t, transports[0]))
+	d := dialSpec{peer: dial.self, proto: web, set: settings{dialTimeout: time.Second}}
+	if _, _, err := dial.open(t.Context(), d); !errors.Is(err, ErrUnreachable) {
+		t.Errorf("dial to itself: %v", err)
+	}
+	if n := len(dial.slots.turns); n != 0 {
+		t.Errorf("%d peers hold turns", n)
+	}
+}
+
+// Apply leaves the streams of a listed tunnel alone whose listener was closed by
+// hand.
+func TestApplyLeavesStreamsAlone(t *testing.T) {
+	overTransports(t, func(t *testing.T, dial, serve *P2P) {
+		if _, err := serve.NewListener(t.Context(), web, echoService(t)); err != nil {
+			t.Fatal(err)
+		}
+		tunnels := []Tunnel{{Protocol: web, Bind: loopback, Peer: serve.self.String()}}
+		if err := dial.Apply(t.Context(), tunnels); err != nil {
+			t.Fatal(err)
+		}
+		l := dial.Listeners.List()[0]
+		c := connectInfo(t, &l)
+		mustEcho(t, c, "before")
+		dial.Listeners.Close(listener.All())
+		if err := dial.Apply(t.Context(), tunnels); err != nil {
+			t.Fatal(err)
+		}
+		mustEcho(t, c, "after")
+	})
+}
+
+// The owner's admission does not make a tunnel one for few: that of the tunnel
+// itself does.
+func TestServedIdleDefault(t *testing.T) {
+	everybody := WithAdmitFunc(func(peer.ID) bool { return true })
+	p := newTunnels(t, newHost(t, transports[0]), everybody)
+	for name, tc := range map[string]struct {
+		opts []Option
+		want bool
+	}{
+		"owner's":  {nil, false},
+		"its own":  {[]Option{everybody}, true},
+		"by names": {[]Option{WithAdmit(p.self)}, true},
+	} {
+		if got := p.defaults.with(tc.opts).narrowed; got != tc.want {
+			t.Errorf("%s: %t", name, got)
+		}
+	}
+}
