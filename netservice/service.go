@@ -65,7 +65,7 @@ func NewNebService(cfg Config, opts ...Option) (*NebService, error) {
 	}
 	s := &NebService{cfg: cfg, obs: obs.New(o.logger, o.registry), started: make(chan struct{}), stopped: make(chan struct{}), serial: rand.Uint64() | 1}
 	s.dispatcher, err = dispatcher.New(
-		dispatcher.Config{QueueSize: cfg.DispatchQueue},
+		dispatcher.Config{QueueSize: cfg.DispatchQueue, StopTimeout: time.Duration(cfg.ShutdownTimeout)},
 		dispatcher.WithLogger(s.obs.Logger()), dispatcher.WithMetrics(s.obs.Registry()))
 	if err != nil {
 		return nil, err

@@ -165,10 +165,10 @@ func (h *hub) remove(s *Subscription) {
 
 func (h *hub) close() {
 	h.mu.Lock()
-	subs := h.subs
+	subs := slices.Clone(h.subs) // remove changes the list in place
 	h.closed = true
 	h.mu.Unlock()
-	for _, s := range slices.Clone(subs) {
+	for _, s := range subs {
 		s.Close()
 	}
 }
