@@ -63,17 +63,10 @@ func (s *Stream) Bridge(local net.Conn, remote network.Stream, ready func() erro
 		s.finish()
 		return err
 	}
-	// The direction in which the first bytes usually go needs no goroutine to be
-	// started.
-	var other sync.WaitGroup
-	if s.dir == Inbound {
-		other.Go(b.runUp)
-		b.runDown(ready)
-	} else {
-		other.Go(func() { b.runDown(ready) })
-		b.runUp()
-	}
-	other.Wait()
+	var down sync.WaitGroup
+	down.Go(func() { b.runDown(ready) })
+	b.runUp()
+	down.Wait()
 	b.finish()
 	s.finish()
 	s.mu.Lock()
