@@ -162,9 +162,10 @@ func BenchmarkPath(b *testing.B) {
 
 // BenchmarkIdlePeers measures what a connected, idle peer costs a service that
 // has exchanged five message types with it, above what it costs a plain libp2p
-// host, and one that runs go-libp2p-pubsub with as many topics. 200 nodes connect to one hub, then to a second one; the growth with
-// the second is counted for each end of its connections, so that what a node
-// makes once, with its first peer, is left out.
+// host, and one that runs go-libp2p-pubsub with as many topics. 200 nodes
+// connect to one hub, then to a second one; the growth with the second is
+// counted for each end of its connections, so that what a node makes once, with
+// its first peer, is left out.
 //
 //	go test -run '^$' -bench BenchmarkIdlePeers -benchtime 1x ./netservice
 func BenchmarkIdlePeers(b *testing.B) {

@@ -84,7 +84,7 @@ func newReachNet(t *testing.T, system string, nodes int, got func(node int, data
 // nothing at nodes that stay up. In full:
 //
 //	go test ./netservice -run TestReach -v -timeout 60m -reach.nodes 100 -reach.messages 1000 -reach.strict
-//	go test ./netservice -run 'TestReach$' -v -timeout 60m -reach.nodes 1000 -reach.messages 100 -reach.systems services,plain
+//	go test ./netservice -run 'TestReach$' -v -timeout 60m -reach.nodes 1000 -reach.messages 100
 func TestReach(t *testing.T) {
 	results := map[string][]bench.ReachResult{}
 	for range *reachRuns {

@@ -26,7 +26,9 @@ const (
 )
 
 // Compression is how frames above 1 KiB are compressed on the streams between
-// two peers, where that makes them smaller. The zero value means CompressS2.
+// two peers, where that makes them smaller. For CompressS2, samples of a message
+// above 128 KiB decide whether it is tried at all. The zero value means
+// CompressS2.
 type Compression = session.Compression
 
 // The compressions. A receiver understands all of them.

@@ -21,7 +21,10 @@
 //
 // An end that does not read makes the other end wait; a bridge buffers at most
 // one piece of 256 KiB in each direction beside the windows of the sockets and
-// of the stream. While a direction waits for data it holds no buffer.
+// of the stream. While a direction waits for data it holds no buffer; on
+// transports other than yamux, QUIC say, the one from the peer holds 512 bytes,
+// and after bulk data keeps its piece until nothing has come for one to two
+// seconds.
 //
 // # Goroutines
 //
