@@ -122,12 +122,12 @@ func (i Info) Now() Info {
 // Done is closed when the listener has stopped listening.
 func (i Info) Done() <-chan struct{} {
 	if i.l == nil {
-		return closedChan
+		done := make(chan struct{})
+		close(done)
+		return done
 	}
 	return i.l.done
 }
-
-var closedChan = func() chan struct{} { c := make(chan struct{}); close(c); return c }()
 
 // Err is why the listener stopped: nil while it listens, ErrClosed after Close,
 // else the error that ended it.

@@ -45,7 +45,7 @@ func pair(ctx context.Context, subscribe func(a, b *netservice.NebService)) (a, 
 }
 
 func Example() {
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := exampleContext()
 	defer cancel()
 	boot, err := netservice.NewNebService(exampleConfig(), quiet())
 	if err != nil {
@@ -79,7 +79,7 @@ func Example() {
 }
 
 func ExampleType_Messages() {
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := exampleContext()
 	defer cancel()
 	s, err := netservice.NewNebService(exampleConfig(), quiet())
 	if err != nil {
@@ -103,7 +103,7 @@ func ExampleType_Messages() {
 }
 
 func ExampleType_Send() {
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := exampleContext()
 	defer cancel()
 	answer := make(chan uint64, 1)
 	a, b, stop := pair(ctx, func(a, b *netservice.NebService) {
@@ -121,7 +121,7 @@ func ExampleType_Send() {
 }
 
 func ExampleType_SendTo() {
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := exampleContext()
 	defer cancel()
 	got := make(chan uint64, 1)
 	a, _, stop := pair(ctx, func(_, b *netservice.NebService) {
@@ -134,7 +134,7 @@ func ExampleType_SendTo() {
 }
 
 func ExampleType_Relay() {
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := exampleContext()
 	defer cancel()
 	// Delivered at once, passed on only when the application says so.
 	tx := netservice.Declare("tx", netservice.Raw(), netservice.WithGossip(netservice.GossipSpec{ExplicitRelay: true}))
@@ -153,7 +153,7 @@ func ExampleType_Relay() {
 }
 
 func ExampleType_Validate() {
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := exampleContext()
 	defer cancel()
 	heights := make(chan uint64, 2)
 	a, b, stop := pair(ctx, func(_, b *netservice.NebService) {
@@ -184,7 +184,7 @@ func ExampleType_Validate() {
 }
 
 func ExampleNebService_Register() {
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := exampleContext()
 	defer cancel()
 	ch := make(chan dispatcher.Message, 16)
 	sub := dispatcher.NewSubscriber("printer", ch, true, "text", 1)
@@ -222,7 +222,7 @@ func ExampleNebService_PutMessage() {
 }
 
 func ExampleNebService_SubscribePeers() {
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := exampleContext()
 	defer cancel()
 	a, b, stop := pair(ctx, nil)
 	defer stop()
@@ -235,7 +235,7 @@ func ExampleNebService_SubscribePeers() {
 }
 
 func ExampleNebService_Stats() {
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := exampleContext()
 	defer cancel()
 	a, b, stop := pair(ctx, nil)
 	defer stop()
@@ -245,7 +245,7 @@ func ExampleNebService_Stats() {
 }
 
 func ExampleWithPeerCheck() {
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := exampleContext()
 	defer cancel()
 	strict, err := netservice.NewNebService(exampleConfig(), quiet(),
 		netservice.WithPeerCheck(func(_ context.Context, h netservice.PeerHello) error {

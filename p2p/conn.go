@@ -2,7 +2,6 @@ package p2p
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"sync"
@@ -98,13 +97,8 @@ func (l *connListener) put(s *stream.Stream, remote network.Stream) {
 	if err != nil {
 		return // closed meanwhile
 	}
-	switch err := l.push(c); {
-	case err == nil:
-	case errors.Is(err, ErrLimit):
-		_ = remote.ResetWithError(network.StreamResourceLimitExceeded)
-		c.Abort(err)
-	default:
-		_ = remote.ResetWithError(network.StreamShutdown)
+	if err := l.push(c); err != nil {
+		_ = remote.ResetWithError(refusalCode(err))
 		c.Abort(err)
 	}
 }

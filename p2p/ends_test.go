@@ -97,7 +97,7 @@ func TestSlotsAreTakenAfterTheDial(t *testing.T) {
 	} else {
 		leave()
 	}
-	// A dial that cannot succeed takes none of them.
+	// A dial waits for none of them, and takes none when it fails.
 	dial := newTunnels(t, newHost(t, transports[0]))
 	d := dialSpec{peer: dial.self, proto: web, set: settings{dialTimeout: time.Second}}
 	if _, _, err := dial.open(t.Context(), d); !errors.Is(err, ErrUnreachable) {
@@ -105,6 +105,16 @@ func TestSlotsAreTakenAfterTheDial(t *testing.T) {
 	}
 	if n := len(dial.slots.turns); n != 0 {
 		t.Errorf("%d peers hold turns", n)
+	}
+	for range negotiating {
+		if _, err := dial.slots.enter(t.Context(), dial.self); err != nil {
+			t.Fatal(err)
+		}
+	}
+	limited, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	if _, _, err := dial.open(limited, d); !errors.Is(err, ErrUnreachable) {
+		t.Errorf("dial to itself while all turns are taken: %v", err)
 	}
 }
 

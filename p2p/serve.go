@@ -106,11 +106,7 @@ func (p *P2P) inbound(group *stream.Group, set settings, remote network.Stream, 
 	// The limits first: to decide about a peer may take a while.
 	s, ctx, err := group.Reserve(p.ctx, from, stream.Inbound)
 	if err != nil {
-		code := network.StreamShutdown
-		if errors.Is(err, ErrLimit) {
-			code = network.StreamResourceLimitExceeded
-		}
-		_ = remote.ResetWithError(code)
+		_ = remote.ResetWithError(refusalCode(err))
 		p.refused(remote, err)
 		return
 	}
@@ -122,6 +118,14 @@ func (p *P2P) inbound(group *stream.Group, set settings, remote network.Stream, 
 	}
 	s.Accept()
 	handle(s, ctx, remote)
+}
+
+// refusalCode tells the peer why its stream found no place.
+func refusalCode(err error) network.StreamErrorCode {
+	if errors.Is(err, ErrLimit) {
+		return network.StreamResourceLimitExceeded
+	}
+	return network.StreamShutdown
 }
 
 func (p *P2P) admits(from peer.ID, set settings) bool {

@@ -72,13 +72,11 @@ func (g *Group) emptyLocked() (empty func()) {
 // once. f must not block.
 func (g *Group) WhenEmpty(f func()) {
 	g.reg.mu.Lock()
-	done := g.closed && len(g.streams) == 0
-	if !done {
-		g.empty = f
-	}
+	g.empty = f
+	empty := g.emptyLocked()
 	g.reg.mu.Unlock()
-	if done {
-		f()
+	if empty != nil {
+		empty()
 	}
 }
 

@@ -37,11 +37,11 @@ func (c *codec) compress(payload []byte, how Compression) ([]byte, byte) {
 	var flags byte
 	switch how {
 	case CompressS2:
-		if !promising(payload) {
-			return payload, flagNone
-		}
 		buf := scratches.Get().(*[]byte)
 		defer scratches.Put(buf)
+		if !promising(buf, payload) {
+			return payload, flagNone
+		}
 		packed := encodeS2(buf, payload)
 		if !shrunk(len(packed), len(payload)) {
 			return payload, flagNone
@@ -78,13 +78,12 @@ const (
 
 // promising tells whether compressing a payload may be worth while. Of a large
 // one samples are tried, at its beginning, middle and end: what is random or
-// compressed already is then not worked through in vain.
-func promising(payload []byte) bool {
+// compressed already is then not worked through in vain. What repeats only over
+// longer distances, or lies between the samples, is missed.
+func promising(buf *[]byte, payload []byte) bool {
 	if len(payload) <= sampleAbove {
 		return true
 	}
-	buf := scratches.Get().(*[]byte)
-	defer scratches.Put(buf)
 	for i := range samples {
 		at := (len(payload) - sampleSize) * i / (samples - 1)
 		if shrunk(len(encodeS2(buf, payload[at:at+sampleSize])), sampleSize) {
