@@ -220,7 +220,7 @@ func (x *exchange) read(op string) (message, error) {
 // failed classifies an error of the exchange. A context that has ended is the
 // cause of whatever the stream then says.
 func (x *exchange) failed(op string, err error) error {
-	if cause := context.Cause(x.ctx); cause != nil {
+	if cause := x.cause(); cause != nil {
 		r := ReasonRequested
 		if own, ok := errors.AsType[Reason](cause); ok {
 			r = own
@@ -230,6 +230,18 @@ func (x *exchange) failed(op string, err error) error {
 		return &FailedError{Op: op, Reason: r, Err: cause}
 	}
 	return &FailedError{Op: op, Reason: ReasonOf(err), Err: err}
+}
+
+// cause is why the context has ended. The stream has the same deadline, and
+// its timer may fire before the context's.
+func (x *exchange) cause() error {
+	if cause := context.Cause(x.ctx); cause != nil {
+		return cause
+	}
+	if deadline, ok := x.ctx.Deadline(); ok && !time.Now().Before(deadline) {
+		return context.DeadlineExceeded
+	}
+	return nil
 }
 
 // end disposes of a stream whose handshake failed. Whoever was refused closes
