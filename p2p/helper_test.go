@@ -87,26 +87,53 @@ func newTunnels(t testing.TB, h host.Host, opts ...Option) *P2P {
 }
 
 // service is a TCP service on loopback that calls handle for each connection.
+// Connections that the tunnels under test have left open fail the test.
 func service(t testing.TB, handle func(*net.TCPConn)) ma.Multiaddr {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	var wg sync.WaitGroup
+	var (
+		wg   sync.WaitGroup
+		mu   sync.Mutex // guards open
+		open = make(map[net.Conn]bool)
+	)
 	wg.Go(func() {
 		for {
 			c, err := ln.Accept()
 			if err != nil {
 				return
 			}
+			mu.Lock()
+			open[c] = true
+			mu.Unlock()
 			wg.Go(func() {
-				defer c.Close()
 				handle(c.(*net.TCPConn))
+				_ = c.Close()
+				mu.Lock()
+				delete(open, c)
+				mu.Unlock()
 			})
 		}
 	})
-	t.Cleanup(func() { _ = ln.Close(); wg.Wait() })
+	t.Cleanup(func() {
+		_ = ln.Close()
+		ended := make(chan struct{})
+		go func() { wg.Wait(); close(ended) }()
+		select {
+		case <-ended:
+			return
+		case <-time.After(deadline):
+		}
+		mu.Lock()
+		t.Errorf("%d connections to the service are still open", len(open))
+		for c := range open {
+			_ = c.Close()
+		}
+		mu.Unlock()
+		<-ended
+	})
 	return multiaddr(t, ln.Addr())
 }
 
