@@ -58,7 +58,7 @@ func (n *Node) gossipConfig() gossip.Config {
 		Host: n.host, Network: n.network, Obs: n.obs,
 		Deliver:     n.deliverGossip,
 		Member:      func(p peer.ID) bool { return n.links.session(p) != nil },
-		Direct:      n.addrs.reserved,
+		Direct:      n.direct.list(),
 		MessageID:   n.opts.messageID,
 		MaxBulkSize: n.maxBulk(),
 		Params:      gossipProfiles[n.cfg.GossipProfile](),
@@ -118,22 +118,31 @@ func (n *Node) judge(ctx context.Context, s *typeState, m gossip.Message) Verdic
 
 // broadcast publishes a message of our own.
 func (n *Node) broadcast(ctx context.Context, msgType string, data []byte) error {
+	return gossipError(n.publish(ctx, msgType, data))
+}
+
+func (n *Node) publish(ctx context.Context, msgType string, data []byte) error {
 	if _, err := n.types.use(msgType); err != nil {
 		return err
 	}
-	return gossipError(n.gossip.Publish(ctx, msgType, data))
+	err := n.gossip.Publish(ctx, msgType, data)
+	if errors.Is(err, gossip.ErrNotDeclared) {
+		// Just now its declaration is replaced by another one.
+		n.types.settle()
+		err = n.gossip.Publish(ctx, msgType, data)
+	}
+	return err
 }
 
 // relay passes a message on that may have come by gossip or on a stream.
 func (n *Node) relay(ctx context.Context, m dispatcher.Message) error {
-	if _, err := n.types.use(m.MessageType()); err != nil {
-		return err
-	}
+	g, ok := m.(*gossiped)
 	var err error
-	if g, ok := m.(*gossiped); ok {
+	if ok {
 		err = n.gossip.Relay(ctx, g.origin)
-	} else {
-		err = n.gossip.Publish(ctx, m.MessageType(), m.Data())
+	}
+	if !ok || errors.Is(err, gossip.ErrNotDeclared) { // the topic of then is gone
+		err = n.publish(ctx, m.MessageType(), m.Data())
 	}
 	if errors.Is(err, gossip.ErrDuplicate) {
 		return nil // the network has it

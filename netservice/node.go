@@ -43,6 +43,7 @@ type Node struct {
 	types    *typeTable
 	lately   atomic.Pointer[link] // whose message was decoded last
 	peers    *peers.Manager
+	direct   *directPeers
 	dispatch *dispatcher.Dispatcher
 
 	// Set by start.
@@ -62,6 +63,7 @@ func newNode(cfg Config, addrs parsed, opts options, o *obs.Obs, d *dispatcher.D
 		network:  handshake.NetworkID(cfg.ChainID, addrs.genesis),
 		instance: rand.Uint64(),
 		types:    newTypeTable(cfg.MaxMessageSize),
+		direct:   newDirectPeers(addrs.reserved),
 	}
 	if err := n.loadIdentity(); err != nil {
 		return nil, err
@@ -124,6 +126,9 @@ func (n *Node) start() (err error) {
 		return err
 	}
 	if err = n.gossip.Start(); err != nil {
+		return err
+	}
+	if err = n.direct.attach(n.gossip); err != nil {
 		return err
 	}
 	if n.exchange, err = discovery.New(n.exchangeConfig()); err != nil {

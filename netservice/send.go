@@ -91,8 +91,8 @@ func (s *NebService) Relay(ctx context.Context, msg dispatcher.Message) error {
 }
 
 // SetValidator has messages of a type that come by gossip judged by v before
-// they are delivered and passed on. Own broadcasts are not judged. Setting it
-// while the service runs makes the node leave the type's mesh for a moment.
+// they are delivered and passed on. Own broadcasts are not judged. It may be set
+// and replaced at any time: no message passes unjudged meanwhile.
 func (s *NebService) SetValidator(msgType string, v Validator) error {
 	return s.node.types.validate(msgType, v)
 }

@@ -1,6 +1,7 @@
 package netservice
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -30,9 +31,10 @@ func (s *NebService) UnbanPeer(peerID string) error {
 }
 
 // ReservePeer is Config.Reserved at run time: the peer at a full multiaddr
-// (…/p2p/ID) is admitted above MaxPeers and kept connected. Gossip treats it like
-// any other peer. Config is where a PublicOnly node is told of a peer at a private
-// address. The error says that addr is none, or of this node itself.
+// (…/p2p/ID) is admitted above MaxPeers, kept connected, and sent every message
+// of gossip. Config is where a PublicOnly node is told of a peer at a private
+// address. The error says that addr is none, or of this node itself, or is
+// ErrStopped.
 func (s *NebService) ReservePeer(addr string) error {
 	ai, err := peer.AddrInfoFromString(addr)
 	if err != nil {
@@ -42,7 +44,7 @@ func (s *NebService) ReservePeer(addr string) error {
 	if r := s.node.peers.AddPersistent(*ai); r != ReasonNone {
 		return fmt.Errorf("reserve %s: %w", ai.ID, r)
 	}
-	return nil
+	return s.node.direct.add(*ai)
 }
 
 // UnreservePeer undoes ReservePeer and Config.Reserved: the peer is not dialled
@@ -53,6 +55,9 @@ func (s *NebService) UnreservePeer(peerID string) error {
 	if err == nil {
 		s.node.peers.Unreserve(p)
 		s.node.peers.RemovePersistent(p)
+		if err = s.node.direct.remove(p); errors.Is(err, ErrStopped) {
+			err = nil // nothing is sent to it any more
+		}
 	}
 	return err
 }

@@ -195,6 +195,9 @@ func (t *typeTable) check(spec *MessageSpec) error {
 	if g := spec.Gossip; len(g.Topic) > 512 || g.Deadline < 0 || g.ParkTime < 0 || g.Concurrency < 0 {
 		bad("Gossip", "has a topic of more than 512 bytes, or a negative number")
 	}
+	if err := spec.Gossip.Score.Validate(); err != nil {
+		bad("Gossip", "%w", err)
+	}
 	return errors.Join(errs...)
 }
 
@@ -334,6 +337,12 @@ func (t *typeTable) attach(w *wire) error {
 		return err == nil
 	})
 	return err
+}
+
+// settle waits until no declaration is being replaced.
+func (t *typeTable) settle() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 }
 
 // hasOpen tells whether nodes without a handshake may take part in some type.

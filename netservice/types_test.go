@@ -3,6 +3,7 @@ package netservice_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"sync"
 	"testing"
@@ -67,6 +68,72 @@ func TestSetValidatorKeepsStreams(t *testing.T) {
 		}
 		if n := b.Service().Stats().Peers[a.ID().String()].Receive.Streams; n != 1 {
 			t.Errorf("%d streams", n)
+		}
+	})
+}
+
+// A validator comes, changes and goes, and the type is declared, in the middle of
+// broadcasts: the node stays in the mesh, and nothing is lost.
+func TestTypeChangesUnderBroadcasts(t *testing.T) {
+	inBubble(t, func(t *testing.T, nw *nettest.Network) {
+		a := nw.Add(chain(), quiet())
+		b := nw.Add(booted(a), quiet())
+		const all = 500
+		got := make(map[string]int)
+		var mu sync.Mutex
+		receive := func(_ context.Context, m dispatcher.Message) {
+			mu.Lock()
+			defer mu.Unlock()
+			got[string(m.Data())]++
+		}
+		if err := b.Service().Register(dispatcher.NewHandler("test", "news", receive)); err != nil {
+			t.Fatal(err)
+		}
+		if err := a.Service().Register(dispatcher.NewHandler("test", "news", func(context.Context, dispatcher.Message) {})); err != nil {
+			t.Fatal(err)
+		}
+		nw.Start()
+		a.WaitForPeers(1)
+		time.Sleep(3 * time.Second)
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			for i := range all {
+				if err := a.Service().Broadcast(t.Context(), "news", fmt.Append(nil, i)); err != nil {
+					t.Error(err)
+				}
+				time.Sleep(time.Millisecond)
+			}
+		}()
+		for i := range 10 {
+			var v netservice.Validator
+			if i%2 == 0 {
+				v = func(context.Context, dispatcher.Message) netservice.Verdict { return netservice.Accept() }
+			}
+			for _, n := range []*nettest.Node{a, b} {
+				if err := n.Service().SetValidator("news", v); err != nil {
+					t.Fatal(err)
+				}
+			}
+			time.Sleep(20 * time.Millisecond)
+			if i == 5 {
+				err := b.Service().Declare(netservice.MessageSpec{Name: "news", Gossip: netservice.GossipSpec{Concurrency: 7}})
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			if m := b.Service().Stats().Gossip.Types["news"].Mesh; m != 1 {
+				t.Errorf("mesh of %d after change %d", m, i)
+			}
+		}
+		<-done
+		time.Sleep(10 * time.Second)
+		mu.Lock()
+		defer mu.Unlock()
+		for i := range all {
+			if n := got[fmt.Sprint(i)]; n != 1 {
+				t.Fatalf("message %d came %d times: %+v", i, n, b.Service().Stats().Gossip.Types["news"])
+			}
 		}
 	})
 }

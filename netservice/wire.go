@@ -24,9 +24,6 @@ func (w *wire) declare(s *typeState) error {
 	if err := w.declareStreams(s); err != nil {
 		return err
 	}
-	if err := w.gossip.Retract(s.spec.Name); err != nil && !errors.Is(err, gossip.ErrNotDeclared) {
-		return gossipError(err)
-	}
 	g := s.spec.Gossip
 	topic := gossip.Topic{
 		Type: s.spec.Name, Name: g.Topic, Open: g.Open, Bulk: s.bulk(), MaxSize: s.gossipSize(w.maxBulk), Timed: g.Timed,
@@ -39,7 +36,11 @@ func (w *wire) declare(s *typeState) error {
 	if s.validator != nil {
 		topic.Validate = func(ctx context.Context, m gossip.Message) Verdict { return w.judge(ctx, s, m) }
 	}
-	return gossipError(w.gossip.Declare(topic))
+	err := w.gossip.Change(topic)
+	if errors.Is(err, gossip.ErrNotDeclared) {
+		err = w.gossip.Declare(topic)
+	}
+	return gossipError(err)
 }
 
 // declareStreams leaves the streams alone when nothing changes that concerns

@@ -2,6 +2,7 @@ package gossip
 
 import (
 	"container/list"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -34,28 +35,81 @@ type away struct {
 
 type turned struct {
 	id    string
-	sum   [32]byte // of the message, so that a forged copy under the same ID is not taken
-	from  peer.ID
+	sum   [32]byte  // of the message, so that a forged copy under the same ID is not taken
+	from  []peer.ID // who has it, as far as is known; the first to be asked first
 	at    time.Time
 	asked time.Time
+	quiet bool // it is not asked for
 }
+
+// maxHolders is how many peers that have a message are remembered.
+const maxHolders = 3
 
 func newAway(limit int) *away {
 	return &away{limit: limit, byID: make(map[string]*list.Element), order: list.New()}
 }
 
-// add remembers a message.
+// add remembers a message that came from a peer.
 func (a *away) add(id string, sum [32]byte, from peer.ID, now time.Time) {
+	a.put(&turned{id: id, sum: sum, from: []peer.ID{from}, at: now})
+}
+
+// addQuietly remembers a message that is taken when it comes again, and not
+// asked for.
+func (a *away) addQuietly(id string, sum [32]byte, now time.Time) {
+	a.put(&turned{id: id, sum: sum, at: now, quiet: true})
+}
+
+func (a *away) put(t *turned) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.byID[id] != nil {
+	if e := a.byID[t.id]; e != nil {
+		for _, p := range t.from {
+			e.Value.(*turned).heldBy(p)
+		}
 		return
 	}
 	if a.order.Len() >= a.limit {
 		a.removeLocked(a.order.Front())
 	}
-	a.byID[id] = a.order.PushBack(&turned{id: id, sum: sum, from: from, at: now})
+	a.byID[t.id] = a.order.PushBack(t)
 	a.n.Store(int64(a.order.Len()))
+}
+
+// heldBy notes one more peer that has the message.
+func (t *turned) heldBy(p peer.ID) {
+	if len(t.from) < maxHolders && !slices.Contains(t.from, p) {
+		t.from = append(t.from, p)
+	}
+}
+
+// announced notes that a peer has these messages. It returns false if none of
+// them is here.
+func (a *away) announced(p peer.ID, ids []string) (any bool) {
+	if a.n.Load() == 0 {
+		return false
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, id := range ids {
+		if e := a.byID[id]; e != nil {
+			e.Value.(*turned).heldBy(p)
+			any = true
+		}
+	}
+	return any
+}
+
+// forget removes a message.
+func (a *away) forget(id string) {
+	if a.n.Load() == 0 {
+		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if e := a.byID[id]; e != nil {
+		a.removeLocked(e)
+	}
 }
 
 // take forgets a message, and reports whether it was there. sum is called only
@@ -112,11 +166,13 @@ func (a *away) due(limit int, now time.Time, ttl time.Duration) map[peer.ID][]st
 	// The newest last: those will be offered for longer.
 	for e := a.order.Front(); e != nil && limit > 0; e = e.Next() {
 		t := e.Value.(*turned)
-		if age := now.Sub(t.at); age < askAfter || age > ttl || now.Sub(t.asked) < askAgain {
+		if age := now.Sub(t.at); t.quiet || len(t.from) == 0 || age < askAfter || age > ttl || now.Sub(t.asked) < askAgain {
 			continue
 		}
 		t.asked = now
-		out[t.from] = append(out[t.from], t.id)
+		p := t.from[0]
+		t.from = append(t.from[1:], p) // the next time another
+		out[p] = append(out[p], t.id)
 		limit--
 	}
 	return out

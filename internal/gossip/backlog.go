@@ -1,50 +1,145 @@
 package gossip
 
 import (
+	"slices"
 	"sync"
 
+	pb "github.com/libp2p/go-libp2p-pubsub/pb"
 	"github.com/libp2p/go-libp2p/core/peer"
 )
 
-// backlog counts the bytes that wait for each peer.
+// backlog knows what waits for each peer.
 type backlog struct {
 	limit int64
 
-	mu sync.Mutex // guards n
-	n  map[peer.ID]int64
+	mu    sync.Mutex // guards the fields below
+	peers map[peer.ID]*waiting
+	idle  chan struct{} // closed when nothing waits; nil if nobody wants to know
 }
 
-func newBacklog(limit int64) *backlog { return &backlog{limit: limit, n: make(map[peer.ID]int64)} }
-
-// put adds bytes and reports whether the peer's bound has been crossed by them.
-func (b *backlog) put(p peer.ID, n int) bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	was := b.n[p]
-	b.n[p] = was + int64(n)
-	return was <= b.limit && was+int64(n) > b.limit
+// waiting are the frames for one peer.
+type waiting struct {
+	bytes  int64
+	frames []frame
+	early  []int // sizes of frames that were written before they were put
 }
 
-// take removes bytes that were written. The frame a stream begins with was
-// never put, so it may take too much; then nothing waits.
-func (b *backlog) take(p peer.ID, n int) {
+type frame struct {
+	size    int
+	publish []*pb.Message
+}
+
+func newBacklog(limit int64) *backlog {
+	return &backlog{limit: limit, peers: make(map[peer.ID]*waiting)}
+}
+
+// put adds a frame and reports whether the peer's bound has been crossed by it.
+// The router calls it right after it has put the frame into the peer's queue, so
+// that the frame may be written already.
+func (b *backlog) put(p peer.ID, size int, publish []*pb.Message) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if left := b.n[p] - int64(n); left > 0 {
-		b.n[p] = left
-	} else {
-		delete(b.n, p)
+	w := b.peers[p]
+	if w == nil {
+		w = new(waiting)
+		b.peers[p] = w
 	}
+	if i := slices.Index(w.early, size); i >= 0 {
+		w.early = slices.Delete(w.early, i, i+1)
+		b.tidyLocked(p, w)
+		return false
+	}
+	was := w.bytes
+	w.bytes += int64(size)
+	w.frames = append(w.frames, frame{size, publish})
+	return was <= b.limit && w.bytes > b.limit
+}
+
+// take removes a frame that was written. Control messages overtake others, so
+// it is found by its size. first tells that it may be the one that a stream
+// begins with, which is never put.
+func (b *backlog) take(p peer.ID, size int, first bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	w := b.peers[p]
+	if w == nil {
+		w = new(waiting)
+	}
+	i := slices.IndexFunc(w.frames, func(f frame) bool { return f.size == size })
+	switch {
+	case i >= 0:
+		w.bytes -= int64(size)
+		copy(w.frames[1:i+1], w.frames[:i]) // most often nothing
+		w.frames[0] = frame{}
+		w.frames = w.frames[1:]
+	case !first && len(w.early) < maxEarly:
+		w.early = append(w.early, size)
+		b.peers[p] = w
+	}
+	b.tidyLocked(p, w)
+}
+
+// maxEarly is more frames than can be written while one is being put.
+const maxEarly = 16
+
+// tidyLocked lets go of what is not needed.
+func (b *backlog) tidyLocked(p peer.ID, w *waiting) {
+	if len(w.frames) > 0 {
+		return
+	}
+	w.frames = nil
+	if len(w.early) == 0 {
+		delete(b.peers, p)
+	}
+	b.signalLocked()
 }
 
 func (b *backlog) of(p peer.ID) int64 {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.n[p]
+	if w := b.peers[p]; w != nil {
+		return w.bytes
+	}
+	return 0
 }
 
-func (b *backlog) forget(p peer.ID) {
+// forget removes all frames of a peer and returns the messages in them.
+func (b *backlog) forget(p peer.ID) (lost []*pb.Message) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	delete(b.n, p)
+	if w := b.peers[p]; w != nil {
+		for _, f := range w.frames {
+			lost = append(lost, f.publish...)
+		}
+		delete(b.peers, p)
+		b.signalLocked()
+	}
+	return lost
+}
+
+// signalLocked tells those who wait for the end.
+func (b *backlog) signalLocked() {
+	if b.idle == nil {
+		return
+	}
+	for _, w := range b.peers {
+		if len(w.frames) > 0 {
+			return
+		}
+	}
+	close(b.idle)
+	b.idle = nil
+}
+
+// empty returns a channel that is closed once nothing waits for any peer.
+func (b *backlog) empty() <-chan struct{} {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.idle != nil {
+		return b.idle
+	}
+	b.idle = make(chan struct{})
+	idle := b.idle
+	b.signalLocked()
+	return idle
 }

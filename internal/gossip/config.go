@@ -87,7 +87,7 @@ type Config struct {
 	ScoreInterval time.Duration
 	// Direct peers are sent every message and are never scored away. The other
 	// side should have this node as direct peer too. The engine does not dial
-	// them. See also SetDirect.
+	// them. See also AddDirect.
 	Direct []peer.AddrInfo
 
 	// MaxMessageSize bounds the data of one message, in bytes. The default fits

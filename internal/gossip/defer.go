@@ -1,14 +1,12 @@
 package gossip
 
 import (
-	"time"
-
 	pubsub "github.com/libp2p/go-libp2p-pubsub"
 )
 
 // park keeps a message until its key is resumed.
-func (l *lane) park(t *topic, m Message, pm *pubsub.Message, key string, began time.Time) {
-	p := &parked{t: t, m: m, key: key, until: now().Add(t.ParkTime)}
+func (l *lane) park(t *topic, m Message, pm *pubsub.Message, key string, began uint64) {
+	p := &parked{t: t, m: m, key: key, until: now().Add(t.set().ParkTime)}
 	l.e.parkMu.Lock()
 	f := l.e.parking.add(p, began)
 	l.e.parkMu.Unlock()
@@ -23,6 +21,9 @@ func (l *lane) park(t *topic, m Message, pm *pubsub.Message, key string, began t
 	}
 }
 
+// epoch numbers the calls of Resume.
+func (e *Engine) epoch() uint64 { return e.parking.epoch.Load() }
+
 // Resume validates all messages again that were deferred under key, and returns
 // how many those are. A message whose validation is under way meanwhile, and
 // ends in Defer(key), is validated again too.
@@ -36,26 +37,43 @@ func (e *Engine) Resume(key string) int {
 	return len(ps)
 }
 
+// resume has a message judged again. It keeps its place among the parked until
+// its turn comes, so that those who wait are as few as those who may be parked.
 func (l *lane) resume(p *parked) {
-	l.e.spawn(func() {
-		// It waits for its slot as long as it takes: it holds its place by
-		// having been admitted once.
+	ok := l.e.spawn(func() {
+		s := p.t.set()
 		select {
-		case p.t.slots <- struct{}{}:
-			defer p.t.leave()
+		case s.slots <- struct{}{}:
+			defer func() { <-s.slots }()
 		case <-l.e.work.Done():
+			l.e.unpark(p)
+			p.t.n.expired.Inc(1)
 			return
 		}
-		l.again(p.t, p.m, p.m.raw.msg, now(), true)
+		l.e.unpark(p)
+		l.again(p.t, p.m, p.m.raw.msg, true)
 	})
+	if !ok { // closing
+		l.e.unpark(p)
+		p.t.n.expired.Inc(1)
+	}
 }
 
-// expireParked drops what nobody resumed in time.
+// unpark frees the place of a message that was taken out by Resume.
+func (e *Engine) unpark(p *parked) {
+	e.parkMu.Lock()
+	defer e.parkMu.Unlock()
+	e.parking.gone(p)
+}
+
+// expireParked drops what nobody resumed in time, and all of one topic if t is
+// not nil. A copy that comes later is taken.
 func (e *Engine) expireParked(t *topic) {
 	e.parkMu.Lock()
 	ps := e.parking.expire(now(), t)
 	e.parkMu.Unlock()
 	for _, p := range ps {
 		p.t.n.expired.Inc(1)
+		p.t.away.addQuietly(p.m.ID, sumOf(p.m.raw.msg), now())
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	pubsub "github.com/libp2p/go-libp2p-pubsub"
 	"github.com/libp2p/go-libp2p/core/peer"
 )
 
@@ -18,7 +19,8 @@ type Engine struct {
 	cfg     Config
 	members *members
 	faults  faults
-	unsent  *away // own messages that nobody was handed, by ID
+	unsent  *away    // own messages that nobody was handed, by ID
+	flights sync.Map // ID → chan struct{}: own messages that are being published
 
 	// calls counts what uses the lanes: calls of the API, validators, and the
 	// goroutines of spawn. Lanes are closed when it is empty.
@@ -47,6 +49,10 @@ type Engine struct {
 	err    error // of Close
 }
 
+// maxUnsent is how many own messages that nobody was handed are remembered, so
+// that publishing them again is no duplicate.
+const maxUnsent = 1 << 12
+
 // table finds topics.
 type table struct {
 	byType, byName map[string]*topic
@@ -58,14 +64,15 @@ func New(cfg Config) (*Engine, error) {
 		return nil, err
 	}
 	e := &Engine{
-		cfg:    cfg.withDefaults(),
 		faults: faults{m: make(map[peer.ID]account)},
-		unsent: newAway(1 << 10),
+		unsent: newAway(maxUnsent),
 		calls:  newGate(),
 		wake:   make(chan struct{}, 1),
 		ended:  make(chan struct{}),
 		direct: make(map[peer.ID]peer.AddrInfo),
 	}
+	cfg.MessageID = e.guardID(cfg.MessageID)
+	e.cfg = cfg.withDefaults()
 	e.work, e.stopWork = context.WithCancel(context.Background())
 	e.table.Store(&table{byType: map[string]*topic{}, byName: map[string]*topic{}})
 	e.members = newMembers(&e.cfg, func() bool { return e.openTopics.Load() > 0 })
@@ -176,10 +183,18 @@ func (e *Engine) tick() {
 			t.l.askForAway(t)
 		}
 		t.away.expire(now(), e.cfg.SeenTTL)
-		if n := t.pending.expire(now()); n > 0 {
-			t.n.unsent.Inc(int64(n))
-		}
+		t.missed.expire(now(), e.cfg.SeenTTL)
+		e.lose(t, t.pending.expire(now()))
 	}
+}
+
+// lose gives up own messages that met no peer in time. They may be published
+// again.
+func (e *Engine) lose(t *topic, ms []*pubsub.Message) {
+	for _, m := range ms {
+		e.unsent.add(m.ID, [32]byte{}, "", now())
+	}
+	t.n.unsent.Inc(int64(len(ms)))
 }
 
 // spawn runs f in a goroutine that Close waits for, and reports whether it did.
@@ -195,9 +210,11 @@ func (e *Engine) spawn(f func()) bool {
 }
 
 // Close stops taking calls, ends the contexts of validators, waits for them and
-// for all else, and ends all gossip streams. The host stays open. If ctx ends
-// first, what is left is ended without waiting, and a *CloseError names it. A
-// second Close returns what the first did.
+// for all else, for a second at most for what is queued for peers to be written,
+// and ends all gossip streams. The host stays open. What is deferred then, or
+// waits for a first peer, is counted as expired or unsent. If ctx ends first,
+// what is left is ended without waiting, and a *CloseError names it. A second
+// Close returns what the first did.
 func (e *Engine) Close(ctx context.Context) error {
 	e.closer.Do(func() { e.err = e.close(ctx) })
 	return e.err
@@ -217,16 +234,34 @@ func (e *Engine) close(ctx context.Context) error {
 	e.ctl.Lock()
 	e.closed = true
 	e.ctl.Unlock()
+	e.drain(ctx)
 	for _, l := range e.lanes() {
 		if !ended(ctx, l.close()) {
 			left = append(left, "streams")
 		}
 	}
-	e.expireParked(nil)
+	for _, t := range e.topics() {
+		e.expireParked(t)
+		e.lose(t, t.pending.drain())
+	}
 	if len(left) > 0 {
 		return &CloseError{What: left, Err: ctx.Err()}
 	}
 	return nil
+}
+
+// drainTime is how long Close waits for what is queued to be written.
+const drainTime = time.Second
+
+// drain waits until nothing is queued for any peer.
+func (e *Engine) drain(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, drainTime)
+	defer cancel()
+	for _, l := range e.lanes() {
+		if !ended(ctx, l.backlog.empty()) {
+			return
+		}
+	}
 }
 
 // busy names what runs on.

@@ -181,16 +181,29 @@ func (ss *streams) of(p peer.ID, keep func(*stream) bool) []*stream {
 	return out
 }
 
+// all returns everybody's streams for which keep is true.
+func (ss *streams) all(keep func(*stream) bool) []*stream {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	return ss.allLocked(keep)
+}
+
+func (ss *streams) allLocked(keep func(*stream) bool) []*stream {
+	var out []*stream
+	for _, m := range ss.byPeer {
+		for s := range m {
+			if keep(s) {
+				out = append(out, s)
+			}
+		}
+	}
+	return out
+}
+
 // close refuses further streams and returns those that there are.
 func (ss *streams) close() []*stream {
 	ss.mu.Lock()
 	defer ss.mu.Unlock()
 	ss.closed = true
-	var out []*stream
-	for _, m := range ss.byPeer {
-		for s := range m {
-			out = append(out, s)
-		}
-	}
-	return out
+	return ss.allLocked(func(*stream) bool { return true })
 }

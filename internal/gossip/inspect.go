@@ -14,9 +14,9 @@ import (
 // router has bounds of its own; these close what it leaves open.
 const (
 	maxControl = 1000   // grafts, and prunes, in one frame
-	maxWant    = 5000   // message IDs asked for in one heartbeat
+	maxWant    = 20_000 // message IDs asked for in one heartbeat; routers ask for 5,000
 	maxHave    = 40_000 // message IDs announced in one heartbeat
-	maxAsk     = 500    // turned-away messages of a type asked for at once
+	maxAsk     = 1000   // turned-away messages of a type asked for at once
 )
 
 // Faults that lower a peer's score.
@@ -32,12 +32,8 @@ var errFrame = errors.New("gossip: frame refused")
 // inspect sees each frame before the router does, in the router's loop, and may
 // change it.
 func (l *lane) inspect(p peer.ID, rpc *pubsub.RPC) error {
-	if len(rpc.Publish) > 0 && l.e.openTopics.Load() > 0 && !l.e.members.isMember(p) {
-		// The router asks nobody whether a message may come from this peer.
-		rpc.Publish = slices.DeleteFunc(rpc.Publish, func(m *pb.Message) bool {
-			t := l.e.byName(m.GetTopic())
-			return t != nil && !t.Open
-		})
+	if len(rpc.Publish) > 0 {
+		l.inspectMessages(p, rpc)
 	}
 	c := rpc.Control
 	if c == nil {
@@ -60,6 +56,46 @@ func (l *lane) inspect(p peer.ID, rpc *pubsub.RPC) error {
 		l.askAgain(p, c.Ihave)
 	}
 	return nil
+}
+
+// inspectMessages takes out what the router must not see.
+func (l *lane) inspectMessages(p peer.ID, rpc *pubsub.RPC) {
+	foreigner := l.e.openTopics.Load() > 0 && !l.e.members.isMember(p)
+	signed, switching := l.e.cfg.Identity == Signed, l.switching.Load() > 0
+	if !foreigner && !signed && !switching {
+		return
+	}
+	rpc.Publish = slices.DeleteFunc(rpc.Publish, func(m *pb.Message) bool {
+		t := l.e.byName(m.GetTopic())
+		switch {
+		case t == nil:
+			return false
+		case foreigner && !t.Open:
+			// The router asks nobody whether a message may come from this peer.
+			t.n.rejected.Inc(1)
+			return true
+		case signed && peer.ID(m.GetFrom()) == l.e.cfg.Host.ID():
+			// An own message that comes back. The router takes it for an attack
+			// if it does not know it any more, as after a restart.
+			t.n.duplicates.Inc(1)
+			return true
+		case switching && t.switching.Load():
+			t.miss(&pubsub.Message{Message: m, ID: t.id()(m), ReceivedFrom: p})
+			return true
+		}
+		return false
+	})
+}
+
+// miss notes a message that was dropped before the router had seen it. It is
+// asked for again.
+func (t *topic) miss(m *pubsub.Message) {
+	t.n.unvalidated.Inc(1)
+	id := m.ID
+	if id == "" {
+		id = t.id()(m.Message)
+	}
+	t.missed.add(id, [32]byte{}, m.ReceivedFrom, now())
 }
 
 // spend cuts the lists of IDs to what the peer has left of its budget.
@@ -91,7 +127,12 @@ func (l *lane) askAgain(p peer.ID, haves []*pb.ControlIHave) {
 	var want []string
 	for _, h := range haves {
 		t := l.e.byName(h.GetTopicID())
-		if t == nil || t.away.n.Load() == 0 || t.room() <= 0 || !l.e.members.allows(p, t) {
+		if t == nil || !l.e.members.allows(p, t) {
+			continue
+		}
+		// What was missed, the router asks for itself.
+		t.missed.announced(p, h.GetMessageIDs())
+		if !t.away.announced(p, h.GetMessageIDs()) || t.room() <= 0 {
 			continue
 		}
 		want = append(want, t.away.ask(h.GetMessageIDs(), maxAsk-len(want), now())...)

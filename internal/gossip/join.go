@@ -1,6 +1,7 @@
 package gossip
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 
@@ -14,12 +15,17 @@ func (e *Engine) Declare(spec Topic) error {
 		return ErrClosed
 	}
 	defer e.calls.leave()
+	spec.MessageID = e.guardID(spec.MessageID)
 	spec = spec.withDefaults(&e.cfg)
 	if err := spec.validate(&e.cfg); err != nil {
 		return err
 	}
 	e.ctl.Lock()
 	defer e.ctl.Unlock()
+	return e.declareLocked(spec)
+}
+
+func (e *Engine) declareLocked(spec Topic) error {
 	old := e.table.Load()
 	if old.byType[spec.Type] != nil || old.byName[spec.Name] != nil {
 		return fmt.Errorf("%w: %s (%s)", ErrDeclared, spec.Type, spec.Name)
@@ -32,6 +38,8 @@ func (e *Engine) Declare(spec Topic) error {
 	if t.Open {
 		e.openTopics.Add(1)
 		e.members.wakeAll()
+		// What foreigners said of it is forgotten: they say it on new streams.
+		e.resetForeign()
 	}
 	if e.main == nil {
 		return nil // Start does it
@@ -74,14 +82,15 @@ func (e *Engine) openLocked(t *topic) error {
 		l = e.bulk
 	}
 	t.l = l
-	err := l.ps.RegisterTopicValidator(t.Name, l.validator(t),
-		pubsub.WithValidatorInline(t.quick()), pubsub.WithValidatorConcurrency(unlimited))
-	if err != nil {
+	s := t.set()
+	if err := l.register(t, s.quick()); err != nil {
 		return fmt.Errorf("gossip: declare %s: %w", t.Type, err)
 	}
 	h, err := l.ps.Join(t.Name, pubsub.WithTopicMessageIdFn(t.id()))
 	if err == nil {
-		err = h.SetScoreParams(e.cfg.Params.topicScore(t.Score))
+		if err = h.SetScoreParams(e.cfg.Params.topicScore(s.Score)); err != nil {
+			_ = h.Close()
+		}
 	}
 	if err != nil {
 		_ = l.ps.UnregisterTopicValidator(t.Name)
@@ -93,6 +102,13 @@ func (e *Engine) openLocked(t *topic) error {
 		return t.joinLocked()
 	}
 	return nil
+}
+
+// register has the router ask this lane about messages of a topic: in its own
+// goroutines if the topic is quick.
+func (l *lane) register(t *topic, quick bool) error {
+	return l.ps.RegisterTopicValidator(t.Name, l.validator(t),
+		pubsub.WithValidatorInline(quick), pubsub.WithValidatorConcurrency(unlimited))
 }
 
 func (t *topic) joinLocked() (err error) {
@@ -137,24 +153,21 @@ func (t *topic) leaveLocked() {
 // Retract leaves a type and forgets it, with all that was parked or waited for a
 // first peer. Errors: ErrNotDeclared, ErrClosed.
 func (e *Engine) Retract(typ string) error {
-	return e.withTopic(typ, func(t *topic) error {
-		t.leaveLocked()
-		e.forgetLocked(t)
-		e.expireParked(t)
-		if n := t.pending.drain(); n > 0 {
-			t.n.unsent.Inc(int64(n))
-		}
-		if !t.ready.Load() {
-			return nil
-		}
-		if err := t.l.ps.UnregisterTopicValidator(t.Name); err != nil {
-			return fmt.Errorf("gossip: retract %s: %w", typ, err)
-		}
-		if err := t.handle.Close(); err != nil {
-			return fmt.Errorf("gossip: retract %s: %w", typ, err)
-		}
+	return e.withTopic(typ, e.retractLocked)
+}
+
+func (e *Engine) retractLocked(t *topic) error {
+	t.leaveLocked()
+	e.forgetLocked(t)
+	e.expireParked(t)
+	e.lose(t, t.pending.drain())
+	if !t.ready.Load() {
 		return nil
-	})
+	}
+	if err := errors.Join(t.l.ps.UnregisterTopicValidator(t.Name), t.handle.Close()); err != nil {
+		return fmt.Errorf("gossip: retract %s: %w", t.Type, err)
+	}
+	return nil
 }
 
 func (e *Engine) withTopic(typ string, f func(*topic) error) error {

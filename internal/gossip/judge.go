@@ -31,9 +31,10 @@ func (l *lane) validator(t *topic) pubsub.ValidatorEx {
 			return pubsub.ValidationIgnore
 		}
 		defer l.e.calls.leave()
-		switch l.judge(t, l.message(t, m), m, now(), t.quick()) {
+		t.missed.forget(m.ID)
+		switch l.judge(t, l.message(t, m), m, false) {
 		case accepted:
-			if !t.ExplicitRelay {
+			if !t.set().ExplicitRelay {
 				t.said(m.ID)
 				return pubsub.ValidationAccept
 			}
@@ -57,26 +58,28 @@ func (l *lane) message(t *topic, m *pubsub.Message) Message {
 	return out
 }
 
-// judge validates and delivers one message of a peer. free says that it needs no
-// slot: because it takes no time, or has waited its turn already.
-func (l *lane) judge(t *topic, m Message, pm *pubsub.Message, began time.Time, free bool) outcome {
-	if len(m.Data) > t.MaxSize || t.Timed && len(pm.Data) < stampLen {
+// judge validates and delivers one message of a peer. admitted says that it has
+// a slot.
+func (l *lane) judge(t *topic, m Message, pm *pubsub.Message, admitted bool) outcome {
+	s := t.set()
+	if len(m.Data) > s.MaxSize || t.Timed && len(pm.Data) < stampLen {
 		t.n.rejected.Inc(1)
 		return rejected
 	}
 	ctx := l.e.work
-	if !t.quick() {
+	if !s.quick() {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, t.Deadline)
+		ctx, cancel = context.WithTimeout(ctx, s.Deadline)
 		defer cancel()
-	}
-	if !free {
-		if reason := t.enter(ctx); reason != "" {
-			l.turnAway(t, pm, reason)
-			return dropped
+		if !admitted {
+			if reason := s.enter(ctx); reason != "" {
+				l.turnAway(t, pm, reason)
+				return dropped
+			}
+			defer s.leave()
 		}
-		defer t.leave()
 	}
+	began := l.e.epoch()
 	v := l.e.ask(ctx, t, m)
 	switch v.action {
 	case actAccept:
@@ -98,29 +101,30 @@ func (l *lane) judge(t *topic, m Message, pm *pubsub.Message, began time.Time, f
 }
 
 // enter waits for a slot. It returns the reason if there is none.
-func (t *topic) enter(ctx context.Context) string {
+func (s *settings) enter(ctx context.Context) string {
 	select {
-	case t.slots <- struct{}{}:
+	case s.slots <- struct{}{}:
 		return ""
 	default:
 	}
-	defer t.waiting.Add(-1)
-	if t.waiting.Add(1) > int64(t.Queue) {
+	defer s.waiting.Add(-1)
+	if s.waiting.Add(1) > int64(s.Queue) {
 		return awayOverload
 	}
 	select {
-	case t.slots <- struct{}{}:
+	case s.slots <- struct{}{}:
 		return ""
 	case <-ctx.Done():
 		return awayTimeout
 	}
 }
 
-func (t *topic) leave() { <-t.slots }
+func (s *settings) leave() { <-s.slots }
 
 // ask calls the user's validator. A panic is nobody's fault but the program's.
 func (e *Engine) ask(ctx context.Context, t *topic, m Message) (v Verdict) {
-	if t.Validate == nil {
+	validate := t.set().Validate
+	if validate == nil {
 		return Accept()
 	}
 	t.running.Add(1)
@@ -131,7 +135,7 @@ func (e *Engine) ask(ctx context.Context, t *topic, m Message) (v Verdict) {
 			e.panicked(t, r)
 		}
 	}()
-	return t.Validate(ctx, m)
+	return validate(ctx, m)
 }
 
 // deliver hands a valid message over.
@@ -158,14 +162,14 @@ func (e *Engine) handOver(ctx context.Context, t *topic, m Message) (err error) 
 			e.panicked(t, r)
 		}
 	}()
-	return e.cfg.Deliver(ctx, m, t.OnFull == WaitWhenFull)
+	return e.cfg.Deliver(ctx, m, t.set().OnFull == WaitWhenFull)
 }
 
 func (e *Engine) panicked(t *topic, r any) {
 	t.n.panics.Inc(1)
-	e.cfg.Obs.Log("gossip").WithFields(logrus.Fields{
+	e.cfg.Obs.WarnLimited("gossip", "panic/"+t.Type, logrus.Fields{
 		"type": t.Type, "panic": r, "stack": string(debug.Stack()),
-	}).Error("validator or receiver panicked")
+	}, "validator or receiver panicked")
 }
 
 // turnAway drops a message in such a way that it can come again.
@@ -176,7 +180,8 @@ func (l *lane) turnAway(t *topic, m *pubsub.Message, reason string) {
 
 // room is how many more messages of the type can be taken in now.
 func (t *topic) room() int {
-	return cap(t.slots) - len(t.slots) + t.Queue - int(t.waiting.Load())
+	s := t.set()
+	return cap(s.slots) - len(s.slots) + s.Queue - int(s.waiting.Load())
 }
 
 // askForAway asks senders again for messages that were turned away, as many as
@@ -186,11 +191,18 @@ func (l *lane) askForAway(t *topic) {
 	p := &l.e.cfg.Params
 	// Senders keep messages for a little longer than this.
 	window := time.Duration(p.HistoryLength-1) * p.Heartbeat
-	due := t.away.due(min(maxAsk, t.room()), now(), window)
+	room := min(maxAsk, t.room())
+	due := t.away.due(room, now(), window)
+	for p, ids := range t.missed.due(room, now(), window) {
+		if due == nil {
+			due = make(map[peer.ID][]string)
+		}
+		due[p] = append(due[p], ids...)
+	}
 	if len(due) == 0 {
 		return
 	}
-	l.do(func() {
+	_ = l.do(l.e.work, func() {
 		for p, ids := range due {
 			l.rt.SendControl(p, &pb.ControlMessage{Iwant: []*pb.ControlIWant{{MessageIDs: ids}}})
 		}
@@ -199,17 +211,17 @@ func (l *lane) askForAway(t *topic) {
 
 // retake takes a message that was turned away and has come again.
 func (l *lane) retake(t *topic, m *pubsub.Message) bool {
-	return l.e.spawn(func() { l.again(t, l.message(t, m), m, now(), false) })
+	return l.e.spawn(func() { l.again(t, l.message(t, m), m, false) })
 }
 
 // again judges a message outside of the router, which has forgotten about it,
 // and does with it what the router would.
-func (l *lane) again(t *topic, m Message, pm *pubsub.Message, began time.Time, free bool) {
-	switch l.judge(t, m, pm, began, free) {
+func (l *lane) again(t *topic, m Message, pm *pubsub.Message, admitted bool) {
+	switch l.judge(t, m, pm, admitted) {
 	case accepted:
 		_ = l.ps.PeerFeedback(t.Name, m.From, pubsub.PeerFeedbackUsefulMessage)
-		if !t.ExplicitRelay {
-			l.forward(t, pm)
+		if !t.set().ExplicitRelay {
+			_, _ = l.forward(l.e.work, t, pm)
 		}
 	case rejected:
 		_ = l.ps.PeerFeedback(t.Name, m.From, pubsub.PeerFeedbackInvalidMessage)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	pubsub "github.com/libp2p/go-libp2p-pubsub"
@@ -33,6 +34,7 @@ type lane struct {
 	streams   streams
 	backlog   *backlog
 	budget    *budget
+	switching atomic.Int64  // topics that have no validator at the moment
 	turn      chan struct{} // held by who has a batch under way
 
 	wireIn, wireOut metrics.Counter
@@ -161,7 +163,11 @@ func (l *lane) close() <-chan struct{} {
 	idle := l.calls.close()
 	l.cancel()
 	for _, s := range l.streams.close() {
-		_ = s.Stream.Reset()
+		if s.out {
+			_ = s.Stream.Close() // what was written to it arrives
+		} else {
+			_ = s.Stream.Reset()
+		}
 	}
 	return idle
 }

@@ -1,6 +1,7 @@
 package gossip
 
 import (
+	"context"
 	"iter"
 
 	pubsub "github.com/libp2p/go-libp2p-pubsub"
@@ -70,55 +71,58 @@ func scheduled(s pubsub.RPCScheduler) pubsub.BatchPubOpt {
 	}
 }
 
-// do has the loop call f, and waits. It reports whether f was called; it was
-// not if the lane is closed.
-func (l *lane) do(f func()) bool {
+// do has the loop call f, and waits. f is not called if there is an error.
+func (l *lane) do(ctx context.Context, f func()) error {
 	t := &thunk{f: f, done: make(chan struct{})}
-	return l.schedule(new(pubsub.MessageBatch), t, t.done)
+	return l.schedule(ctx, new(pubsub.MessageBatch), t, t.done)
 }
 
 // send has the loop publish a batch of one message, and waits until it was
 // offered to all peers.
-func (l *lane) send(b *pubsub.MessageBatch, m *pb.Message) (sending, bool) {
+func (l *lane) send(ctx context.Context, b *pubsub.MessageBatch, m *pb.Message) (sending, error) {
 	h := &handOut{l: l, s: sending{msg: m}, done: make(chan struct{})}
-	if !l.schedule(b, h, h.done) {
-		return sending{}, false
+	if err := l.schedule(ctx, b, h, h.done); err != nil {
+		return sending{}, err
 	}
-	return h.s, true
+	return h.s, nil
 }
 
 // forward has the loop send a message on that the router has seen and not sent.
-func (l *lane) forward(t *topic, m *pubsub.Message) (sending, bool) {
+func (l *lane) forward(ctx context.Context, t *topic, m *pubsub.Message) (sending, error) {
 	t.said(m.ID)
 	s := &sending{msg: m.Message}
-	ok := l.do(func() {
+	err := l.do(ctx, func() {
 		l.sending = s
 		defer func() { l.sending = nil }()
 		l.rt.Publish(m)
 	})
-	if !ok {
-		return sending{}, false
+	if err != nil {
+		return sending{}, err
 	}
-	return *s, true
+	return *s, nil
 }
 
 // schedule passes a batch to the loop and waits until the scheduler is done.
 // One batch is under way at a time: the router's way in has one place, and
-// nobody to wait there once the loop has ended.
-func (l *lane) schedule(b *pubsub.MessageBatch, s pubsub.RPCScheduler, done <-chan struct{}) bool {
+// nobody to wait there once the loop has ended. ctx bounds the wait for one's
+// turn; what the loop has been given is waited for. Errors: that of ctx, and
+// ErrClosed.
+func (l *lane) schedule(ctx context.Context, b *pubsub.MessageBatch, s pubsub.RPCScheduler, done <-chan struct{}) error {
 	select {
 	case l.turn <- struct{}{}:
 		defer func() { <-l.turn }()
+	case <-ctx.Done():
+		return ctx.Err()
 	case <-l.ctx.Done():
-		return false
+		return ErrClosed
 	}
 	if l.ctx.Err() != nil || l.ps.PublishBatch(b, scheduled(s)) != nil {
-		return false
+		return ErrClosed
 	}
 	select {
 	case <-done: // the loop
-		return true
+		return nil
 	case <-l.ctx.Done():
-		return false
+		return ErrClosed
 	}
 }

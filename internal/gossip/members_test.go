@@ -106,6 +106,28 @@ func TestOpenTopic(t *testing.T) {
 	})
 }
 
+// A foreigner says once what it takes part in, perhaps before that is declared
+// here.
+func TestOpenTopicDeclaredLate(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		a := w.node(func(c *Config, _ *Topic) { c.Member = func(peer.ID) bool { return false } })
+		out := w.node(nil)
+		chat, late := Topic{Type: "chat", Name: "chat", Open: true}, Topic{Type: "late", Name: "late", Open: true}
+		must(t, a.e.Declare(chat))
+		for _, spec := range []Topic{chat, late} {
+			must(t, out.e.Declare(spec))
+			must(t, out.e.Join(spec.Type))
+		}
+		w.connect(a.h, out.h)
+		time.Sleep(DefaultForeignAfter + time.Minute)
+		must(t, a.e.Declare(late))
+		settle()
+		must(t, a.e.Publish(t.Context(), "late", []byte("hello")))
+		settle()
+		wantOnce(t, []*node{out}, "hello")
+	})
+}
+
 // A session may end and begin again on one connection, often.
 func TestMembershipThatFlaps(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
@@ -159,11 +181,11 @@ func TestDirectPeersAndScores(t *testing.T) {
 		if a.box.count("ignored") != 0 {
 			t.Error("a graylisted peer was heard")
 		}
-		must(t, a.e.SetDirect([]peer.AddrInfo{{ID: id}}))
+		must(t, a.e.AddDirect(peer.AddrInfo{ID: id}))
 		b.publish(t, "direct")
 		settle()
 		wantOnce(t, []*node{a}, "direct")
-		must(t, a.e.SetDirect(nil))
+		must(t, a.e.RemoveDirect(id))
 	})
 }
 

@@ -3,11 +3,15 @@ package gossip
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"runtime/debug"
 	"sync/atomic"
 
 	pubsub "github.com/libp2p/go-libp2p-pubsub"
 	pb "github.com/libp2p/go-libp2p-pubsub/pb"
 	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/sirupsen/logrus"
+
+	"github.com/go-nebnet/nebnet/internal/obs"
 )
 
 // Message is one message as it came from a peer.
@@ -69,6 +73,26 @@ func pubsubID(f idFunc, timed bool) pubsub.MsgIdFunction {
 			}
 		}
 		return f(m.GetTopic(), data, peer.ID(m.GetFrom()), m.GetSeqno())
+	}
+}
+
+// guardID makes a function of the program safe to be called by the router. A
+// message whose name cannot be had is named by its content.
+func (e *Engine) guardID(f idFunc) idFunc {
+	if f == nil {
+		return nil
+	}
+	return func(topic string, data []byte, from peer.ID, seqno []byte) (id string) {
+		defer func() {
+			if r := recover(); r != nil {
+				id = ContentID(topic, data, "", nil)
+				e.cfg.Obs.Counter(obs.GossipPanics).Inc(1)
+				e.cfg.Obs.WarnLimited("gossip", "panic/MessageID", logrus.Fields{
+					"panic": r, "stack": string(debug.Stack()),
+				}, "MessageID panicked")
+			}
+		}()
+		return f(topic, data, from, seqno)
 	}
 }
 

@@ -1,6 +1,7 @@
 package gossip
 
 import (
+	"sync/atomic"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -34,8 +35,15 @@ type parking struct {
 	byKey   map[string][]*parked
 	perPeer map[peer.ID]int
 
-	resumed map[string]time.Time // keys resumed of late
-	order   []string             // of resumed, oldest first
+	epoch   atomic.Uint64 // counts resumptions; to be read without the lock
+	resumed map[string]resumption
+	order   []string // of resumed, oldest first
+}
+
+// resumption is the last one of a key.
+type resumption struct {
+	at    time.Time
+	epoch uint64
 }
 
 func newParking(l parkLimits) *parking {
@@ -43,7 +51,7 @@ func newParking(l parkLimits) *parking {
 		limits:  l,
 		byKey:   make(map[string][]*parked),
 		perPeer: make(map[peer.ID]int),
-		resumed: make(map[string]time.Time),
+		resumed: make(map[string]resumption),
 	}
 }
 
@@ -53,14 +61,11 @@ type fate uint8
 const (
 	stays fate = iota
 	noRoom
-	resumedMeanwhile // its key was resumed since its validation began
+	resumedMeanwhile // its key was resumed since its validation began; it has a place
 )
 
-// add parks p, whose validation began at since.
-func (k *parking) add(p *parked, since time.Time) fate {
-	if at, ok := k.resumed[p.key]; ok && !at.Before(since) {
-		return resumedMeanwhile
-	}
+// add parks p, whose validation began in the epoch since.
+func (k *parking) add(p *parked, since uint64) fate {
 	size := len(p.m.Data)
 	if k.total >= k.limits.total || k.bytes+size > k.limits.bytes ||
 		k.perPeer[p.m.From] >= k.limits.perPeer || len(k.byKey[p.key]) >= k.limits.perKey {
@@ -69,11 +74,15 @@ func (k *parking) add(p *parked, since time.Time) fate {
 	k.total++
 	k.bytes += size
 	k.perPeer[p.m.From]++
+	if k.resumed[p.key].epoch > since {
+		return resumedMeanwhile
+	}
 	k.byKey[p.key] = append(k.byKey[p.key], p)
 	return stays
 }
 
-// resume takes out all messages of a key.
+// resume takes out all messages of a key. Each keeps its place until gone is
+// called for it.
 func (k *parking) resume(key string, now time.Time) []*parked {
 	if _, ok := k.resumed[key]; !ok {
 		if len(k.order) >= maxResumed {
@@ -82,19 +91,16 @@ func (k *parking) resume(key string, now time.Time) []*parked {
 		}
 		k.order = append(k.order, key)
 	}
-	k.resumed[key] = now
+	k.resumed[key] = resumption{now, k.epoch.Add(1)}
 	out := k.byKey[key]
 	delete(k.byKey, key)
-	for _, p := range out {
-		k.gone(p)
-	}
 	return out
 }
 
 // expire takes out all messages whose time is over or whose topic is t; nil is
 // no topic.
 func (k *parking) expire(now time.Time, t *topic) []*parked {
-	for len(k.order) > 0 && now.Sub(k.resumed[k.order[0]]) > resumedFor {
+	for len(k.order) > 0 && now.Sub(k.resumed[k.order[0]].at) > resumedFor {
 		delete(k.resumed, k.order[0])
 		k.order = k.order[1:]
 	}
@@ -119,6 +125,7 @@ func (k *parking) expire(now time.Time, t *topic) []*parked {
 	return out
 }
 
+// gone frees the place of a message.
 func (k *parking) gone(p *parked) {
 	k.total--
 	k.bytes -= len(p.m.Data)

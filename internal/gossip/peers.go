@@ -44,6 +44,18 @@ func (e *Engine) PeerLeft(p peer.ID) {
 	e.resetStreams(p, func(s *stream) bool { return s.standing() == member })
 }
 
+// resetForeign ends the streams of all foreigners.
+func (e *Engine) resetForeign() {
+	for _, l := range []*lane{e.main, e.bulk} {
+		if l == nil {
+			continue
+		}
+		for _, s := range l.streams.all(func(s *stream) bool { return s.standing() == foreign }) {
+			_ = s.Stream.Reset()
+		}
+	}
+}
+
 func (e *Engine) resetStreams(p peer.ID, which func(*stream) bool) {
 	for _, l := range e.lanes() {
 		for _, s := range l.streams.of(p, which) {
@@ -52,31 +64,39 @@ func (e *Engine) resetStreams(p peer.ID, which func(*stream) bool) {
 	}
 }
 
-// SetDirect replaces the set of direct peers.
-func (e *Engine) SetDirect(peers []peer.AddrInfo) error {
+// AddDirect makes a peer a direct one, see Config.Direct.
+func (e *Engine) AddDirect(p peer.AddrInfo) error {
+	return e.withDirect(func(l *lane) error { return l.ps.AddDirectPeer(p) }, func() { e.direct[p.ID] = p })
+}
+
+// RemoveDirect undoes AddDirect, and Config.Direct.
+func (e *Engine) RemoveDirect(p peer.ID) error {
+	if !e.isDirect(p) {
+		return nil
+	}
+	return e.withDirect(func(l *lane) error { return l.ps.RemoveDirectPeer(p) }, func() { delete(e.direct, p) })
+}
+
+func (e *Engine) isDirect(p peer.ID) bool {
+	e.ctl.Lock()
+	defer e.ctl.Unlock()
+	_, ok := e.direct[p]
+	return ok
+}
+
+// withDirect changes the set of direct peers, for lanes to come too.
+func (e *Engine) withDirect(tell func(*lane) error, note func()) error {
 	if !e.calls.enter() {
 		return ErrClosed
 	}
 	defer e.calls.leave()
 	e.ctl.Lock()
 	defer e.ctl.Unlock()
-	was := e.direct
-	e.direct = make(map[peer.ID]peer.AddrInfo, len(peers))
-	for _, d := range peers {
-		e.direct[d.ID] = d
-	}
+	note()
 	var errs []error
 	for _, l := range []*lane{e.main, e.bulk} {
-		if l == nil {
-			continue
-		}
-		for id := range was {
-			if _, stays := e.direct[id]; !stays {
-				errs = append(errs, l.ps.RemoveDirectPeer(id))
-			}
-		}
-		for _, d := range e.direct {
-			errs = append(errs, l.ps.AddDirectPeer(d))
+		if l != nil {
+			errs = append(errs, tell(l))
 		}
 	}
 	return errors.Join(errs...)

@@ -57,18 +57,18 @@ func (p *pending) pop(m *pubsub.Message) {
 	}
 }
 
-// expire removes what is overdue, and returns how many those were.
-func (p *pending) expire(now time.Time) (n int) {
+// expire removes what is overdue, and returns it.
+func (p *pending) expire(now time.Time) (out []*pubsub.Message) {
 	if p.n.Load() == 0 {
-		return 0
+		return nil
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for len(p.queue) > 0 && !now.Before(p.queue[0].until) {
+		out = append(out, p.queue[0].msg)
 		p.popLocked()
-		n++
 	}
-	return n
+	return out
 }
 
 func (p *pending) popLocked() {
@@ -78,13 +78,13 @@ func (p *pending) popLocked() {
 	p.n.Store(int64(len(p.queue)))
 }
 
-// drain removes everything, and returns how much that was.
-func (p *pending) drain() int {
+// drain removes everything, and returns it.
+func (p *pending) drain() (out []*pubsub.Message) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	n := len(p.queue)
 	for len(p.queue) > 0 {
+		out = append(out, p.queue[0].msg)
 		p.popLocked()
 	}
-	return n
+	return out
 }

@@ -11,13 +11,17 @@ import (
 
 // publication is an own message on its way through the router.
 type publication struct {
-	msg *pubsub.Message // set once the router has accepted it as new
+	id     string
+	msg    *pubsub.Message // set once the router has accepted it as new
+	flight chan struct{}   // closed when it has been handed out, or has failed
+	other  chan struct{}   // that of an equal message, which is under way already
 }
 
 // Publish broadcasts data to the type's topic; the type need not be joined. Nil
 // means that at least one peer's queue has taken the message, or that it waits
 // for the first peer (up to Config.FormTimeout). data belongs to the engine from
-// then on and may not be changed.
+// then on and may not be changed. ctx bounds the wait for the router, which
+// takes one message at a time.
 //
 // Errors: ErrClosed, ErrNotStarted, ErrNotDeclared, ErrTooLarge, ErrRefused,
 // ErrDuplicate, ErrNoPeers, ErrQueueFull, and the context's.
@@ -27,8 +31,8 @@ func (e *Engine) Publish(ctx context.Context, typ string, data []byte) error {
 		return err
 	}
 	defer done()
-	if len(data) > t.MaxSize {
-		return fmt.Errorf("%w: %d bytes of %s, at most %d", ErrTooLarge, len(data), typ, t.MaxSize)
+	if most := t.set().MaxSize; len(data) > most {
+		return fmt.Errorf("%w: %d bytes of %s, at most %d", ErrTooLarge, len(data), typ, most)
 	}
 	if t.Timed {
 		data = putStamp(now(), data)
@@ -36,21 +40,35 @@ func (e *Engine) Publish(ctx context.Context, typ string, data []byte) error {
 	if data == nil {
 		data = []byte{}
 	}
-	var (
-		p publication
-		b pubsub.MessageBatch
-	)
-	if err := t.handle.AddToBatch(ctx, &b, data, pubsub.WithValidatorData(&p)); err != nil {
-		return e.publishError(ctx, typ, err)
+	for {
+		var p publication
+		err := e.publish(ctx, t, data, &p)
+		if p.other == nil {
+			return err
+		}
+		// Whether this one is a duplicate depends on what becomes of the other.
+		select {
+		case <-p.other:
+		case <-ctx.Done():
+			return e.publishError(ctx, typ, ctx.Err())
+		}
+	}
+}
+
+func (e *Engine) publish(ctx context.Context, t *topic, data []byte, p *publication) error {
+	var b pubsub.MessageBatch
+	t.validator.RLock()
+	err := t.handle.AddToBatch(ctx, &b, data, pubsub.WithValidatorData(p))
+	t.validator.RUnlock()
+	defer e.land(p)
+	if err != nil {
+		return e.publishError(ctx, t.Type, err)
 	}
 	if p.msg == nil {
-		return e.republish(t, data)
+		return e.republish(ctx, t, data, p)
 	}
-	s, ok := t.l.send(&b, p.msg.Message)
-	if !ok {
-		return ErrClosed
-	}
-	return e.settle(t, p.msg, s)
+	s, err := t.l.send(ctx, &b, p.msg.Message)
+	return e.settle(ctx, t, p.msg, s, err)
 }
 
 // begin finds a type for a call that uses the network; done ends the call.
@@ -78,6 +96,8 @@ func (e *Engine) begin(typ string) (t *topic, done func(), err error) {
 func (e *Engine) publishError(ctx context.Context, typ string, err error) error {
 	var invalid pubsub.ValidationError
 	switch {
+	case errors.Is(err, ErrClosed):
+		return err
 	case errors.As(err, &invalid):
 		return fmt.Errorf("%w: %s", ErrRefused, typ)
 	case errors.Is(err, pubsub.ErrTopicClosed):
@@ -92,51 +112,78 @@ func (e *Engine) publishError(ctx context.Context, typ string, err error) error 
 
 // judgeOwn lets the type's validator look at an own message.
 func (l *lane) judgeOwn(t *topic, m *pubsub.Message, p *publication) pubsub.ValidationResult {
-	if t.Validate != nil && !t.TrustOwn {
-		ctx, cancel := context.WithTimeout(l.e.work, t.Deadline)
+	if s := t.set(); s.Validate != nil && !s.TrustOwn {
+		ctx, cancel := context.WithTimeout(l.e.work, s.Deadline)
 		defer cancel()
 		if v := l.e.ask(ctx, t, l.message(t, m)); v.action != actAccept {
 			return pubsub.ValidationReject
 		}
+	}
+	if !l.e.takeOff(p, m.ID) {
+		return pubsub.ValidationIgnore
 	}
 	p.msg = m
 	t.said(m.ID)
 	return pubsub.ValidationAccept
 }
 
+// takeOff notes that a message is being published, unless an equal one is.
+func (e *Engine) takeOff(p *publication, id string) bool {
+	flight := make(chan struct{})
+	if other, under := e.flights.LoadOrStore(id, flight); under {
+		p.other = other.(chan struct{})
+		return false
+	}
+	p.id, p.flight = id, flight
+	return true
+}
+
+// land undoes takeOff.
+func (e *Engine) land(p *publication) {
+	if p.flight != nil {
+		e.flights.Delete(p.id)
+		close(p.flight)
+	}
+}
+
 // republish sends a message again that the router counts as published, if in
 // truth nobody was handed it.
-func (e *Engine) republish(t *topic, data []byte) error {
+func (e *Engine) republish(ctx context.Context, t *topic, data []byte, p *publication) error {
 	m := &pubsub.Message{
 		Message:      &pb.Message{Data: data, Topic: &t.Name},
 		ReceivedFrom: e.cfg.Host.ID(),
 	}
 	m.ID = t.id()(m.Message)
+	if !e.takeOff(p, m.ID) {
+		return nil // see p.other
+	}
 	if !e.unsent.take(m.ID, func() (sum [32]byte) { return sum }) {
 		return ErrDuplicate
 	}
-	s, ok := t.l.forward(t, m)
-	if !ok {
-		return ErrClosed
-	}
-	return e.settle(t, m, s)
+	s, err := t.l.forward(ctx, t, m)
+	return e.settle(ctx, t, m, s, err)
 }
 
-// settle says what Publish returns for a message that was handed out.
-func (e *Engine) settle(t *topic, m *pubsub.Message, s sending) error {
+// settle says what Publish returns for a message that was handed out, or could
+// not be because of err.
+func (e *Engine) settle(ctx context.Context, t *topic, m *pubsub.Message, s sending, err error) error {
+	wait := t.set().FormTimeout
 	switch {
+	case err != nil:
+		err = e.publishError(ctx, t.Type, err)
 	case s.handed > 0:
 		t.n.published.Inc(1)
 		return nil
 	case s.full > 0:
+		err = fmt.Errorf("%w: %d peers of %s", ErrQueueFull, s.full, t.Type)
+	case wait < 0:
+		err = fmt.Errorf("%w: %s", ErrNoPeers, t.Type)
+	case !t.pending.add(m, now().Add(wait)):
+		err = fmt.Errorf("%w: no peers of %s yet", ErrQueueFull, t.Type)
+	}
+	if err != nil {
 		e.unsent.add(m.ID, [32]byte{}, "", now())
-		return fmt.Errorf("%w: %d peers of %s", ErrQueueFull, s.full, t.Type)
-	case t.FormTimeout < 0:
-		e.unsent.add(m.ID, [32]byte{}, "", now())
-		return fmt.Errorf("%w: %s", ErrNoPeers, t.Type)
-	case !t.pending.add(m, now().Add(t.FormTimeout)):
-		e.unsent.add(m.ID, [32]byte{}, "", now())
-		return fmt.Errorf("%w: no peers of %s yet", ErrQueueFull, t.Type)
+		return err
 	}
 	t.n.published.Inc(1)
 	t.n.queued.Inc(1)
@@ -151,8 +198,8 @@ func (e *Engine) flush(t *topic) {
 		if !ok {
 			return
 		}
-		s, ok := t.l.forward(t, u.msg)
-		if !ok || s.handed == 0 {
+		s, err := t.l.forward(e.work, t, u.msg)
+		if err != nil || s.handed == 0 {
 			return
 		}
 		t.pending.pop(u.msg)
@@ -177,13 +224,14 @@ func (e *Engine) Relay(ctx context.Context, m Message) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if !t.ExplicitRelay || m.raw.relayed.Swap(true) {
+	if !t.set().ExplicitRelay || m.raw.relayed.Swap(true) {
 		return nil
 	}
-	s, ok := t.l.forward(t, m.raw.msg)
+	s, err := t.l.forward(ctx, t, m.raw.msg)
 	switch {
-	case !ok:
-		return ErrClosed
+	case err != nil:
+		m.raw.relayed.Store(false)
+		return e.publishError(ctx, t.Type, err)
 	case s.handed == 0 && s.full > 0:
 		m.raw.relayed.Store(false)
 		return fmt.Errorf("%w: %d peers of %s", ErrQueueFull, s.full, t.Type)

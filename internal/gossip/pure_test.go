@@ -140,7 +140,7 @@ func TestParking(t *testing.T) {
 	at := time.Now()
 	k := newParking(parkLimits{total: 3, bytes: 10, perPeer: 2, perKey: 2})
 	put := func(key string, from peer.ID, size int) fate {
-		return k.add(&parked{key: key, m: Message{From: from, Data: make([]byte, size)}, until: at.Add(time.Minute)}, at)
+		return k.add(&parked{key: key, m: Message{From: from, Data: make([]byte, size)}, until: at.Add(time.Minute)}, 0)
 	}
 	for i, c := range []struct {
 		key  string
@@ -160,12 +160,17 @@ func TestParking(t *testing.T) {
 			t.Errorf("%d: %v", i, got)
 		}
 	}
-	if got := k.resume("k", at.Add(time.Second)); len(got) != 2 || k.total != 1 || k.bytes != 1 {
-		t.Errorf("%d resumed, %d and %d bytes left", len(got), k.total, k.bytes)
+	got := k.resume("k", at.Add(time.Second))
+	if len(got) != 2 || k.total != 3 || k.bytes != 6 {
+		t.Errorf("%d resumed, which hold %d places and %d bytes", len(got), k.total, k.bytes)
 	}
-	if put("k", "p", 1) != resumedMeanwhile {
+	for _, p := range got {
+		k.gone(p)
+	}
+	if put("k", "p", 1) != resumedMeanwhile || k.total != 2 {
 		t.Error("a message whose key was resumed during its validation is parked")
 	}
+	k.gone(&parked{m: Message{From: "p", Data: make([]byte, 1)}})
 	if got := k.expire(at.Add(2*time.Minute), nil); len(got) != 1 || k.total != 0 || len(k.byKey) != 0 || len(k.perPeer) != 0 || len(k.resumed) != 0 {
 		t.Errorf("%d expired, %+v", len(got), k)
 	}
@@ -189,7 +194,7 @@ func TestPending(t *testing.T) {
 	if u, ok := p.front(); !ok || u.msg != a {
 		t.Error("what is not the first was removed")
 	}
-	if p.expire(at) != 1 || p.drain() != 1 || p.room != 5 || p.n.Load() != 0 {
+	if len(p.expire(at)) != 1 || len(p.drain()) != 1 || p.room != 5 || p.n.Load() != 0 {
 		t.Error("expiry")
 	}
 }
@@ -211,12 +216,28 @@ func TestRecent(t *testing.T) {
 
 func TestBacklog(t *testing.T) {
 	b := newBacklog(10)
-	if b.put("p", 10) || !b.put("p", 1) || b.put("p", 1) {
+	m := []*pb.Message{{}}
+	if b.put("p", 10, m) || !b.put("p", 1, nil) || b.put("p", 2, m) {
 		t.Error("want true once, when the bound is crossed")
 	}
-	b.take("p", 100)
-	if b.of("p") != 0 || len(b.n) != 0 {
-		t.Error("below nothing")
+	b.take("p", 1, false) // overtook the other
+	if n := b.of("p"); n != 12 {
+		t.Errorf("%d bytes wait", n)
+	}
+	idle := b.empty()
+	b.take("p", 10, false)
+	b.take("p", 99, true) // the frame that a stream begins with
+	if lost := b.forget("p"); len(lost) != 1 || len(b.peers) != 0 {
+		t.Errorf("%d messages lost", len(lost))
+	}
+	select {
+	case <-idle:
+	default:
+		t.Error("nothing waits, and nobody is told")
+	}
+	b.take("q", 5, false) // written before it is put
+	if b.put("q", 5, m); b.of("q") != 0 || len(b.peers) != 0 {
+		t.Error("a frame that is written already waits")
 	}
 }
 

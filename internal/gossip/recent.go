@@ -72,7 +72,7 @@ func (l *lane) greet() {
 		}
 	}
 	if len(haves) > 0 {
-		l.do(func() { l.announce(peers, haves) })
+		_ = l.do(l.e.work, func() { l.announce(peers, haves) })
 	}
 }
 

@@ -1,6 +1,7 @@
 package gossip
 
 import (
+	"fmt"
 	"math"
 	"time"
 
@@ -18,6 +19,17 @@ type TopicScore struct {
 	// brings less than a quarter of it for a minute loses score, which finds
 	// those that keep messages back; do not set it for types that may be quiet.
 	PerSecond float64
+}
+
+// Validate reports what cannot be used.
+func (s TopicScore) Validate() error {
+	if math.IsNaN(s.Weight) || math.IsInf(s.Weight, 0) {
+		return &ConfigError{"Score.Weight", fmt.Sprintf("is %v", s.Weight)}
+	}
+	if !(s.PerSecond >= 0 && s.PerSecond <= math.MaxInt32) {
+		return &ConfigError{"Score.PerSecond", fmt.Sprintf("is %v, must be 0 to 2^31-1", s.PerSecond)}
+	}
+	return nil
 }
 
 const (

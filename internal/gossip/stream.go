@@ -19,7 +19,9 @@ type stream struct {
 	opened time.Time
 	dead   atomic.Bool // outbound, and the router has given it up
 
-	deadline time.Time // the writer's
+	// The writer's.
+	deadline time.Time
+	wrote    bool
 }
 
 func newStream(s network.Stream, l *lane, out bool, st standing) *stream {
@@ -45,7 +47,10 @@ func (s *stream) Write(b []byte) (int, error) {
 	if n > 0 {
 		s.l.wireOut.Inc(int64(n))
 	}
-	s.l.backlog.take(s.p, len(b))
+	if err == nil { // else it is lost with the stream
+		s.l.backlog.take(s.p, len(b), !s.wrote)
+		s.wrote = true
+	}
 	return n, err
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -130,18 +131,24 @@ func (t Topic) validate(c *Config) error {
 	if t.OnFull > WaitWhenFull {
 		bad("OnFull", "unknown: %d", t.OnFull)
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, t.Score.Validate())...)
 }
 
-// topic is a declared topic.
+// topic is a declared topic. What makes it another topic to the network is
+// fixed; everything else is in its settings.
 type topic struct {
-	Topic
-	n counters
+	Type, Name        string
+	Open, Bulk, Timed bool
+	MessageID         idFunc
 
-	slots   chan struct{} // holds one token per message being validated
-	waiting atomic.Int64  // for a slot
-	running atomic.Int64  // in user code
-	away    *away
+	now       atomic.Pointer[settings]
+	switching atomic.Bool  // the router has no validator for it at the moment
+	validator sync.RWMutex // held to write meanwhile, and to read while an own message is judged
+
+	n       counters
+	running atomic.Int64 // in user code
+	away    *away        // turned away after the router had seen them
+	missed  *away        // dropped before
 	pending *pending
 	recent  recent
 	mesh    atomic.Int64 // peers in the mesh, counted by the lane's tracer
@@ -156,19 +163,41 @@ type topic struct {
 	stop pubsub.RelayCancelFunc // leaves the topic; nil if not joined; guarded by Engine.ctl
 }
 
-func newTopic(t Topic, e *Engine) *topic {
-	return &topic{
-		Topic:   t,
-		n:       newCounters(e.cfg.Obs, t.Type),
-		slots:   make(chan struct{}, t.Concurrency),
-		away:    newAway(maxAway),
-		pending: newPending(e.cfg.Pending, e.cfg.PendingBytes),
-	}
+// settings are replaced as a whole. What has taken a slot of old ones gives it
+// back there.
+type settings struct {
+	Topic
+	slots   chan struct{} // holds one token per message being validated
+	waiting atomic.Int64  // for a slot
 }
+
+func newSettings(t Topic) *settings {
+	return &settings{Topic: t, slots: make(chan struct{}, t.Concurrency)}
+}
+
+func newTopic(spec Topic, e *Engine) *topic {
+	t := &topic{
+		Type: spec.Type, Name: spec.Name, Open: spec.Open, Bulk: spec.Bulk, Timed: spec.Timed,
+		MessageID: spec.MessageID,
+		n:         newCounters(e.cfg.Obs, spec.Type),
+		away:      newAway(maxAway),
+		missed:    newAway(maxAway),
+		pending:   newPending(e.cfg.Pending, e.cfg.PendingBytes),
+	}
+	t.now.Store(newSettings(spec))
+	return t
+}
+
+func (t *topic) set() *settings { return t.now.Load() }
 
 // in reports whether the topic belongs to a lane.
 func (t *topic) in(l *lane) bool { return t.Bulk == (l.name == bulkName) }
 
 // quick reports whether a message of the topic can be judged without blocking,
 // and so without a goroutine of its own.
-func (t *topic) quick() bool { return t.Validate == nil && t.OnFull == IgnoreWhenFull }
+func (t Topic) quick() bool { return t.Validate == nil && t.OnFull == IgnoreWhenFull }
+
+// same reports whether both are the same topic to the network.
+func (t Topic) same(u *topic) bool {
+	return t.Name == u.Name && t.Open == u.Open && t.Bulk == u.Bulk && t.Timed == u.Timed
+}

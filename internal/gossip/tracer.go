@@ -19,7 +19,11 @@ func (l *lane) OnNewOutboundStream(p peer.ID, id protocol.ID) {
 
 // OnClosedOutboundStream forgets the peer, which has left every mesh.
 func (l *lane) OnClosedOutboundStream(p peer.ID) {
-	l.backlog.forget(p)
+	for _, m := range l.backlog.forget(p) {
+		if t := l.e.byName(m.GetTopic()); t != nil {
+			t.n.dropped.Inc(1)
+		}
+	}
 	for _, name := range l.tracker.closed(p) {
 		if t := l.e.byName(name); t != nil {
 			t.mesh.Add(-1)
@@ -68,7 +72,7 @@ func (l *lane) RejectMessage(m *pubsub.Message, reason string) {
 	case pubsub.RejectValidationFailed, pubsub.RejectValidationIgnored:
 		// counted with the verdict
 	case pubsub.RejectValidationQueueFull, pubsub.RejectValidationThrottled:
-		t.n.unvalidated.Inc(1)
+		t.miss(m)
 	default:
 		t.n.rejected.Inc(1)
 	}
@@ -123,7 +127,7 @@ func (l *lane) SendRPC(rpc *pubsub.RPC, p peer.ID) {
 		}
 	}
 	size := proto.Size(&rpc.RPC)
-	if l.backlog.put(p, size+sizeVarint(size)) {
+	if l.backlog.put(p, size+sizeVarint(size), rpc.GetPublish()) {
 		l.e.cutOff(l, p)
 	}
 }

@@ -1,0 +1,346 @@
+package gossip
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	pb "github.com/libp2p/go-libp2p-pubsub/pb"
+)
+
+// A message that met no peer in time was sent to nobody: the same content again
+// is no duplicate.
+func TestUnsentMessagesMayBePublishedAgain(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		ns := w.nodes(2, nil)
+		ns[0].publish(t, "x")
+		time.Sleep(DefaultFormTimeout + 2*time.Second)
+		if s := ns[0].tx(); s.Unsent != 1 || s.Waiting != 0 {
+			t.Fatalf("%+v", s)
+		}
+		ns[0].publish(t, "x")
+		must(t, ns[0].e.Retract("tx"))
+		must(t, ns[0].e.Declare(Topic{Type: "tx"}))
+		ns[0].publish(t, "x")
+		w.connect(ns[0].h, ns[1].h)
+		settle()
+		wantOnce(t, ns[1:], "x")
+	})
+}
+
+// Equal messages at once: one is sent, and the others learn what became of it.
+func TestEqualMessagesAtOnce(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		pub, sub := w.pair(nil)
+		alone := w.node(func(c *Config, _ *Topic) { c.FormTimeout = -1 })
+		errs := map[error]*atomic.Int64{nil: {}, ErrDuplicate: {}, ErrNoPeers: {}}
+		var wg sync.WaitGroup
+		for range 20 {
+			for _, n := range []*node{pub, alone} {
+				wg.Go(func() {
+					err := n.e.Publish(t.Context(), "tx", []byte("same"))
+					for want, n := range errs {
+						if errors.Is(err, want) {
+							n.Add(1)
+							return
+						}
+					}
+					t.Error(err)
+				})
+			}
+		}
+		wg.Wait()
+		if errs[nil].Load() != 1 || errs[ErrDuplicate].Load() != 19 || errs[ErrNoPeers].Load() != 20 {
+			t.Errorf("%d sent, %d duplicates, %d without peers", errs[nil].Load(), errs[ErrDuplicate].Load(), errs[ErrNoPeers].Load())
+		}
+		settle()
+		wantOnce(t, []*node{sub}, "same")
+	})
+}
+
+// More messages in one frame than there is room for before validation.
+func TestFullValidationQueueIsAskedFor(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		n := w.node(func(c *Config, _ *Topic) { c.ValidateQueue = 1 })
+		r := w.raw(n)
+		const all = 3000
+		rpc, byID := &pb.RPC{}, make(map[string]*pb.Message, all)
+		for i := range all {
+			m := &pb.Message{Data: []byte(payload(i, 30)), Topic: new(reachTopic)}
+			rpc.Publish = append(rpc.Publish, m)
+			byID[ContentID(reachTopic, m.Data, "", nil)] = m
+		}
+		r.send(rpc)
+		settle()
+		if s := n.tx(); s.Away[awayUnvalidated] == 0 {
+			t.Fatalf("the queue was never full: %+v", s)
+		}
+		for range 200 { // serve what is asked for, in small frames
+			time.Sleep(200 * time.Millisecond)
+			for _, rpc := range r.drain() {
+				for _, want := range rpc.GetControl().GetIwant() {
+					for _, id := range want.GetMessageIDs() {
+						r.send(&pb.RPC{Publish: []*pb.Message{byID[id]}})
+						time.Sleep(time.Millisecond)
+					}
+				}
+			}
+		}
+		if got := n.box.total(); got != all {
+			t.Errorf("%d of %d arrived: %+v", got, all, n.tx())
+		}
+	})
+}
+
+// A signed node that has restarted is told of its own messages. Whoever does so
+// means well.
+func TestOwnMessagesComeBackAfterARestart(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		signed := func(c *Config, _ *Topic) { c.Identity = Signed }
+		a, b := w.node(signed), w.node(signed)
+		w.connect(a.h, b.h)
+		settle()
+		a.publish(t, "mine")
+		time.Sleep(200 * time.Millisecond)
+		must(t, a.e.Close(t.Context()))
+		again := &node{h: a.h, box: newBox()}
+		var err error
+		again.e, err = New(Config{Host: a.h, Network: testNetwork, Deliver: again.box.deliver, Identity: Signed})
+		must(t, err)
+		t.Cleanup(func() { must(t, again.e.Close(context.Background())) })
+		must(t, again.e.Start())
+		must(t, again.e.Declare(Topic{Type: "tx"}))
+		must(t, again.e.Join("tx"))
+		settle()
+		s := again.e.Stats()
+		if s.Types["tx"].Duplicates == 0 {
+			t.Fatalf("it was not told: %+v", s)
+		}
+		if s.Types["tx"].Rejected != 0 || s.Peers[b.h.ID()].Score < 0 || again.box.total() != 0 {
+			t.Errorf("%+v", s)
+		}
+	})
+}
+
+// Properties change in the middle of traffic, and nothing is lost or passes
+// unseen.
+func TestChangeUnderTraffic(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		var judged atomic.Int64
+		pub, sub := w.pair(func(_ *Config, tx *Topic) {
+			tx.Validate = func(context.Context, Message) Verdict { judged.Add(1); return Accept() }
+		})
+		sub.e.parking.limits.perPeer = 1
+		const all = 600
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			for i := range all {
+				_ = pub.e.Publish(t.Context(), "tx", []byte(payload(i, 30)))
+				time.Sleep(time.Millisecond)
+			}
+		}()
+		for i := range 20 {
+			spec := Topic{Type: "tx", Concurrency: 1 + i}
+			if i%2 == 1 {
+				spec.Validate = func(context.Context, Message) Verdict { judged.Add(1); return Accept() }
+			}
+			must(t, sub.e.Change(spec))
+			if m := sub.tx().Mesh; m != 1 {
+				t.Fatalf("mesh of %d after change %d", m, i)
+			}
+			time.Sleep(20 * time.Millisecond)
+		}
+		<-done
+		time.Sleep(10 * time.Second)
+		if got := sub.box.total(); got != all || judged.Load() == 0 || judged.Load() == all {
+			t.Errorf("%d delivered, %d judged: %+v", got, judged.Load(), sub.tx())
+		}
+	})
+}
+
+func TestChange(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		ns := w.nodes(2, func(_ *Config, tx *Topic) {
+			tx.Validate, tx.TrustOwn = func(context.Context, Message) Verdict { return Defer("k") }, true
+		})
+		e := ns[0].e
+		if err := e.Change(Topic{Type: "nope"}); !errors.Is(err, ErrNotDeclared) {
+			t.Error(err)
+		}
+		must(t, e.Declare(Topic{Type: "other"}))
+		taken := "/" + testNetwork + "/other"
+		if err := e.Change(Topic{Type: "tx", Name: taken}); !errors.Is(err, ErrDeclared) {
+			t.Error(err)
+		}
+		if err := e.Change(Topic{Type: "tx", MaxSize: -1}); err == nil {
+			t.Error("a size of -1 is taken")
+		}
+		must(t, e.Publish(t.Context(), "tx", []byte("waits")))
+		must(t, e.Change(Topic{Type: "tx", MaxSize: 10}))
+		if err := e.Publish(t.Context(), "tx", make([]byte, 11)); !errors.Is(err, ErrTooLarge) {
+			t.Error(err)
+		}
+		w.connect(ns[0].h, ns[1].h)
+		settle()
+		if s := ns[1].e.Stats(); s.Parked != 1 {
+			t.Fatalf("what waited for a peer did not come: %+v", s)
+		}
+		must(t, ns[1].e.Change(Topic{Type: "tx"}))
+		ns[1].e.Resume("k")
+		settle()
+		wantOnce(t, ns[1:], "waits")
+
+		for _, n := range ns { // another topic
+			must(t, n.e.Change(Topic{Type: "tx", Name: "/elsewhere"}))
+		}
+		settle()
+		ns[0].publish(t, "moved")
+		settle()
+		wantOnce(t, ns[1:], "moved")
+	})
+}
+
+// What was queued for a peer that went away is counted.
+func TestFramesLostWithTheirStream(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		pub, sub := w.pair(nil)
+		w.net.StopReading(w.net.Node(2))
+		for i := range 5 {
+			pub.publish(t, payload(i, 1<<20-4096))
+		}
+		_ = pub.h.Network().ClosePeer(sub.h.ID())
+		settle()
+		if s := pub.tx(); s.Dropped == 0 || s.Dropped > 5 {
+			t.Errorf("%+v", s)
+		}
+	})
+}
+
+func TestCloseWritesWhatIsQueued(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		pub, sub := w.pair(nil)
+		const all = 300
+		for i := range all {
+			pub.publish(t, payload(i, 2000))
+		}
+		must(t, pub.e.Close(t.Context()))
+		settle()
+		if got := sub.box.total(); got != all {
+			t.Errorf("%d of %d arrived", got, all)
+		}
+	})
+}
+
+func TestCloseCountsWhatItGivesUp(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		alone := w.node(nil)
+		alone.publish(t, "nobody there")
+		pub, sub := w.pair(func(_ *Config, tx *Topic) {
+			tx.Validate = func(context.Context, Message) Verdict { return Defer("k") }
+		})
+		pub.publish(t, "never resumed")
+		settle()
+		must(t, alone.e.Close(t.Context()))
+		must(t, sub.e.Close(t.Context()))
+		if s := alone.tx(); s.Unsent != 1 || s.Waiting != 0 {
+			t.Errorf("%+v", s)
+		}
+		if s := sub.e.Stats(); s.Parked != 0 || s.Types["tx"].Expired != 1 {
+			t.Errorf("%+v", s)
+		}
+	})
+}
+
+// A validator that defers again under a key that was just resumed: it is asked
+// once per Resume.
+func TestDeferAgainAtTheInstantOfResume(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		var calls atomic.Int64
+		pub, sub := w.pair(func(_ *Config, tx *Topic) {
+			tx.Validate = func(context.Context, Message) Verdict { calls.Add(1); return Defer("k") }
+		})
+		pub.publish(t, "orphan")
+		settle()
+		for i := range 3 {
+			if n := sub.e.Resume("k"); n != 1 {
+				t.Fatalf("%d resumed", n)
+			}
+			settle()
+			if n := calls.Load(); n != int64(i+2) {
+				t.Fatalf("judged %d times", n)
+			}
+		}
+	})
+}
+
+// Resumed messages that wait for their turn keep their places: no more can be
+// waiting than can be parked.
+func TestResumedMessagesKeepTheirPlaces(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		release := make(chan struct{})
+		var resumed atomic.Bool
+		pub, sub := w.pair(func(c *Config, tx *Topic) {
+			c.Parked, tx.Concurrency = 4, 1
+			tx.Validate = func(context.Context, Message) Verdict {
+				if !resumed.Load() {
+					return Defer("k")
+				}
+				<-release
+				return Accept()
+			}
+		})
+		for i := range 4 {
+			pub.publish(t, fmt.Sprint(i))
+		}
+		settle()
+		resumed.Store(true)
+		if n := sub.e.Resume("k"); n != 4 {
+			t.Fatalf("%d resumed", n)
+		}
+		time.Sleep(time.Second)
+		if s := sub.e.Stats(); s.Parked != 3 { // one is being judged
+			t.Errorf("%d places taken", s.Parked)
+		}
+		close(release)
+		settle()
+		if s := sub.e.Stats(); s.Parked != 0 || s.ParkedBytes != 0 || sub.box.total() != 4 {
+			t.Errorf("%d delivered: %+v", sub.box.total(), s)
+		}
+	})
+}
+
+// A deferred message that nobody resumed in time is taken when it comes again.
+func TestExpiredMessageComesAgain(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		var known atomic.Bool
+		n := w.node(func(_ *Config, tx *Topic) {
+			tx.ParkTime = time.Second
+			tx.Validate = func(context.Context, Message) Verdict {
+				if known.Load() {
+					return Accept()
+				}
+				return Defer("k")
+			}
+		})
+		r := w.raw(n)
+		r.say("child")
+		settle()
+		if s := n.tx(); s.Expired != 1 {
+			t.Fatalf("%+v", s)
+		}
+		for _, rpc := range r.drain() {
+			if len(rpc.GetControl().GetIwant()) > 0 {
+				t.Error("asked for again, though nobody resumed it")
+			}
+		}
+		known.Store(true)
+		r.say("child")
+		settle()
+		wantOnce(t, []*node{n}, "child")
+	})
+}

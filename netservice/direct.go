@@ -1,0 +1,66 @@
+package netservice
+
+import (
+	"maps"
+	"slices"
+	"sync"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/go-nebnet/nebnet/internal/gossip"
+)
+
+// directPeers are those that gossip sends every message: the reserved ones. They
+// may be named before there is an engine.
+type directPeers struct {
+	mu     sync.Mutex // guards the fields below
+	peers  map[peer.ID]peer.AddrInfo
+	engine *gossip.Engine // nil before the start
+}
+
+func newDirectPeers(ps []peer.AddrInfo) *directPeers {
+	d := &directPeers{peers: make(map[peer.ID]peer.AddrInfo, len(ps))}
+	for _, p := range ps {
+		d.peers[p.ID] = p
+	}
+	return d
+}
+
+func (d *directPeers) list() []peer.AddrInfo {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Collect(maps.Values(d.peers))
+}
+
+// attach tells the engine of those that came after list.
+func (d *directPeers) attach(e *gossip.Engine) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.engine = e
+	for _, p := range d.peers {
+		if err := e.AddDirect(p); err != nil {
+			return gossipError(err)
+		}
+	}
+	return nil
+}
+
+func (d *directPeers) add(p peer.AddrInfo) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.peers[p.ID] = p
+	if d.engine == nil {
+		return nil
+	}
+	return gossipError(d.engine.AddDirect(p))
+}
+
+func (d *directPeers) remove(p peer.ID) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.peers, p)
+	if d.engine == nil {
+		return nil
+	}
+	return gossipError(d.engine.RemoveDirect(p))
+}
