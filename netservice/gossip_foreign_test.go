@@ -173,15 +173,45 @@ func plainHosts(t *testing.T, signed, weDial bool) {
 	}
 }
 
-// Open types have no streams of their own, however large they are declared: what
-// does not fit into the 1 MiB frames that others take is refused at once.
+// Open types have no streams of their own, however large they are declared. Up to
+// 1 MiB is sent to those who ask for it; else what does not fit into the frames
+// that others take by default is refused at once.
 func TestOpenTopicIsBoundedByTheFrame(t *testing.T) {
 	inBubble(t, func(t *testing.T, nw *nettest.Network) {
-		n := nw.Add(chain(), quiet())
+		a := nw.Add(chain(), quiet())
+		b := nw.Add(booted(a), quiet())
+		open := netservice.WithGossip(netservice.GossipSpec{Open: true})
+		big := netservice.Declare("big", netservice.Raw(), open, netservice.MaxSize(4<<20))
+		usual := netservice.Declare("usual", netservice.Raw(), open)
+		got := make(chan int, 9)
+		for _, typ := range []*netservice.Type[[]byte]{big, usual} {
+			_, err := typ.Subscribe(b.Service(), func(_ context.Context, r netservice.Received[[]byte]) { got <- len(r.Value) })
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
 		nw.Start()
-		big := shared("foreign", netservice.MaxSize(4<<20))
-		if err := big.Broadcast(t.Context(), n.Service(), make([]byte, 1<<20)); !errors.Is(err, netservice.ErrTooLarge) {
-			t.Errorf("1 MiB: %v", err)
+		a.WaitForPeers(1)
+		time.Sleep(3 * time.Second)
+		for _, c := range []struct {
+			typ  *netservice.Type[[]byte]
+			size int
+			fits bool
+		}{
+			{big, 1 << 20, true},
+			{big, 1<<20 + 1, false},
+			{usual, 1<<20 - 1<<10, true},
+			{usual, 1<<20 - 1<<10 + 1, false},
+		} {
+			err := c.typ.Broadcast(t.Context(), a.Service(), make([]byte, c.size))
+			switch {
+			case c.fits && err != nil, !c.fits && !errors.Is(err, netservice.ErrTooLarge):
+				t.Errorf("%d bytes: %v", c.size, err)
+			case c.fits:
+				if n := next(t, "message", got); n != c.size {
+					t.Errorf("%d bytes of %d", n, c.size)
+				}
+			}
 		}
 	})
 }

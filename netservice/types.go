@@ -44,12 +44,14 @@ type MessageSpec struct {
 	// underscores.
 	Name string
 	// MaxSize bounds a payload in bytes, sent and received, at most 1 GiB.
-	// Broadcasts are bounded by 1 MiB less 1 KiB as well, unless the type sets
-	// MaxSize above that: then it has gossip streams of its own, so that its
-	// messages do not hold up others, and its broadcasts are bounded by
-	// Config.MaxMessageSize or 8 MiB, whichever is more. All nodes must agree on
-	// that. Types with an open topic have no streams of their own: others know
-	// nothing of those. Default: Config.MaxMessageSize.
+	// Broadcasts are bounded by 1 MiB as well, unless the type sets MaxSize above
+	// that: then it has gossip streams of its own, so that its messages do not
+	// hold up others, and its broadcasts are bounded by Config.MaxMessageSize or
+	// 8 MiB, whichever is more. All nodes must agree on that. Types with an open
+	// topic have no streams of their own: others know nothing of those. There,
+	// what is above 1 MiB less 1 KiB is broadcast only if MaxSize is set:
+	// go-libp2p-pubsub with its defaults ends the stream on which it comes.
+	// Default: Config.MaxMessageSize.
 	MaxSize int
 	// Priority is the default priority of its messages.
 	// Default: PriorityNormal.
@@ -153,12 +155,17 @@ func (s *typeState) bulk() bool {
 	return s.spec.sized && s.spec.MaxSize > gossip.DefaultMaxMessageSize && !s.spec.Gossip.Open
 }
 
-// gossipSize bounds a broadcast payload.
-func (s *typeState) gossipSize(maxBulk int) int {
+// gossipSize bounds a broadcast payload, received and sent.
+func (s *typeState) gossipSize(maxBulk int) (in, out int) {
 	if s.bulk() {
-		return min(s.spec.MaxSize, maxBulk)
+		n := min(s.spec.MaxSize, maxBulk)
+		return n, n
 	}
-	return min(s.spec.MaxSize, gossip.DefaultMaxMessageSize)
+	in = min(s.spec.MaxSize, gossip.DefaultMaxMessageSize)
+	if s.spec.Gossip.Open && !s.spec.sized {
+		return in, min(in, gossip.FrameOfOthers)
+	}
+	return in, in
 }
 
 func newTypeTable(maxSize int) *typeTable { return &typeTable{maxSize: maxSize} }

@@ -25,8 +25,9 @@ func (w *wire) declare(s *typeState) error {
 		return err
 	}
 	g := s.spec.Gossip
+	in, out := s.gossipSize(w.maxBulk)
 	topic := gossip.Topic{
-		Type: s.spec.Name, Name: g.Topic, Open: g.Open, Bulk: s.bulk(), MaxSize: s.gossipSize(w.maxBulk), Timed: g.Timed,
+		Type: s.spec.Name, Name: g.Topic, Open: g.Open, Bulk: s.bulk(), MaxSize: in, MaxPublish: out, Timed: g.Timed,
 		TrustOwn: true, Deadline: g.Deadline, Concurrency: g.Concurrency, ParkTime: g.ParkTime,
 		ExplicitRelay: g.ExplicitRelay, FormTimeout: g.PeerWait, Score: g.Score,
 	}

@@ -14,7 +14,8 @@ import (
 
 const (
 	sendTimeout = 5 * time.Second
-	maxLine     = 1 << 20
+	maxText     = 1 << 20
+	maxLine     = maxText + 4<<10
 )
 
 // command is one word of standard input: its arguments as the user sees them,
@@ -27,8 +28,8 @@ type command struct {
 
 func commands() []command {
 	return []command{
-		{"send", "PEER TYPE TEXT", "send TEXT to one peer; the last letters of its ID are enough", 3, send},
-		{"broadcast", "TYPE TEXT", "send TEXT to the whole network", 2, broadcast},
+		{"send", "PEER TYPE [TEXT]", "send TEXT to one peer; the last letters of its ID are enough", 3, send},
+		{"broadcast", "TYPE [TEXT]", "send TEXT to the whole network", 2, broadcast},
 		{"peers", "", "list the peers", 0, listPeers},
 		{"stats", "", "show what was sent, received and lost", 0, showStats},
 		{"close", "PEER", "end the session with a peer", 1, closePeer},
@@ -48,6 +49,9 @@ func execute(ctx context.Context, svc *netservice.NebService, out *printer, line
 			continue
 		}
 		arg := split(rest, c.fields)
+		if len(arg) == c.fields-1 && strings.HasSuffix(c.args, "[TEXT]") {
+			arg = append(arg, "")
+		}
 		if len(arg) != c.fields {
 			out.failed(fmt.Errorf("usage: %s %s", c.name, c.args))
 			return true

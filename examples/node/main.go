@@ -106,7 +106,7 @@ func topicSpecs(topics, open []string) ([]netservice.MessageSpec, error) {
 	}
 	var specs []netservice.MessageSpec
 	for name, g := range gossip {
-		specs = append(specs, netservice.MessageSpec{Name: name, Gossip: g})
+		specs = append(specs, netservice.MessageSpec{Name: name, MaxSize: maxText, Gossip: g})
 	}
 	return specs, nil
 }

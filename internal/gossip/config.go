@@ -28,7 +28,7 @@ const (
 
 // Defaults of Config's fields.
 const (
-	DefaultMaxMessageSize = 1<<20 - wireOverhead
+	DefaultMaxMessageSize = 1 << 20
 	DefaultMaxBulkSize    = 8 << 20
 	DefaultPeerQueue      = 1024
 	DefaultPeerQueueBytes = 32 << 20
@@ -43,6 +43,10 @@ const (
 	DefaultSeenTTL        = 2 * time.Minute
 	DefaultScoreInterval  = time.Second
 	DefaultForeignAfter   = 10 * time.Second
+
+	// FrameOfOthers is the largest data that fits into a frame of 1 MiB, which is
+	// what go-libp2p-pubsub accepts by default.
+	FrameOfOthers = 1<<20 - wireOverhead
 
 	// wireOverhead is what a frame may need beyond the data of one message:
 	// topic name, author, sequence number, signature and key.
@@ -90,9 +94,9 @@ type Config struct {
 	// them. See also AddDirect.
 	Direct []peer.AddrInfo
 
-	// MaxMessageSize bounds the data of one message, in bytes. The default fits
-	// into the 1 MiB frames that other implementations accept at most: raise it
-	// only where every node does.
+	// MaxMessageSize bounds the data of one message, in bytes; a frame may be 1 KiB
+	// more. Default 1 MiB. Other implementations may accept frames of 1 MiB at
+	// most, see Topic.MaxPublish: raise it only where every node does.
 	MaxMessageSize int
 	// MaxBulkSize is MaxMessageSize for types declared Bulk. Default 8 MiB.
 	MaxBulkSize int

@@ -20,7 +20,7 @@ var (
 	ErrNotDeclared = errors.New("gossip: message type not declared")
 	// ErrDeclared means that the type or the topic name is taken.
 	ErrDeclared = errors.New("gossip: message type or topic already declared")
-	// ErrTooLarge means that a message is above its type's MaxSize.
+	// ErrTooLarge means that a message is above its type's MaxPublish.
 	ErrTooLarge = errors.New("gossip: message too large")
 	// ErrNoPeers means that nobody takes part in the topic, and that messages
 	// are not queued until somebody does (Config.FormTimeout is negative).

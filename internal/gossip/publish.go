@@ -31,7 +31,7 @@ func (e *Engine) Publish(ctx context.Context, typ string, data []byte) error {
 		return err
 	}
 	defer done()
-	if most := t.set().MaxSize; len(data) > most {
+	if most := t.set().MaxPublish; len(data) > most {
 		return fmt.Errorf("%w: %d bytes of %s, at most %d", ErrTooLarge, len(data), typ, most)
 	}
 	if t.Timed {

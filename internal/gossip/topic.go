@@ -48,6 +48,8 @@ type Topic struct {
 	// MaxSize bounds the data in bytes. Larger messages are rejected. Default:
 	// the lane's bound.
 	MaxSize int
+	// MaxPublish bounds the data of own messages. Default: MaxSize.
+	MaxPublish int
 	// Timed adds the time of publication to each message, 8 bytes, and fills the
 	// histogram of the time to delivery. Every node must declare it alike.
 	Timed bool
@@ -89,6 +91,7 @@ func (t Topic) withDefaults(c *Config) Topic {
 	} else {
 		set(&t.MaxSize, c.MaxMessageSize)
 	}
+	set(&t.MaxPublish, t.MaxSize)
 	set(&t.Deadline, DefaultDeadline)
 	set(&t.Concurrency, DefaultConcurrency)
 	set(&t.Queue, DefaultQueue)
@@ -121,6 +124,9 @@ func (t Topic) validate(c *Config) error {
 	}
 	if t.MaxSize < 1 || t.MaxSize > bound {
 		bad("MaxSize", "want 1 to %d, have %d", bound, t.MaxSize)
+	}
+	if t.MaxPublish < 1 || t.MaxPublish > t.MaxSize {
+		bad("MaxPublish", "want 1 to MaxSize, have %d", t.MaxPublish)
 	}
 	if t.Deadline < 0 || t.ParkTime < 0 {
 		bad("Deadline", "times may not be negative")
