@@ -74,7 +74,7 @@ type Params struct {
 // size: addresses are not held against peers.
 func SmallNetwork() Params {
 	return Params{
-		D: 6, Dlo: 5, Dhi: 10, Dscore: 4, Dout: 2,
+		D: 6, Dlo: 5, Dhi: 11, Dscore: 4, Dout: 2,
 		Dlazy: 6, GossipFactor: 0.25,
 		Heartbeat:     time.Second,
 		HistoryLength: 6, HistoryGossip: 4,
