@@ -43,6 +43,41 @@ func TestHostileReplay(t *testing.T) {
 	})
 }
 
+// Row 34: a replay after a restart. What the attacker forgets does not matter; a
+// node that has itself restarted takes each message once more, unless its
+// validator knows better.
+func TestHostileReplayAfterARestart(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		n := w.node(nil)
+		w.raw(n).say("again")
+		settle()
+		w.raw(n).say("again")
+		settle()
+		if c, s := n.box.count("again"), n.tx(); c != 1 || s.Duplicates != 1 {
+			t.Errorf("%d times: %+v", c, s)
+		}
+		old := func(_ context.Context, m Message) Verdict {
+			if string(m.Data) == "old block" {
+				return Ignore()
+			}
+			return Accept()
+		}
+		again := w.restart(n, Config{}, Topic{Type: "tx", Validate: old})
+		r := w.raw(again)
+		for range 100 {
+			r.say("again")
+			r.say("old block")
+		}
+		settle()
+		if c := again.box.total(); c != 1 {
+			t.Errorf("%d delivered", c)
+		}
+		if s := again.tx(); s.Ignored != 1 || s.Duplicates != 198 {
+			t.Errorf("%+v", s)
+		}
+	})
+}
+
 // Row 35: invalid messages are not forwarded, their sender is scored away, and
 // the honest peer behind whom it sits is not.
 func TestHostileInvalidFlood(t *testing.T) {

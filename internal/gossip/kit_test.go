@@ -147,6 +147,22 @@ func (w *world) node(edit func(c *Config, tx *Topic)) *node {
 	return n
 }
 
+// restart puts a new engine on a node's host.
+func (w *world) restart(n *node, cfg Config, tx Topic) *node {
+	w.t.Helper()
+	must(w.t, n.e.Close(w.t.Context()))
+	again := &node{h: n.h, box: newBox()}
+	cfg.Host, cfg.Network, cfg.Deliver = n.h, testNetwork, again.box.deliver
+	var err error
+	again.e, err = New(cfg)
+	must(w.t, err)
+	w.t.Cleanup(func() { must(w.t, again.e.Close(context.Background())) })
+	must(w.t, again.e.Start())
+	must(w.t, again.e.Declare(tx))
+	must(w.t, again.e.Join("tx"))
+	return again
+}
+
 func (w *world) nodes(k int, edit func(c *Config, tx *Topic)) []*node {
 	w.t.Helper()
 	ns := make([]*node, k)

@@ -106,15 +106,7 @@ func TestOwnMessagesComeBackAfterARestart(t *testing.T) {
 		settle()
 		a.publish(t, "mine")
 		time.Sleep(200 * time.Millisecond)
-		must(t, a.e.Close(t.Context()))
-		again := &node{h: a.h, box: newBox()}
-		var err error
-		again.e, err = New(Config{Host: a.h, Network: testNetwork, Deliver: again.box.deliver, Identity: Signed})
-		must(t, err)
-		t.Cleanup(func() { must(t, again.e.Close(context.Background())) })
-		must(t, again.e.Start())
-		must(t, again.e.Declare(Topic{Type: "tx"}))
-		must(t, again.e.Join("tx"))
+		again := w.restart(a, Config{Identity: Signed}, Topic{Type: "tx"})
 		settle()
 		s := again.e.Stats()
 		if s.Types["tx"].Duplicates == 0 {
