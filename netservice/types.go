@@ -89,6 +89,10 @@ type GossipSpec struct {
 	// the time to delivery, see GossipTypeStats.Delay. All nodes must declare it
 	// alike.
 	Timed bool
+	// Bulk gives the type gossip streams of its own even if it is not large, so
+	// that its messages do not hold up others. All nodes must agree on that. It
+	// cannot be Open.
+	Bulk bool
 	// Deadline bounds the validation of one message. Default: 10 s.
 	Deadline time.Duration
 	// Concurrency is how many messages are validated at once. Default: 64.
@@ -152,7 +156,8 @@ type typeState struct {
 // bulk types have gossip streams of their own. Open ones have not: foreigners
 // know nothing of those.
 func (s *typeState) bulk() bool {
-	return s.spec.sized && s.spec.MaxSize > gossip.DefaultMaxMessageSize && !s.spec.Gossip.Open
+	large := s.spec.sized && s.spec.MaxSize > gossip.DefaultMaxMessageSize
+	return (large || s.spec.Gossip.Bulk) && !s.spec.Gossip.Open
 }
 
 // gossipSize bounds a broadcast payload, received and sent.
@@ -201,6 +206,9 @@ func (t *typeTable) check(spec *MessageSpec) error {
 	}
 	if g := spec.Gossip; len(g.Topic) > 512 || g.Deadline < 0 || g.ParkTime < 0 || g.Concurrency < 0 {
 		bad("Gossip", "has a topic of more than 512 bytes, or a negative number")
+	}
+	if spec.Gossip.Bulk && spec.Gossip.Open {
+		bad("Gossip", "is Bulk and Open: others know nothing of the streams of bulk types")
 	}
 	if err := spec.Gossip.Score.Validate(); err != nil {
 		bad("Gossip", "%w", err)

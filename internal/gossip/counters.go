@@ -14,7 +14,7 @@ const (
 	awayParking  = "parking"  // no room among the deferred
 	awayClosed   = "closed"   // the receiver is gone or failed
 
-	awayUnvalidated = "unvalidated" // the queue for signature checks was full
+	awayUnvalidated = "unvalidated" // the queue before validation was full, or the validator being replaced
 )
 
 var awayReasons = [...]string{awayFull, awayOverload, awayTimeout, awayParking, awayClosed}

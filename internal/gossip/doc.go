@@ -16,6 +16,9 @@
 //
 //   - Every message that arrives is counted once: delivered, duplicate,
 //     rejected, ignored, deferred or turned away, per type. Stats shows it.
+//     Not counted are messages of graylisted peers, of types that are not
+//     joined, and in frames that are refused as a whole, of which the faults
+//     are.
 //   - A message turned away under load (validators busy, subscriber full, its
 //     parking full) is not remembered as seen: the next copy is taken, a peer
 //     that announces it is asked for it, and once there is room its sender is

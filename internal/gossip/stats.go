@@ -37,7 +37,9 @@ func (s Stats) MarshalJSON() ([]byte, error) {
 //
 //	Delivered + Duplicates + Rejected + Ignored + Expired + the sum of Away
 //
-// is all that came in, less those parked or under validation now.
+// is all that came in, less those parked or under validation now. A message that
+// was turned away and is delivered when it comes again counts in both: two copies
+// came.
 type TypeStats struct {
 	Topic  string
 	Joined bool
@@ -53,7 +55,7 @@ type TypeStats struct {
 	Away               map[string]int64 // by reason
 	Retaken            int64            // came again after Away
 	Panics             int64
-	Dropped            int64 // copies that a peer's full queue did not take
+	Dropped            int64 // copies that a peer's full queue did not take, or that ended with its stream
 	BytesIn, BytesOut  int64 // data, duplicates included
 	// Delay is from publication to delivery here, of types declared Timed.
 	Delay DelayStats
