@@ -99,9 +99,10 @@ type Config struct {
 	// HandshakeTimeout bounds one handshake, and how long a connection may
 	// exist without one. Default: 10 s.
 	HandshakeTimeout Duration `yaml:"handshake_timeout" json:"handshake_timeout" toml:"handshake_timeout"`
-	// PingInterval is how often an otherwise silent peer is asked for a sign
-	// of life, and PingTimeout how long it may take. A dead peer is noticed
-	// after their sum. Defaults: 3 s and 5 s.
+	// PingInterval is how often an otherwise silent peer is asked for a sign of
+	// life, by the side that dialled (the other one waits a third longer), and
+	// PingTimeout how long it may take. A dead peer is noticed within 4/3 of the
+	// one plus the other. Defaults: 3 s and 5 s.
 	PingInterval Duration `yaml:"ping_interval" json:"ping_interval" toml:"ping_interval"`
 	PingTimeout  Duration `yaml:"ping_timeout" json:"ping_timeout" toml:"ping_timeout"`
 	// ShutdownTimeout bounds Stop. Default: 10 s.

@@ -56,8 +56,13 @@ func checkGossipParams(p GossipParams) error {
 func (n *Node) gossipConfig() gossip.Config {
 	cfg := gossip.Config{
 		Host: n.host, Network: n.network, Obs: n.obs,
-		Deliver:     n.deliverGossip,
-		Member:      func(p peer.ID) bool { return n.links.session(p) != nil },
+		Deliver: n.deliverGossip,
+		Member:  func(p peer.ID) bool { return n.links.session(p) != nil },
+		Heard: func(p peer.ID) {
+			if k := n.links.session(p); k != nil {
+				k.session.Heard()
+			}
+		},
 		Direct:      n.direct.list(),
 		MessageID:   n.opts.messageID,
 		MaxBulkSize: n.maxBulk(),

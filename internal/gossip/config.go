@@ -75,6 +75,9 @@ type Config struct {
 	// PeerJoined and PeerLeft tell the engine that the answer changed. Nil:
 	// everybody is a member.
 	Member func(peer.ID) bool
+	// Heard is told, once a second at most for each stream, that something has
+	// come from a peer. It must not block. Optional.
+	Heard func(peer.ID)
 	// ForeignAfter is how long after its connection a peer that is no member is
 	// waited for, before it may take part in open topics (if there are any) as a
 	// foreigner. Default 10 s.

@@ -19,6 +19,8 @@ type stream struct {
 	opened time.Time
 	dead   atomic.Bool // outbound, and the router has given it up
 
+	lastHeard time.Time // the reader's
+
 	// The writer's.
 	deadline time.Time
 	wrote    bool
@@ -37,8 +39,21 @@ func (s *stream) Read(b []byte) (int, error) {
 	n, err := s.Stream.Read(b)
 	if n > 0 {
 		s.l.wireIn.Inc(int64(n))
+		s.heard()
 	}
 	return n, err
+}
+
+// heardStep is how often Config.Heard is called for a stream.
+const heardStep = time.Second
+
+func (s *stream) heard() {
+	if f := s.l.e.cfg.Heard; f != nil {
+		if at := now(); at.Sub(s.lastHeard) >= heardStep {
+			s.lastHeard = at
+			f(s.p)
+		}
+	}
 }
 
 // Write counts bytes, and takes them off what waits for the peer.

@@ -255,13 +255,20 @@ func TestDeadPeer(t *testing.T) {
 	for _, busy := range []bool{false, true} {
 		inBubble(t, func(t *testing.T, net *testnet.Net) {
 			a, b := simNode(t, net, 1, nil, tx), simNode(t, net, 2, nil, tx)
-			sa, _ := join(t, a, b)
+			sa, sb := join(t, a, b)
 			time.Sleep(time.Minute)
 			if r, _ := sa.Reason(); r != handshake.ReasonNone {
 				t.Fatalf("an idle session ended: %v", r)
 			}
-			if sa.RTT() < 20*time.Millisecond || sa.RTT() > 100*time.Millisecond {
-				t.Errorf("RTT %s", sa.RTT())
+			for _, s := range []*Session{sa, sb} {
+				if s.RTT() < 20*time.Millisecond || s.RTT() > 100*time.Millisecond {
+					t.Errorf("RTT %s", s.RTT())
+				}
+			}
+			// One side asks, and the other one only to measure.
+			synctest.Wait()
+			if x, y := pings(sa), pings(sb); x+y > 20+4 || min(x, y) > 4 {
+				t.Errorf("%d and %d pings in a minute", x, y)
 			}
 			ctx, cancel := context.WithCancel(t.Context())
 			if busy {
@@ -286,6 +293,12 @@ func TestDeadPeer(t *testing.T) {
 			net.Heal()
 		})
 	}
+}
+
+func pings(s *Session) uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.nonce
 }
 
 // TestFalseAcks: a receiver that acknowledges what was not sent is penalised.

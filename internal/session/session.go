@@ -78,7 +78,7 @@ func newSession(e *Engine, c network.Conn, control network.Stream) *Session {
 		ins:       make(map[string]*inbound),
 		inStreams: make(map[network.Stream]*declared),
 		opened:    rate.NewLimiter(rate.Limit(e.cfg.StreamRate), e.cfg.StreamBurst),
-		live:      liveness{interval: e.cfg.PingInterval, timeout: e.cfg.PingTimeout},
+		live:      liveness{interval: pingInterval(e.cfg.PingInterval, control), timeout: e.cfg.PingTimeout},
 	}
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())
 	s.outs.Store(&map[string]*outbound{})
@@ -118,8 +118,7 @@ func (s *Session) Reason() (r handshake.Reason, byRemote bool) {
 	return s.reason, s.byRemote
 }
 
-// RTT is the round trip of the last ping, 0 before the first. Sessions with
-// traffic are not pinged.
+// RTT is the round trip of the last ping, 0 before the first.
 func (s *Session) RTT() time.Duration { return time.Duration(s.rtt.Load()) }
 
 // LastLife is when the peer last gave a sign of life.
