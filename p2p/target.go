@@ -133,7 +133,7 @@ func (p *P2P) ask(f func() bool) (yes bool) {
 		if r := recover(); r != nil {
 			yes = false
 			p.obs.Counter(obs.TunnelPanics).Inc(1)
-			p.obs.Log("tunnel").WithField("panic", fmt.Sprint(r)).
+			p.obs.Log("tunnel").WithField("panic", cleanText(fmt.Sprint(r))).
 				WithField("stack", string(debug.Stack())).Error("a rule of the program panicked")
 		}
 	}()
