@@ -30,8 +30,8 @@ import (
 // of each round's ratio.
 
 var benchTransports = []transportCase{
-	{"noise", loopback, []libp2p.Option{libp2p.Transport(tcp.NewTCPTransport), libp2p.Security(noise.ID, noise.New)}},
-	{"tls", loopback, []libp2p.Option{libp2p.Transport(tcp.NewTCPTransport), libp2p.Security(libp2ptls.ID, libp2ptls.New)}},
+	{name: "noise", listen: loopback, opts: []libp2p.Option{libp2p.Transport(tcp.NewTCPTransport), libp2p.Security(noise.ID, noise.New)}},
+	{name: "tls", listen: loopback, opts: []libp2p.Option{libp2p.Transport(tcp.NewTCPTransport), libp2p.Security(libp2ptls.ID, libp2ptls.New)}},
 	transports[1],
 }
 

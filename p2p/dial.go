@@ -118,7 +118,7 @@ func (p *P2P) accepted(group *stream.Group, d dialSpec, local net.Conn) {
 
 func (p *P2P) failed(d dialSpec, err error) {
 	p.obs.WarnLimited("tunnel", "dial/"+string(d.proto), logrus.Fields{
-		"peer": d.peer.String(), "protocol": string(d.proto), "error": err.Error(),
+		"peer": d.peer.String(), "protocol": string(d.proto), "error": logText(err),
 	}, "local connection cannot be forwarded")
 }
 

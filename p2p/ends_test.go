@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/go-nebnet/nebnet/listener"
@@ -76,6 +77,77 @@ func TestContextEndsStreamsOfAClosedListener(t *testing.T) {
 		cancel()
 		wantReset(t, c)
 		awaitEmpty(t, dial, serve)
+	})
+}
+
+// The context ends what Listen made: an Accept that waits, connections that
+// were accepted, those that wait for Accept, and the protocol.
+func TestContextEndsListen(t *testing.T) {
+	overTransports(t, func(t *testing.T, dial, serve *P2P) {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		ln, err := serve.Listen(ctx, web)
+		if err != nil {
+			t.Fatal(err)
+		}
+		accepted := make(chan error, 2)
+		go func() {
+			for {
+				_, err := ln.Accept()
+				if accepted <- err; err != nil {
+					return
+				}
+			}
+		}()
+		c, err := dial.DialConn(t.Context(), serve.self, web)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		_ = c.SetDeadline(time.Now().Add(deadline))
+		if err := await(t, accepted, "a connection"); err != nil {
+			t.Fatal(err)
+		}
+		cancel()
+		wantErr(t, await(t, accepted, "Accept to end"), net.ErrClosed)
+		_, err = c.Read(make([]byte, 1))
+		wantErr(t, err, network.ErrReset)
+		awaitCount(t, serve, 0)
+		if serve.CheckProtoExists(web) || len(serve.Listeners.List()) != 0 {
+			t.Error("still served")
+		}
+		if err := ln.Close(); err != nil { // once more does nothing
+			t.Error(err)
+		}
+		if _, err := serve.Listen(ctx, web); !errors.Is(err, context.Canceled) {
+			t.Errorf("Listen under a context that has ended: %v", err)
+		}
+		again, err := serve.Listen(t.Context(), web)
+		if err != nil {
+			t.Fatalf("the protocol is still taken: %v", err)
+		}
+		_ = again.Close()
+	})
+}
+
+// Connections that nobody has accepted yet end with the context, too.
+func TestContextEndsTheBacklog(t *testing.T) {
+	overTransports(t, func(t *testing.T, dial, serve *P2P) {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		if _, err := serve.Listen(ctx, web); err != nil {
+			t.Fatal(err)
+		}
+		c, err := dial.DialConn(t.Context(), serve.self, web)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		_ = c.SetDeadline(time.Now().Add(deadline))
+		cancel()
+		_, err = c.Read(make([]byte, 1))
+		wantErr(t, err, network.ErrReset)
+		awaitCount(t, serve, 0)
 	})
 }
 

@@ -11,14 +11,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/libp2p/go-libp2p"
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
-	"github.com/libp2p/go-libp2p/core/peerstore"
-	rcmgr "github.com/libp2p/go-libp2p/p2p/host/resource-manager"
-	quic "github.com/libp2p/go-libp2p/p2p/transport/quic"
-	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
 	ma "github.com/multiformats/go-multiaddr"
 	manet "github.com/multiformats/go-multiaddr/net"
 	"github.com/sirupsen/logrus"
@@ -29,53 +24,6 @@ const (
 	loopback = "/ip4/127.0.0.1/tcp/0"
 	deadline = 20 * time.Second // of anything that should take no time
 )
-
-// A transport that all tests run over.
-type transportCase struct {
-	name   string
-	listen string
-	opts   []libp2p.Option
-}
-
-var transports = []transportCase{
-	{"tcp", loopback, []libp2p.Option{libp2p.Transport(tcp.NewTCPTransport)}},
-	{"quic", "/ip4/127.0.0.1/udp/0/quic-v1", []libp2p.Option{libp2p.Transport(quic.NewTransport)}},
-}
-
-// overTransports runs a test over TCP and QUIC with two hosts that know each
-// other's addresses.
-func overTransports(t *testing.T, test func(t *testing.T, dial, serve *P2P)) {
-	for _, tc := range transports {
-		t.Run(tc.name, func(t *testing.T) {
-			a, b := newPair(t, tc)
-			test(t, newTunnels(t, a), newTunnels(t, b))
-		})
-	}
-}
-
-func newPair(t testing.TB, tc transportCase) (a, b host.Host) {
-	t.Helper()
-	a, b = newHost(t, tc), newHost(t, tc)
-	a.Peerstore().AddAddrs(b.ID(), b.Addrs(), peerstore.PermanentAddrTTL)
-	return a, b
-}
-
-func newHost(t testing.TB, tc transportCase, opts ...libp2p.Option) host.Host {
-	t.Helper()
-	rm, err := rcmgr.NewResourceManager(rcmgr.NewFixedLimiter(rcmgr.InfiniteLimits), rcmgr.WithMetricsDisabled())
-	if err != nil {
-		t.Fatal(err)
-	}
-	base := append([]libp2p.Option{
-		libp2p.ListenAddrStrings(tc.listen), libp2p.DisableMetrics(), libp2p.ResourceManager(rm), libp2p.DisableRelay(),
-	}, tc.opts...)
-	h, err := libp2p.New(append(base, opts...)...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = h.Close() })
-	return h
-}
 
 func newTunnels(t testing.TB, h host.Host, opts ...Option) *P2P {
 	t.Helper()

@@ -185,6 +185,7 @@ func TestAdmission(t *testing.T) {
 			_ = conn.Close()
 		}
 		wantErr(t, err, ErrNotAdmitted)
+		awaitCount(t, serve, 0) // counted after the reset
 		if l := serve.Listeners.List()[0]; l.Refused != 2 || l.Accepted != 0 {
 			t.Errorf("refused %d, accepted %d", l.Refused, l.Accepted)
 		}

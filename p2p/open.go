@@ -111,6 +111,10 @@ func (d dialSpec) fail(op string, err error) error {
 		reason = "limit"
 	case errors.Is(err, ErrNotServed):
 		reason = "not_served"
+	case errors.Is(err, ErrNotAdmitted):
+		reason = "not_admitted"
+	case errors.Is(err, ErrTargetRefused):
+		reason = "target"
 	}
 	return &opError{op: op, peer: d.peer, proto: d.proto, reason: reason, err: err}
 }

@@ -40,9 +40,11 @@ type P2P struct {
 	slots     *slots
 	config    applied
 
-	// The sockets of the local end. Tests put an in-memory network here.
-	bindTo func(context.Context, socketAddr) (net.Listener, error)
-	dialTo func(context.Context, socketAddr, settings) (net.Conn, error)
+	// The sockets of the local end. Tests put an in-memory network here, and
+	// names that resolve as they like.
+	bindTo   func(context.Context, socketAddr) (net.Listener, error)
+	dialTo   func(context.Context, socketAddr, settings) (net.Conn, error)
+	resolver *net.Resolver // nil is the system's
 
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc

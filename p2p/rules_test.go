@@ -1,6 +1,7 @@
 package p2p
 
 import (
+	"encoding/binary"
 	"errors"
 	"io"
 	"net"
@@ -11,6 +12,8 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
+	ma "github.com/multiformats/go-multiaddr"
+	manet "github.com/multiformats/go-multiaddr/net"
 )
 
 func TestProtocolNames(t *testing.T) {
@@ -120,13 +123,38 @@ func TestPeerReport(t *testing.T) {
 					t.Errorf("service got %q", text)
 				}
 			case ReportProxyV2:
-				head := proxySignature + "\x21\x11" + string([]byte{0, byte(12 + 3 + len(id))}) + "\x7f\x00\x00\x01\x7f\x00\x00\x01"
-				rest, ok := strings.CutPrefix(text, head)
-				if !ok || !strings.HasSuffix(rest, string([]byte{TLVPeerID, 0, byte(len(id))})+id+"bytes of the peer") || len(rest) != 4+3+len(id)+17 {
+				from, to := ends(t, dial.host.Network().ConnsToPeer(serve.self)[0])
+				want := []byte(proxySignature + "\x21\x11")
+				want = append(want, 0, byte(12+3+len(id)))
+				want = append(append(want, from.Addr().AsSlice()...), to.Addr().AsSlice()...)
+				want = binary.BigEndian.AppendUint16(want, from.Port())
+				want = binary.BigEndian.AppendUint16(want, to.Port())
+				want = append(want, TLVPeerID, 0, byte(len(id)))
+				if text != string(want)+id+"bytes of the peer" {
 					t.Errorf("service got %q", text)
 				}
 			}
 			_ = l.Close()
 		}
 	})
+}
+
+// ends are the addresses of a connection, IPv4, as package net has them.
+func ends(t *testing.T, c network.Conn) (local, remote netip.AddrPort) {
+	t.Helper()
+	var out [2]netip.AddrPort
+	for i, a := range []ma.Multiaddr{c.LocalMultiaddr(), c.RemoteMultiaddr()} {
+		at, err := manet.ToNetAddr(a[:2]) // without what is above UDP
+		if err != nil {
+			t.Fatal(err)
+		}
+		switch at := at.(type) {
+		case *net.TCPAddr:
+			out[i] = at.AddrPort()
+		case *net.UDPAddr:
+			out[i] = at.AddrPort()
+		}
+		out[i] = netip.AddrPortFrom(out[i].Addr().Unmap(), out[i].Port())
+	}
+	return out[0], out[1]
 }

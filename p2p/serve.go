@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"sync"
 
 	"github.com/libp2p/go-libp2p/core/network"
@@ -137,7 +136,7 @@ func (p *P2P) admits(from peer.ID, set settings) bool {
 
 func (p *P2P) refused(remote network.Stream, err error) {
 	p.obs.WarnLimited("tunnel", "refused", logrus.Fields{
-		"peer": remote.Conn().RemotePeer().String(), "protocol": string(remote.Protocol()), "error": err.Error(),
+		"peer": remote.Conn().RemotePeer().String(), "protocol": string(remote.Protocol()), "error": logText(err),
 	}, "tunnel stream refused")
 }
 
@@ -154,7 +153,7 @@ func (p *P2P) bridgeToTarget(ctx context.Context, s *stream.Stream, remote netwo
 		_ = remote.ResetWithError(stream.CodeTargetRefused)
 		s.Fail(err)
 		p.obs.WarnLimited("tunnel", "target", logrus.Fields{
-			"protocol": string(remote.Protocol()), "target": to.address, "error": err.Error(),
+			"protocol": string(remote.Protocol()), "target": to.address, "error": logText(err),
 		}, "tunnel target cannot be reached")
 		return
 	}
@@ -163,11 +162,12 @@ func (p *P2P) bridgeToTarget(ctx context.Context, s *stream.Stream, remote netwo
 
 // ended logs how a bridge ended.
 func (p *P2P) ended(err error, proto protocol.ID, remote peer.ID) {
-	if err == nil || errors.Is(err, net.ErrClosed) {
+	// Not net.ErrClosed: a QUIC connection that is lost matches that, too.
+	if err == nil || errors.Is(err, ErrClosed) {
 		return
 	}
-	p.obs.Log("tunnel").WithError(err).WithFields(logrus.Fields{
-		"protocol": string(proto), "peer": remote.String(),
+	p.obs.Log("tunnel").WithFields(logrus.Fields{
+		"protocol": string(proto), "peer": remote.String(), "error": logText(err),
 	}).Debug("tunnel stream ended")
 }
 

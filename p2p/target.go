@@ -103,7 +103,8 @@ func bindSocket(ctx context.Context, s socketAddr) (net.Listener, error) {
 // address that the name resolves to, right before the connection is made.
 func (p *P2P) dialTarget(ctx context.Context, s socketAddr, set settings) (net.Conn, error) {
 	d := net.Dialer{
-		Timeout: set.dialTimeout,
+		Timeout:  set.dialTimeout,
+		Resolver: p.resolver,
 		Control: func(network, address string, _ syscall.RawConn) error {
 			t, ok := socketAddr{network, address}.target()
 			if !ok {
@@ -133,7 +134,7 @@ func (p *P2P) ask(f func() bool) (yes bool) {
 		if r := recover(); r != nil {
 			yes = false
 			p.obs.Counter(obs.TunnelPanics).Inc(1)
-			p.obs.Log("tunnel").WithField("panic", fmt.Sprint(r)).
+			p.obs.Log("tunnel").WithField("panic", cleanText(fmt.Sprint(r))).
 				WithField("stack", string(debug.Stack())).Error("a rule of the program panicked")
 		}
 	}()

@@ -11,6 +11,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/host"
 	rcmgr "github.com/libp2p/go-libp2p/p2p/host/resource-manager"
+	ma "github.com/multiformats/go-multiaddr"
 
 	"github.com/go-nebnet/nebnet/p2p"
 )
@@ -18,7 +19,7 @@ import (
 const streamsPerPeer = 1024
 
 // newHost makes a plain go-libp2p host with room for many streams.
-func newHost(keyFile string, listen []string) (host.Host, error) {
+func newHost(keyFile string, listen []ma.Multiaddr) (host.Host, error) {
 	key, err := loadKey(keyFile)
 	if err != nil {
 		return nil, err
@@ -34,9 +35,26 @@ func newHost(keyFile string, listen []string) (host.Host, error) {
 	if len(listen) == 0 {
 		opts = append(opts, libp2p.NoListenAddrs)
 	} else {
-		opts = append(opts, libp2p.ListenAddrStrings(listen...))
+		opts = append(opts, listenLater)
 	}
-	return libp2p.New(opts...)
+	h, err := libp2p.New(opts...)
+	if err != nil {
+		return nil, err
+	}
+	for _, a := range listen {
+		if err := h.Network().Listen(a); err != nil {
+			return nil, errors.Join(err, h.Close())
+		}
+	}
+	return h, nil
+}
+
+// listenLater makes a host that does not listen yet. libp2p.New would log a
+// failure in lines of its own, and take one good address of several for
+// success. (NoListenAddrs would give up the relay client as well.)
+func listenLater(cfg *libp2p.Config) error {
+	cfg.ListenAddrs = []ma.Multiaddr{}
+	return nil
 }
 
 // loadKey reads the key, or makes one. An empty name makes one that is not

@@ -62,23 +62,27 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprint(stdout, usage)
 		return 0
 	default:
-		fmt.Fprintf(stderr, "tunnel: unknown command %q\n%s", args[0], usage)
+		fmt.Fprintf(stderr, "tunnel: unknown command %q; see tunnel -h\n", args[0])
 		return exitUsage
 	}
-	c, err := parse(args[0], args[1:], stderr)
+	c, err := parse(args[0], args[1:], stdout)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
 		return 0
 	case err != nil:
-		fmt.Fprintf(stderr, "tunnel %s: %v\n", args[0], err)
+		fmt.Fprintf(stderr, "tunnel %s: %s; see tunnel %s -h\n", args[0], oneLine(err), args[0])
 		return exitUsage
 	}
 	if err := c.run(ctx, stdout, stderr); err != nil && ctx.Err() == nil {
-		fmt.Fprintf(stderr, "tunnel %s: %v\n", args[0], err)
+		fmt.Fprintf(stderr, "tunnel %s: %s\n", args[0], oneLine(err))
 		return exitFailure
 	}
 	return 0
 }
+
+// oneLine is an error for a terminal. Those of dialling have a line for each
+// address.
+func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }
 
 // command is what the flags say.
 type command struct {
@@ -87,7 +91,7 @@ type command struct {
 	addr   ma.Multiaddr // target, or where to bind
 	peer   peer.AddrInfo
 	admit  []peer.ID
-	listen []string
+	listen []ma.Multiaddr
 	key    string
 	status time.Duration
 	max    int
@@ -96,11 +100,13 @@ type command struct {
 	quiet  bool
 }
 
-func parse(name string, args []string, stderr io.Writer) (*command, error) {
+// parse reads the flags. Asked for help, it prints to stdout and returns
+// flag.ErrHelp.
+func parse(name string, args []string, stdout io.Writer) (*command, error) {
 	c := &command{name: name}
 	var addr, to, admit, listen, report string
 	fs := flag.NewFlagSet("tunnel "+name, flag.ContinueOnError)
-	fs.SetOutput(stderr)
+	fs.SetOutput(io.Discard) // the error says it in one line
 	fs.StringVar(&c.proto, "proto", "", "protocol `name`, such as /x/web (required)")
 	fs.StringVar(&c.key, "key", "", "`file` with this peer's key, made if it does not exist (default: a new key each time)")
 	fs.DurationVar(&c.status, "status", 0, "print a table of what is running at this `interval`")
@@ -118,12 +124,13 @@ func parse(name string, args []string, stderr io.Writer) (*command, error) {
 		listen = ""
 	}
 	if err := fs.Parse(args); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			fs.SetOutput(stdout)
+			fs.Usage()
+		}
 		return nil, err
 	}
-	fail := func(format string, a ...any) (*command, error) {
-		fs.Usage()
-		return nil, fmt.Errorf(format, a...)
-	}
+	fail := func(format string, a ...any) (*command, error) { return nil, fmt.Errorf(format, a...) }
 	var err error
 	switch {
 	case fs.NArg() > 0:
@@ -160,7 +167,13 @@ func parse(name string, args []string, stderr io.Writer) (*command, error) {
 		}
 		c.admit = append(c.admit, p)
 	}
-	c.listen = split(listen)
+	for _, l := range split(listen) {
+		a, err := ma.NewMultiaddr(l)
+		if err != nil {
+			return fail("-listen: %q: %v", l, err)
+		}
+		c.listen = append(c.listen, a)
+	}
 	// Says what is wrong with names and addresses before anything is started.
 	check := p2p.Tunnel{Protocol: c.proto, Target: c.addr.String()}
 	if err := check.Validate(); err != nil {
@@ -174,6 +187,8 @@ func split(list string) []string {
 }
 
 func (c *command) run(ctx context.Context, stdout, stderr io.Writer) error {
+	asked, stop := statusRequests() // whoever has read the address may ask
+	defer stop()
 	h, err := newHost(c.key, c.listen)
 	if err != nil {
 		return err
@@ -198,7 +213,7 @@ func (c *command) run(ctx context.Context, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	watch(ctx, tunnels, c.status, stderr)
+	watch(ctx, tunnels, asked, c.status, stderr)
 	return nil
 }
 

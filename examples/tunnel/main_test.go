@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -18,7 +19,15 @@ import (
 	ma "github.com/multiformats/go-multiaddr"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// asProgram makes this test binary the program, for tests with processes.
+const asProgram = "NEBNET_TUNNEL_AS_PROGRAM"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asProgram) != "" {
+		main() // exits
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // start runs the program and returns the first line it prints. end makes it
 // end, as SIGTERM does, and returns its exit code.
@@ -83,7 +92,6 @@ func TestListenAndDial(t *testing.T) {
 
 func TestWrongFlags(t *testing.T) {
 	for _, args := range [][]string{
-		nil,
 		{"serve"},
 		{"listen"},
 		{"listen", "-proto", "/x/web"},
@@ -92,6 +100,7 @@ func TestWrongFlags(t *testing.T) {
 		{"listen", "-proto", "/x/web", "-target", "127.0.0.1:80", "-admit", "me"},
 		{"listen", "-proto", "/x/web", "-target", "127.0.0.1:80", "-report", "no"},
 		{"listen", "-proto", "/x/web", "-target", "127.0.0.1:80", "-max", "-1"},
+		{"listen", "-proto", "/x/web", "-target", "127.0.0.1:80", "-listen", "here"},
 		{"listen", "-bogus"},
 		{"dial", "-proto", "/x/web"},
 		{"dial", "-proto", "/x/web", "-peer", "me"},
@@ -102,12 +111,20 @@ func TestWrongFlags(t *testing.T) {
 		if code := run(t.Context(), args, io.Discard, &stderr); code != exitUsage {
 			t.Errorf("tunnel %v: exit %d", args, code)
 		}
-		if !strings.Contains(strings.ToLower(stderr.String()), "usage") {
-			t.Errorf("tunnel %v: no usage in %q", args, &stderr)
+		if s := stderr.String(); strings.Count(s, "\n") != 1 || !strings.HasSuffix(s, "-h\n") {
+			t.Errorf("tunnel %v: not one line that tells how to get help: %q", args, s)
 		}
 	}
-	if code := run(t.Context(), []string{"dial", "-h"}, io.Discard, io.Discard); code != 0 {
-		t.Errorf("-h: exit %d", code)
+	var stdout, stderr bytes.Buffer
+	if code := run(t.Context(), nil, &stdout, &stderr); code != exitUsage || !strings.HasPrefix(stderr.String(), "usage:") {
+		t.Errorf("without a command: exit %d, %q", code, &stderr)
+	}
+	for _, args := range [][]string{{"-h"}, {"dial", "-h"}, {"listen", "-h"}} {
+		stdout.Reset()
+		stderr.Reset()
+		if code := run(t.Context(), args, &stdout, &stderr); code != 0 || stdout.Len() == 0 || stderr.Len() != 0 {
+			t.Errorf("tunnel %v: exit %d, %q, %q", args, code, &stdout, &stderr)
+		}
 	}
 }
 

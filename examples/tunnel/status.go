@@ -12,13 +12,18 @@ import (
 	"github.com/go-nebnet/nebnet/p2p"
 )
 
-// watch prints the table when asked to, until ctx ends.
-func watch(ctx context.Context, tunnels *p2p.P2P, every time.Duration, w io.Writer) {
-	asked := make(chan os.Signal, 1)
+// statusRequests receives the signal that asks for the table, until stop. It
+// would end the program otherwise.
+func statusRequests() (asked <-chan os.Signal, stop func()) {
+	ch := make(chan os.Signal, 1)
 	if statusSignal != nil {
-		signal.Notify(asked, statusSignal)
-		defer signal.Stop(asked)
+		signal.Notify(ch, statusSignal)
 	}
+	return ch, func() { signal.Stop(ch) }
+}
+
+// watch prints the table when asked to, until ctx ends.
+func watch(ctx context.Context, tunnels *p2p.P2P, asked <-chan os.Signal, every time.Duration, w io.Writer) {
 	var tick <-chan time.Time
 	if every > 0 {
 		t := time.NewTicker(every)
