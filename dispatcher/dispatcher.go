@@ -113,6 +113,12 @@ func (d *Dispatcher) Done() <-chan struct{} { return d.done }
 // Hash is code of another module; if it panics, the message gets a key that no
 // other message has. Only the loop calls it.
 func (d *Dispatcher) keyOf(r *room, m Message) (k key) {
+	if was := d.delivering.Load(); was == nil {
+		if _, own := m.(*BasicMessage); !own {
+			d.delivering.Store(&entry{name: fmt.Sprintf("Hash of a %T", m)})
+			defer d.delivering.Store(nil)
+		}
+	}
 	defer func() {
 		if p := recover(); p != nil {
 			d.panicked(fmt.Sprintf("Hash of a %T", m), p)

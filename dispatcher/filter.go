@@ -16,7 +16,14 @@ func newSeeds() seeds { return seeds{maphash.MakeSeed(), maphash.MakeSeed()} }
 // of returns the key of a message: of the payload of our own type, whose type
 // name is that of the filter anyway, and of Hash for any other.
 func (s *seeds) of(m Message) key {
-	if bm, ok := m.(*BasicMessage); ok {
+	bm, ok := m.(*BasicMessage)
+	if !ok {
+		if c, carries := m.(Carrier); carries {
+			bm = c.Basic()
+			ok = bm != nil
+		}
+	}
+	if ok {
 		return key{maphash.Bytes(s.a, bm.data) | 1, maphash.Bytes(s.b, bm.data)}
 	}
 	h := m.Hash()

@@ -162,3 +162,26 @@ func BenchmarkKey(b *testing.B) {
 		})
 	}
 }
+
+// carried is a message of another package that is a BasicMessage inside.
+type carried struct{ *BasicMessage }
+
+func (c carried) Basic() *BasicMessage { return c.BasicMessage }
+
+func TestCarrierIsTheSameMessage(t *testing.T) {
+	s := newSeeds()
+	m := NewMessage("tx", "a", []byte("payload"))
+	if s.of(m) != s.of(carried{NewMessage("tx", "b", []byte("payload"))}) {
+		t.Error("two copies have two keys")
+	}
+	if s.of(m) == s.of(carried{NewMessage("tx", "a", []byte("other"))}) {
+		t.Error("two messages have one key")
+	}
+	if s.of(emptyCarrier{NewMessage("tx", "", nil)}) == s.of(m) {
+		t.Error("a carrier without a message is not asked for its hash")
+	}
+}
+
+type emptyCarrier struct{ Message }
+
+func (emptyCarrier) Basic() *BasicMessage { return nil }

@@ -190,10 +190,10 @@ func (r *room) call(e *entry, lo, hi int) (panicked bool) {
 		// round, so that one of the two sees the other.
 		r.d.delivering.Store(e)
 		defer r.d.delivering.Store(nil)
-		if r.d.over.Load() {
-			returned = true
-			return false
-		}
+	}
+	if r.d.over.Load() {
+		returned = true
+		return false
 	}
 	e.sink.offer(r.log.msgs[lo:hi], r.log.sizes[lo:hi], &e.taken)
 	returned = true

@@ -19,8 +19,16 @@ type Message interface {
 	// Data is the payload. Nobody may change it.
 	Data() []byte
 	// Hash identifies the message by type and content. The duplicate filter
-	// asks for it, except of a *BasicMessage, whose payload it reads itself.
+	// asks for it, except of a *BasicMessage, whose payload it reads itself, and
+	// of a Carrier.
 	Hash() string
+}
+
+// Carrier is what a Message may be beside: a *BasicMessage with something added.
+// The duplicate filter takes both for the same message, and does not ask for its
+// Hash.
+type Carrier interface {
+	Basic() *BasicMessage
 }
 
 // BasicMessage is the Message of this library. Make one with NewMessage.

@@ -261,3 +261,29 @@ func TestPanicsAreLogged(t *testing.T) {
 }
 
 func explode(context.Context, dispatcher.Message) { panic("\x1b[2J") }
+
+// A key function that panics loses its message only: those before it in the
+// same hand-over reach the channel, also when nothing comes after.
+func TestKeyFunctionPanics(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ch := make(chan dispatcher.Message, 10)
+		d := start(t, dispatcher.Config{}, dispatcher.NewSubscriber("c", ch, false, "tx", 1,
+			dispatcher.WithPolicy(dispatcher.NewestPerKey), dispatcher.WithKey(func(m dispatcher.Message) string {
+				if string(m.Data()) == "bad" {
+					panic("no key")
+				}
+				return string(m.Data())
+			})))
+		if _, err := d.PutMessages(t.Context(), []dispatcher.Message{msg("tx", "1"), msg("tx", "2"), msg("tx", "bad")}); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		want(t, "in the channel", drain(ch), []string{"1", "2"})
+		if s := subStats(t, d, "c"); s.Panics != 1 || s.Delivered != 2 {
+			t.Errorf("%+v", s)
+		}
+		if err := d.Stop(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+}

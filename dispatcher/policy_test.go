@@ -304,3 +304,27 @@ func TestHashPanics(t *testing.T) {
 		}
 	})
 }
+
+// What was dropped for a newer message was never delivered: a copy of it is no
+// duplicate.
+func TestNewestPerKeyForgetsWhatItDrops(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sub := dispatcher.NewSubscription("s", "tx", dispatcher.WithQueue(2), dispatcher.WithFilter(true),
+			dispatcher.WithPolicy(dispatcher.NewestPerKey),
+			dispatcher.WithKey(func(m dispatcher.Message) string { return string(m.Data()[:1]) }))
+		d := start(t, dispatcher.Config{}, sub)
+		put(t, d, "tx", "a1", "a2", "a1") // replaced by a2, and back
+		put(t, d, "tx", "b1", "c1", "a1") // a1 is pushed out, and comes again
+		synctest.Wait()
+		if s := subStats(t, d, "s"); s.Duplicate != 0 {
+			t.Errorf("%+v", s)
+		}
+		var got []string
+		for m := range sub.All(t.Context()) {
+			if got = append(got, string(m.Data())); len(got) == 2 {
+				break
+			}
+		}
+		want(t, "left", got, []string{"c1", "a1"})
+	})
+}

@@ -36,11 +36,16 @@ func newPump(d *Dispatcher, s *ChanSubscriber, room func()) *pump {
 }
 
 func (p *pump) offer(msgs []Message, sizes []uint32, n *int) {
+	defer p.start() // also when the key function panics
 	if p.direct {
 		p.offerDirect(msgs, sizes, n)
 	} else {
 		p.q.offer(msgs, sizes, n)
 	}
+}
+
+// start runs the goroutine if something waits.
+func (p *pump) start() {
 	p.q.mu.Lock()
 	defer p.q.mu.Unlock()
 	if p.q.n > 0 && !p.running {

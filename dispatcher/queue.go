@@ -24,7 +24,7 @@ type queue struct {
 	in       uint64            // messages taken
 	inAtTick uint64            // in, when shrink looked last
 	drops    dropCounts
-	evicted  []Message // DropOldest: evicted since the loop looked last, if it does
+	evicted  []Message // dropped for newer ones since the loop looked last, if it does
 	report   bool      // the loop looks at evicted
 }
 
@@ -36,7 +36,7 @@ type queued struct {
 
 func newQueue(o *subOptions, room func()) *queue {
 	q := &queue{policy: o.policy, key: o.key, maxLen: o.queue, maxBytes: o.queueBytes, takers: o.workers,
-		room: room, wake: make(chan struct{}, 1), report: o.filter && o.policy == DropOldest}
+		room: room, wake: make(chan struct{}, 1), report: o.filter && (o.policy == DropOldest || o.policy == NewestPerKey)}
 	if o.policy == NewestPerKey {
 		q.byKey = make(map[string]uint64)
 	}
@@ -94,6 +94,9 @@ func (q *queue) offerKeyed(m Message, key string, size int) bool {
 		q.bytes += size - old.size
 		q.in++
 		q.drops[iReplaced]++
+		if q.report {
+			q.evicted = append(q.evicted, old.msg)
+		}
 		*old = queued{msg: m, key: key, size: size}
 		return true
 	}
@@ -176,7 +179,7 @@ func (q *queue) take(buf []Message) (n int, closed bool) {
 	return n, closed
 }
 
-// takeEvicted returns what DropOldest evicted since the last call. The result
+// takeEvicted returns what was dropped for newer ones since the last call. The result
 // is valid until the next offer.
 func (q *queue) takeEvicted() []Message {
 	q.mu.Lock()

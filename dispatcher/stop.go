@@ -91,9 +91,8 @@ func (d *Dispatcher) shutdown(soft, end context.Context) error {
 	for _, t := range tails {
 		wait(t.ended(), soft)
 	}
-	if soft.Err() != nil {
-		d.cancel()
-	}
+	// The queues first: a handler that returns because its context has ended
+	// would be called at once for what waits behind.
 	for _, t := range tails {
 		if closed(t.ended()) {
 			continue
@@ -101,6 +100,9 @@ func (d *Dispatcher) shutdown(soft, end context.Context) error {
 		if n := t.abort(); n > 0 {
 			lost[t.typ] += n
 		}
+	}
+	if soft.Err() != nil {
+		d.cancel()
 	}
 	for _, t := range tails {
 		if !wait(t.ended(), end) {

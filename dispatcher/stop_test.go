@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -239,6 +240,55 @@ func TestConcurrentStop(t *testing.T) {
 			if err := <-errs; err != nil {
 				t.Error(err)
 			}
+		}
+	})
+}
+
+// hanging is a message of another module whose Hash hangs when the loop asks for
+// it, to take back its mark.
+type hanging struct {
+	dispatcher.Message
+	asked *atomic.Int64
+	stuck chan struct{}
+}
+
+func (h hanging) Hash() string {
+	if h.asked.Add(1) > 1 {
+		<-h.stuck
+	}
+	return "hash"
+}
+
+// A Hash that does not return is named by Stop, and nothing is delivered after
+// Stop has returned.
+func TestStopWithHangingHash(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		plain := make(chan dispatcher.Message, 10)
+		d := start(t, dispatcher.Config{StopTimeout: time.Second},
+			dispatcher.NewSubscription("filtering", "tx", dispatcher.WithQueue(1), dispatcher.WithFilter(true),
+				dispatcher.WithPolicy(dispatcher.DropOldest)),
+			dispatcher.NewSubscriber("plain", plain, false, "tx", 1))
+		h := hanging{msg("tx", "x"), new(atomic.Int64), make(chan struct{})}
+		if err := d.PutMessage(h); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		put(t, d, "tx", "y") // pushes the first one out
+		synctest.Wait()
+		before := len(plain)
+		began := time.Now()
+		err := d.Stop(t.Context())
+		if took := time.Since(began); took > time.Second {
+			t.Errorf("Stop took %v", took)
+		}
+		lost, ok := errors.AsType[*dispatcher.UndeliveredError](err)
+		if !ok || len(lost.Stuck) != 1 || !strings.HasPrefix(lost.Stuck[0], "Hash of a ") {
+			t.Errorf("error %v", err)
+		}
+		close(h.stuck)
+		synctest.Wait()
+		if n := len(plain); n != before {
+			t.Errorf("%d messages delivered after Stop", n-before)
 		}
 	})
 }

@@ -85,6 +85,10 @@ type gossiped struct {
 	origin gossip.Message
 }
 
+// Basic tells the duplicate filter that the message is the same one as a copy
+// that came on a stream.
+func (m *gossiped) Basic() *dispatcher.BasicMessage { return m.BasicMessage }
+
 // Author is who signed the message, empty in networks without signatures.
 func (m *gossiped) Author() string {
 	if m.origin.Author == "" {

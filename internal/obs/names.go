@@ -115,8 +115,9 @@ const (
 	ExchangePanics = "neb.net.exchange.panics"
 )
 
-// OtherLabel stands for any name that is not registered locally.
-const OtherLabel = "other"
+// OtherLabel stands for any name that is not registered locally. It is no name
+// that a type can have.
+const OtherLabel = "(other)"
 
 // ByType counts per declared message type. The caller passes a type that the
 // local program declared, or OtherLabel: what a peer calls its messages never

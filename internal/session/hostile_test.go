@@ -243,7 +243,7 @@ func TestUnsupported(t *testing.T) {
 		if st.Written != 0 || st.Dropped["unsupported"] != 1 {
 			t.Errorf("%+v", st)
 		}
-		if n := a.counted(obs.PacketsOut + ".other"); n != 0 {
+		if n := a.counted(obs.PacketsOut + "." + obs.OtherLabel); n != 0 {
 			t.Errorf("%d messages counted as sent", n)
 		}
 		balance(t, sa)
