@@ -27,8 +27,8 @@ func TestLargeBroadcastsDoNotHoldUpSmallOnes(t *testing.T) {
 			inBubble(t, func(t *testing.T, nw *nettest.Network) {
 				a := nw.Add(chain(), quiet())
 				b := nw.Add(booted(a), quiet())
-				const line, seconds = 1 << 20, 8
-				nw.SetBandwidth(a, nettest.Bandwidth{Up: line})
+				const line, seconds = 1 << 20, 8 // bytes a second
+				nw.SetBandwidth(a, nettest.Bandwidth{Up: 8 * line})
 				blocks := netservice.Declare("blocks", netservice.Raw(), tc.opts...)
 				in := inbox(t, b.Service(), 1)
 				got := make(chan int, 100)

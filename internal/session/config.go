@@ -49,8 +49,9 @@ type Config struct {
 	// StallLimit is how many streams in a row may run into WriteTimeout before
 	// the session ends with ReasonSlowReader. Default 3.
 	StallLimit int
-	// FrameTimeout is how long the rest of a frame may take to arrive, whatever
-	// its size. Default 60 s.
+	// FrameTimeout is how long the rest of a frame may take to arrive, with a
+	// second more for each 512 KiB of a large one; it is waited for up to half as
+	// long again. Default 60 s.
 	FrameTimeout time.Duration
 	// StreamIdle is how long an outbound stream without traffic stays open.
 	// Default 10 s, at most 30 s.

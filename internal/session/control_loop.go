@@ -85,6 +85,9 @@ func (s *Session) readControl() {
 			if fault == FaultNone && n > 0 && !limit.Allow() {
 				fault = FaultControl
 			}
+			if fault == FaultNone && n > 0 && typ == ctlGoodbye && parseGoodbye(body).reason == handshake.ReasonNone {
+				fault = FaultControl
+			}
 			if fault != FaultNone {
 				s.e.penalise(s.peer, fault)
 				s.end(handshake.ReasonProtocol, false)

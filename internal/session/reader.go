@@ -90,7 +90,7 @@ func (r *reader) burst(data []byte) error {
 		if h, n, _ := parseHeader(rest, r.in.t.spec.MaxSize); n > 0 && h.body >= directBody {
 			return r.body(h, n, rest[n:])
 		}
-		if err := r.armFrame(2); err != nil {
+		if err := r.armFrame(); err != nil {
 			return err
 		}
 		have := copy(buf.b[:], rest)
@@ -150,7 +150,7 @@ func (r *reader) own(body []byte, left int) []byte {
 // body reads the rest of a large frame into an allocation of its own, of which
 // it already has the beginning.
 func (r *reader) body(h header, head int, have []byte) error {
-	if err := r.armFrame(16); err != nil {
+	if err := r.armBody(h.body); err != nil {
 		return err
 	}
 	b := growBody(nil, max(len(have), 1), h.body)
@@ -224,22 +224,32 @@ func (r *reader) broken(err error) error {
 
 // armFrame sets the deadline of the frame under way, once: it is absolute,
 // however slowly bytes come in.
-func (r *reader) armFrame(slack time.Duration) error {
+func (r *reader) armFrame() error {
 	if r.inFrame {
 		return nil
 	}
 	r.inFrame = true
-	return r.arm(r.s.e.cfg.FrameTimeout, slack)
+	return r.arm(r.s.e.cfg.FrameTimeout, 2)
 }
 
-// arm sees to it that the stream's read deadline is at most d away, and less
+// bodyRate is how many bytes a second of a large frame must come at least, once
+// FrameTimeout has passed.
+const bodyRate = 512 << 10
+
+// armBody sets the deadline of a large frame, of which the size is known now.
+func (r *reader) armBody(size int) error {
+	r.inFrame = true
+	return r.arm(r.s.e.cfg.FrameTimeout+time.Duration(size)*time.Second/bodyRate, 16)
+}
+
+// arm sees to it that the stream's read deadline is at least d away, and more
 // than that by at most one part in slack. Setting it costs a timer, so it is
 // left alone when it is in that range.
 func (r *reader) arm(d time.Duration, slack time.Duration) error {
-	now := time.Now()
-	if left := r.deadline.Sub(now); left >= d-d/slack && left <= d {
+	now, most := time.Now(), d+d/slack
+	if left := r.deadline.Sub(now); left >= d && left <= most {
 		return nil
 	}
-	r.deadline = now.Add(d)
+	r.deadline = now.Add(most)
 	return r.raw.SetReadDeadline(r.deadline)
 }

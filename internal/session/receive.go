@@ -3,6 +3,7 @@ package session
 import (
 	"errors"
 	"fmt"
+	"net"
 	"runtime/debug"
 
 	"github.com/libp2p/go-libp2p/core/network"
@@ -44,6 +45,10 @@ func (s *Session) receive(t *declared, st network.Stream) {
 		return
 	}
 	defer end()
+	if s.ctx.Err() != nil { // cut off while it waited
+		s.e.refuse(st, network.StreamShutdown, refuseClosed)
+		return
+	}
 	r := reader{s: s, in: in, raw: st, acks: acker{s: s, w: st}}
 	err := r.run()
 	r.acks.stop()
@@ -114,11 +119,13 @@ func (s *Session) dispose(in *inbound, st network.Stream, err error) {
 // deliver hands a batch over. Whatever the callback does, only its own stream
 // suffers.
 func (s *Session) deliver(in *inbound, batch [][]byte, wire int) (err error) {
-	in.t.delivering.Add(1)
+	if !s.mayDeliver(in) {
+		return net.ErrClosed
+	}
+	defer in.t.delivering.Add(-1)
 	in.delivering.Store(true)
 	defer func() {
 		in.delivering.Store(false)
-		in.t.delivering.Add(-1)
 		if v := recover(); v != nil {
 			in.panics.Add(1)
 			s.e.total.panics.Inc(1)
@@ -138,4 +145,15 @@ func (s *Session) deliver(in *inbound, batch [][]byte, wire int) (err error) {
 		return errors.Join(errDeliver, err)
 	}
 	return nil
+}
+
+// mayDeliver counts a delivery that begins, unless the session is over.
+func (s *Session) mayDeliver(in *inbound) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.finished {
+		return false
+	}
+	in.t.delivering.Add(1)
+	return true
 }

@@ -74,6 +74,9 @@ func (w *writer) next() (seg segment, class int, ok bool) {
 	}
 	w.leave()
 	w.win.idle()
+	if st := o.stream; st != nil && st.confirmed && st.refused {
+		o.stream = nil // watch has reset it
+	}
 	o.writing = false
 	o.idleSince = o.s.since()
 	return seg, 0, false
@@ -242,6 +245,10 @@ func (w *writer) settle(seg segment, n int, err error) {
 	lost := seg.count - written
 	why := dropReason(err)
 	o.mu.Lock()
+	if st := o.stream; st != nil && st.confirmed && st.refused {
+		// The answer came while this was being written: nobody reads it.
+		written, n, lost, why = 0, 0, seg.count, DropUnsupported
+	}
 	o.inWriteBytes, o.inWriteCount = 0, 0
 	o.sent.Written += uint64(written)
 	o.sent.WrittenBytes += uint64(n)
