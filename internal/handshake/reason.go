@@ -106,12 +106,3 @@ func (r Reason) Timeout() bool { return r == ReasonTimeout || r == ReasonPingTim
 
 // Temporary is there for net.Error only: everything but a permanent reason.
 func (r Reason) Temporary() bool { return !r.Permanent() }
-
-// Labels lists the metric labels of all known reasons and "other".
-func Labels() []string {
-	out := make([]string, 0, len(reasons)+1)
-	for _, r := range reasons {
-		out = append(out, r.label)
-	}
-	return append(out, "other")
-}

@@ -76,10 +76,3 @@ func (o *Obs) Histogram(name string) metrics.Histogram {
 	}
 	return fresh()
 }
-
-// Unregister removes metrics whose owner is gone.
-func (o *Obs) Unregister(names ...string) {
-	for _, n := range names {
-		o.reg.Unregister(n)
-	}
-}

@@ -260,19 +260,3 @@ func TestBounded(t *testing.T) {
 		t.Error("sweep left something")
 	}
 }
-
-func TestParseAddrs(t *testing.T) {
-	const id = "12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN"
-	got, err := ParseAddrs([]string{
-		"/ip4/192.0.2.1/tcp/4001/p2p/" + id,
-		"/dns4/boot.example.org/udp/4001/quic-v1/p2p/" + id,
-		"/ip4/192.0.2.1/tcp/4001/p2p/" + id,
-	})
-	if err != nil || len(got) != 1 || len(got[0].Addrs) != 2 {
-		t.Errorf("%v, %v", got, err)
-	}
-	got, err = ParseAddrs([]string{"/ip4/192.0.2.1/tcp/4001", "nonsense", "/p2p/" + id, "/ip4/192.0.2.9/tcp/1/p2p/" + id})
-	if len(got) != 1 || err == nil || len(err.(interface{ Unwrap() []error }).Unwrap()) != 3 {
-		t.Errorf("%v, %v", got, err)
-	}
-}

@@ -131,24 +131,6 @@ func (e *Engine) Retract(name string) {
 	}
 }
 
-// Types lists the declared types by name.
-func (e *Engine) Types() []TypeSpec {
-	types := *e.types.Load()
-	out := make([]TypeSpec, 0, len(types))
-	for _, name := range slices.Sorted(maps.Keys(types)) {
-		out = append(out, types[name].spec)
-	}
-	return out
-}
-
-// Type finds a declared type.
-func (e *Engine) Type(name string) (TypeSpec, bool) {
-	if t := (*e.types.Load())[name]; t != nil {
-		return t.spec, true
-	}
-	return TypeSpec{}, false
-}
-
 // Session is the one with a peer, nil when there is none or it is closing.
 func (e *Engine) Session(p peer.ID) *Session {
 	e.mu.Lock()

@@ -24,6 +24,7 @@ type outbound struct {
 	mu      sync.Mutex // guards the fields below
 	q       queue
 	w       *writer   // what it points to is the writer goroutine's; nil when idle
+	learned learned   // the writer goroutine's
 	sent    SendStats // Dropped and the Pending fields are not used
 	dropped [dropReasons]uint64
 	// writing tells that a writer goroutine is at work. While it is, it owns
@@ -100,7 +101,7 @@ func (o *outbound) push(m *message, class int) error {
 		o.writing = true
 		o.s.startWriterLocked()
 		if o.w == nil {
-			o.w = &writer{o: o}
+			o.w = &writer{o: o, learned: &o.learned}
 		}
 		go o.w.run()
 	}
@@ -123,7 +124,6 @@ func (o *outbound) admitLocked(size int) error {
 		return o.s.closedErr()
 	}
 	if !o.supportedLocked() {
-		o.sent.Refused++
 		return ErrUnsupported
 	}
 	have := o.q.bytes + o.inWriteBytes
@@ -133,7 +133,6 @@ func (o *outbound) admitLocked(size int) error {
 	need := have + size - o.booked
 	if have+size > o.t.spec.QueueBytes ||
 		need > 0 && have+size > typeReserve && int(o.s.queued.Load())+need > o.s.e.cfg.QueueBytes {
-		o.sent.Refused++
 		return ErrQueueFull
 	}
 	return nil
@@ -145,7 +144,7 @@ func (o *outbound) bookLocked(bytes int) {
 	bytes += max(min(bookAhead, room), 0)
 	o.booked += bytes
 	o.s.queued.Add(int64(bytes))
-	o.s.e.queued.Add(int64(bytes))
+	o.s.e.total.queue.Update(o.s.e.queued.Add(int64(bytes)))
 }
 
 // unbookLocked returns how many bytes are booked for no reason. They no longer
@@ -211,27 +210,42 @@ func (o *outbound) stats() SendStats {
 	return st
 }
 
+// trySend queues a message or counts it as refused.
+func (o *outbound) trySend(m *message, class int) error {
+	return o.refused(o.push(m, class))
+}
+
+// refused counts a message that was not taken.
+func (o *outbound) refused(err error) error {
+	if err != nil {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		o.sent.Refused++
+	}
+	return err
+}
+
 // send waits for room until ctx ends.
 func (o *outbound) send(ctx context.Context, m *message, class int) error {
 	for {
 		err := o.push(m, class)
 		if err != ErrQueueFull {
-			return err
+			return o.refused(err)
 		}
 		room := o.s.room.wait()
 		if err = o.push(m, class); err != ErrQueueFull {
 			o.s.room.done()
-			return err
+			return o.refused(err)
 		}
 		select {
 		case <-room: // a writer of this session
 			o.s.room.done()
 		case <-o.s.ended: // Session.end
 			o.s.room.done()
-			return o.s.closedErr()
+			return o.refused(o.s.closedErr())
 		case <-ctx.Done():
 			o.s.room.done()
-			return &FullError{Err: context.Cause(ctx)}
+			return o.refused(&FullError{Err: context.Cause(ctx)})
 		}
 	}
 }

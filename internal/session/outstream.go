@@ -105,14 +105,15 @@ func (st *outStream) extendRead(now time.Time, timeout time.Duration) error {
 func (o *outbound) finishIdle(now, idle time.Duration) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.writing || o.stream == nil || now-o.idleSince < idle {
+	if o.writing || o.stream == nil && o.w == nil || now-o.idleSince < idle {
 		return
 	}
-	st := o.stream
-	if !o.s.spawn(func() { o.finish(st) }) {
-		return // the session is being cut off, and the stream with it
+	if st := o.stream; st != nil {
+		if !o.s.spawn(func() { o.finish(st) }) {
+			return // the session is being cut off, and the stream with it
+		}
+		o.stream, o.finishing = nil, st
 	}
-	o.stream, o.finishing = nil, st
 	o.w = nil
 	o.q.shrink()
 }

@@ -70,16 +70,7 @@ func (s *Session) TrySend(msgType string, data []byte, opts SendOptions) error {
 	if err := s.e.prepare(&m); err != nil {
 		return err
 	}
-	return o.push(&m, o.class(opts.Priority))
-}
-
-// SendPrepared is Send for a prepared message.
-func (s *Session) SendPrepared(ctx context.Context, p Prepared, pri Priority) error {
-	o, err := s.outbound(p.m.t)
-	if err != nil {
-		return err
-	}
-	return o.send(ctx, &p.m, o.class(pri))
+	return o.trySend(&m, o.class(opts.Priority))
 }
 
 // TrySendPrepared is TrySend for a prepared message.
@@ -88,7 +79,7 @@ func (s *Session) TrySendPrepared(p Prepared, pri Priority) error {
 	if err != nil {
 		return err
 	}
-	return o.push(&p.m, o.class(pri))
+	return o.trySend(&p.m, o.class(pri))
 }
 
 // find finds the queue of a type.
@@ -105,18 +96,6 @@ func (o *outbound) class(p Priority) int {
 		p = o.t.spec.Priority
 	}
 	return p.class()
-}
-
-// Supports tells whether the peer is believed to understand a type: false is
-// what Send would answer with ErrUnsupported or ErrUnknownType.
-func (s *Session) Supports(msgType string) bool {
-	o, err := s.find(msgType)
-	if err != nil {
-		return false
-	}
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.supportedLocked()
 }
 
 // supportedLocked tells whether the type may be sent to the peer. An open

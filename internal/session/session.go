@@ -91,9 +91,6 @@ func (s *Session) Peer() peer.ID { return s.peer }
 // Conn is the connection that the session is bound to.
 func (s *Session) Conn() network.Conn { return s.conn }
 
-// Started is when the session began.
-func (s *Session) Started() time.Time { return s.start }
-
 // Done is closed when the session is over: nothing is sent any more, and
 // nothing more is received, a delivery that is under way apart.
 func (s *Session) Done() <-chan struct{} { return s.done }
@@ -120,9 +117,6 @@ func (s *Session) Reason() (r handshake.Reason, byRemote bool) {
 
 // RTT is the round trip of the last ping, 0 before the first.
 func (s *Session) RTT() time.Duration { return time.Duration(s.rtt.Load()) }
-
-// LastLife is when the peer last gave a sign of life.
-func (s *Session) LastLife() time.Time { return s.start.Add(time.Duration(s.lastLife.Load())) }
 
 // quietFor is how long the least round trip that was measured is believed to
 // be that of the connection without traffic.

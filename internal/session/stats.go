@@ -41,7 +41,7 @@ type SendStats struct {
 	Dropped      map[string]uint64 // by reason
 	Pending      int               // messages queued or being written
 	PendingBytes int
-	Refused      uint64 // not taken: ErrQueueFull and ErrUnsupported
+	Refused      uint64 // messages not taken, each once: no room, not supported, session over
 	Streams      uint64 // streams opened
 }
 

@@ -32,13 +32,19 @@ var (
 // writer writes what one type has queued, and ends when that is nothing. It is
 // a part of its outbound and belongs to the goroutine that push starts.
 type writer struct {
-	o     *outbound
-	lanes sched // among the priorities within the type
-	slot  slot  // among the types on the connection
-	in    bool  // the slot is at the gate
-	pace  pace
-	win   window
+	o *outbound
+	*learned
+	lanes sched    // among the priorities within the type
+	slot  slot     // among the types on the connection
+	in    bool     // the slot is at the gate
 	acks  [64]byte // what room reads
+}
+
+// learned is what writers of a type find out about the connection. It outlives
+// them.
+type learned struct {
+	pace pace
+	win  window
 }
 
 // run is the writer goroutine.
