@@ -208,6 +208,49 @@ func TestListenBacklogAndClose(t *testing.T) {
 	})
 }
 
+// Whoever is not accepted is told why: the listener has closed, before or after
+// the stream came, or too many wait.
+func TestListenTellsWhyItRefuses(t *testing.T) {
+	overTransports(t, func(t *testing.T, dial, serve *P2P) {
+		l := &connListener{wait: make(chan waiting, 1)}
+		put := make(chan struct{}, 1)
+		group := serve.Streams.NewGroup(stream.Settings{Protocol: web})
+		serve.host.SetStreamHandler(web, func(remote network.Stream) {
+			s, _, err := group.Open(context.Background(), dial.self, stream.Inbound)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			l.put(s, remote)
+			put <- struct{}{}
+		})
+		open := func() network.Stream {
+			s := openStream(t, dial.host, serve.self)
+			if _, err := s.Write([]byte("x")); err != nil { // completes the negotiation
+				t.Fatal(err)
+			}
+			await(t, put, "the stream to come")
+			return s
+		}
+		wantCode := func(s network.Stream, want network.StreamErrorCode) {
+			t.Helper()
+			_, err := s.Read(make([]byte, 1))
+			if se, ok := errors.AsType[*network.StreamError](err); !ok || !se.Remote || se.ErrorCode != want {
+				t.Errorf("read: %v, want code %#x", err, want)
+			}
+		}
+		queued, tooMany := open(), open()
+		wantCode(tooMany, network.StreamResourceLimitExceeded)
+		l.stopped()
+		wantCode(queued, network.StreamShutdown)
+		wantCode(open(), network.StreamShutdown)
+		if _, err := l.Accept(); !errors.Is(err, net.ErrClosed) {
+			t.Errorf("Accept: %v", err)
+		}
+		awaitCount(t, serve, 0)
+	})
+}
+
 func TestHTTPOverPeers(t *testing.T) {
 	overTransports(t, func(t *testing.T, dial, serve *P2P) {
 		ln, err := serve.Listen(t.Context(), web)
