@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -12,8 +13,11 @@ import (
 	"time"
 
 	ma "github.com/multiformats/go-multiaddr"
+	"github.com/sirupsen/logrus"
+	logtest "github.com/sirupsen/logrus/hooks/test"
 	"go.uber.org/goleak"
 
+	"github.com/go-nebnet/nebnet/internal/obs"
 	"github.com/go-nebnet/nebnet/stream"
 )
 
@@ -76,8 +80,11 @@ func TestAcceptBacksOff(t *testing.T) {
 			errs = append(errs, full)
 		}
 		s := newScript(append(errs, nil, full, nil)...)
-		r := NewRegistry(nil)
-		l := add(t, r, Config{Kind: Local, Stop: s.Close})
+		o := obs.Discard()
+		o.Logger().SetLevel(logrus.InfoLevel)
+		lines := logtest.NewLocal(o.Logger())
+		r := NewRegistry(o)
+		l := add(t, r, Config{Kind: Local, Listen: ma.StringCast("/ip4/127.0.0.1/tcp/9090"), Stop: s.Close})
 		got := 0
 		l.Serve(s, func(c net.Conn) { got++; _ = c.Close() })
 		time.Sleep(time.Minute)
@@ -93,6 +100,14 @@ func TestAcceptBacksOff(t *testing.T) {
 		}
 		if l.Info().State != Listening {
 			t.Errorf("state %v", l.Info().State)
+		}
+		// Each error counts, and one line in ten seconds tells.
+		if n := o.Counter(obs.TunnelAcceptErrors).Count(); n != 13 {
+			t.Errorf("%d errors counted", n)
+		}
+		if all := lines.AllEntries(); len(all) != 1 || all[0].Level != logrus.WarnLevel ||
+			!strings.Contains(fmt.Sprint(all[0].Data["error"]), syscall.EMFILE.Error()) {
+			t.Errorf("logged %v", all)
 		}
 		if err := l.Close(); err != nil {
 			t.Error(err)

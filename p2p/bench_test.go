@@ -138,6 +138,8 @@ func wayBridge(b *testing.B, tc transportCase, target string) string {
 	})
 }
 
+// wayTCPProxy copies from socket to socket, which the kernel does by itself where
+// it can (splice on Linux).
 func wayTCPProxy(b *testing.B, _ transportCase, target string) string {
 	return accepting(b, func(c net.Conn) {
 		d, err := net.Dial("tcp", target)
@@ -145,7 +147,13 @@ func wayTCPProxy(b *testing.B, _ transportCase, target string) string {
 			_ = c.Close()
 			return
 		}
-		both(c, d, c.(*net.TCPConn).CloseWrite, d.(*net.TCPConn).CloseWrite)
+		x, y := c.(*net.TCPConn), d.(*net.TCPConn)
+		var wg sync.WaitGroup
+		wg.Go(func() { _, _ = io.Copy(x, y); _ = x.CloseWrite() })
+		_, _ = io.Copy(y, x)
+		_ = y.CloseWrite()
+		wg.Wait()
+		_, _ = x.Close(), y.Close()
 	})
 }
 

@@ -69,7 +69,7 @@ func (p *P2P) Listen(ctx context.Context, proto string, opts ...Option) (net.Lis
 	set := p.defaults.with(opts)
 	l := &connListener{
 		addr: stream.Addr{Peer: p.self},
-		wait: make(chan *stream.Conn, set.backlog),
+		wait: make(chan waiting, set.backlog),
 	}
 	info, err := p.serve(ctx, proto, set, listener.Program, nil, l.stopped, func(s *stream.Stream, _ context.Context, remote network.Stream) {
 		l.put(s, remote)
@@ -85,10 +85,22 @@ func (p *P2P) Listen(ctx context.Context, proto string, opts ...Option) (net.Lis
 type connListener struct {
 	addr stream.Addr
 	info *listener.Info
-	wait chan *stream.Conn
+	wait chan waiting
 
 	mu     sync.Mutex // guards closed, and sending to wait
 	closed bool
+}
+
+// waiting is a connection that nobody has accepted yet.
+type waiting struct {
+	*stream.Conn
+	remote network.Stream
+}
+
+// refuse resets it and tells the peer why.
+func (c waiting) refuse(err error) {
+	_ = c.remote.ResetWithError(refusalCode(err))
+	c.Abort(err)
 }
 
 // put queues a stream for Accept, or resets it.
@@ -97,13 +109,13 @@ func (l *connListener) put(s *stream.Stream, remote network.Stream) {
 	if err != nil {
 		return // closed meanwhile
 	}
-	if err := l.push(c); err != nil {
-		_ = remote.ResetWithError(refusalCode(err))
-		c.Abort(err)
+	w := waiting{c, remote}
+	if err := l.push(w); err != nil {
+		w.refuse(err)
 	}
 }
 
-func (l *connListener) push(c *stream.Conn) error {
+func (l *connListener) push(c waiting) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {
@@ -124,7 +136,7 @@ func (l *connListener) stopped() {
 	close(l.wait)
 	l.mu.Unlock()
 	for c := range l.wait { // nobody will take these
-		c.Abort(ErrClosed)
+		c.refuse(ErrClosed)
 	}
 }
 
@@ -135,7 +147,7 @@ func (l *connListener) Accept() (net.Conn, error) {
 	if !ok {
 		return nil, &net.OpError{Op: "accept", Net: "libp2p", Addr: l.addr, Err: net.ErrClosed}
 	}
-	return c, nil
+	return c.Conn, nil
 }
 
 func (l *connListener) Close() error { return l.info.Close() }

@@ -181,21 +181,24 @@ func TestListenBacklogAndClose(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		waiting, err := dial.DialConn(t.Context(), serve.self, web)
-		if err != nil {
-			t.Fatal(err)
+		// Of two more, which may come in any order, one waits and one is too many.
+		ended := make(chan error, 2)
+		for range 2 {
+			go func() {
+				c, err := dial.DialConn(t.Context(), serve.self, web)
+				if err == nil { // else the reset came first
+					_ = c.SetDeadline(time.Now().Add(deadline))
+					_, err = c.Read(make([]byte, 1))
+					_ = c.Close()
+				}
+				ended <- err
+			}()
 		}
-		tooMany, err := dial.DialConn(t.Context(), serve.self, web)
-		if err == nil { // else the reset came first
-			_, err = tooMany.Read(make([]byte, 1))
-			_ = tooMany.Close()
-		}
-		wantErr(t, err, ErrLimit)
+		wantErr(t, await(t, ended, "one to be refused"), ErrLimit)
 		_ = ln.Close()
-		if _, err := waiting.Read(make([]byte, 1)); !errors.Is(err, network.ErrReset) {
+		if err := await(t, ended, "the other to be reset"); !errors.Is(err, network.ErrReset) || errors.Is(err, ErrLimit) {
 			t.Errorf("nobody accepted: %v", err)
 		}
-		_ = waiting.Close()
 		_, err = ln.Accept()
 		wantErr(t, err, net.ErrClosed)
 		// An accepted connection outlives its listener.
@@ -205,6 +208,49 @@ func TestListenBacklogAndClose(t *testing.T) {
 		}
 		_ = s.Close()
 		_ = accepted.Close()
+	})
+}
+
+// Whoever is not accepted is told why: the listener has closed, before or after
+// the stream came, or too many wait.
+func TestListenTellsWhyItRefuses(t *testing.T) {
+	overTransports(t, func(t *testing.T, dial, serve *P2P) {
+		l := &connListener{wait: make(chan waiting, 1)}
+		put := make(chan struct{}, 1)
+		group := serve.Streams.NewGroup(stream.Settings{Protocol: web})
+		serve.host.SetStreamHandler(web, func(remote network.Stream) {
+			s, _, err := group.Open(context.Background(), dial.self, stream.Inbound)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			l.put(s, remote)
+			put <- struct{}{}
+		})
+		open := func() network.Stream {
+			s := openStream(t, dial.host, serve.self)
+			if _, err := s.Write([]byte("x")); err != nil { // completes the negotiation
+				t.Fatal(err)
+			}
+			await(t, put, "the stream to come")
+			return s
+		}
+		wantCode := func(s network.Stream, want network.StreamErrorCode) {
+			t.Helper()
+			_, err := s.Read(make([]byte, 1))
+			if se, ok := errors.AsType[*network.StreamError](err); !ok || !se.Remote || se.ErrorCode != want {
+				t.Errorf("read: %v, want code %#x", err, want)
+			}
+		}
+		queued, tooMany := open(), open()
+		wantCode(tooMany, network.StreamResourceLimitExceeded)
+		l.stopped()
+		wantCode(queued, network.StreamShutdown)
+		wantCode(open(), network.StreamShutdown)
+		if _, err := l.Accept(); !errors.Is(err, net.ErrClosed) {
+			t.Errorf("Accept: %v", err)
+		}
+		awaitCount(t, serve, 0)
 	})
 }
 

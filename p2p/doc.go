@@ -22,9 +22,10 @@
 // Each local connection has a stream of its own. Bytes arrive in order and
 // whole; data written before a close arrives, on TCP and QUIC alike. Half-close
 // passes through both ways, and the side that finished early does not cut the
-// other. A reset becomes a reset; a service that refuses resets the stream at
-// once. When a peer goes away, its connections end with a reset; a connection
-// made after it came back works.
+// other. A reset becomes a reset, 100 ms later if that end had sent something, so
+// that an answer right before it arrives; a service that refuses resets the
+// stream at once. When a peer goes away, its connections end with a reset; a
+// connection made after it came back works.
 //
 // An end that does not read makes the other end wait; nothing is dropped, and
 // no more is buffered than one piece of 256 KiB each way beside the windows of

@@ -4,8 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
-	"os"
-	"runtime"
+	"sync"
 	"testing"
 	"time"
 
@@ -16,8 +15,39 @@ import (
 	"github.com/go-nebnet/nebnet/stream"
 )
 
-// A Write that waits for the peer ends with CloseWrite and with Close.
+// entering tells when a write to the stream begins.
+type entering struct {
+	network.Stream
+	once    sync.Once
+	entered chan struct{}
+}
+
+func (e *entering) Write(p []byte) (int, error) {
+	e.once.Do(func() { close(e.entered) })
+	return e.Stream.Write(p)
+}
+
+// openAsTunnel opens a raw stream as tunnels do.
+func openAsTunnel(t *testing.T, p *P2P, to peer.ID) network.Stream {
+	t.Helper()
+	d, err := p.dialSpec(t.Context(), nil, to, web, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, ready, err := p.open(t.Context(), d)
+	if err == nil && ready != nil {
+		err = ready()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// A Write that waits for the peer ends with CloseWrite and with Close. It is
+// larger than all windows, and nobody reads: it cannot end by itself.
 func TestConnCloseEndsABlockedWrite(t *testing.T) {
+	const size = 64 << 20
 	for name, end := range map[string]func(*stream.Conn) error{
 		"close": (*stream.Conn).Close, "close-write": (*stream.Conn).CloseWrite,
 	} {
@@ -26,29 +56,31 @@ func TestConnCloseEndsABlockedWrite(t *testing.T) {
 				if _, err := serve.Listen(t.Context(), web); err != nil { // nobody accepts, nobody reads
 					t.Fatal(err)
 				}
-				nc, err := dial.DialConn(t.Context(), serve.self, web)
+				s, _, err := dial.Streams.NewGroup(stream.Settings{Protocol: web}).Open(t.Context(), serve.self, stream.Outbound)
 				if err != nil {
 					t.Fatal(err)
 				}
-				c := nc.(*stream.Conn)
-				defer c.Close()
-				// Fills the windows, so that the next Write has to wait.
-				_ = c.SetWriteDeadline(time.Now().Add(200 * time.Millisecond))
-				for err == nil {
-					_, err = c.Write(make([]byte, 32<<10))
+				raw := &entering{Stream: openAsTunnel(t, dial, serve.self), entered: make(chan struct{})}
+				c, err := s.Conn(raw)
+				if err != nil {
+					t.Fatal(err)
 				}
-				wantErr(t, err, os.ErrDeadlineExceeded)
-				_ = c.SetWriteDeadline(time.Time{})
-				begun, wrote := make(chan struct{}), make(chan error, 1)
+				defer c.Close()
+				type result struct {
+					n   int
+					err error
+				}
+				wrote := make(chan result, 1)
 				go func() {
-					close(begun)
-					_, err := c.Write(make([]byte, 1<<20))
-					wrote <- err
+					n, err := c.Write(make([]byte, size))
+					wrote <- result{n, err}
 				}()
-				await(t, begun, "the write to begin")
-				runtime.Gosched()
+				await(t, raw.entered, "the write to begin")
 				_ = end(c)
-				wantErr(t, await(t, wrote, "the write to end"), net.ErrClosed)
+				got := await(t, wrote, "the write to end")
+				if wantErr(t, got.err, net.ErrClosed); got.n >= size {
+					t.Errorf("%d bytes were taken", got.n)
+				}
 				if _, err := c.Write([]byte("x")); !errors.Is(err, net.ErrClosed) {
 					t.Errorf("a later write: %v", err)
 				}
@@ -210,23 +242,4 @@ func TestApplyLeavesStreamsAlone(t *testing.T) {
 		}
 		mustEcho(t, c, "after")
 	})
-}
-
-// The owner's admission does not make a tunnel one for few: that of the tunnel
-// itself does.
-func TestServedIdleDefault(t *testing.T) {
-	everybody := WithAdmitFunc(func(peer.ID) bool { return true })
-	p := newTunnels(t, newHost(t, transports[0]), everybody)
-	for name, tc := range map[string]struct {
-		opts []Option
-		want bool
-	}{
-		"owner's":  {nil, false},
-		"its own":  {[]Option{everybody}, true},
-		"by names": {[]Option{WithAdmit(p.self)}, true},
-	} {
-		if got := p.defaults.with(tc.opts).narrowed; got != tc.want {
-			t.Errorf("%s: %t", name, got)
-		}
-	}
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/peerstore"
 	ma "github.com/multiformats/go-multiaddr"
 
@@ -168,15 +169,41 @@ func TestVirtualDefaultIdleTimeout(t *testing.T) {
 	})
 }
 
-// A dial-side tunnel, and one for admitted peers, never end by themselves.
-func TestVirtualNoIdleTimeoutForAdmittedPeers(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
-		at := w.tunnel(w.service(echoConn), WithAdmit(w.dial.self))
-		c := w.connect(at)
-		mustEcho(t, c, "x")
-		time.Sleep(100 * time.Hour)
-		mustEcho(t, c, "x")
-	})
+// A tunnel that says itself whom it admits never ends its connections, nor does
+// the dialling side. The admission of the owner of all tunnels does not make one
+// for few.
+func TestVirtualIdleTimeoutByAdmission(t *testing.T) {
+	everybody := WithAdmitFunc(func(peer.ID) bool { return true })
+	for name, tc := range map[string]struct {
+		opts func(w *world) []Option
+		want error
+	}{
+		"by the owner": {func(*world) []Option { return nil }, ErrIdle},
+		"by function":  {func(*world) []Option { return []Option{everybody} }, nil},
+		"by names":     {func(w *world) []Option { return []Option{WithAdmit(w.dial.self)} }, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				w.serve = newTunnels(t, w.serve.host, everybody)
+				w.inMemory(w.serve, w.b)
+				c := w.connect(w.tunnel(w.service(echoConn), tc.opts(w)...))
+				mustEcho(t, c, "x")
+				served := w.serve.Streams.List()[0]
+				time.Sleep(DefaultServedIdle - time.Minute)
+				if err := served.Err(); err != nil {
+					t.Errorf("before two hours: %v", err)
+				}
+				time.Sleep(DefaultServedIdle / 2)
+				synctest.Wait()
+				if err := served.Err(); !errors.Is(err, tc.want) {
+					t.Errorf("after three hours: %v, want %v", err, tc.want)
+				}
+				if err := echoOnce(c, "x"); (err == nil) != (tc.want == nil) {
+					t.Errorf("echo: %v", err)
+				}
+			})
+		})
+	}
 }
 
 // A peer that has closed altogether looks half-closed on yamux, and swallows
@@ -189,6 +216,8 @@ func TestVirtualStall(t *testing.T) {
 			t.Fatal(err)
 		}
 		c := w.connect(l.Listen)
+		synctest.Wait()
+		running := w.dial.Streams.List()[0]
 		begin := time.Now()
 		for err == nil {
 			_, err = c.Write(make([]byte, 64<<10))
@@ -197,6 +226,7 @@ func TestVirtualStall(t *testing.T) {
 			t.Errorf("cut off after %v: %v", d, err)
 		}
 		synctest.Wait()
+		wantErr(t, running.Err(), ErrStalled)
 		if n := w.dial.Streams.Len(); n != 0 {
 			t.Errorf("%d streams left", n)
 		}

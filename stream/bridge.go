@@ -24,11 +24,15 @@ type bridge struct {
 	mu      sync.Mutex // guards the fields below
 	up      outcome
 	down    outcome
-	reset   bool // abort was called, nothing is delivered any more
-	refused bool // the reset came from the peer or the network: the local end gets one too
-	closed  bool // both directions have ended
+	reset   bool  // abort was called, nothing is delivered any more
+	refused bool  // the reset came from the peer or the network: the local end gets one too
+	closed  bool  // both directions have ended
+	lost    error // the local end has reset, and down was told
+
+	gone chan struct{} // closed by cut
 
 	writing atomic.Bool // up is inside stream.Write
+	telling atomic.Bool // down is inside local.Write
 	holding atomic.Bool // down waits with a full buffer in its hands
 
 	watch watch
@@ -52,7 +56,7 @@ const (
 // stream; an error ends the bridge. It finishes a protocol negotiation whose answer
 // was not waited for.
 func (s *Stream) Bridge(local net.Conn, remote network.Stream, ready func() error) error {
-	b := &bridge{s: s, local: local, stream: remote, kind: kindOf(remote)}
+	b := &bridge{s: s, local: local, stream: remote, kind: kindOf(remote), gone: make(chan struct{})}
 	b.watch.init(b, s.group.set.Idle, s.group.set.Stall)
 	if err := s.attach(b); err != nil {
 		_ = remote.Reset()
@@ -95,6 +99,7 @@ func (b *bridge) runUp() {
 			b.upEOF()
 			return
 		default:
+			src.release() // upFailed may take a while
 			b.upFailed(err)
 			return
 		}
@@ -212,6 +217,8 @@ func (b *bridge) deliver(data []byte) bool {
 	if len(data) == 0 {
 		return true
 	}
+	b.telling.Store(true)
+	defer b.telling.Store(false)
 	n, err := b.local.Write(data)
 	b.s.received(n)
 	if err != nil {

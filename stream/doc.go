@@ -13,7 +13,15 @@
 // Bytes pass in order and unchanged. When one end finishes sending, the other
 // reads an end of file after the last byte, and may go on sending for as long
 // as it likes. Data written before an end closed arrives whole. A reset at one
-// end is a reset at the other. Towards a peer that closes both directions at
+// end is a reset at the other.
+//
+// A local end that has sent something and then resets, as a service does that
+// answers and closes with unread input, is reset at the peer 100 ms later: what
+// the far end takes within that time arrives, and what it leaves may be lost with
+// the reset, on every transport. Without anything sent before, and when the peer
+// or the program resets, it is done at once.
+//
+// Towards a peer that closes both directions at
 // once although data is still on its way to it, the bridge ends when the peer
 // takes nothing for the stall timeout (five minutes).
 //

@@ -5,6 +5,8 @@ import (
 	"io"
 	"net"
 	"os"
+	"syscall"
+	"time"
 )
 
 // How the two directions end, and what each end means for the other.
@@ -12,7 +14,11 @@ import (
 //   - A direction that reads an end of file passes it on by CloseWrite and is
 //     clean. The other goes on for as long as it likes.
 //   - A reader that fails means that its side is gone: both directions are
-//     reset. A reset of the stream becomes a reset of the local connection.
+//     reset. A reset of the stream becomes a reset of the local connection. A
+//     reset of the local connection becomes one of the stream, lastWords later if
+//     anything was sent before: a reset discards what the other side has not read
+//     yet, on yamux as on QUIC, and a service that answers and closes with unread
+//     input resets right behind its answer.
 //   - A writer that fails means that the far end takes no more. What it has
 //     already sent is still on its way in the other direction, so that one is
 //     left to end by itself: it soon reads an end of file or an error.
@@ -24,8 +30,27 @@ import (
 //     window is full. The watch ends a stream whose peer has finished sending
 //     and takes nothing for the stall timeout.
 
-// upEOF: the local end has finished sending.
+// lastWords is how long what was sent before a reset has to be taken at the far
+// end. The reset keeps its distance on the way, so that no round trip counts.
+const lastWords = 100 * time.Millisecond
+
+// tellTime is enough for a write to a socket that has been reset to return.
+const tellTime = 5 * time.Millisecond
+
+// upEOF: the local end has finished sending, or so it looks. The system tells a
+// reset once: when the writer was told, the reader sees an end of file, and half
+// an answer would look like a whole one.
 func (b *bridge) upEOF() {
+	if b.telling.Load() {
+		b.pause(tellTime)
+	}
+	b.mu.Lock()
+	lost := b.lost
+	b.mu.Unlock()
+	if lost != nil {
+		b.upFailed(lost)
+		return
+	}
 	if err := b.stream.CloseWrite(); err != nil {
 		if _, down := b.outcomes(); down == clean {
 			b.settle(&b.up, broken) // both had finished: nothing was lost
@@ -40,8 +65,22 @@ func (b *bridge) upEOF() {
 
 // upFailed: the local end is gone.
 func (b *bridge) upFailed(err error) {
+	b.s.setErr(err)
+	if b.s.out.Load() > 0 {
+		b.pause(lastWords)
+	}
 	b.settle(&b.up, broken)
 	b.fail(err, false)
+}
+
+// pause waits, but not longer than the bridge lasts.
+func (b *bridge) pause(d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-b.gone: // closed by cut
+	}
 }
 
 // upRefused: the peer takes no more data.
@@ -77,7 +116,12 @@ func (b *bridge) downFailed(err error) {
 // be unread in the socket, so up goes on until it has them.
 func (b *bridge) downRefused(err error) {
 	b.s.setErr(err)
-	b.settle(&b.down, broken)
+	b.mu.Lock()
+	b.down = broken
+	if errors.Is(err, syscall.ECONNRESET) { // EPIPE comes after an end of file as well
+		b.lost = err
+	}
+	b.mu.Unlock()
 	if b.kind != yamuxStream {
 		_ = b.stream.CloseRead() // tells the peer to stop
 	}
@@ -118,6 +162,7 @@ func (b *bridge) abort() {
 // cut makes both directions fail. With keep, data that was written to the
 // stream and closed cleanly is still delivered.
 func (b *bridge) cut(keep bool) {
+	close(b.gone)
 	if keep {
 		_ = b.stream.CloseRead()
 	} else {

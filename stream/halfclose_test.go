@@ -1,10 +1,15 @@
 package stream
 
 import (
+	"errors"
 	"io"
+	"net"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
 )
 
 // A client that is reset while its upload waits for a service that does not
@@ -27,12 +32,90 @@ func TestBridgeClientResetWhileUploading(t *testing.T) {
 			t.Fatal(err)
 		}
 		began := time.Now()
-		err := <-r.ended
-		if d := time.Since(began); d < time.Minute/2 || d > 2*time.Minute {
+		err := <-r.ended // the first reason: that the client is gone
+		if d := time.Since(began); d < time.Minute/2 || d > 2*time.Minute || !errors.Is(err, syscall.ECONNRESET) {
 			t.Errorf("ended after %s: %v", d, err)
 		}
 		if _, err := io.Copy(io.Discard, r.peer); err == nil {
 			t.Error("the peer was not told")
 		}
+	})
+}
+
+// What the client sent before it reset arrives, and then the reset.
+func TestBridgeLastWordsBeforeAReset(t *testing.T) {
+	inRig(t, Settings{}, func(t *testing.T, r *rig) {
+		_, _ = io.WriteString(r.client, "last words")
+		synctest.Wait()
+		began := time.Now()
+		r.client.Reset()
+		time.Sleep(lastWords / 2) // a reader that is not that quick
+		got, err := io.ReadAll(r.peer)
+		if string(got) != "last words" || !errors.Is(err, network.ErrReset) {
+			t.Errorf("peer got %q, %v", got, err)
+		}
+		if d := time.Since(began); d < lastWords || d > lastWords+10*time.Millisecond {
+			t.Errorf("reset after %v", d)
+		}
+		r.wantEnd(syscall.ECONNRESET)
+	})
+}
+
+// Without such words a reset waits for nothing.
+func TestBridgeResetAtOnce(t *testing.T) {
+	for name, tc := range map[string]struct {
+		words string
+		end   func(r *rig)
+	}{
+		"nothing sent":   {"", func(r *rig) { r.client.Reset() }},
+		"peer resets":    {"words", func(r *rig) { _ = r.peer.Reset() }},
+		"program closes": {"words", func(r *rig) { _ = r.stream.Close() }},
+		"closed between": {"words", func(r *rig) { r.client.Reset(); synctest.Wait(); _ = r.stream.Close() }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inRig(t, Settings{}, func(t *testing.T, r *rig) {
+				_, _ = io.WriteString(r.client, tc.words)
+				synctest.Wait()
+				began := time.Now()
+				tc.end(r)
+				if err := <-r.ended; err == nil {
+					t.Error("a clean end")
+				}
+				if d := time.Since(began); d > 10*time.Millisecond {
+					t.Errorf("took %v", d)
+				}
+			})
+		})
+	}
+}
+
+// resetConn is a local end that was reset: the writer was told, and the reader
+// sees an end of file, as on Linux.
+type resetConn struct {
+	net.Conn
+	written chan struct{}
+}
+
+func (c resetConn) Write([]byte) (int, error) {
+	close(c.written)
+	return 0, syscall.ECONNRESET
+}
+
+func (c resetConn) Read([]byte) (int, error) {
+	<-c.written
+	return 0, io.EOF
+}
+
+// An end of file behind a reset is not passed on as one: half an answer would
+// look like a whole one.
+func TestBridgeEOFBehindAReset(t *testing.T) {
+	inRigWith(t, Settings{}, func(c net.Conn) net.Conn { return resetConn{c, make(chan struct{})} }, func(t *testing.T, r *rig) {
+		if _, err := r.peer.Write([]byte("x")); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadAll(r.peer); !errors.Is(err, network.ErrReset) {
+			t.Errorf("peer read %v, want a reset", err)
+		}
+		r.wantEnd(syscall.ECONNRESET)
 	})
 }

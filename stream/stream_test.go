@@ -40,6 +40,12 @@ const proto = "/x/test"
 
 func inRig(t *testing.T, set Settings, test func(t *testing.T, r *rig)) {
 	t.Helper()
+	inRigWith(t, set, func(c net.Conn) net.Conn { return c }, test)
+}
+
+// inRigWith has something around the bridge's end of the local connection.
+func inRigWith(t *testing.T, set Settings, wrap func(net.Conn) net.Conn, test func(t *testing.T, r *rig)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		n := testnet.New(1, testnet.WithLink(testnet.Link{Latency: time.Millisecond}))
 		a, b := n.Host(t, n.Node(1)), n.Host(t, n.Node(2))
@@ -79,7 +85,7 @@ func inRig(t *testing.T, set Settings, test func(t *testing.T, r *rig)) {
 			t.Fatal(err)
 		}
 		r.stream = st.Info()
-		go func() { r.ended <- st.Bridge(local, s, nil) }()
+		go func() { r.ended <- st.Bridge(wrap(local), s, nil) }()
 		synctest.Wait()
 		test(t, r)
 		_ = r.client.Close()
