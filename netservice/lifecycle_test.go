@@ -6,6 +6,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -215,4 +216,75 @@ func TestTwoServicesInOneProcess(t *testing.T) {
 			t.Errorf("addresses: %v", s.Node().Addrs())
 		}
 	}
+}
+
+// A callback of a handshake that never returns costs its own time: it is named,
+// and subscribers still get what had arrived.
+func TestStopWithStuckPeerCheck(t *testing.T) {
+	inBubble(t, func(t *testing.T, nw *nettest.Network) {
+		stuck := make(chan struct{})
+		cfg := chain()
+		cfg.ShutdownTimeout = netservice.Duration(4 * time.Second)
+		a := nw.Add(cfg, quiet(), netservice.WithPeerCheck(func(context.Context, netservice.PeerHello) error {
+			<-stuck
+			return nil
+		}))
+		b := nw.Add(booted(a), quiet())
+		var handled atomic.Int64
+		slow := dispatcher.NewHandler("slow", "text", func(context.Context, dispatcher.Message) {
+			time.Sleep(200 * time.Millisecond)
+			handled.Add(1)
+		})
+		if err := a.Service().Register(slow); err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(a.Service().Start(), b.Service().Start()); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Second)
+		for i := range 3 {
+			if err := a.Service().PutMessage(dispatcher.NewMessage("text", "", []byte{byte(i)})); err != nil {
+				t.Fatal(err)
+			}
+		}
+		began := time.Now()
+		err := a.Service().Stop()
+		if took := time.Since(began); took > 4*time.Second {
+			t.Errorf("Stop took %v", took)
+		}
+		stop, ok := errors.AsType[*netservice.StopError](err)
+		if !ok || !strings.Contains(stop.Error(), "handshake") {
+			t.Errorf("error %v", err)
+		}
+		if n := handled.Load(); n != 3 {
+			t.Errorf("%d of 3 messages handled", n)
+		}
+		close(stuck)
+		if err := b.Service().Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// A stranger's tunnel stream that waits for a handshake does not hold up Stop.
+func TestStopWithUndecidedTunnelStream(t *testing.T) {
+	besiege(t, nil, func(t *testing.T, s *siege) {
+		if _, err := s.victim.P2P().Listen(t.Context(), "/x/echo"); err != nil {
+			t.Fatal(err)
+		}
+		a := s.attacker()
+		if err := a.connect(); err != nil {
+			t.Fatal(err)
+		}
+		a.flood(t.Context(), 3)
+		time.Sleep(200 * time.Millisecond)
+		began := time.Now()
+		if err := s.victim.Stop(); err != nil {
+			t.Error(err)
+		}
+		if took := time.Since(began); took > 3*time.Second {
+			t.Errorf("Stop took %v", took)
+		}
+		a.Close()
+	})
 }

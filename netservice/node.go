@@ -154,9 +154,10 @@ func (n *Node) start() (err error) {
 	return nil
 }
 
-// stop ends the engines from the top down: no new dials, goodbye to the peers,
-// streams, host. Each part waits for its goroutines. It copes with a node that
-// was not started, or not in full.
+// stop ends the engines from the top down: no new handshakes and dials, goodbye
+// to the peers, streams, host. Each part waits for its goroutines, until ctx ends
+// or, but for the host, nearly so: a part that is stuck takes nothing from the
+// host. It copes with a node that was not started, or not in full.
 func (n *Node) stop(ctx context.Context) error {
 	var errs []error
 	end := func(what string, err error) {
@@ -164,27 +165,29 @@ func (n *Node) stop(ctx context.Context) error {
 			errs = append(errs, fmt.Errorf("%s: %w", what, err))
 		}
 	}
-	if n.tunnels != nil {
-		end("tunnels", n.tunnels.Close())
+	soft, cancel := share(ctx, hostsShare)
+	defer cancel()
+	if n.links != nil {
+		n.links.refuseNew() // tunnels wait for handshakes
 	}
-	n.peers.Close()
+	if n.tunnels != nil {
+		end("tunnels", within(soft, n.tunnels.Close))
+	}
+	end("peers", within(soft, func() error { n.peers.Close(); return nil }))
 	if n.exchange != nil {
-		end("peer exchange", n.exchange.Close(ctx))
+		end("peer exchange", n.exchange.Close(soft))
 	}
 	if n.gossip != nil {
-		end("gossip", n.gossip.Close(ctx))
-	}
-	if n.links != nil {
-		n.links.refuseNew()
+		end("gossip", n.gossip.Close(soft))
 	}
 	if n.engine != nil {
-		end("sessions", n.engine.Close(ctx))
+		end("sessions", n.engine.Close(soft))
 	}
 	if n.links != nil {
-		end("handshakes", n.links.close(ctx))
+		end("handshakes", n.links.close(soft))
 	}
 	if n.host != nil && n.opts.host == nil {
-		end("host", n.host.Close())
+		end("host", within(ctx, n.host.Close))
 	}
 	if n.unbridge != nil {
 		n.unbridge()

@@ -143,7 +143,9 @@ func (s *NebService) Stop() error {
 func (s *NebService) end() (parts []error) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(s.cfg.ShutdownTimeout))
 	defer cancel()
-	if err := s.node.stop(ctx); err != nil {
+	early, cancelEarly := share(ctx, dispatchersShare)
+	defer cancelEarly()
+	if err := s.node.stop(early); err != nil {
 		parts = append(parts, err)
 	}
 	if err := s.dispatcher.Stop(ctx); err != nil {
