@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -151,6 +152,19 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.PingInterval, Duration(DefaultPingInterval))
 	setDefault(&c.PingTimeout, Duration(DefaultPingTimeout))
 	setDefault(&c.ShutdownTimeout, Duration(DefaultShutdownTimeout))
+	return c
+}
+
+// clone returns a copy that shares nothing with the program.
+func (c Config) clone() Config {
+	for _, list := range []*[]string{&c.Listen, &c.Announce, &c.Bootstrap, &c.Reserved, &c.Capabilities} {
+		*list = slices.Clone(*list)
+	}
+	c.Tunnels = slices.Clone(c.Tunnels)
+	for i := range c.Tunnels {
+		t := &c.Tunnels[i]
+		t.Admit, t.AllowTargets = slices.Clone(t.Admit), slices.Clone(t.AllowTargets)
+	}
 	return c
 }
 

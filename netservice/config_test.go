@@ -56,6 +56,46 @@ func TestValidateReportsEveryMistake(t *testing.T) {
 	}
 }
 
+// What libp2p could not use is found before anything is opened.
+func TestValidateKnowsWhatCanBeUsed(t *testing.T) {
+	for name, tc := range map[string]struct {
+		cfg   Config
+		field string
+	}{
+		"chain ID":         {Config{ChainID: "\xff"}, "ChainID"},
+		"UDP without QUIC": {Config{ChainID: "c", Listen: []string{"/ip4/127.0.0.1/udp/1"}}, "Listen"},
+		"twice":            {Config{ChainID: "c", Listen: []string{"/ip4/127.0.0.1/tcp/1", "/ip4/127.0.0.1/tcp/1"}}, "Listen"},
+		"filtered":         {Config{ChainID: "c", PublicOnly: true, Announce: []string{"/ip4/10.0.0.1/tcp/1"}}, "Announce"},
+	} {
+		for _, err := range []error{tc.cfg.Validate(), func() error { _, err := NewNebService(tc.cfg); return err }()} {
+			if e, ok := errors.AsType[*ConfigError](err); !ok || e.Field != tc.field {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+	}
+}
+
+// The service keeps nothing of what the program may change.
+func TestConfigIsCopied(t *testing.T) {
+	cfg := Config{
+		ChainID: "c", Listen: []string{ListenNowhere}, Capabilities: []string{"light"},
+		Tunnels: []p2p.Tunnel{{Protocol: "/x/a", Target: "/ip4/127.0.0.1/tcp/1", AllowTargets: []string{"127.0.0.0/8"}}},
+	}
+	s, err := NewNebService(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.Listen[0], cfg.Capabilities[0], cfg.Tunnels[0].AllowTargets[0] = "x", "x", "x"
+	cfg.Tunnels[0].Protocol = "x"
+	c := s.cfg
+	if c.Listen[0] != ListenNowhere || c.Capabilities[0] != "light" || c.Tunnels[0].Protocol != "/x/a" || c.Tunnels[0].AllowTargets[0] != "127.0.0.0/8" {
+		t.Errorf("%+v", c)
+	}
+	if err := s.Stop(); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestValidateAcceptsTheLeast(t *testing.T) {
 	if err := (Config{ChainID: "c"}).Validate(); err != nil {
 		t.Error(err)

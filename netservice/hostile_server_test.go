@@ -180,16 +180,18 @@ func TestHostileTakers(t *testing.T) {
 }
 
 // A goodbye that announces streams which never come, or gives a reason that
-// nobody knows, ends the session as soon as any other.
+// nobody knows, ends the session as soon as any other; one without a reason is a
+// violation.
 func TestHostileGoodbye(t *testing.T) {
 	for name, tc := range map[string]struct {
 		code    uint16
 		streams uint32
 		label   string
+		ours    bool // it is the victim that ends the session
 	}{
-		"four billion streams": {1, 1<<32 - 1, "requested"},
-		"unknown reason":       {65535, 0, "other"},
-		"no reason":            {0, 0, "none"},
+		"four billion streams": {1, 1<<32 - 1, "requested", false},
+		"unknown reason":       {65535, 0, "other", false},
+		"no reason":            {0, 0, handshake.ReasonProtocol.Label(), true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			besiege(t, nil, func(t *testing.T, s *siege) {
@@ -198,7 +200,7 @@ func TestHostileGoodbye(t *testing.T) {
 				a.control.Write(binary.BigEndian.AppendUint32(b, tc.streams))
 				begin := time.Now()
 				e := s.event(netservice.PeerDisconnected, a.ID())
-				if d := time.Since(begin); d > 3*time.Second || !e.ByRemote {
+				if d := time.Since(begin); d > 3*time.Second || e.ByRemote == tc.ours {
 					t.Errorf("after %s: %+v", d, e)
 				}
 				if n := s.count("neb.net.disconnected." + tc.label); n != 1 {

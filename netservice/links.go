@@ -30,20 +30,23 @@ type links struct {
 
 	mu      sync.Mutex // guards what follows; never held while calling out
 	closing bool
-	shaking map[network.Conn]bool           // handshakes under way
-	silent  map[network.Conn]*time.Timer    // inbound connections whose hello has not come
-	coming  map[peer.ID]chan struct{}       // peers between handshake and live
-	made    uint64                          // how many links there ever were
-	waiting map[peer.ID]map[chan error]bool // dials that wait for a handshake's outcome
+	shaking map[network.Conn]bool        // handshakes under way
+	silent  map[network.Conn]*time.Timer // inbound connections whose hello has not come
+	// forgetting are the timers of peers that are about to be forgotten.
+	forgetting map[*time.Timer]bool
+	coming     map[peer.ID]chan struct{}       // peers between handshake and live
+	made       uint64                          // how many links there ever were
+	waiting    map[peer.ID]map[chan error]bool // dials that wait for a handshake's outcome
 }
 
 func newLinks(n *Node) *links {
 	l := &links{
-		n:       n,
-		shaking: make(map[network.Conn]bool),
-		silent:  make(map[network.Conn]*time.Timer),
-		coming:  make(map[peer.ID]chan struct{}),
-		waiting: make(map[peer.ID]map[chan error]bool),
+		n:          n,
+		shaking:    make(map[network.Conn]bool),
+		silent:     make(map[network.Conn]*time.Timer),
+		forgetting: make(map[*time.Timer]bool),
+		coming:     make(map[peer.ID]chan struct{}),
+		waiting:    make(map[peer.ID]map[chan error]bool),
 	}
 	l.live.Store(&roster{byID: make(map[peer.ID]*link), byName: make(map[string]*link)})
 	l.ctx, l.cancel = context.WithCancelCause(context.Background())
@@ -70,6 +73,10 @@ func (l *links) refuseNew() {
 		t.Stop()
 		delete(l.silent, c)
 	}
+	for t := range l.forgetting {
+		t.Stop()
+	}
+	clear(l.forgetting)
 	l.mu.Unlock()
 	l.n.host.Network().StopNotify(l)
 	for _, id := range handshake.Protocols(l.n.network) {

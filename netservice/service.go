@@ -49,14 +49,17 @@ const (
 // Config.Validate reports, or tells what is wrong with the key file or with an
 // option.
 func NewNebService(cfg Config, opts ...Option) (*NebService, error) {
-	cfg = cfg.withDefaults()
-	p, err := cfg.parse()
-	if err != nil {
-		return nil, err
-	}
+	cfg = cfg.withDefaults().clone()
 	var o options
 	for _, opt := range opts {
 		opt(&o)
+	}
+	p, err := cfg.parse()
+	if o.host == nil && o.transport == nil {
+		err = joined(err, cfg.checkAddrs(p))
+	}
+	if err != nil {
+		return nil, err
 	}
 	if o.gossip != nil {
 		if err := checkGossipParams(*o.gossip); err != nil {

@@ -3,6 +3,7 @@ package netservice
 import (
 	"context"
 	"errors"
+	"fmt"
 	"runtime/debug"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
 	"github.com/multiformats/go-multistream"
+	"github.com/sirupsen/logrus"
 
 	"github.com/go-nebnet/nebnet/internal/handshake"
 	"github.com/go-nebnet/nebnet/internal/obs"
@@ -154,10 +156,15 @@ func (x *shaking) fail(err error) {
 	} else {
 		n.peers.NoteRefused(p, dir, err)
 	}
-	n.obs.Log("links").WithField("peer", p.String()).WithField("direction", dir.String()).
-		WithField("reason", reason.Label()).Debug(obs.Clean(err.Error()))
+	fields := logrus.Fields{"peer": p.String(), "direction": dir.String(), "reason": reason.Label(), "error": obs.Clean(err.Error())}
+	expected := foreigner(reason) && n.types.hasOpen()
+	if !expected && (reason.Permanent() || reason == handshake.ReasonApplication) {
+		n.obs.WarnLimited("links", "refused/"+reason.Label(), fields, "peer refused")
+	} else {
+		n.obs.Log("links").WithFields(fields).Debug("no session")
+	}
 	if panicked, ok := errors.AsType[*handshake.PanicError](err); ok {
-		n.obs.Log("links").WithField("stack", string(panicked.Stack)).Error("the peer check panicked")
+		n.panicked("check", panicked.Value, panicked.Stack)
 	}
 	if reason != handshake.ReasonAlreadyConnected {
 		l.announce(p, err)
@@ -197,12 +204,30 @@ func (l *links) forgetLater(p peer.ID) {
 	if l.n.opts.host != nil {
 		return // the program may know the peer for reasons of its own
 	}
-	time.AfterFunc(forgetAfter, func() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closing {
+		return
+	}
+	var t *time.Timer
+	t = time.AfterFunc(forgetAfter, func() {
+		l.mu.Lock()
+		delete(l.forgetting, t)
+		l.mu.Unlock()
 		if h := l.n.host; h.Network().Connectedness(p) != network.Connected {
 			h.Peerstore().ClearAddrs(p)
 			h.Peerstore().RemovePeer(p)
 		}
 	})
+	l.forgetting[t] = true
+}
+
+// panicked notes a panic of the program's code that peers can cause.
+func (n *Node) panicked(callback string, value any, stack []byte) {
+	n.obs.Counter(obs.CallbackPanics).Inc(1)
+	n.obs.WarnLimited("links", "panic/"+callback, logrus.Fields{
+		"callback": callback, "panic": obs.Clean(fmt.Sprint(value)), "stack": string(stack),
+	}, "a callback panicked")
 }
 
 // hello is what this node says of itself, with the application's part as it
@@ -222,7 +247,7 @@ func (n *Node) payload() (data []byte) {
 	}
 	defer func() {
 		if v := recover(); v != nil {
-			n.obs.Log("links").WithField("stack", string(debug.Stack())).Errorf("the payload callback panicked: %v", v)
+			n.panicked("payload", v, debug.Stack())
 		}
 	}()
 	return n.opts.payload()

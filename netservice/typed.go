@@ -10,6 +10,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/go-nebnet/nebnet/dispatcher"
+	"github.com/go-nebnet/nebnet/internal/obs"
 )
 
 // Type is a message type of the application, declared once with Declare and
@@ -106,14 +107,17 @@ func (t *Type[T]) Subscribe(s *NebService, fn func(ctx context.Context, m Receiv
 }
 
 // Messages yields every message of the type that arrives while the loop runs,
-// until ctx ends or the service stops.
+// until ctx ends or the service stops. Where Subscribe would return an error, it
+// yields nothing, and the error is logged.
 func (t *Type[T]) Messages(ctx context.Context, s *NebService, opts ...dispatcher.SubscriberOption) iter.Seq[Received[T]] {
 	return func(yield func(Received[T]) bool) {
-		if t.declare(s) != nil {
-			return
-		}
 		sub := dispatcher.NewSubscription(new(Subscription), t.spec.Name, t.subscriberOptions(opts)...)
-		if s.Register(sub) != nil {
+		err := t.declare(s)
+		if err == nil {
+			err = s.Register(sub)
+		}
+		if err != nil {
+			s.obs.Log("types").WithError(err).WithField("type", obs.Clean(t.spec.Name)).Error("no messages of this type")
 			return
 		}
 		defer s.Deregister(sub)

@@ -5,12 +5,14 @@ import (
 	"fmt"
 	"math"
 	"time"
+	"unicode/utf8"
 
 	"github.com/libp2p/go-libp2p/core/peer"
 	ma "github.com/multiformats/go-multiaddr"
 
 	"github.com/go-nebnet/nebnet/internal/handshake"
 	"github.com/go-nebnet/nebnet/internal/obs"
+	"github.com/go-nebnet/nebnet/internal/p2phost"
 	"github.com/go-nebnet/nebnet/internal/session"
 	"github.com/go-nebnet/nebnet/p2p"
 )
@@ -19,8 +21,40 @@ import (
 // joins one *ConfigError per field at fault. Zero fields are not mistakes
 // where a default exists.
 func (c Config) Validate() error {
-	_, err := c.withDefaults().parse()
-	return err
+	c = c.withDefaults()
+	p, err := c.parse()
+	return joined(err, c.checkAddrs(p))
+}
+
+// joined is errors.Join of errors that may be joined already, flat.
+func joined(errs ...error) error {
+	var all []error
+	for _, err := range errs {
+		if many, ok := err.(interface{ Unwrap() []error }); ok {
+			all = append(all, many.Unwrap()...)
+		} else if err != nil {
+			all = append(all, err)
+		}
+	}
+	return errors.Join(all...)
+}
+
+// checkAddrs finds addresses that libp2p could not use. It is not about hosts
+// and transports that the program brings with it.
+func (c Config) checkAddrs(p parsed) error {
+	err := p2phost.Config{Listen: p.listen, Announce: p.announce, NoPrivate: c.PublicOnly}.ValidateAddrs()
+	many, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		return err
+	}
+	var errs []error
+	for _, err := range many.Unwrap() {
+		if e, ok := errors.AsType[*p2phost.ConfigError](err); ok {
+			err = &ConfigError{Field: e.Field, Err: e.Err}
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
 }
 
 // parse turns a Config with defaults into the types of the libraries below.
@@ -35,6 +69,8 @@ func (c Config) parse() (parsed, error) {
 		bad("ChainID", "is required")
 	} else if len(c.ChainID) > handshake.MaxChainID {
 		bad("ChainID", "has %d bytes, at most %d are allowed", len(c.ChainID), handshake.MaxChainID)
+	} else if !utf8.ValidString(c.ChainID) {
+		bad("ChainID", "%q is not UTF-8", c.ChainID)
 	}
 	var err error
 	if p.genesis, err = parseGenesis(c.Genesis); err != nil {

@@ -111,6 +111,9 @@ const (
 	ExchangeDropped = "neb.net.exchange.dropped."
 	// ExchangeFaults, followed by a fault, counts violations of peers.
 	ExchangeFaults = "neb.net.exchange.faults."
+	// CallbackPanics counts recovered panics of the program's callbacks of a
+	// handshake.
+	CallbackPanics = "neb.net.callback.panics"
 	// ExchangePanics counts panics of callbacks that were recovered.
 	ExchangePanics = "neb.net.exchange.panics"
 )

@@ -170,6 +170,15 @@ func (c Config) Validate() error {
 	return errors.Join(errs...)
 }
 
+// ValidateAddrs is the part of Validate that is about addresses.
+func (c Config) ValidateAddrs() error {
+	var errs []error
+	c.validateAddrs(func(field, format string, args ...any) {
+		errs = append(errs, &ConfigError{Field: field, Err: fmt.Errorf(format, args...)})
+	})
+	return errors.Join(errs...)
+}
+
 func (c Config) validateAddrs(bad func(field, format string, args ...any)) {
 	for i, a := range c.Listen {
 		switch {
