@@ -142,7 +142,8 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 			return 2
 		}
 	}
-	peers := svc.SubscribePeers()
+	peers := svc.SubscribePeers(netservice.PeerConnected, netservice.PeerDisconnected,
+		netservice.PeerBanned, netservice.PeerRefused, netservice.PeerCrowded)
 	defer peers.Close()
 	if err := svc.Start(); err != nil {
 		fmt.Fprintln(stderr, err)

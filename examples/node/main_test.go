@@ -31,6 +31,7 @@ type running struct {
 	in     io.WriteCloser
 	events <-chan map[string]any
 	code   <-chan int
+	kill   func() error // of a process: SIGKILL
 }
 
 // runNode runs the program with JSON output.
@@ -130,9 +131,13 @@ func TestTwoNodesTalk(t *testing.T) {
 	a.say("stats")
 	a.await("stats")
 	// 0 ends no ID: it is no letter of base58.
-	for _, wrong := range []string{"nonsense", "send", "send 0 chat y", "broadcast chat", "close nobody", "broadcast a/b c"} {
+	for _, wrong := range []string{"nonsense", "send", "send 0 chat y", "broadcast", "close nobody", "broadcast a/b c"} {
 		a.say(wrong)
 		a.await("error")
+	}
+	b.say("broadcast chat") // an empty text is one
+	if e := a.await("message"); e["text"] != "" {
+		t.Errorf("got %v", e)
 	}
 	b.say("close " + id)
 	if e := a.await("disconnected"); e["reason"] != "closed on request" || e["by_peer"] != true {

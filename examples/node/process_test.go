@@ -2,10 +2,14 @@ package main
 
 import (
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/go-nebnet/nebnet/netservice"
 )
 
 // startProcess runs the program as a process of its own, with JSON output. It
@@ -48,7 +52,64 @@ func startProcess(t *testing.T, args ...string) *running {
 		for range events { // until it has ended
 		}
 	})
-	return &running{t: t, in: in, events: events, code: code}
+	return &running{t: t, in: in, events: events, code: code, kill: cmd.Process.Kill}
+}
+
+// A node that is killed and started again with the same line is found again by
+// the other one, which was not told that it would be, and talks on.
+func TestKilledAndRestarted(t *testing.T) {
+	t.Parallel()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	port := ln.Addr().(*net.TCPAddr).Port
+	_ = ln.Close()
+	args := []string{"-datadir", t.TempDir(), "-listen", fmt.Sprintf("/ip4/127.0.0.1/tcp/%d", port), "-subscribe", "chat"}
+	a := startProcess(t, args...)
+	addr := ""
+	for !strings.Contains(addr, fmt.Sprintf("/tcp/%d/", port)) {
+		addr = a.await("listening")["addr"].(string)
+	}
+	b := startProcess(t, "-subscribe", "chat", "-bootstrap", addr)
+	a.await("connected")
+	id := b.await("connected")["peer"].(string)
+	talk := func(round string) {
+		t.Helper()
+		for _, way := range []struct{ from, to *running }{{a, b}, {b, a}} {
+			text := fmt.Sprintf("%s from %p", round, way.from)
+			way.from.say("broadcast chat " + text)
+			if m := way.to.await("message"); m["text"] != text {
+				t.Errorf("got %v, want %q", m, text)
+			}
+		}
+	}
+	talk("before")
+	for round := range 2 {
+		if err := a.kill(); err != nil {
+			t.Fatal(err)
+		}
+		a.end(-1)
+		b.await("disconnected")
+		a = startProcess(t, args...)
+		a.await("connected")
+		if again := b.await("connected")["peer"]; again != id {
+			t.Errorf("connected to %v, want %s", again, id)
+		}
+		talk(fmt.Sprint("after ", round))
+	}
+}
+
+// A node of another chain is refused, and both say so.
+func TestOtherChainIsRefused(t *testing.T) {
+	t.Parallel()
+	a := startProcess(t, "-chain-id", "one")
+	b := startProcess(t, "-chain-id", "two", "-bootstrap", a.await("listening")["addr"].(string))
+	for _, n := range []*running{a, b} {
+		if e := n.await("refused"); e["reason"] != netservice.ReasonWrongChain.String() {
+			t.Errorf("%v", e)
+		}
+	}
 }
 
 // Ten processes in a ring all see every broadcast once, and their own never.
