@@ -194,7 +194,7 @@ func TestMetrics(t *testing.T) {
 			"neb.net.dispatcher.dropped.subscriber_full": 1,
 			"neb.net.dispatcher.received.tx":             3,
 			"neb.net.dispatcher.lost.tx":                 1,
-			"neb.net.dispatcher.unrouted.(other)":          100,
+			"neb.net.dispatcher.unrouted.(other)":        100,
 			"neb.net.dispatcher.received.unknown1":       -1,
 		} {
 			if got := count(name); got != want {
