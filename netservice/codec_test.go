@@ -1,9 +1,11 @@
 package netservice
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"reflect"
 	"testing"
 
 	"google.golang.org/protobuf/types/known/wrapperspb"
@@ -63,6 +65,24 @@ func FuzzCodecs(f *testing.F) {
 			if again, _ := Binary[header]().Encode(v); string(again) != string(b) {
 				t.Errorf("%x became %x", b, again)
 			}
+		}
+		type note struct {
+			Height uint64            `json:"height"`
+			Text   string            `json:"text"`
+			Tags   map[string]string `json:"tags"`
+		}
+		if v, err := JSON[note]().Decode(b); err == nil {
+			data, err := JSON[note]().Encode(v)
+			if err != nil {
+				t.Fatal(err)
+			}
+			again, err := JSON[note]().Decode(data)
+			if err != nil || !reflect.DeepEqual(again, v) {
+				t.Errorf("%+v became %+v, %v", v, again, err)
+			}
+		}
+		if v, err := Raw().Decode(b); err != nil || !bytes.Equal(v, b) {
+			t.Errorf("raw: %x became %x, %v", b, v, err)
 		}
 	})
 }

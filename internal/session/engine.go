@@ -27,6 +27,10 @@ type Engine struct {
 
 	types atomic.Pointer[map[string]*declared] // replaced as a whole under mu
 
+	// handlers orders changes of types and of their stream handlers; mu may be
+	// taken within.
+	handlers sync.Mutex
+
 	mu       sync.Mutex // guards the fields below
 	closed   bool
 	bindings map[network.Conn]*binding
@@ -60,6 +64,8 @@ func (e *Engine) Declare(spec TypeSpec) error {
 		return err
 	}
 	t := newDeclared(spec.withDefaults(), e.cfg.Network, e.cfg.Obs, e.total)
+	e.handlers.Lock()
+	defer e.handlers.Unlock()
 	if err := e.setType(t); err != nil {
 		return err
 	}
@@ -75,6 +81,8 @@ func (e *Engine) listen(t *declared) {
 
 // Accept has peers that send a declared type listened to.
 func (e *Engine) Accept(name string) error {
+	e.handlers.Lock()
+	defer e.handlers.Unlock()
 	t := (*e.types.Load())[name]
 	if t == nil {
 		return fmt.Errorf("%w: %s", ErrUnknownType, name)
@@ -86,11 +94,15 @@ func (e *Engine) Accept(name string) error {
 // Refuse undoes Accept: the type can be sent, and peers that send it are told
 // that it is not supported. Their streams are reset. Unknown names are ignored.
 func (e *Engine) Refuse(name string) {
+	e.handlers.Lock()
 	t := (*e.types.Load())[name]
+	if t != nil {
+		e.cfg.Host.RemoveStreamHandler(t.pid)
+	}
+	e.handlers.Unlock()
 	if t == nil {
 		return
 	}
-	e.cfg.Host.RemoveStreamHandler(t.pid)
 	for _, s := range e.Sessions() {
 		s.resetInbound(t)
 	}
@@ -114,21 +126,28 @@ func (e *Engine) setType(t *declared) error {
 // Retract makes a message type unknown again. What is queued of it is dropped
 // and its streams are reset. Unknown names are ignored.
 func (e *Engine) Retract(name string) {
-	e.mu.Lock()
-	types := maps.Clone(*e.types.Load())
-	t := types[name]
-	delete(types, name)
-	e.types.Store(&types)
-	live := slices.Collect(maps.Keys(e.live))
-	e.mu.Unlock()
-	if t == nil {
-		return
-	}
-	t.retracted.Store(true)
-	e.cfg.Host.RemoveStreamHandler(t.pid)
+	t, live := e.takeType(name)
 	for _, s := range live {
 		s.retract(t)
 	}
+}
+
+func (e *Engine) takeType(name string) (t *declared, live []*Session) {
+	e.handlers.Lock()
+	defer e.handlers.Unlock()
+	e.mu.Lock()
+	types := maps.Clone(*e.types.Load())
+	t = types[name]
+	delete(types, name)
+	e.types.Store(&types)
+	live = slices.Collect(maps.Keys(e.live))
+	e.mu.Unlock()
+	if t == nil {
+		return nil, nil
+	}
+	t.retracted.Store(true)
+	e.cfg.Host.RemoveStreamHandler(t.pid)
+	return t, live
 }
 
 // Session is the one with a peer, nil when there is none or it is closing.

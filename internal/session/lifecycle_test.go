@@ -227,6 +227,32 @@ func TestRetract(t *testing.T) {
 	})
 }
 
+// TestRetractWhileWaiting: a Send that waits for room learns that its type is
+// gone, not that the session were.
+func TestRetractWhileWaiting(t *testing.T) {
+	inBubble(t, func(t *testing.T, net *testnet.Net) {
+		small := TypeSpec{Name: "tx", MaxSize: 1 << 20, QueueBytes: 1 << 20, Compress: CompressNone}
+		a, b := simNode(t, net, 1, nil, small), simNode(t, net, 2, nil, small)
+		sa, _ := join(t, a, b)
+		net.StopReading(net.Node(2))
+		waited := make(chan error, 1)
+		go func() {
+			for {
+				if err := sa.Send(t.Context(), "tx", make([]byte, 300<<10), SendOptions{}); err != nil {
+					waited <- err
+					return
+				}
+			}
+		}()
+		time.Sleep(time.Second)
+		a.engine.Retract("tx")
+		if err := <-waited; !errors.Is(err, ErrUnknownType) {
+			t.Errorf("error %v", err)
+		}
+		net.ResumeReading(net.Node(2))
+	})
+}
+
 // TestEngineCloseNamesTheStuck: a delivery that ignores its context does not
 // hang Close.
 func TestEngineCloseNamesTheStuck(t *testing.T) {

@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"time"
 
@@ -120,8 +121,11 @@ func (o *outbound) admit(size int) error {
 
 // admitLocked tells whether a frame of size bytes can be queued.
 func (o *outbound) admitLocked(size int) error {
-	if o.closed || o.s.closing.Load() {
+	switch {
+	case o.s.closing.Load():
 		return o.s.closedErr()
+	case o.closed: // retracted
+		return fmt.Errorf("%w: %s", ErrUnknownType, o.t.spec.Name)
 	}
 	if !o.supportedLocked() {
 		return ErrUnsupported
