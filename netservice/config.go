@@ -98,7 +98,8 @@ type Config struct {
 	Tunnels []p2p.Tunnel `yaml:"tunnels" json:"tunnels" toml:"tunnels"`
 
 	// HandshakeTimeout bounds one handshake, and how long a connection may
-	// exist without one. Default: 10 s.
+	// exist without one, unless a type has an open topic (GossipSpec.Open).
+	// Default: 10 s.
 	HandshakeTimeout Duration `yaml:"handshake_timeout" json:"handshake_timeout" toml:"handshake_timeout"`
 	// PingInterval is how often an otherwise silent peer is asked for a sign of
 	// life, by the side that dialled (the other one waits a third longer), and

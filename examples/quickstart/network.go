@@ -66,7 +66,7 @@ func startNetwork(ctx context.Context, n int, out io.Writer) (*network, error) {
 	net := &network{}
 	var boot []string
 	for i := range n {
-		nd, err := startNode(boot, i == n-1, out)
+		nd, err := startNode(listenOn(i), boot, i == n-1, out)
 		if err != nil {
 			return nil, errors.Join(err, net.stop())
 		}
@@ -84,13 +84,24 @@ func startNetwork(ctx context.Context, n int, out io.Writer) (*network, error) {
 	return net, nil
 }
 
-func startNode(boot []string, prints bool, out io.Writer) (*node, error) {
+// listenOn is where the i-th node listens: the boot node on TCP and QUIC, of the
+// others every second one on one of them, so that both are used. Where there is a
+// choice, libp2p takes QUIC.
+func listenOn(i int) []string {
+	both := []string{"/ip4/127.0.0.1/tcp/0", "/ip4/127.0.0.1/udp/0/quic-v1"}
+	if i == 0 {
+		return both
+	}
+	return both[i%2 : i%2+1]
+}
+
+func startNode(listen, boot []string, prints bool, out io.Writer) (*node, error) {
 	log := logrus.New()
 	log.SetOutput(os.Stderr)
 	log.SetLevel(logrus.WarnLevel)
 	svc, err := netservice.NewNebService(netservice.Config{
 		ChainID:   "quickstart",
-		Listen:    []string{"/ip4/127.0.0.1/tcp/0", "/ip4/127.0.0.1/udp/0/quic-v1"},
+		Listen:    listen,
 		Bootstrap: boot,
 	}, netservice.WithLogger(log))
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 	"time"
 )
@@ -31,18 +32,21 @@ func (o *output) Write(b []byte) (int, error) {
 func (net *network) table(out io.Writer, elapsed time.Duration) {
 	w := new(bytes.Buffer)
 	defer w.WriteTo(out)
-	fmt.Fprintf(w, "\n%5.0fs  %-10s %5s %8s %8s %8s %10s\n", elapsed.Seconds(), "node", "peers", "blocks", "prices", "price/s", "slowest")
+	fmt.Fprintf(w, "\n%5.0fs  %-10s %5s %8s %8s %8s %8s %10s\n", elapsed.Seconds(), "node", "peers", "TCP/QUIC", "blocks", "prices", "price/s", "slowest")
 	for i, n := range net.nodes {
 		got := n.receivedPrices.Load()
 		rate := float64(got-n.last.prices) / (elapsed - n.last.at).Seconds()
 		n.last = view{elapsed, got}
 		var rtt time.Duration
-		peers := n.svc.Peers()
+		peers, quic := n.svc.Peers(), 0
 		for _, p := range peers {
 			rtt = max(rtt, p.RTT)
+			if strings.Contains(p.Addr.String(), "/quic") {
+				quic++
+			}
 		}
-		fmt.Fprintf(w, "     %d  %-10s %5d %8d %8d %8.0f %10s\n", i+1, short(n.svc.Node().ID().String()),
-			len(peers), n.receivedBlocks.Load(), got, rate, rtt.Round(10*time.Microsecond))
+		fmt.Fprintf(w, "     %d  %-10s %5d %8s %8d %8d %8.0f %10s\n", i+1, short(n.svc.Node().ID().String()),
+			len(peers), fmt.Sprintf("%d/%d", len(peers)-quic, quic), n.receivedBlocks.Load(), got, rate, rtt.Round(10*time.Microsecond))
 	}
 }
 
