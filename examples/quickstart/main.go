@@ -30,7 +30,7 @@ func main() {
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	fs := flag.NewFlagSet("quickstart", flag.ContinueOnError)
 	fs.SetOutput(stderr)
-	length := fs.Duration("for", 0, "end by itself after this time (default: run until Ctrl-C)")
+	length := fs.Duration("for", 0, "end by itself this long after the nodes have met (default: run until Ctrl-C)")
 	if err := fs.Parse(args); errors.Is(err, flag.ErrHelp) {
 		return 0
 	} else if err != nil {
@@ -41,17 +41,16 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fs.Usage()
 		return 2
 	}
-	if *length > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, *length)
-		defer cancel()
-	}
-
 	stdout = &output{w: stdout}
 	net, err := startNetwork(ctx, nodes, stdout)
 	if err != nil {
 		fmt.Fprintln(stderr, err)
 		return 1
+	}
+	if *length > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, *length)
+		defer cancel()
 	}
 	net.talk(ctx, func(elapsed time.Duration) { net.table(stdout, elapsed) })
 	net.settle()

@@ -42,7 +42,7 @@ var (
 const (
 	blockEvery = 500 * time.Millisecond // one block in the network
 	priceEvery = 20 * time.Millisecond  // one price per node
-	meshWait   = 10 * time.Second       // for all nodes to find each other
+	meshWait   = 20 * time.Second       // for all nodes to find each other
 )
 
 // node is one of the five, with what it has seen.
