@@ -113,11 +113,9 @@ func (d *Dispatcher) Done() <-chan struct{} { return d.done }
 // Hash is code of another module; if it panics, the message gets a key that no
 // other message has. Only the loop calls it.
 func (d *Dispatcher) keyOf(r *room, m Message) (k key) {
-	if was := d.delivering.Load(); was == nil {
-		if _, own := m.(*BasicMessage); !own {
-			d.delivering.Store(&entry{name: fmt.Sprintf("Hash of a %T", m)})
-			defer d.delivering.Store(nil)
-		}
+	if _, own := m.(*BasicMessage); !own && d.delivering.Load() == nil {
+		d.delivering.Store(&entry{name: fmt.Sprintf("Hash of a %T", m)})
+		defer d.delivering.Store(nil)
 	}
 	defer func() {
 		if p := recover(); p != nil {

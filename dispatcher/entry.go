@@ -139,7 +139,7 @@ func (d *Dispatcher) connect(e *entry, sub Subscriber, room func()) error {
 		}
 	}
 	e.foreign = e.foreign || e.policy == NewestPerKey // the key function
-	e.evicts = e.doFilter && (e.policy == DropOldest || e.policy == NewestPerKey)
+	e.evicts = e.doFilter && e.policy.evicts()
 	return nil
 }
 

@@ -18,6 +18,9 @@ const (
 	Lossless
 )
 
+// evicts tells whether what was taken may be dropped for something newer.
+func (p Policy) evicts() bool { return p == DropOldest || p == NewestPerKey }
+
 // String returns the policy's name.
 func (p Policy) String() string {
 	switch p {

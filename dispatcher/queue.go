@@ -36,7 +36,7 @@ type queued struct {
 
 func newQueue(o *subOptions, room func()) *queue {
 	q := &queue{policy: o.policy, key: o.key, maxLen: o.queue, maxBytes: o.queueBytes, takers: o.workers,
-		room: room, wake: make(chan struct{}, 1), report: o.filter && (o.policy == DropOldest || o.policy == NewestPerKey)}
+		room: room, wake: make(chan struct{}, 1), report: o.filter && o.policy.evicts()}
 	if o.policy == NewestPerKey {
 		q.byKey = make(map[string]uint64)
 	}
@@ -179,8 +179,8 @@ func (q *queue) take(buf []Message) (n int, closed bool) {
 	return n, closed
 }
 
-// takeEvicted returns what was dropped for newer ones since the last call. The result
-// is valid until the next offer.
+// takeEvicted returns what was dropped for newer ones since the last call. The
+// result is valid until the next offer.
 func (q *queue) takeEvicted() []Message {
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -1,8 +1,6 @@
 package netservice
 
 import (
-	"maps"
-	"slices"
 	"sync"
 
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -26,13 +24,7 @@ func newDirectPeers(ps []peer.AddrInfo) *directPeers {
 	return d
 }
 
-func (d *directPeers) list() []peer.AddrInfo {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return slices.Collect(maps.Values(d.peers))
-}
-
-// attach tells the engine of those that came after list.
+// attach tells the engine of all, and of every change from then on.
 func (d *directPeers) attach(e *gossip.Engine) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()

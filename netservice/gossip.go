@@ -38,13 +38,8 @@ type MessageID = func(topic string, data []byte, from peer.ID, seqno []byte) str
 
 // checkGossipParams reports mistakes in the form of those of a Config.
 func checkGossipParams(p GossipParams) error {
-	err := p.Validate()
-	joined, ok := err.(interface{ Unwrap() []error })
-	if !ok {
-		return err
-	}
 	var errs []error
-	for _, err := range joined.Unwrap() {
+	for _, err := range split(p.Validate()) {
 		if c, ok := errors.AsType[*gossip.ConfigError](err); ok {
 			err = &ConfigError{Field: "Gossip" + c.Field, Err: errors.New(c.Reason)}
 		}
@@ -63,7 +58,6 @@ func (n *Node) gossipConfig() gossip.Config {
 				k.session.Heard()
 			}
 		},
-		Direct:      n.direct.list(),
 		MessageID:   n.opts.messageID,
 		MaxBulkSize: n.maxBulk(),
 		Params:      gossipProfiles[n.cfg.GossipProfile](),

@@ -30,25 +30,28 @@ func (c Config) Validate() error {
 func joined(errs ...error) error {
 	var all []error
 	for _, err := range errs {
-		if many, ok := err.(interface{ Unwrap() []error }); ok {
-			all = append(all, many.Unwrap()...)
-		} else if err != nil {
-			all = append(all, err)
-		}
+		all = append(all, split(err)...)
 	}
 	return errors.Join(all...)
+}
+
+// split undoes errors.Join.
+func split(err error) []error {
+	if many, ok := err.(interface{ Unwrap() []error }); ok {
+		return many.Unwrap()
+	}
+	if err == nil {
+		return nil
+	}
+	return []error{err}
 }
 
 // checkAddrs finds addresses that libp2p could not use. It is not about hosts
 // and transports that the program brings with it.
 func (c Config) checkAddrs(p parsed) error {
 	err := p2phost.Config{Listen: p.listen, Announce: p.announce, NoPrivate: c.PublicOnly}.ValidateAddrs()
-	many, ok := err.(interface{ Unwrap() []error })
-	if !ok {
-		return err
-	}
 	var errs []error
-	for _, err := range many.Unwrap() {
+	for _, err := range split(err) {
 		if e, ok := errors.AsType[*p2phost.ConfigError](err); ok {
 			err = &ConfigError{Field: e.Field, Err: e.Err}
 		}

@@ -44,7 +44,7 @@ func (l *lane) resume(p *parked) {
 		s := p.t.set()
 		select {
 		case s.slots <- struct{}{}:
-			defer func() { <-s.slots }()
+			defer s.leave()
 		case <-l.e.work.Done():
 			l.e.unpark(p)
 			p.t.n.expired.Inc(1)

@@ -102,6 +102,10 @@ func (e *Engine) topics() []*topic {
 func (e *Engine) lanes() []*lane {
 	e.ctl.Lock()
 	defer e.ctl.Unlock()
+	return e.lanesLocked()
+}
+
+func (e *Engine) lanesLocked() []*lane {
 	var ls []*lane
 	for _, l := range []*lane{e.main, e.bulk} {
 		if l != nil {

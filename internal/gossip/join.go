@@ -39,7 +39,7 @@ func (e *Engine) declareLocked(spec Topic) error {
 		e.openTopics.Add(1)
 		e.members.wakeAll()
 		// What foreigners said of it is forgotten: they say it on new streams.
-		e.resetForeign()
+		e.resetForeignLocked()
 	}
 	if e.main == nil {
 		return nil // Start does it

@@ -192,12 +192,11 @@ func (l *lane) askForAway(t *topic) {
 	// Senders keep messages for a little longer than this.
 	window := time.Duration(p.HistoryLength-1) * p.Heartbeat
 	room := min(maxAsk, t.room())
-	due := t.away.due(room, now(), window)
-	for p, ids := range t.missed.due(room, now(), window) {
-		if due == nil {
-			due = make(map[peer.ID][]string)
+	due := make(map[peer.ID][]string)
+	for _, a := range []*away{t.away, t.missed} {
+		for p, ids := range a.due(room, now(), window) {
+			due[p] = append(due[p], ids...)
 		}
-		due[p] = append(due[p], ids...)
 	}
 	if len(due) == 0 {
 		return

@@ -44,12 +44,9 @@ func (e *Engine) PeerLeft(p peer.ID) {
 	e.resetStreams(p, func(s *stream) bool { return s.standing() == member })
 }
 
-// resetForeign ends the streams of all foreigners.
-func (e *Engine) resetForeign() {
-	for _, l := range []*lane{e.main, e.bulk} {
-		if l == nil {
-			continue
-		}
+// resetForeignLocked ends the streams of all foreigners.
+func (e *Engine) resetForeignLocked() {
+	for _, l := range e.lanesLocked() {
 		for _, s := range l.streams.all(func(s *stream) bool { return s.standing() == foreign }) {
 			_ = s.Stream.Reset()
 		}
@@ -94,10 +91,8 @@ func (e *Engine) withDirect(tell func(*lane) error, note func()) error {
 	defer e.ctl.Unlock()
 	note()
 	var errs []error
-	for _, l := range []*lane{e.main, e.bulk} {
-		if l != nil {
-			errs = append(errs, tell(l))
-		}
+	for _, l := range e.lanesLocked() {
+		errs = append(errs, tell(l))
 	}
 	return errors.Join(errs...)
 }
