@@ -100,19 +100,27 @@ func TestFullValidationQueueIsAskedFor(t *testing.T) {
 // means well.
 func TestOwnMessagesComeBackAfterARestart(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
-		signed := func(c *Config, _ *Topic) { c.Identity = Signed }
-		a, b := w.node(signed), w.node(signed)
-		w.connect(a.h, b.h)
-		settle()
+		a := w.node(func(c *Config, _ *Topic) { c.Identity = Signed })
+		r := w.raw(a)
 		a.publish(t, "mine")
-		time.Sleep(200 * time.Millisecond)
+		settle()
+		var mine []*pb.Message
+		for _, rpc := range r.drain() {
+			mine = append(mine, rpc.GetPublish()...)
+		}
+		if len(mine) != 1 {
+			t.Fatalf("%d messages came", len(mine))
+		}
 		again := w.restart(a, Config{Identity: Signed}, Topic{Type: "tx"})
+		settle()
+		r.open(again)
+		r.send(&pb.RPC{Publish: mine})
 		settle()
 		s := again.e.Stats()
 		if s.Types["tx"].Duplicates == 0 {
 			t.Fatalf("it was not told: %+v", s)
 		}
-		if s.Types["tx"].Rejected != 0 || s.Peers[b.h.ID()].Score < 0 || again.box.total() != 0 {
+		if s.Types["tx"].Rejected != 0 || r.score(again) < 0 || again.box.total() != 0 {
 			t.Errorf("%+v", s)
 		}
 	})
