@@ -16,11 +16,14 @@ import (
 // guard wraps libp2p's resource manager with what it lacks: limits on what a
 // peer, or an address without a peer yet, holds of the two pools that everybody
 // passes through, unfinished handshakes and streams without a protocol.
+// Protocols without a limit of their own share one account: libp2p would keep
+// one for each of them and each peer, for as long as anybody uses the protocol.
 type guard struct {
 	network.ResourceManager
 	obs     *obs.Obs
 	streams *negotiations
 	conns   *handshakes
+	limited map[protocol.ID]bool                 // protocols with an account of their own
 	tell    func(p peer.ID, remote ma.Multiaddr) // Config.Crowded, may be nil
 }
 
@@ -30,6 +33,7 @@ func newGuard(rm network.ResourceManager, c Config) *guard {
 		obs:             c.Obs,
 		streams:         newNegotiations(negotiatingPerPeer),
 		conns:           newHandshakes(c),
+		limited:         limitedProtocols(c),
 		tell:            c.Crowded,
 	}
 }
@@ -66,7 +70,11 @@ func (g *guard) OpenConnection(dir network.Direction, usefd bool, remote ma.Mult
 // only, and an honest peer's are through in a moment.
 func (g *guard) OpenStream(p peer.ID, dir network.Direction) (network.StreamManagementScope, error) {
 	if dir != network.DirInbound {
-		return g.ResourceManager.OpenStream(p, dir)
+		scope, err := g.ResourceManager.OpenStream(p, dir)
+		if err != nil {
+			return nil, err
+		}
+		return outboundScope{scope, g}, nil
 	}
 	if !g.streams.begin(p) {
 		g.refusedStream("negotiating", p, ErrNegotiating)
@@ -130,6 +138,26 @@ func (s *connScope) Done() {
 	s.ConnManagementScope.Done()
 }
 
+// sharedAccount stands for the protocols that have no limit of their own.
+const sharedAccount protocol.ID = "streams"
+
+func (g *guard) account(id protocol.ID) protocol.ID {
+	if g.limited[id] {
+		return id
+	}
+	return sharedAccount
+}
+
+// outboundScope accounts for a stream that this side opened.
+type outboundScope struct {
+	network.StreamManagementScope
+	guard *guard
+}
+
+func (s outboundScope) SetProtocol(id protocol.ID) error {
+	return s.StreamManagementScope.SetProtocol(s.guard.account(id))
+}
+
 // streamScope gives the peer's share back once the stream has a protocol.
 type streamScope struct {
 	network.StreamManagementScope
@@ -139,7 +167,7 @@ type streamScope struct {
 }
 
 func (s *streamScope) SetProtocol(id protocol.ID) error {
-	if err := s.StreamManagementScope.SetProtocol(id); err != nil {
+	if err := s.StreamManagementScope.SetProtocol(s.guard.account(id)); err != nil {
 		return err
 	}
 	s.end()

@@ -12,6 +12,9 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/protocol"
+	rcmgr "github.com/libp2p/go-libp2p/p2p/host/resource-manager"
+	"github.com/libp2p/go-libp2p/p2p/protocol/identify"
 	ma "github.com/multiformats/go-multiaddr"
 	manet "github.com/multiformats/go-multiaddr/net"
 
@@ -231,4 +234,41 @@ func BenchmarkOpenStream(b *testing.B) {
 func tcpAddr(i int) net.Addr {
 	ip := netip.AddrFrom4([4]byte{30, byte(i >> 8), byte(i), 1})
 	return net.TCPAddrFromAddrPort(netip.AddrPortFrom(ip, 1))
+}
+
+// Protocols share one account, and those with a limit of their own have theirs.
+func TestProtocolsShareAnAccount(t *testing.T) {
+	c := Config{MaxPeers: 10, Obs: obs.Discard()}.withDefaults()
+	rm, err := rcmgr.NewResourceManager(rcmgr.NewFixedLimiter(concrete(c)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := newGuard(rm, c)
+	defer g.Close()
+	for _, dir := range []network.Direction{network.DirInbound, network.DirOutbound} {
+		for _, id := range []protocol.ID{"/a", "/b", identify.ID} {
+			s, err := g.OpenStream("peer", dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.Done()
+			if err := s.SetProtocol(id); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	got := rm.(rcmgr.ResourceManagerState).ListProtocols()
+	slices.Sort(got)
+	want := slices.Sorted(slices.Values([]protocol.ID{identify.ID, sharedAccount}))
+	if !slices.Equal(got, want) {
+		t.Errorf("accounts for %q, want %q", got, want)
+	}
+	if err := rm.ViewProtocol(sharedAccount, func(s network.ProtocolScope) error {
+		if st := s.Stat(); st.NumStreamsInbound != 2 || st.NumStreamsOutbound != 2 {
+			t.Errorf("%+v", st)
+		}
+		return nil
+	}); err != nil {
+		t.Error(err)
+	}
 }

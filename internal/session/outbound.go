@@ -24,9 +24,9 @@ type outbound struct {
 
 	mu      sync.Mutex // guards the fields below
 	q       queue
-	w       *writer   // what it points to is the writer goroutine's; nil when idle
-	learned learned   // the writer goroutine's
-	sent    SendStats // Dropped and the Pending fields are not used
+	w       *writer  // what it points to is the writer goroutine's; nil when idle
+	learned *learned // the writer goroutine's; nil when there is nothing to know
+	sent    sentCounts
 	dropped [dropReasons]uint64
 	// writing tells that a writer goroutine is at work. While it is, it owns
 	// the stream; others may only reset it.
@@ -46,6 +46,9 @@ type outbound struct {
 	stalls  int // streams in a row that ran into WriteTimeout
 	resets  int // streams in a row that the peer reset soon
 }
+
+// sentCounts is what SendStats tells of the messages of one type.
+type sentCounts struct{ queued, written, writtenBytes, refused, streams uint64 }
 
 // SendOptions are those of one message. The zero value is fine.
 type SendOptions struct {
@@ -96,13 +99,13 @@ func (o *outbound) push(m *message, class int) error {
 	} else {
 		o.q.push(class, m.head, m.body, o.writing)
 	}
-	o.sent.Queued++
+	o.sent.queued++
 	start := !o.writing
 	if start {
 		o.writing = true
 		o.s.startWriterLocked()
 		if o.w == nil {
-			o.w = &writer{o: o, learned: &o.learned}
+			o.startLocked()
 		}
 		go o.w.run()
 	}
@@ -111,6 +114,24 @@ func (o *outbound) push(m *message, class int) error {
 	}
 	o.mu.Unlock()
 	return nil
+}
+
+// startLocked gives the type a writer. It goes on with what the last one
+// learned.
+func (o *outbound) startLocked() {
+	if o.learned == nil {
+		o.learned = new(learned)
+	}
+	o.w = &writer{o: o, learned: o.learned}
+}
+
+// restLocked lets go of what only a type at work needs.
+func (o *outbound) restLocked() {
+	if o.learned != nil && o.learned.nothing() {
+		o.learned = nil
+	}
+	o.w = nil
+	o.q.shrink()
 }
 
 func (o *outbound) admit(size int) error {
@@ -202,10 +223,12 @@ func (o *outbound) streamsLocked() (streams []*outStream) {
 func (o *outbound) stats() SendStats {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	st := o.sent
-	st.Pending = o.q.count + o.inWriteCount
-	st.PendingBytes = o.q.bytes + o.inWriteBytes
-	st.Dropped = make(map[string]uint64)
+	st := SendStats{
+		Queued: o.sent.queued, Written: o.sent.written, WrittenBytes: o.sent.writtenBytes,
+		Refused: o.sent.refused, Streams: o.sent.streams,
+		Pending: o.q.count + o.inWriteCount, PendingBytes: o.q.bytes + o.inWriteBytes,
+		Dropped: make(map[string]uint64),
+	}
 	for r, n := range o.dropped {
 		if n > 0 {
 			st.Dropped[DropReason(r).String()] = n
@@ -224,7 +247,7 @@ func (o *outbound) refused(err error) error {
 	if err != nil {
 		o.mu.Lock()
 		defer o.mu.Unlock()
-		o.sent.Refused++
+		o.sent.refused++
 	}
 	return err
 }

@@ -114,8 +114,7 @@ func (o *outbound) finishIdle(now, idle time.Duration) {
 		}
 		o.stream, o.finishing = nil, st
 	}
-	o.w = nil
-	o.q.shrink()
+	o.restLocked()
 }
 
 // finish ends an idle stream. It may block on a connection that is stuck, or

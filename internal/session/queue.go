@@ -61,8 +61,8 @@ func fill(dst, body []byte) (filled, rest []byte) {
 // queue holds the frames of one type for one peer, in order within a class.
 // It is not safe for concurrent use.
 type queue struct {
-	lanes [classes]lane
-	bytes int // queued and not yet popped
+	lanes [classes]*lane // nil when the class has had nothing of late
+	bytes int            // queued and not yet popped
 	count int
 }
 
@@ -74,7 +74,7 @@ type lane struct {
 // push appends a frame. hot tells that a writer is at work: the next block
 // then is a large one.
 func (q *queue) push(class int, h header, body []byte, hot bool) {
-	l := &q.lanes[class]
+	l := q.lane(class)
 	size := h.size() + len(body)
 	seg := l.last(size)
 	if seg == nil {
@@ -89,9 +89,16 @@ func (q *queue) push(class int, h header, body []byte, hot bool) {
 
 // pushLarge appends a large frame.
 func (q *queue) pushLarge(class int, seg segment) {
-	q.lanes[class].add(seg).closed = true
+	q.lane(class).add(seg).closed = true
 	q.bytes += seg.size
 	q.count++
+}
+
+func (q *queue) lane(class int) *lane {
+	if q.lanes[class] == nil {
+		q.lanes[class] = new(lane)
+	}
+	return q.lanes[class]
 }
 
 // last is the segment at the end of the lane when need bytes fit into it.
@@ -118,8 +125,8 @@ func (l *lane) add(seg segment) *segment {
 
 // pop takes the first segment of the highest class that has one.
 func (q *queue) pop(class int) (segment, bool) {
-	l := &q.lanes[class]
-	if l.head == len(l.segs) {
+	l := q.lanes[class]
+	if l == nil || l.head == len(l.segs) {
 		return segment{}, false
 	}
 	s := l.segs[l.head]
@@ -141,14 +148,14 @@ func (q *queue) pop(class int) (segment, bool) {
 // shrink gives up the memory of an empty queue.
 func (q *queue) shrink() {
 	if q.count == 0 {
-		q.lanes = [classes]lane{}
+		clear(q.lanes[:])
 	}
 }
 
 // has tells whether a class has something queued.
 func (q *queue) has(class int) bool {
-	l := &q.lanes[class]
-	return l.head < len(l.segs)
+	l := q.lanes[class]
+	return l != nil && l.head < len(l.segs)
 }
 
 // clear drops everything and gives the blocks back.

@@ -47,6 +47,12 @@ type learned struct {
 	win  window
 }
 
+// nothing tells that a writer would begin no otherwise without it: the sender
+// never had to wait, and the connection is fast.
+func (l *learned) nothing() bool {
+	return l.win.base == 0 && l.pace.chunk(0) == maxChunk[0]
+}
+
 // run is the writer goroutine.
 func (w *writer) run() {
 	defer w.o.s.endWriter()
@@ -136,7 +142,7 @@ func (w *writer) open() (*outStream, error) {
 	dead := o.closed || o.s.ctx.Err() != nil
 	if !dead {
 		o.stream = st
-		o.sent.Streams++
+		o.sent.streams++
 	}
 	o.mu.Unlock()
 	if dead {
@@ -256,8 +262,8 @@ func (w *writer) settle(seg segment, n int, err error) {
 		written, n, lost, why = 0, 0, seg.count, DropUnsupported
 	}
 	o.inWriteBytes, o.inWriteCount = 0, 0
-	o.sent.Written += uint64(written)
-	o.sent.WrittenBytes += uint64(n)
+	o.sent.written += uint64(written)
+	o.sent.writtenBytes += uint64(n)
 	if lost > 0 {
 		if o.closed && why == DropReset {
 			why = o.closedWhy
@@ -389,8 +395,8 @@ func (o *outbound) watch(st *outStream) {
 	}
 	o.s.opens.Add(^uint32(0))
 	count, size := st.unconfirmed, st.unconfSize
-	o.sent.Written -= uint64(count)
-	o.sent.WrittenBytes -= uint64(size)
+	o.sent.written -= uint64(count)
+	o.sent.writtenBytes -= uint64(size)
 	o.dropped[DropUnsupported] += uint64(count)
 	o.support.refuse(o.s.since())
 	bytes, queued := o.dropLocked(DropUnsupported)
