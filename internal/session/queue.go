@@ -61,8 +61,8 @@ func fill(dst, body []byte) (filled, rest []byte) {
 // queue holds the frames of one type for one peer, in order within a class.
 // It is not safe for concurrent use.
 type queue struct {
-	lanes [classes]lane
-	bytes int // queued and not yet popped
+	lanes *[classes]lane // nil until something is queued, and after shrink
+	bytes int            // queued and not yet popped
 	count int
 }
 
@@ -71,10 +71,18 @@ type lane struct {
 	head int
 }
 
+// lane is that of a class.
+func (q *queue) lane(class int) *lane {
+	if q.lanes == nil {
+		q.lanes = new([classes]lane)
+	}
+	return &q.lanes[class]
+}
+
 // push appends a frame. hot tells that a writer is at work: the next block
 // then is a large one.
 func (q *queue) push(class int, h header, body []byte, hot bool) {
-	l := &q.lanes[class]
+	l := q.lane(class)
 	size := h.size() + len(body)
 	seg := l.last(size)
 	if seg == nil {
@@ -89,7 +97,7 @@ func (q *queue) push(class int, h header, body []byte, hot bool) {
 
 // pushLarge appends a large frame.
 func (q *queue) pushLarge(class int, seg segment) {
-	q.lanes[class].add(seg).closed = true
+	q.lane(class).add(seg).closed = true
 	q.bytes += seg.size
 	q.count++
 }
@@ -118,10 +126,10 @@ func (l *lane) add(seg segment) *segment {
 
 // pop takes the first segment of the highest class that has one.
 func (q *queue) pop(class int) (segment, bool) {
-	l := &q.lanes[class]
-	if l.head == len(l.segs) {
+	if !q.has(class) {
 		return segment{}, false
 	}
+	l := &q.lanes[class]
 	s := l.segs[l.head]
 	l.segs[l.head] = segment{}
 	l.head++
@@ -141,20 +149,19 @@ func (q *queue) pop(class int) (segment, bool) {
 // shrink gives up the memory of an empty queue.
 func (q *queue) shrink() {
 	if q.count == 0 {
-		q.lanes = [classes]lane{}
+		q.lanes = nil
 	}
 }
 
 // has tells whether a class has something queued.
 func (q *queue) has(class int) bool {
-	l := &q.lanes[class]
-	return l.head < len(l.segs)
+	return q.lanes != nil && q.lanes[class].head < len(q.lanes[class].segs)
 }
 
 // clear drops everything and gives the blocks back.
 func (q *queue) clear() (count int) {
 	count = q.count
-	for c := range q.lanes {
+	for c := range classes {
 		for {
 			s, ok := q.pop(c)
 			if !ok {

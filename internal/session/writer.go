@@ -136,7 +136,7 @@ func (w *writer) open() (*outStream, error) {
 	dead := o.closed || o.s.ctx.Err() != nil
 	if !dead {
 		o.stream = st
-		o.sent.Streams++
+		o.sent.streams++
 	}
 	o.mu.Unlock()
 	if dead {
@@ -256,13 +256,13 @@ func (w *writer) settle(seg segment, n int, err error) {
 		written, n, lost, why = 0, 0, seg.count, DropUnsupported
 	}
 	o.inWriteBytes, o.inWriteCount = 0, 0
-	o.sent.Written += uint64(written)
-	o.sent.WrittenBytes += uint64(n)
+	o.sent.written += uint64(written)
+	o.sent.bytes += uint64(n)
 	if lost > 0 {
 		if o.closed && why == DropReset {
 			why = o.closedWhy
 		}
-		o.dropped[why] += uint64(lost)
+		o.sent.drop(why, lost)
 	}
 	if st := o.stream; st != nil && st.acked > 0 {
 		o.stalls = 0
@@ -333,7 +333,7 @@ func (w *writer) recover(err error) {
 	case errors.Is(err, errStalled):
 		why = DropSlow
 		o.stalls++
-		slow = o.stalls >= s.e.cfg.StallLimit
+		slow = int(o.stalls) >= s.e.cfg.StallLimit
 	case errors.Is(err, errOpen) && o.resets > openTries:
 		why = DropOpen
 		o.resets = 0
@@ -389,9 +389,9 @@ func (o *outbound) watch(st *outStream) {
 	}
 	o.s.opens.Add(^uint32(0))
 	count, size := st.unconfirmed, st.unconfSize
-	o.sent.Written -= uint64(count)
-	o.sent.WrittenBytes -= uint64(size)
-	o.dropped[DropUnsupported] += uint64(count)
+	o.sent.written -= uint64(count)
+	o.sent.bytes -= uint64(size)
+	o.sent.drop(DropUnsupported, count)
 	o.support.refuse(o.s.since())
 	bytes, queued := o.dropLocked(DropUnsupported)
 	if o.stream == st && !o.writing {
