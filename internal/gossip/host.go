@@ -3,6 +3,7 @@ package gossip
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -86,12 +87,12 @@ func (l *lane) departed(g *stream) {
 type streams struct {
 	mu     sync.Mutex // guards the fields below
 	closed bool
-	byPeer map[peer.ID]map[*stream]struct{}
+	byPeer map[peer.ID][]*stream
 	died   map[peer.ID]time.Time // outbound streams that ended of late
 }
 
 func newStreams() streams {
-	return streams{byPeer: make(map[peer.ID]map[*stream]struct{}), died: make(map[peer.ID]time.Time)}
+	return streams{byPeer: make(map[peer.ID][]*stream), died: make(map[peer.ID]time.Time)}
 }
 
 // reopenAfter is how long after the end of a stream the next one is opened. The
@@ -146,26 +147,23 @@ const maxStreams = 8
 func (ss *streams) add(s *stream) bool {
 	ss.mu.Lock()
 	defer ss.mu.Unlock()
-	m := ss.byPeer[s.p]
-	if ss.closed || len(m) >= maxStreams {
+	old := ss.byPeer[s.p]
+	if ss.closed || len(old) >= maxStreams {
 		return false
 	}
-	if m == nil {
-		m = make(map[*stream]struct{})
-		ss.byPeer[s.p] = m
-	}
-	m[s] = struct{}{}
+	ss.byPeer[s.p] = append(old, s)
 	return true
 }
 
 func (ss *streams) remove(s *stream) {
 	ss.mu.Lock()
 	defer ss.mu.Unlock()
-	m := ss.byPeer[s.p]
-	delete(m, s)
-	if len(m) == 0 {
+	left := slices.DeleteFunc(ss.byPeer[s.p], func(o *stream) bool { return o == s })
+	if len(left) == 0 {
 		delete(ss.byPeer, s.p)
+		return
 	}
+	ss.byPeer[s.p] = left
 }
 
 // of returns a peer's streams for which keep is true.
@@ -173,7 +171,7 @@ func (ss *streams) of(p peer.ID, keep func(*stream) bool) []*stream {
 	ss.mu.Lock()
 	defer ss.mu.Unlock()
 	var out []*stream
-	for s := range ss.byPeer[p] {
+	for _, s := range ss.byPeer[p] {
 		if keep(s) {
 			out = append(out, s)
 		}
@@ -190,8 +188,8 @@ func (ss *streams) all(keep func(*stream) bool) []*stream {
 
 func (ss *streams) allLocked(keep func(*stream) bool) []*stream {
 	var out []*stream
-	for _, m := range ss.byPeer {
-		for s := range m {
+	for _, of := range ss.byPeer {
+		for _, s := range of {
 			if keep(s) {
 				out = append(out, s)
 			}

@@ -18,8 +18,8 @@ type tracker struct {
 }
 
 type tracked struct {
-	protocol protocol.ID // of the stream to the peer; empty before it is open
-	mesh     map[string]struct{}
+	protocol protocol.ID         // of the stream to the peer; empty before it is open
+	mesh     map[string]struct{} // nil before the first graft
 	told     bool                // it has said what it subscribes to
 	heard    map[string]struct{} // topics of its that are not declared here
 	greeted  time.Time
@@ -75,6 +75,9 @@ func (k *tracker) graft(p peer.ID, name string) bool {
 	if _, ok := t.mesh[name]; ok {
 		return false
 	}
+	if t.mesh == nil {
+		t.mesh = make(map[string]struct{})
+	}
 	t.mesh[name] = struct{}{}
 	return true
 }
@@ -84,7 +87,7 @@ func (k *tracker) graft(p peer.ID, name string) bool {
 func (k *tracker) peerLocked(p peer.ID) *tracked {
 	t := k.peers[p]
 	if t == nil {
-		t = &tracked{mesh: make(map[string]struct{})}
+		t = &tracked{}
 		k.peers[p] = t
 	}
 	return t

@@ -17,6 +17,9 @@ const (
 	// controlQueue bounds the control frames that wait for the transport, in
 	// bytes. Beyond it they are dropped: pongs, as the rest is few.
 	controlQueue = 1 << 10
+	// ctlRead is what the control stream is read into until a frame comes that
+	// is larger: those that are known are not.
+	ctlRead = 4 * (ctlHead + 8)
 )
 
 // controlWriter writes control frames. Its goroutine exists only while there
@@ -70,7 +73,7 @@ func (c *controlWriter) write(s *Session) {
 // readControl reads the control stream until it ends, and with it the session.
 func (s *Session) readControl() {
 	defer close(s.hungUp)
-	var buf [ctlHead + ctlMaxBody]byte
+	buf := make([]byte, ctlRead)
 	limit := rate.NewLimiter(controlRate, controlBurst)
 	have := 0
 	for {
@@ -99,7 +102,10 @@ func (s *Session) readControl() {
 			s.control1(typ, body)
 			rest = rest[n:]
 		}
-		have = copy(buf[:], rest)
+		have = copy(buf, rest)
+		if have == len(buf) {
+			buf = append(buf, make([]byte, ctlHead+ctlMaxBody-have)...)
+		}
 		if err != nil {
 			s.end(handshake.ReasonTransportLost, false)
 			return

@@ -24,27 +24,27 @@ type outbound struct {
 
 	mu      sync.Mutex // guards the fields below
 	q       queue
-	w       *writer  // what it points to is the writer goroutine's; nil when idle
-	learned *learned // the writer goroutine's; nil when there is nothing to know
-	sent    sentCounts
-	dropped [dropReasons]uint64
-	// writing tells that a writer goroutine is at work. While it is, it owns
-	// the stream; others may only reset it.
-	writing bool
+	w       *writer // what it points to is the writer goroutine's; nil when idle
+	learned learned // the writer goroutine's
+	sent    sent
 	// inWrite is what the writer has popped and not yet accounted for.
 	inWriteBytes, inWriteCount int
 	// booked is what the session counts for this type: 0 when it holds nothing,
 	// else what it holds and up to bookAhead more.
-	booked    int
-	closed    bool       // nothing is queued any more
-	closedWhy DropReason // valid when closed
+	booked int
+
 	stream    *outStream
 	finishing *outStream    // closed when idle; the peer has not read all of it yet
 	idleSince time.Duration // when the last writer ended
+	support   support
+	stalls    int32 // streams in a row that ran into WriteTimeout
+	resets    int32 // streams in a row that the peer reset soon
 
-	support support
-	stalls  int // streams in a row that ran into WriteTimeout
-	resets  int // streams in a row that the peer reset soon
+	// writing tells that a writer goroutine is at work. While it is, it owns
+	// the stream; others may only reset it.
+	writing   bool
+	closed    bool       // nothing is queued any more
+	closedWhy DropReason // valid when closed
 }
 
 // sentCounts is what SendStats tells of the messages of one type.
@@ -188,7 +188,7 @@ func (o *outbound) unbookLocked() (bytes int) {
 // that are free with it.
 func (o *outbound) dropLocked(why DropReason) (bytes, count int) {
 	count = o.q.clear()
-	o.dropped[why] += uint64(count)
+	o.sent.drop(why, count)
 	return o.unbookLocked(), count
 }
 
@@ -223,17 +223,9 @@ func (o *outbound) streamsLocked() (streams []*outStream) {
 func (o *outbound) stats() SendStats {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	st := SendStats{
-		Queued: o.sent.queued, Written: o.sent.written, WrittenBytes: o.sent.writtenBytes,
-		Refused: o.sent.refused, Streams: o.sent.streams,
-		Pending: o.q.count + o.inWriteCount, PendingBytes: o.q.bytes + o.inWriteBytes,
-		Dropped: make(map[string]uint64),
-	}
-	for r, n := range o.dropped {
-		if n > 0 {
-			st.Dropped[DropReason(r).String()] = n
-		}
-	}
+	st := o.sent.stats()
+	st.Pending = o.q.count + o.inWriteCount
+	st.PendingBytes = o.q.bytes + o.inWriteBytes
 	return st
 }
 

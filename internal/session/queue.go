@@ -61,7 +61,7 @@ func fill(dst, body []byte) (filled, rest []byte) {
 // queue holds the frames of one type for one peer, in order within a class.
 // It is not safe for concurrent use.
 type queue struct {
-	lanes [classes]*lane // nil when the class has had nothing of late
+	lanes *[classes]lane // nil until something is queued, and after shrink
 	bytes int            // queued and not yet popped
 	count int
 }
@@ -69,6 +69,14 @@ type queue struct {
 type lane struct {
 	segs []segment
 	head int
+}
+
+// lane is that of a class.
+func (q *queue) lane(class int) *lane {
+	if q.lanes == nil {
+		q.lanes = new([classes]lane)
+	}
+	return &q.lanes[class]
 }
 
 // push appends a frame. hot tells that a writer is at work: the next block
@@ -125,10 +133,10 @@ func (l *lane) add(seg segment) *segment {
 
 // pop takes the first segment of the highest class that has one.
 func (q *queue) pop(class int) (segment, bool) {
-	l := q.lanes[class]
-	if l == nil || l.head == len(l.segs) {
+	if !q.has(class) {
 		return segment{}, false
 	}
+	l := &q.lanes[class]
 	s := l.segs[l.head]
 	l.segs[l.head] = segment{}
 	l.head++
@@ -148,20 +156,19 @@ func (q *queue) pop(class int) (segment, bool) {
 // shrink gives up the memory of an empty queue.
 func (q *queue) shrink() {
 	if q.count == 0 {
-		clear(q.lanes[:])
+		q.lanes = nil
 	}
 }
 
 // has tells whether a class has something queued.
 func (q *queue) has(class int) bool {
-	l := q.lanes[class]
-	return l != nil && l.head < len(l.segs)
+	return q.lanes != nil && q.lanes[class].head < len(q.lanes[class].segs)
 }
 
 // clear drops everything and gives the blocks back.
 func (q *queue) clear() (count int) {
 	count = q.count
-	for c := range q.lanes {
+	for c := range classes {
 		for {
 			s, ok := q.pop(c)
 			if !ok {

@@ -70,6 +70,9 @@ func (s *Session) admit(t *declared, st network.Stream) (in *inbound, why string
 		in = &inbound{t: t}
 		s.ins[t.spec.Name] = in
 	}
+	if s.inStreams == nil {
+		s.inStreams = make(map[network.Stream]*declared)
+	}
 	s.inStreams[st] = t
 	s.wg.Add(1)
 	return in, ""
@@ -94,6 +97,9 @@ func (s *Session) admitRate() bool {
 func (s *Session) endReader(st network.Stream) {
 	s.mu.Lock()
 	delete(s.inStreams, st)
+	if len(s.inStreams) == 0 {
+		s.inStreams = nil
+	}
 	s.mu.Unlock()
 	s.room.signal()
 	s.wg.Done()

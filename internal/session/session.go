@@ -51,10 +51,10 @@ type Session struct {
 	byRemote  bool
 	cut       bool // streams are reset; nothing is started any more
 	ins       map[string]*inbound
-	inStreams map[network.Stream]*declared
-	opened    *rate.Limiter // of inbound streams
-	refused   uint64        // inbound streams
-	storm     int           // of them, in a row, for being opened too fast
+	inStreams map[network.Stream]*declared // nil when there are none
+	opened    *rate.Limiter                // of inbound streams
+	refused   uint64                       // inbound streams
+	storm     int                          // of them, in a row, for being opened too fast
 	live      liveness
 	pingAt    time.Time
 	nonce     uint64
@@ -74,11 +74,10 @@ func newSession(e *Engine, c network.Conn, control network.Stream) *Session {
 	s := &Session{
 		e: e, conn: c, control: control, peer: c.RemotePeer(), start: time.Now(),
 		ended: make(chan struct{}), done: make(chan struct{}), over: make(chan struct{}),
-		hungUp:    make(chan struct{}),
-		ins:       make(map[string]*inbound),
-		inStreams: make(map[network.Stream]*declared),
-		opened:    rate.NewLimiter(rate.Limit(e.cfg.StreamRate), e.cfg.StreamBurst),
-		live:      liveness{interval: pingInterval(e.cfg.PingInterval, control), timeout: e.cfg.PingTimeout},
+		hungUp: make(chan struct{}),
+		ins:    make(map[string]*inbound),
+		opened: rate.NewLimiter(rate.Limit(e.cfg.StreamRate), e.cfg.StreamBurst),
+		live:   liveness{interval: pingInterval(e.cfg.PingInterval, control), timeout: e.cfg.PingTimeout},
 	}
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())
 	s.outs.Store(&map[string]*outbound{})

@@ -45,6 +45,38 @@ type SendStats struct {
 	Streams      uint64 // streams opened
 }
 
+// sent is what an outbound counts for its SendStats.
+type sent struct {
+	queued, written, bytes, refused, streams uint64
+	dropped                                  *[dropReasons]uint64 // nil while there are none
+}
+
+func (s *sent) drop(why DropReason, count int) {
+	if count == 0 {
+		return
+	}
+	if s.dropped == nil {
+		s.dropped = new([dropReasons]uint64)
+	}
+	s.dropped[why] += uint64(count)
+}
+
+func (s *sent) stats() SendStats {
+	st := SendStats{
+		Queued: s.queued, Written: s.written, WrittenBytes: s.bytes,
+		Refused: s.refused, Streams: s.streams, Dropped: make(map[string]uint64),
+	}
+	if s.dropped == nil {
+		return st
+	}
+	for r, n := range s.dropped {
+		if n > 0 {
+			st.Dropped[DropReason(r).String()] = n
+		}
+	}
+	return st
+}
+
 // ReceiveStats counts what was received and handed to Deliver.
 type ReceiveStats struct {
 	Messages uint64

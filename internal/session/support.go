@@ -8,10 +8,10 @@ import "time"
 // Identify's list is believed, but not for ever: a push of it may be held back
 // by a rate limit, so a real negotiation is tried now and then.
 type support struct {
-	refused  bool          // by the last negotiation
 	until    time.Duration // a refusal is believed without asking until then
-	avoiding bool          // since tried, nothing has been offered
 	tried    time.Duration
+	refused  bool // by the last negotiation
+	avoiding bool // since tried, nothing has been offered
 }
 
 // recheck is how soon after a refusal identify's list is looked at again.

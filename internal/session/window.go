@@ -27,9 +27,8 @@ var queueTarget = [classes]time.Duration{time.Hour, 100 * time.Millisecond, 10 *
 // window bounds what one type has on its way. It has no clock: times are
 // durations since the session began.
 type window struct {
-	size int64         // bytes
-	base time.Duration // delay with at most minWindow on the way
-
+	size    int64         // bytes
+	base    time.Duration // delay with at most minWindow on the way
 	probed  time.Duration // when base was measured
 	probing bool          // base is being measured
 

@@ -263,12 +263,12 @@ func (w *writer) settle(seg segment, n int, err error) {
 	}
 	o.inWriteBytes, o.inWriteCount = 0, 0
 	o.sent.written += uint64(written)
-	o.sent.writtenBytes += uint64(n)
+	o.sent.bytes += uint64(n)
 	if lost > 0 {
 		if o.closed && why == DropReset {
 			why = o.closedWhy
 		}
-		o.dropped[why] += uint64(lost)
+		o.sent.drop(why, lost)
 	}
 	if st := o.stream; st != nil && st.acked > 0 {
 		o.stalls = 0
@@ -339,7 +339,7 @@ func (w *writer) recover(err error) {
 	case errors.Is(err, errStalled):
 		why = DropSlow
 		o.stalls++
-		slow = o.stalls >= s.e.cfg.StallLimit
+		slow = int(o.stalls) >= s.e.cfg.StallLimit
 	case errors.Is(err, errOpen) && o.resets > openTries:
 		why = DropOpen
 		o.resets = 0
@@ -396,8 +396,8 @@ func (o *outbound) watch(st *outStream) {
 	o.s.opens.Add(^uint32(0))
 	count, size := st.unconfirmed, st.unconfSize
 	o.sent.written -= uint64(count)
-	o.sent.writtenBytes -= uint64(size)
-	o.dropped[DropUnsupported] += uint64(count)
+	o.sent.bytes -= uint64(size)
+	o.sent.drop(DropUnsupported, count)
 	o.support.refuse(o.s.since())
 	bytes, queued := o.dropLocked(DropUnsupported)
 	if o.stream == st && !o.writing {
