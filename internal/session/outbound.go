@@ -24,8 +24,8 @@ type outbound struct {
 
 	mu      sync.Mutex // guards the fields below
 	q       queue
-	w       *writer // what it points to is the writer goroutine's; nil when idle
-	learned learned // the writer goroutine's
+	w       *writer  // what it points to is the writer goroutine's; nil when idle
+	learned *learned // the writer goroutine's; nil when there is nothing to know
 	sent    sent
 	// inWrite is what the writer has popped and not yet accounted for.
 	inWriteBytes, inWriteCount int
@@ -46,9 +46,6 @@ type outbound struct {
 	closed    bool       // nothing is queued any more
 	closedWhy DropReason // valid when closed
 }
-
-// sentCounts is what SendStats tells of the messages of one type.
-type sentCounts struct{ queued, written, writtenBytes, refused, streams uint64 }
 
 // SendOptions are those of one message. The zero value is fine.
 type SendOptions struct {

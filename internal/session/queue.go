@@ -102,13 +102,6 @@ func (q *queue) pushLarge(class int, seg segment) {
 	q.count++
 }
 
-func (q *queue) lane(class int) *lane {
-	if q.lanes[class] == nil {
-		q.lanes[class] = new(lane)
-	}
-	return q.lanes[class]
-}
-
 // last is the segment at the end of the lane when need bytes fit into it.
 func (l *lane) last(need int) *segment {
 	if l.head == len(l.segs) {
