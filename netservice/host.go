@@ -32,7 +32,7 @@ func (n *Node) hostConfig() p2phost.Config {
 		Key: n.key, Listen: n.addrs.listen, Announce: n.addrs.announce, PSK: n.psk,
 		UserAgent: n.cfg.Agent, MaxPeers: n.cfg.MaxPeers + len(n.addrs.reserved),
 		NoPrivate: n.cfg.PublicOnly, Gate: n.peers, Crowded: n.peers.NoteCrowded, Obs: n.obs,
-		Options: n.opts.hostOpts, Family: "/neb/" + n.network + "/",
+		Options: n.opts.hostOpts,
 	}
 	if n.opts.transport != nil {
 		cfg.SkipSockets = true

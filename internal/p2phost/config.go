@@ -79,12 +79,6 @@ type Config struct {
 	// RLIMIT_NOFILE.
 	FDs int
 
-	// Family, when set, is the prefix of the protocols that count as one where
-	// libp2p counts by protocol. One by one they would have the same limits,
-	// which are those of the peer, and each costs memory for every peer that has
-	// ever used it.
-	Family string
-
 	// NoPrivate is for production: loopback, private and other special
 	// addresses are neither dialled nor announced.
 	NoPrivate bool

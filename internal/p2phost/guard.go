@@ -2,7 +2,6 @@ package p2phost
 
 import (
 	"fmt"
-	"strings"
 	"sync"
 	"time"
 
@@ -22,7 +21,6 @@ import (
 type guard struct {
 	network.ResourceManager
 	obs     *obs.Obs
-	family  string // Config.Family
 	streams *negotiations
 	conns   *handshakes
 	limited map[protocol.ID]bool                 // protocols with an account of their own
@@ -33,7 +31,6 @@ func newGuard(rm network.ResourceManager, c Config) *guard {
 	return &guard{
 		ResourceManager: rm,
 		obs:             c.Obs,
-		family:          c.Family,
 		streams:         newNegotiations(negotiatingPerPeer),
 		conns:           newHandshakes(c),
 		limited:         limitedProtocols(c),
@@ -77,7 +74,7 @@ func (g *guard) OpenStream(p peer.ID, dir network.Direction) (network.StreamMana
 		if err != nil {
 			return nil, err
 		}
-		return &outScope{scope, g}, nil
+		return outboundScope{scope, g}, nil
 	}
 	if !g.streams.begin(p) {
 		g.refusedStream("negotiating", p, ErrNegotiating)
@@ -90,14 +87,6 @@ func (g *guard) OpenStream(p peer.ID, dir network.Direction) (network.StreamMana
 		return nil, err
 	}
 	return &streamScope{StreamManagementScope: scope, guard: g, peer: p}, nil
-}
-
-// counted is the protocol under which streams of one are counted.
-func (g *guard) counted(id protocol.ID) protocol.ID {
-	if g.family != "" && strings.HasPrefix(string(id), g.family) {
-		return protocol.ID(g.family)
-	}
-	return id
 }
 
 func (g *guard) refusedConn(reason string, remote ma.Multiaddr, err error) {
@@ -178,7 +167,7 @@ type streamScope struct {
 }
 
 func (s *streamScope) SetProtocol(id protocol.ID) error {
-	if err := s.StreamManagementScope.SetProtocol(s.guard.counted(id)); err != nil {
+	if err := s.StreamManagementScope.SetProtocol(s.guard.account(id)); err != nil {
 		return err
 	}
 	s.end()
@@ -191,16 +180,6 @@ func (s *streamScope) Done() {
 }
 
 func (s *streamScope) end() { s.once.Do(func() { s.guard.streams.end(s.peer) }) }
-
-// outScope is that of an outbound stream.
-type outScope struct {
-	network.StreamManagementScope
-	guard *guard
-}
-
-func (s *outScope) SetProtocol(id protocol.ID) error {
-	return s.StreamManagementScope.SetProtocol(s.guard.counted(id))
-}
 
 // negotiations counts the streams of each peer that have no protocol yet.
 type negotiations struct {

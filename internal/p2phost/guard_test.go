@@ -14,6 +14,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
 	rcmgr "github.com/libp2p/go-libp2p/p2p/host/resource-manager"
+	"github.com/libp2p/go-libp2p/p2p/protocol/identify"
 	ma "github.com/multiformats/go-multiaddr"
 	manet "github.com/multiformats/go-multiaddr/net"
 
@@ -80,32 +81,6 @@ func TestInboundStreamsWaitForTheirOwnPeer(t *testing.T) {
 		}
 		_ = g.Close()
 	})
-}
-
-func TestFamilyCountsAsOneProtocol(t *testing.T) {
-	c := Config{Family: "/neb/x/", Obs: obs.Discard()}.withDefaults()
-	rm, err := rcmgr.NewResourceManager(rcmgr.NewFixedLimiter(concrete(c)), rcmgr.WithMetricsDisabled())
-	if err != nil {
-		t.Fatal(err)
-	}
-	g := newGuard(rm, c)
-	defer g.Close()
-	for _, dir := range []network.Direction{network.DirInbound, network.DirOutbound} {
-		for _, id := range []protocol.ID{"/neb/x/a", "/neb/x/b", "/other"} {
-			s, err := g.OpenStream("p", dir)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer s.Done()
-			if err := s.SetProtocol(id); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	got := rm.(rcmgr.ResourceManagerState).Stat().Protocols
-	if len(got) != 2 || got["/neb/x/"].NumStreamsInbound != 2 || got["/neb/x/"].NumStreamsOutbound != 2 || got["/other"].NumStreamsOutbound != 1 {
-		t.Errorf("counted %v", got)
-	}
 }
 
 func TestNegotiationsConcurrently(t *testing.T) {
