@@ -12,6 +12,7 @@ import (
 	"github.com/sirupsen/logrus"
 	logtest "github.com/sirupsen/logrus/hooks/test"
 
+	"github.com/go-nebnet/nebnet/internal/obs"
 	"github.com/go-nebnet/nebnet/internal/testnet"
 )
 
@@ -114,4 +115,23 @@ func TestLogsAreClean(t *testing.T) {
 	if got := fmt.Sprint(lines[0].Data["error"]); !strings.HasPrefix(got, "bye?[2J??level=info") {
 		t.Errorf("the error reads %q", got)
 	}
+}
+
+// Peers can call a rule as often as they like; each of its panics is counted,
+// and few are logged.
+func TestVirtualPanicsOfRulesAreLogged(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		hook := logtest.NewLocal(w.serve.obs.Logger())
+		for range 100 {
+			if w.serve.ask(func() bool { panic("rule") }) {
+				t.Fatal("a panic is a yes")
+			}
+		}
+		if n := len(warnings(hook)); n != 1 {
+			t.Errorf("%d lines", n)
+		}
+		if got := counts(w.serve)[obs.TunnelPanics]; got != 100 {
+			t.Errorf("%d panics counted", got)
+		}
+	})
 }

@@ -13,6 +13,7 @@ import (
 
 	ma "github.com/multiformats/go-multiaddr"
 	manet "github.com/multiformats/go-multiaddr/net"
+	"github.com/sirupsen/logrus"
 
 	"github.com/go-nebnet/nebnet/internal/obs"
 )
@@ -134,8 +135,9 @@ func (p *P2P) ask(f func() bool) (yes bool) {
 		if r := recover(); r != nil {
 			yes = false
 			p.obs.Counter(obs.TunnelPanics).Inc(1)
-			p.obs.Log("tunnel").WithField("panic", cleanText(fmt.Sprint(r))).
-				WithField("stack", string(debug.Stack())).Error("a rule of the program panicked")
+			p.obs.WarnLimited("tunnel", "panic", logrus.Fields{
+				"panic": cleanText(fmt.Sprint(r)), "stack": string(debug.Stack()),
+			}, "a rule of the program panicked")
 		}
 	}()
 	return f()
