@@ -14,7 +14,6 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/pnet"
 	ma "github.com/multiformats/go-multiaddr"
-	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/go-nebnet/nebnet/internal/obs"
 )
@@ -95,9 +94,6 @@ type Config struct {
 	// own when the limits are reached. Those without an IP address are ignored.
 	Trusted []ma.Multiaddr
 
-	// Prometheus, when set, gets libp2p's own metrics. They describe all hosts
-	// of the process together. Default: none.
-	Prometheus prometheus.Registerer
 	// Options are appended last.
 	Options []libp2p.Option
 	// SkipSockets leaves TCP and QUIC out: the transport comes with Options.

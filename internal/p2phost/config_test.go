@@ -239,20 +239,6 @@ func TestNothingUnaskedFor(t *testing.T) {
 	}
 }
 
-// libp2p's metrics go where they are asked to, for two hosts as well as one.
-func TestPrometheus(t *testing.T) {
-	reg := prometheus.NewRegistry()
-	for range 2 {
-		c := config(t, tcp0)
-		c.Prometheus = reg
-		start(t, c)
-	}
-	families, err := reg.Gather()
-	if err != nil || len(families) == 0 {
-		t.Errorf("%d metrics, %v", len(families), err)
-	}
-}
-
 // A bad option of the caller leaves nothing behind either.
 func TestOptionThatFails(t *testing.T) {
 	before := goleak.IgnoreCurrent()

@@ -78,7 +78,7 @@ func build(cfg Config) (_ host.Host, err error) {
 		libp2p.AddrsFactory(filter.factory(cfg.Announce)),
 	}
 	opts = append(opts, transports(cfg)...)
-	opts = append(opts, metrics(cfg)...)
+	opts = append(opts, noMetrics()...)
 	h, err := libp2p.New(append(opts, cfg.Options...)...)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("libp2p: %w", err), cm.Close(), guard.Close())
@@ -89,11 +89,7 @@ func build(cfg Config) (_ host.Host, err error) {
 }
 
 func managerOptions(cfg Config) []rcmgr.Option {
-	opts := perAddress(cfg)
-	if cfg.Prometheus == nil {
-		opts = append(opts, rcmgr.WithMetricsDisabled())
-	}
-	return opts
+	return append(perAddress(cfg), rcmgr.WithMetricsDisabled())
 }
 
 func transports(cfg Config) []libp2p.Option {
@@ -112,10 +108,7 @@ func transports(cfg Config) []libp2p.Option {
 	return opts
 }
 
-func metrics(cfg Config) []libp2p.Option {
-	if cfg.Prometheus != nil {
-		return []libp2p.Option{libp2p.PrometheusRegisterer(cfg.Prometheus)}
-	}
+func noMetrics() []libp2p.Option {
 	// libp2p's event bus registers its metrics even when they are disabled,
 	// and with the process-wide registry when it is given no other.
 	return []libp2p.Option{libp2p.PrometheusRegisterer(prometheus.NewRegistry()), libp2p.DisableMetrics()}
