@@ -72,7 +72,7 @@ func (c *controlWriter) write(s *Session) {
 
 // readControl reads the control stream until it ends, and with it the session.
 func (s *Session) readControl() {
-	defer close(s.hungUp)
+	defer func() { close(s.hungUp) }() // made by end, which comes before
 	buf := make([]byte, ctlRead)
 	limit := rate.NewLimiter(controlRate, controlBurst)
 	have := 0

@@ -43,6 +43,7 @@ func (s *Session) end(reason handshake.Reason, byRemote bool) {
 		return
 	}
 	s.reason, s.byRemote = reason, byRemote
+	s.hungUp, s.over = make(chan struct{}), make(chan struct{})
 	s.closing.Store(true)
 	close(s.ended)
 	s.timer.Stop()

@@ -44,7 +44,6 @@ type Session struct {
 	closing atomic.Bool   // nothing is queued any more
 	ended   chan struct{} // closed with closing
 	done    chan struct{} // closed when the session is over
-	over    chan struct{} // closed when its goroutines have ended
 
 	mu        sync.Mutex // guards the fields below
 	reason    handshake.Reason
@@ -66,15 +65,17 @@ type Session struct {
 	goodbye   bool   // the peer has said it
 	announced uint32 // with it: the streams that the peer has opened
 
-	ctl    controlWriter
+	ctl controlWriter
+
+	// Made by end.
 	hungUp chan struct{} // closed when the control stream has ended
+	over   chan struct{} // closed when its goroutines have ended
 }
 
 func newSession(e *Engine, c network.Conn, control network.Stream) *Session {
 	s := &Session{
 		e: e, conn: c, control: control, peer: c.RemotePeer(), start: time.Now(),
-		ended: make(chan struct{}), done: make(chan struct{}), over: make(chan struct{}),
-		hungUp: make(chan struct{}),
+		ended: make(chan struct{}), done: make(chan struct{}),
 		ins:    make(map[string]*inbound),
 		opened: rate.NewLimiter(rate.Limit(e.cfg.StreamRate), e.cfg.StreamBurst),
 		live:   liveness{interval: pingInterval(e.cfg.PingInterval, control), timeout: e.cfg.PingTimeout},
