@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"runtime/debug"
+	"slices"
 
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/sirupsen/logrus"
@@ -65,17 +66,27 @@ func (s *Session) admit(t *declared, st network.Stream) (in *inbound, why string
 	if s.cut || t.retracted.Load() {
 		return nil, refuseClosed
 	}
-	in = s.ins[t.spec.Name]
-	if in == nil || in.t != t {
-		in = &inbound{t: t}
-		s.ins[t.spec.Name] = in
-	}
+	in = s.inboundLocked(t)
 	if s.inStreams == nil {
 		s.inStreams = make(map[network.Stream]*declared)
 	}
 	s.inStreams[st] = t
 	s.wg.Add(1)
 	return in, ""
+}
+
+// inboundLocked finds what there is of a type, or makes it, in place of a type
+// that was retracted.
+func (s *Session) inboundLocked(t *declared) *inbound {
+	i := slices.IndexFunc(s.ins, func(in *inbound) bool { return in.t.spec.Name == t.spec.Name })
+	switch {
+	case i < 0:
+		s.ins = append(s.ins, &inbound{t: t})
+		i = len(s.ins) - 1
+	case s.ins[i].t != t:
+		s.ins[i] = &inbound{t: t}
+	}
+	return s.ins[i]
 }
 
 // admitRate tells whether the peer opens streams no faster than it may.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -48,8 +49,8 @@ type Session struct {
 	mu        sync.Mutex // guards the fields below
 	reason    handshake.Reason
 	byRemote  bool
-	cut       bool // streams are reset; nothing is started any more
-	ins       map[string]*inbound
+	cut       bool                         // streams are reset; nothing is started any more
+	ins       []*inbound                   // one of a name
 	inStreams map[network.Stream]*declared // nil when there are none
 	opened    *rate.Limiter                // of inbound streams
 	refused   uint64                       // inbound streams
@@ -76,7 +77,6 @@ func newSession(e *Engine, c network.Conn, control network.Stream) *Session {
 	s := &Session{
 		e: e, conn: c, control: control, peer: c.RemotePeer(), start: time.Now(),
 		ended: make(chan struct{}), done: make(chan struct{}),
-		ins:    make(map[string]*inbound),
 		opened: rate.NewLimiter(rate.Limit(e.cfg.StreamRate), e.cfg.StreamBurst),
 		live:   liveness{interval: pingInterval(e.cfg.PingInterval, control), timeout: e.cfg.PingTimeout},
 	}
@@ -257,13 +257,13 @@ func (s *Session) Stats() Stats {
 		st.Send.add(t.Send)
 	}
 	s.mu.Lock()
-	ins := maps.Clone(s.ins)
+	ins := slices.Clone(s.ins)
 	st.StreamsRefused = s.refused
 	s.mu.Unlock()
-	for name, in := range ins {
-		t := st.Types[name]
+	for _, in := range ins {
+		t := st.Types[in.t.spec.Name]
 		t.Receive = in.stats()
-		st.Types[name] = t
+		st.Types[in.t.spec.Name] = t
 		st.Receive.add(t.Receive)
 	}
 	return st
