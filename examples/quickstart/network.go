@@ -122,7 +122,8 @@ func startNode(listen, boot []string, prints bool, out io.Writer) (*node, error)
 	return n, svc.Start()
 }
 
-// waitForMesh waits until every node has every other one as a peer.
+// waitForMesh waits until every node has every other one as a peer, and passes
+// both types on to it.
 func (net *network) waitForMesh(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, meshWait)
 	defer cancel()
@@ -131,7 +132,27 @@ func (net *network) waitForMesh(ctx context.Context) error {
 			return fmt.Errorf("a node found %d of %d peers: %w", len(n.svc.Peers()), len(net.nodes)-1, err)
 		}
 	}
-	return nil
+	met, found := context.WithCancel(ctx)
+	defer found()
+	each(met, 20*time.Millisecond, func(int) {
+		if net.meshed() {
+			found()
+		}
+	})
+	return ctx.Err()
+}
+
+// meshed tells whether every node passes both types on to every other one.
+func (net *network) meshed() bool {
+	for _, n := range net.nodes {
+		types := n.svc.Stats().Gossip.Types
+		for _, name := range []string{newBlock.Name(), newPrice.Name()} {
+			if types[name].Mesh < len(net.nodes)-1 {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // talk has all nodes send until ctx ends, and calls show once a second.
