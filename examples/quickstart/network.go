@@ -132,14 +132,10 @@ func (net *network) waitForMesh(ctx context.Context) error {
 			return fmt.Errorf("a node found %d of %d peers: %w", len(n.svc.Peers()), len(net.nodes)-1, err)
 		}
 	}
-	met, found := context.WithCancel(ctx)
-	defer found()
-	each(met, 20*time.Millisecond, func(int) {
-		if net.meshed() {
-			found()
-		}
-	})
-	return ctx.Err()
+	if !await(ctx, net.meshed) {
+		return fmt.Errorf("not every node passes both types on to every other one: %w", ctx.Err())
+	}
+	return nil
 }
 
 // meshed tells whether every node passes both types on to every other one.
@@ -208,6 +204,18 @@ func each(ctx context.Context, every time.Duration, do func(k int)) {
 			do(k)
 		}
 	}
+}
+
+// await waits until something is true. It is false when ctx ends before.
+func await(ctx context.Context, something func() bool) (ok bool) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	each(ctx, 20*time.Millisecond, func(int) {
+		if ok = ok || something(); ok {
+			cancel()
+		}
+	})
+	return ok
 }
 
 // stop stops all nodes, and reports every error.

@@ -112,11 +112,9 @@ func (t totals) addsUp(nodes int) bool {
 func (net *network) settle() {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	each(ctx, 20*time.Millisecond, func(int) {
+	await(ctx, func() bool {
 		n := len(net.nodes)
-		if net.totals(newBlock.Name()).settled(n) && net.totals(newPrice.Name()).settled(n) {
-			cancel()
-		}
+		return net.totals(newBlock.Name()).settled(n) && net.totals(newPrice.Name()).settled(n)
 	})
 }
 
