@@ -8,6 +8,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
+	rcmgr "github.com/libp2p/go-libp2p/p2p/host/resource-manager"
 	ma "github.com/multiformats/go-multiaddr"
 
 	"github.com/go-nebnet/nebnet/internal/obs"
@@ -23,17 +24,17 @@ type guard struct {
 	obs     *obs.Obs
 	streams *negotiations
 	conns   *handshakes
-	limited map[protocol.ID]bool                 // protocols with an account of their own
+	limited map[protocol.ID]rcmgr.ResourceLimits // protocols with an account of their own
 	tell    func(p peer.ID, remote ma.Multiaddr) // Config.Crowded, may be nil
 }
 
-func newGuard(rm network.ResourceManager, c Config) *guard {
+func newGuard(rm network.ResourceManager, limits rcmgr.ConcreteLimitConfig, c Config) *guard {
 	return &guard{
 		ResourceManager: rm,
 		obs:             c.Obs,
 		streams:         newNegotiations(negotiatingPerPeer),
 		conns:           newHandshakes(c),
-		limited:         limitedProtocols(c),
+		limited:         limits.ToPartialLimitConfig().Protocol,
 		tell:            c.Crowded,
 	}
 }
@@ -74,7 +75,7 @@ func (g *guard) OpenStream(p peer.ID, dir network.Direction) (network.StreamMana
 		if err != nil {
 			return nil, err
 		}
-		return outboundScope{scope, g}, nil
+		return accountScope{scope, g}, nil
 	}
 	if !g.streams.begin(p) {
 		g.refusedStream("negotiating", p, ErrNegotiating)
@@ -86,7 +87,7 @@ func (g *guard) OpenStream(p peer.ID, dir network.Direction) (network.StreamMana
 		g.refusedStream("limit", p, err)
 		return nil, err
 	}
-	return &streamScope{StreamManagementScope: scope, guard: g, peer: p}, nil
+	return &streamScope{accountScope: accountScope{scope, g}, peer: p}, nil
 }
 
 func (g *guard) refusedConn(reason string, remote ma.Multiaddr, err error) {
@@ -141,33 +142,28 @@ func (s *connScope) Done() {
 // sharedAccount stands for the protocols that have no limit of their own.
 const sharedAccount protocol.ID = "streams"
 
-func (g *guard) account(id protocol.ID) protocol.ID {
-	if g.limited[id] {
-		return id
+// accountScope puts a stream on the account of its protocol.
+type accountScope struct {
+	network.StreamManagementScope
+	guard *guard
+}
+
+func (s accountScope) SetProtocol(id protocol.ID) error {
+	if _, own := s.guard.limited[id]; !own {
+		id = sharedAccount
 	}
-	return sharedAccount
+	return s.StreamManagementScope.SetProtocol(id)
 }
 
-// outboundScope accounts for a stream that this side opened.
-type outboundScope struct {
-	network.StreamManagementScope
-	guard *guard
-}
-
-func (s outboundScope) SetProtocol(id protocol.ID) error {
-	return s.StreamManagementScope.SetProtocol(s.guard.account(id))
-}
-
-// streamScope gives the peer's share back once the stream has a protocol.
+// streamScope gives the peer's share back once an inbound stream has a protocol.
 type streamScope struct {
-	network.StreamManagementScope
-	guard *guard
-	peer  peer.ID
-	once  sync.Once
+	accountScope
+	peer peer.ID
+	once sync.Once
 }
 
 func (s *streamScope) SetProtocol(id protocol.ID) error {
-	if err := s.StreamManagementScope.SetProtocol(s.guard.account(id)); err != nil {
+	if err := s.accountScope.SetProtocol(id); err != nil {
 		return err
 	}
 	s.end()

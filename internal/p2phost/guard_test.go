@@ -22,7 +22,8 @@ import (
 )
 
 func testGuard() *guard {
-	return newGuard(&network.NullResourceManager{}, Config{Obs: obs.Discard()}.withDefaults())
+	c := Config{Obs: obs.Discard()}.withDefaults()
+	return newGuard(&network.NullResourceManager{}, concrete(c), c)
 }
 
 func TestInboundStreamsWaitForTheirOwnPeer(t *testing.T) {
@@ -239,11 +240,12 @@ func tcpAddr(i int) net.Addr {
 // Protocols share one account, and those with a limit of their own have theirs.
 func TestProtocolsShareAnAccount(t *testing.T) {
 	c := Config{MaxPeers: 10, Obs: obs.Discard()}.withDefaults()
-	rm, err := rcmgr.NewResourceManager(rcmgr.NewFixedLimiter(concrete(c)))
+	limits := concrete(c)
+	rm, err := rcmgr.NewResourceManager(rcmgr.NewFixedLimiter(limits))
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := newGuard(rm, c)
+	g := newGuard(rm, limits, c)
 	defer g.Close()
 	for _, dir := range []network.Direction{network.DirInbound, network.DirOutbound} {
 		for _, id := range []protocol.ID{"/a", "/b", identify.ID} {

@@ -49,11 +49,12 @@ func New(cfg Config) (host.Host, error) {
 // build makes a host that does not listen. It is kept apart because a libp2p
 // constructor that fails to listen leaks, and one that partly fails says nothing.
 func build(cfg Config) (_ host.Host, err error) {
-	rm, err := rcmgr.NewResourceManager(rcmgr.NewFixedLimiter(concrete(cfg)), managerOptions(cfg)...)
+	limits := concrete(cfg)
+	rm, err := rcmgr.NewResourceManager(rcmgr.NewFixedLimiter(limits), append(perAddress(cfg), rcmgr.WithMetricsDisabled())...)
 	if err != nil {
 		return nil, fmt.Errorf("resource manager: %w", err)
 	}
-	guard := newGuard(rm, cfg)
+	guard := newGuard(rm, limits, cfg)
 	// It trims beyond the peers a node wants and never refuses; who is worth
 	// keeping says so with Protect.
 	low := cfg.MaxPeers + max(32, cfg.MaxPeers/4)
@@ -86,10 +87,6 @@ func build(cfg Config) (_ host.Host, err error) {
 	n := h.Network()
 	gate.network.Store(&n)
 	return h, nil
-}
-
-func managerOptions(cfg Config) []rcmgr.Option {
-	return append(perAddress(cfg), rcmgr.WithMetricsDisabled())
 }
 
 func transports(cfg Config) []libp2p.Option {

@@ -90,27 +90,10 @@ func limits(c Config) rcmgr.PartialLimitConfig {
 // concrete fills what limits leaves open from libp2p's defaults, scaled by the
 // memory and descriptors of the configuration, not by those of the machine.
 func concrete(c Config) rcmgr.ConcreteLimitConfig {
-	scaling := libp2pLimits()
-	p := limits(c)
-	return p.Build(scaling.Scale(c.Memory, c.FDs))
-}
-
-func libp2pLimits() rcmgr.ScalingLimitConfig {
 	scaling := rcmgr.DefaultLimits
 	libp2p.SetDefaultServiceLimits(&scaling)
-	return scaling
-}
-
-// limitedProtocols are those for which concrete has a limit of their own.
-func limitedProtocols(c Config) map[protocol.ID]bool {
-	ids := make(map[protocol.ID]bool)
-	for id := range libp2pLimits().ProtocolLimits {
-		ids[id] = true
-	}
-	for id := range limits(c).Protocol {
-		ids[id] = true
-	}
-	return ids
+	p := limits(c)
+	return p.Build(scaling.Scale(c.Memory, c.FDs))
 }
 
 // count turns -1 into "no bound".
