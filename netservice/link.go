@@ -25,12 +25,13 @@ type link struct {
 	tag     string // under which libp2p's connection manager keeps the peer
 }
 
-// adopt makes a link live, in place of an older one to the same peer, and
-// watches over its end. It is live before anybody hears of it, so that whoever
-// hears can send to it.
-func (l *links) adopt(k *link) {
+// adopt makes a link live at the end of its handshake, in place of an older one
+// to the same peer, and watches over its end. It is live before anybody hears of
+// it, so that whoever hears can send to it.
+func (l *links) adopt(x *shaking, k *link) {
 	n := l.n
 	l.mu.Lock()
+	l.overLocked(x)
 	l.live.Store(l.live.Load().with(k))
 	l.made++
 	k.tag = fmt.Sprintf("nebnet-%d", l.made)
@@ -101,7 +102,7 @@ func (l *links) bury(k *link) {
 func (l *links) hangUpOnIdle(p peer.ID) {
 	for _, c := range l.n.host.Network().ConnsToPeer(p) {
 		l.mu.Lock()
-		busy := l.session(p) != nil || l.shaking[c] || l.silent[c] != nil
+		busy := l.session(p) != nil || l.shaking[c] != nil || l.silent[c] != nil
 		l.mu.Unlock()
 		if !busy {
 			l.hangUpOn(c)

@@ -30,7 +30,7 @@ type links struct {
 
 	mu      sync.Mutex // guards what follows; never held while calling out
 	closing bool
-	shaking map[network.Conn]bool        // handshakes under way
+	shaking map[network.Conn]*shaking    // handshakes under way
 	silent  map[network.Conn]*time.Timer // inbound connections whose hello has not come
 	// forgetting are the timers of peers that are about to be forgotten.
 	forgetting map[*time.Timer]bool
@@ -42,7 +42,7 @@ type links struct {
 func newLinks(n *Node) *links {
 	l := &links{
 		n:          n,
-		shaking:    make(map[network.Conn]bool),
+		shaking:    make(map[network.Conn]*shaking),
 		silent:     make(map[network.Conn]*time.Timer),
 		forgetting: make(map[*time.Timer]bool),
 		coming:     make(map[peer.ID]chan struct{}),
@@ -147,27 +147,40 @@ func (l *links) Disconnected(_ network.Network, c network.Conn) {
 func (l *links) Listen(network.Network, ma.Multiaddr)      {}
 func (l *links) ListenClose(network.Network, ma.Multiaddr) {}
 
-// begin notes a handshake on a connection; end undoes it. begin is false when
-// there is one already, or the node is closing.
-func (l *links) begin(c network.Conn) bool {
+// begin notes a handshake on a connection, until over; its goroutine ends with
+// end. It is nil when there is one already, or the node is closing.
+func (l *links) begin(c network.Conn) *shaking {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.shaking[c] || l.closing {
-		return false
+	if l.shaking[c] != nil || l.closing {
+		return nil
 	}
-	l.shaking[c] = true
+	x := &shaking{l: l, c: c}
+	l.shaking[c] = x
 	if t := l.silent[c]; t != nil {
 		t.Stop()
 		delete(l.silent, c)
 	}
 	l.wg.Add(1)
-	return true
+	return x
 }
 
-func (l *links) end(c network.Conn) {
+func (l *links) over(x *shaking) {
 	l.mu.Lock()
-	delete(l.shaking, c)
-	l.mu.Unlock()
+	defer l.mu.Unlock()
+	l.overLocked(x)
+}
+
+// overLocked lets the next handshake begin on the connection. It comes before
+// anybody hears of the outcome: whoever hears may want that next one.
+func (l *links) overLocked(x *shaking) {
+	if l.shaking[x.c] == x {
+		delete(l.shaking, x.c)
+	}
+}
+
+func (l *links) end(x *shaking) {
+	l.over(x)
 	l.wg.Done()
 }
 

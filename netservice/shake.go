@@ -30,14 +30,15 @@ type shaking struct {
 
 // shake opens a hello on a connection, unless there is one already.
 func (l *links) shake(c network.Conn) {
-	if !l.begin(c) {
+	x := l.begin(c)
+	if x == nil {
 		return
 	}
 	go func() {
-		defer l.end(c)
+		defer l.end(x)
 		ctx, cancel := context.WithTimeout(l.ctx, timeout(l.n.cfg.HandshakeTimeout))
 		defer cancel()
-		x := &shaking{l: l, c: c, opener: true, pending: l.n.engine.Expect(c)}
+		x.opener, x.pending = true, l.n.engine.Expect(c)
 		t, r := l.n.peers.Admit(c.RemotePeer(), network.DirOutbound, 0)
 		if r != handshake.ReasonNone {
 			x.fail(&handshake.RefusedError{Reason: r})
@@ -62,14 +63,19 @@ func (l *links) shake(c network.Conn) {
 // answer is the stream handler of the hello protocols.
 func (l *links) answer(s network.Stream) {
 	c := s.Conn()
-	if c.Stat().Limited || !l.begin(c) {
+	if c.Stat().Limited {
 		s.Reset()
 		return
 	}
-	defer l.end(c)
+	x := l.begin(c)
+	if x == nil {
+		s.Reset()
+		return
+	}
+	defer l.end(x)
 	ctx, cancel := context.WithTimeout(l.ctx, timeout(l.n.cfg.HandshakeTimeout))
 	defer cancel()
-	x := &shaking{l: l, c: c, pending: l.n.engine.Expect(c)}
+	x.pending = l.n.engine.Expect(c)
 	res, err := handshake.Answer(ctx, s, l.n.hello(), func(remote handshake.Hello) error {
 		if k := l.session(c.RemotePeer()); k != nil && k.conn == c {
 			// A session that the peer had lost would have ended here as well,
@@ -127,7 +133,7 @@ func (x *shaking) conclude(s network.Stream, res handshake.Result, err error) {
 		x.fail(err)
 		return
 	}
-	x.l.adopt(&link{
+	x.l.adopt(x, &link{
 		id: x.c.RemotePeer(), name: x.c.RemotePeer().String(), conn: x.c,
 		session: sess, ticket: x.ticket, hello: res, opener: x.opener, since: time.Now(),
 	})
@@ -137,6 +143,7 @@ func (x *shaking) conclude(s network.Stream, res handshake.Result, err error) {
 func (x *shaking) fail(err error) {
 	l, n, p := x.l, x.l.n, x.c.RemotePeer()
 	x.pending.Cancel()
+	l.over(x)
 	reason := handshake.ReasonOf(err)
 	if reason == handshake.ReasonAlreadyConnected && x.opener && x.ticket == nil {
 		// Not even tried. A second connection to a peer with a session was
