@@ -175,7 +175,7 @@ func (s *Session) tick() {
 		s.end(handshake.ReasonPingTimeout, false)
 		return
 	}
-	for _, o := range *s.outs.Load() {
+	for o := range s.outbounds() {
 		o.finishIdle(now, s.e.cfg.StreamIdle)
 	}
 }

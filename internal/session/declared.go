@@ -12,6 +12,7 @@ import (
 type declared struct {
 	spec       TypeSpec
 	pid        protocol.ID
+	slot       int // where sessions keep its queue; of the name
 	retracted  atomic.Bool
 	delivering atomic.Int32 // Deliver callbacks under way
 

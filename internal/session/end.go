@@ -99,7 +99,7 @@ func (s *Session) finish() {
 // stopSending drops what is still queued and returns the streams on which
 // nobody is writing.
 func (s *Session) stopSending() (streams []*outStream) {
-	for _, o := range *s.outs.Load() {
+	for o := range s.outbounds() {
 		o.mu.Lock()
 		o.closed, o.closedWhy = true, DropClosed
 		bytes, count := o.dropLocked(DropClosed)
@@ -209,7 +209,7 @@ func (s *Session) cutOff(streams []*outStream, clean bool) {
 		open = append(open, st)
 	}
 	s.mu.Unlock()
-	for _, o := range *s.outs.Load() {
+	for o := range s.outbounds() {
 		o.mu.Lock()
 		for _, st := range o.streamsLocked() {
 			open = append(open, st.raw)

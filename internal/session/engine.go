@@ -33,6 +33,7 @@ type Engine struct {
 
 	mu       sync.Mutex // guards the fields below
 	closed   bool
+	slots    map[string]int // of all names that were ever declared, from 0
 	bindings map[network.Conn]*binding
 	sessions map[peer.ID]*Session
 	live     map[*Session]struct{} // until their goroutines have ended
@@ -48,6 +49,7 @@ func New(cfg Config) (*Engine, error) {
 		cfg:      cfg,
 		codec:    newCodec(),
 		total:    newTotals(cfg.Obs),
+		slots:    make(map[string]int),
 		bindings: make(map[network.Conn]*binding),
 		sessions: make(map[peer.ID]*Session),
 		live:     make(map[*Session]struct{}),
@@ -118,6 +120,12 @@ func (e *Engine) setType(t *declared) error {
 	if types[t.spec.Name] != nil {
 		return fmt.Errorf("%w: %s", ErrDeclared, t.spec.Name)
 	}
+	slot, ok := e.slots[t.spec.Name]
+	if !ok {
+		slot = len(e.slots)
+		e.slots[t.spec.Name] = slot
+	}
+	t.slot = slot
 	types[t.spec.Name] = t
 	e.types.Store(&types)
 	return nil

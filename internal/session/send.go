@@ -84,9 +84,6 @@ func (s *Session) TrySendPrepared(p Prepared, pri Priority) error {
 
 // find finds the queue of a type.
 func (s *Session) find(msgType string) (*outbound, error) {
-	if o := (*s.outs.Load())[msgType]; o != nil && !o.t.retracted.Load() {
-		return o, nil
-	}
 	return s.outbound((*s.e.types.Load())[msgType])
 }
 

@@ -2,7 +2,7 @@ package session
 
 import (
 	"context"
-	"maps"
+	"iter"
 	"net"
 	"slices"
 	"sync"
@@ -40,7 +40,7 @@ type Session struct {
 	room     notice // a writer made progress, or ended
 	gate     gate
 
-	outs atomic.Pointer[map[string]*outbound] // replaced as a whole under mu
+	outs atomic.Pointer[[]*outbound] // by slot of the type, nil where there is none; replaced as a whole under mu
 
 	closing atomic.Bool   // nothing is queued any more
 	ended   chan struct{} // closed with closing
@@ -81,7 +81,7 @@ func newSession(e *Engine, c network.Conn, control network.Stream) *Session {
 		live:   liveness{interval: pingInterval(e.cfg.PingInterval, control), timeout: e.cfg.PingTimeout},
 	}
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())
-	s.outs.Store(&map[string]*outbound{})
+	s.outs.Store(new([]*outbound))
 	return s
 }
 
@@ -197,7 +197,7 @@ func (s *Session) outbound(t *declared) (*outbound, error) {
 	if t == nil {
 		return nil, ErrUnknownType
 	}
-	if o := (*s.outs.Load())[t.spec.Name]; o != nil && o.t == t {
+	if o := s.existing(t); o != nil {
 		return o, nil
 	}
 	s.mu.Lock()
@@ -208,25 +208,52 @@ func (s *Session) outbound(t *declared) (*outbound, error) {
 	if t.retracted.Load() {
 		return nil, ErrUnknownType
 	}
-	if o := (*s.outs.Load())[t.spec.Name]; o != nil && o.t == t {
+	if o := s.existing(t); o != nil {
 		return o, nil
 	}
-	outs := maps.Clone(*s.outs.Load())
 	o := &outbound{s: s, t: t}
-	outs[t.spec.Name] = o
-	s.outs.Store(&outs)
+	s.setOutLocked(t, o)
 	return o, nil
+}
+
+// existing is the queue of a type, nil when there is none.
+func (s *Session) existing(t *declared) *outbound {
+	if outs := *s.outs.Load(); t.slot < len(outs) {
+		if o := outs[t.slot]; o != nil && o.t == t {
+			return o
+		}
+	}
+	return nil
+}
+
+func (s *Session) setOutLocked(t *declared, o *outbound) {
+	old := *s.outs.Load()
+	outs := make([]*outbound, max(len(old), t.slot+1))
+	copy(outs, old)
+	outs[t.slot] = o
+	s.outs.Store(&outs)
+}
+
+// outbounds are the queues of all types.
+func (s *Session) outbounds() iter.Seq[*outbound] {
+	return func(yield func(*outbound) bool) {
+		for _, o := range *s.outs.Load() {
+			if o != nil && !yield(o) {
+				return
+			}
+		}
+	}
 }
 
 // retract ends a type on this session.
 func (s *Session) retract(t *declared) {
 	s.mu.Lock()
-	outs := maps.Clone(*s.outs.Load())
-	o := outs[t.spec.Name]
-	delete(outs, t.spec.Name)
-	s.outs.Store(&outs)
+	o := s.existing(t)
+	if o != nil {
+		s.setOutLocked(t, nil)
+	}
 	s.mu.Unlock()
-	if o != nil && o.t == t {
+	if o != nil {
 		o.retire(DropRetracted)
 	}
 	s.resetInbound(t)
@@ -250,10 +277,9 @@ func (s *Session) resetInbound(t *declared) {
 // Stats reads the counters.
 func (s *Session) Stats() Stats {
 	st := Stats{Types: make(map[string]TypeStats), RTT: s.RTT()}
-	for name, o := range *s.outs.Load() {
-		t := st.Types[name]
-		t.Send = o.stats()
-		st.Types[name] = t
+	for o := range s.outbounds() {
+		t := TypeStats{Send: o.stats()}
+		st.Types[o.t.spec.Name] = t
 		st.Send.add(t.Send)
 	}
 	s.mu.Lock()
