@@ -162,7 +162,8 @@ func BenchmarkPath(b *testing.B) {
 
 // BenchmarkIdlePeers measures what a connected, idle peer costs a service that
 // has exchanged five message types with it, above what it costs a plain libp2p
-// host, and one that runs go-libp2p-pubsub with as many topics. 200 nodes
+// host, and one that runs go-libp2p-pubsub with as many topics; and what it costs
+// a service all of whose types are declared with NoBroadcast. 200 nodes
 // connect to one hub, then to a second one; the growth with the second is
 // counted for each end of its connections, so that what a node makes once, with
 // its first peer, is left out.
@@ -174,11 +175,14 @@ func BenchmarkIdlePeers(b *testing.B) {
 		plainHeap, plainGoroutines := idlePlain(b, peers, 0)
 		gossipHeap, gossipGoroutines := idlePlain(b, peers, idleTypes)
 		heap, goroutines := idleServices(b, peers)
+		directHeap, directGoroutines := idleServices(b, peers, netservice.WithoutBroadcast())
 		b.ReportMetric(0, "ns/op")
 		b.ReportMetric((heap-plainHeap)/1024, "KiB/peer-above-plain")
 		b.ReportMetric(goroutines-plainGoroutines, "goroutines/peer-above-plain")
 		b.ReportMetric((heap-gossipHeap)/1024, "KiB/peer-above-pubsub")
 		b.ReportMetric(goroutines-gossipGoroutines, "goroutines/peer-above-pubsub")
+		b.ReportMetric((directHeap-plainHeap)/1024, "KiB/peer-nobroadcast-above-plain")
+		b.ReportMetric(directGoroutines-plainGoroutines, "goroutines/peer-nobroadcast-above-plain")
 		b.ReportMetric(plainHeap/1024, "KiB/peer-plain")
 		b.ReportMetric(plainGoroutines, "goroutines/peer-plain")
 	}
@@ -252,10 +256,10 @@ func joinTopics(b *testing.B, h host.Host, topics int) {
 	}
 }
 
-func idleServices(b *testing.B, peers int) (heap, goroutines float64) {
+func idleServices(b *testing.B, peers int, opts ...netservice.TypeOption) (heap, goroutines float64) {
 	var types []*netservice.Type[[]byte]
 	for i := range idleTypes {
-		types = append(types, netservice.Declare(fmt.Sprint("type", i), netservice.Raw()))
+		types = append(types, netservice.Declare(fmt.Sprint("type", i), netservice.Raw(), opts...))
 	}
 	got := bench.NewCounter()
 	subscribe := func(s *netservice.NebService) {

@@ -27,6 +27,8 @@ var (
 	ErrNoPeers = errors.New("netservice: no peers")
 	// ErrDuplicate: the same message was broadcast within two minutes.
 	ErrDuplicate = gossip.ErrDuplicate
+	// ErrNoBroadcast: the type is declared with MessageSpec.NoBroadcast.
+	ErrNoBroadcast = errors.New("netservice: messages of this type are not broadcast")
 	// ErrUnknownPeer: there is no session with that peer.
 	ErrUnknownPeer = errors.New("netservice: no session with this peer")
 	// ErrTooLarge: the payload is above the limit of its type.

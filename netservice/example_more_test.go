@@ -2,7 +2,9 @@ package netservice_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"log"
 	"strings"
 
 	"github.com/libp2p/go-libp2p"
@@ -165,4 +167,19 @@ func ExampleWithTransport() {
 	// <nil>
 	// true
 	// <nil>
+}
+
+func ExampleWithoutBroadcast() {
+	getBlocks := netservice.Declare("getblocks", netservice.Raw(), netservice.WithoutBroadcast())
+	s, err := netservice.NewNebService(exampleConfig(), quiet())
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := s.Start(); err != nil {
+		log.Fatal(err)
+	}
+	defer s.Stop()
+	err = getBlocks.Broadcast(context.Background(), s, []byte("7"))
+	fmt.Println(errors.Is(err, netservice.ErrNoBroadcast))
+	// Output: true
 }

@@ -121,10 +121,14 @@ func (n *Node) broadcast(ctx context.Context, msgType string, data []byte) error
 }
 
 func (n *Node) publish(ctx context.Context, msgType string, data []byte) error {
-	if _, err := n.types.use(msgType); err != nil {
+	s, err := n.types.use(msgType)
+	if err != nil {
 		return err
 	}
-	err := n.gossip.Publish(ctx, msgType, data)
+	if s.spec.NoBroadcast {
+		return fmt.Errorf("%w: %s", ErrNoBroadcast, msgType)
+	}
+	err = n.gossip.Publish(ctx, msgType, data)
 	if errors.Is(err, gossip.ErrNotDeclared) {
 		// Just now its declaration is replaced by another one.
 		n.types.settle()

@@ -176,6 +176,7 @@ func TestTimedType(t *testing.T) {
 		a := nw.Add(chain(), quiet())
 		b := nw.Add(booted(a), quiet())
 		got := make(chan string, 5)
+		inbox(t, a.Service(), 1) // so that it has gossip streams from the start
 		if _, err := timed.Subscribe(b.Service(), func(_ context.Context, m netservice.Received[[]byte]) { got <- string(m.Value) }); err != nil {
 			t.Fatal(err)
 		}

@@ -9,6 +9,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/go-nebnet/nebnet/internal/gossip"
+	"github.com/go-nebnet/nebnet/internal/handshake"
 	"github.com/go-nebnet/nebnet/internal/p2phost"
 )
 
@@ -19,7 +20,7 @@ func (n *Node) openHost() (host.Host, error) {
 		return p2phost.New(n.hostConfig())
 	}
 	handled := h.Mux().Protocols()
-	for _, id := range gossip.Protocols() {
+	for _, id := range append(gossip.Protocols(), handshake.ProtocolAny) {
 		if slices.Contains(handled, id) {
 			return nil, fmt.Errorf("%w: somebody handles %s", ErrHostTaken, id)
 		}

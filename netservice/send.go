@@ -64,8 +64,8 @@ func (s *NebService) SendMessageToPeers(ctx context.Context, msgType string, dat
 // gossip; the type need not be subscribed to here. nil means that at least one
 // peer's queue took it or, right after the start, that it waits for the first
 // peer that takes part, see GossipSpec.PeerWait. Errors: ErrTooLarge (see
-// MessageSpec.MaxSize), ErrNoPeers, ErrQueueFull, ErrDuplicate, the error of
-// ctx, ErrNotStarted, ErrStopped.
+// MessageSpec.MaxSize), ErrNoPeers, ErrQueueFull, ErrDuplicate, ErrNoBroadcast, the
+// error of ctx, ErrNotStarted, ErrStopped.
 //
 // In a network without signatures, which is the default, a message is named by
 // its type and content: the same content again, within two minutes, is
@@ -92,7 +92,8 @@ func (s *NebService) Relay(ctx context.Context, msg dispatcher.Message) error {
 
 // SetValidator has messages of a type that come by gossip judged by v before
 // they are delivered and passed on. Own broadcasts are not judged. It may be set
-// and replaced at any time: no message passes unjudged meanwhile.
+// and replaced at any time: no message passes unjudged meanwhile. Errors:
+// ErrNoBroadcast, or that the type's name is no good.
 func (s *NebService) SetValidator(msgType string, v Validator) error {
 	return s.node.types.validate(msgType, v)
 }

@@ -46,6 +46,9 @@ func WithCompression(c Compression) TypeOption {
 	return func(o *typeOptions) { o.spec.Compression = c }
 }
 
+// WithoutBroadcast keeps the type out of gossip, see MessageSpec.NoBroadcast.
+func WithoutBroadcast() TypeOption { return func(o *typeOptions) { o.spec.NoBroadcast = true } }
+
 // WithGossip sets how messages of the type are broadcast.
 func WithGossip(g GossipSpec) TypeOption { return func(o *typeOptions) { o.spec.Gossip = g } }
 

@@ -24,6 +24,13 @@ func (w *wire) declare(s *typeState) error {
 	if err := w.declareStreams(s); err != nil {
 		return err
 	}
+	if s.spec.NoBroadcast {
+		// It may have been broadcast by its first use, before this declaration.
+		if err := w.gossip.Retract(s.spec.Name); !errors.Is(err, gossip.ErrNotDeclared) {
+			return gossipError(err)
+		}
+		return nil
+	}
 	g := s.spec.Gossip
 	in, out := s.gossipSize(w.maxBulk)
 	topic := gossip.Topic{
@@ -65,17 +72,17 @@ func (w *wire) declareStreams(s *typeState) error {
 }
 
 // accept lets peers send a type to this node.
-func (w *wire) accept(name string) error {
-	if err := w.session.Accept(name); err != nil {
+func (w *wire) accept(s *typeState) error {
+	if err := w.session.Accept(s.spec.Name); err != nil || s.spec.NoBroadcast {
 		return err
 	}
-	return gossipError(w.gossip.Join(name))
+	return gossipError(w.gossip.Join(s.spec.Name))
 }
 
 // refuse undoes accept.
 func (w *wire) refuse(name string) {
 	w.session.Refuse(name)
-	// It can fail only when the type is unknown or the engine closed.
+	// It can fail only when the type is not broadcast or the engine closed.
 	_ = w.gossip.Leave(name)
 }
 

@@ -41,12 +41,13 @@
 //
 // All topics share one stream per peer and direction, apart from those declared
 // Bulk: they have streams, and a limit of size, of their own, so that a small
-// message never waits behind a large one that is being written.
+// message never waits behind a large one that is being written. Either kind of
+// streams is there from the first topic on that needs it.
 //
 // # Goroutines
 //
 // An engine runs one goroutine of its own, those of go-libp2p-pubsub (some ten,
-// and three per peer), and one per message under validation. Close waits for its
+// and three per peer, for each lane), and one per message under validation. Close waits for its
 // own, for all stream handlers and for validators; those of go-libp2p-pubsub end
 // with its context within the same instant, but cannot be waited for.
 //

@@ -41,7 +41,7 @@ type Engine struct {
 	// ctl orders what changes the set of topics. It is held while a router's
 	// loop is asked; the loop never takes it.
 	ctl    sync.Mutex
-	main   *lane
+	main   *lane // nil until a type is declared that is not bulk
 	bulk   *lane // nil until a bulk type is declared
 	direct map[peer.ID]peer.AddrInfo
 	closed bool
@@ -123,8 +123,9 @@ func (e *Engine) stir() {
 	}
 }
 
-// Start opens the main lane. Types may be declared and joined before and after
-// it. After an error other than ErrStarted, Close the engine.
+// Start opens what the declared types need. Types may be declared and joined
+// before and after it; until the first one the engine speaks with nobody. After
+// an error other than ErrStarted, Close the engine.
 func (e *Engine) Start() error {
 	if !e.calls.enter() {
 		return ErrClosed
@@ -139,12 +140,6 @@ func (e *Engine) Start() error {
 		return ErrStarted
 	}
 	e.cfg.Host.Network().Notify(notifiee{e.members})
-	l, err := newLane(e, "", e.cfg.MaxMessageSize)
-	if err != nil {
-		e.cfg.Host.Network().StopNotify(notifiee{e.members})
-		return err
-	}
-	e.main = l
 	var errs []error
 	for _, t := range e.topics() {
 		errs = append(errs, e.openLocked(t))

@@ -41,7 +41,7 @@ func (e *Engine) declareLocked(spec Topic) error {
 		// What foreigners said of it is forgotten: they say it on new streams.
 		e.resetForeignLocked()
 	}
-	if e.main == nil {
+	if !e.started.Load() {
 		return nil // Start does it
 	}
 	if err := e.openLocked(t); err != nil {
@@ -70,16 +70,9 @@ func (e *Engine) forgetLocked(t *topic) {
 
 // openLocked gives a topic its place in the router.
 func (e *Engine) openLocked(t *topic) error {
-	l := e.main
-	if t.Bulk {
-		if e.bulk == nil {
-			b, err := newLane(e, bulkName, e.cfg.MaxBulkSize)
-			if err != nil {
-				return err
-			}
-			e.bulk = b
-		}
-		l = e.bulk
+	l, err := e.laneLocked(t.Bulk)
+	if err != nil {
+		return err
 	}
 	t.l = l
 	s := t.set()
@@ -102,6 +95,19 @@ func (e *Engine) openLocked(t *topic) error {
 		return t.joinLocked()
 	}
 	return nil
+}
+
+// laneLocked is the lane of bulk types, or of all others. It is opened with the
+// first type that needs it.
+func (e *Engine) laneLocked(bulk bool) (_ *lane, err error) {
+	at, name, size := &e.main, "", e.cfg.MaxMessageSize
+	if bulk {
+		at, name, size = &e.bulk, bulkName, e.cfg.MaxBulkSize
+	}
+	if *at == nil {
+		*at, err = newLane(e, name, size)
+	}
+	return *at, err
 }
 
 // register has the router ask this lane about messages of a topic: in its own

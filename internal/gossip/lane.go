@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -16,7 +17,8 @@ import (
 	"github.com/go-nebnet/nebnet/internal/obs"
 )
 
-// lane is one GossipSub router and its streams. The main lane speaks the
+// lane is one GossipSub router and its streams. There is one from the first type
+// that needs it to the end of the engine. The main lane speaks the
 // protocols that everybody knows; the bulk lane the same under names of its own,
 // so that large messages have streams of their own.
 type lane struct {
@@ -83,7 +85,7 @@ func newLane(e *Engine, name string, size int) (*lane, error) {
 
 // Protocols are the stream protocols that an engine takes of its host, whatever
 // its network: two engines on one host would take each other's streams.
-func Protocols() []protocol.ID { return laneProtocols("", "") }
+func Protocols() []protocol.ID { return slices.Clone(laneProtocols("", "")) }
 
 // laneProtocols are the protocols of a lane, newest first.
 func laneProtocols(network, name string) []protocol.ID {
@@ -149,7 +151,7 @@ func (l *lane) admits(p peer.ID, name string) bool {
 
 func (l *lane) scored(scores map[peer.ID]float64) {
 	l.tracker.setScores(scores)
-	if l.name == "" {
+	if lanes := l.e.lanes(); len(lanes) > 0 && lanes[0] == l {
 		l.e.scored(scores)
 	}
 }

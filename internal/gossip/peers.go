@@ -129,15 +129,15 @@ func (e *Engine) scored(scores map[peer.ID]float64) {
 	e.cfg.OnScore(e.inAll(scores))
 }
 
-// inAll adds to the scores of the main lane those of the bulk lane.
+// inAll adds to the scores of the first lane those of the other one.
 func (e *Engine) inAll(scores map[peer.ID]float64) map[peer.ID]float64 {
 	lanes := e.lanes()
 	if len(lanes) < 2 {
 		return scores
 	}
 	all := maps.Clone(scores)
-	_, bulk := lanes[1].tracker.snapshot()
-	for p, s := range bulk {
+	_, second := lanes[1].tracker.snapshot()
+	for p, s := range second {
 		all[p] += s
 	}
 	return all
