@@ -41,8 +41,8 @@ type Config struct {
 	// that stalled types cannot lock out the others. Default 8 MiB.
 	QueueBytes int
 	// WriteTimeout is how long a stream may go without one byte taken by the
-	// receiver. After one to two and a half times that it is reset, and what is
-	// queued for it dropped. It is long
+	// receiver. After one to two times that it is reset, and what is queued for it
+	// dropped. It is long
 	// because a lossless subscriber may rightly push back for a while; a peer
 	// that is dead is found by ping. Default 2 min.
 	WriteTimeout time.Duration
@@ -50,8 +50,8 @@ type Config struct {
 	// the session ends with ReasonSlowReader. Default 3.
 	StallLimit int
 	// FrameTimeout is how long the rest of a frame may take to arrive, with a
-	// second more for each 512 KiB of a large one; it is waited for up to half as
-	// long again. Default 60 s.
+	// second more for each 512 KiB of a large one. Deadlines are looked at every
+	// PingInterval, or more often where they are short. Default 60 s.
 	FrameTimeout time.Duration
 	// StreamIdle is how long an outbound stream without traffic stays open.
 	// Default 10 s, at most 30 s.

@@ -154,8 +154,8 @@ func (s *Session) ping() {
 	s.ctl.send(s, appendPing(nil, ctlPing, nonce))
 }
 
-// tick is the session's timer: it pings, notices that the peer is dead, and
-// closes idle streams. It never blocks.
+// tick is the session's timer: it pings, notices that the peer is dead, ends
+// waits that take too long, and closes idle streams. It never blocks.
 func (s *Session) tick() {
 	now := s.since()
 	s.mu.Lock()
@@ -165,7 +165,7 @@ func (s *Session) tick() {
 	}
 	act, wait := s.live.step(now, time.Duration(s.lastLife.Load()))
 	if act != liveDead {
-		s.timer.Reset(wait)
+		s.timer.Reset(min(wait, s.e.cfg.tickMost()))
 	}
 	s.mu.Unlock()
 	switch act {
@@ -175,7 +175,11 @@ func (s *Session) tick() {
 		s.end(handshake.ReasonPingTimeout, false)
 		return
 	}
+	for _, st := range s.overdue(now) {
+		st.SetReadDeadline(past)
+	}
 	for o := range s.outbounds() {
+		o.hurry(now)
 		o.finishIdle(now, s.e.cfg.StreamIdle)
 	}
 }

@@ -20,12 +20,12 @@ type outStream struct {
 	lazy   multistream.LazyConn
 	opened time.Time
 
-	deadline time.Time // the writer's: the write deadline that is set
-	watched  bool      // the writer's: the answer is being awaited
+	watched bool // the writer's: the answer is being awaited
 
-	// The writer's: bytes written and acknowledged, and the read deadline.
-	sent, acked  int64
-	readDeadline time.Time
+	// The writer's: bytes written and acknowledged.
+	sent, acked int64
+
+	writes, reads patience // of the writer
 
 	// finished is closed when a stream that was closed for being idle has ended.
 	finished chan struct{}
@@ -79,23 +79,20 @@ func refusal(err error) bool {
 	return ok && se.Remote && se.ErrorCode == network.StreamProtocolNegotiationFailed
 }
 
-// extend moves the write deadline so far that a write may go for timeout
-// without progress. Setting it costs a timer, so it is set ahead.
-func (st *outStream) extend(now time.Time, timeout time.Duration) error {
-	if st.deadline.Sub(now) >= timeout {
-		return nil
+// hurry ends a wait of the writer that has taken too long.
+func (o *outbound) hurry(now time.Duration) {
+	o.mu.Lock()
+	st := o.stream
+	o.mu.Unlock()
+	if st == nil {
+		return
 	}
-	st.deadline = now.Add(timeout + timeout/4)
-	return st.raw.SetWriteDeadline(st.deadline)
-}
-
-// extendRead does the same for the wait for an acknowledgement.
-func (st *outStream) extendRead(now time.Time, timeout time.Duration) error {
-	if st.readDeadline.Sub(now) >= timeout {
-		return nil
+	if st.writes.over(now) {
+		st.raw.SetWriteDeadline(past)
 	}
-	st.readDeadline = now.Add(timeout + timeout/4)
-	return st.raw.SetReadDeadline(st.readDeadline)
+	if st.reads.over(now) {
+		st.raw.SetReadDeadline(past)
+	}
 }
 
 // finishIdle closes the stream if it has been idle for long enough. The peer

@@ -37,22 +37,20 @@ type reader struct {
 	in  *inbound
 	raw network.Stream
 
-	first    [firstRead]byte
-	batch    [][]byte // of the buffer in use
-	block    []byte   // what is left of the allocation that small payloads share
-	wire     int      // bytes on the wire of the batch
-	deadline time.Time
-	inFrame  bool // the deadline is that of the frame under way
-	acks     acker
+	first   [firstRead]byte
+	batch   [][]byte  // of the buffer in use
+	block   []byte    // what is left of the allocation that small payloads share
+	wire    int       // bytes on the wire of the batch
+	waits   *patience // until the deadline of the frame under way, or that of the next one
+	inFrame bool      // it is that of the frame under way
+	acks    acker
 }
 
 // run reads until the stream ends. It returns nil at a proper end, and a Fault
 // when the peer violated the protocol.
 func (r *reader) run() error {
 	for {
-		if err := r.arm(r.s.e.cfg.ReceiveIdle, 2); err != nil {
-			return err
-		}
+		r.arm(r.s.e.cfg.ReceiveIdle)
 		n, err := r.read(r.first[:])
 		switch {
 		case n > 0:
@@ -90,9 +88,7 @@ func (r *reader) burst(data []byte) error {
 		if h, n, _ := parseHeader(rest, r.in.t.spec.MaxSize); n > 0 && h.body >= directBody {
 			return r.body(h, n, rest[n:])
 		}
-		if err := r.armFrame(); err != nil {
-			return err
-		}
+		r.armFrame()
 		have := copy(buf.b[:], rest)
 		n, err := r.read(buf.b[have:])
 		if n == 0 && err != nil {
@@ -150,9 +146,7 @@ func (r *reader) own(body []byte, left int) []byte {
 // body reads the rest of a large frame into an allocation of its own, of which
 // it already has the beginning.
 func (r *reader) body(h header, head int, have []byte) error {
-	if err := r.armBody(h.body); err != nil {
-		return err
-	}
+	r.armBody(h.body)
 	b := growBody(nil, max(len(have), 1), h.body)
 	n := copy(b, have)
 	for n < h.body {
@@ -204,11 +198,20 @@ func (r *reader) deliver() error {
 }
 
 func (r *reader) read(b []byte) (int, error) {
-	n, err := r.raw.Read(b)
-	if n > 0 {
-		r.acks.add(n, r.s.touch())
+	for {
+		n, err := r.raw.Read(b)
+		if n > 0 {
+			r.acks.add(n, r.s.touch())
+			return n, err
+		}
+		if err == nil || !timedOut(err) || r.waits.over(r.s.since()) {
+			return n, err
+		}
+		// The tick meant an earlier wait.
+		if err := r.raw.SetReadDeadline(time.Time{}); err != nil {
+			return 0, err
+		}
 	}
-	return n, err
 }
 
 // broken says what an error in the middle of a frame means.
@@ -224,12 +227,11 @@ func (r *reader) broken(err error) error {
 
 // armFrame sets the deadline of the frame under way, once: it is absolute,
 // however slowly bytes come in.
-func (r *reader) armFrame() error {
-	if r.inFrame {
-		return nil
+func (r *reader) armFrame() {
+	if !r.inFrame {
+		r.inFrame = true
+		r.arm(r.s.e.cfg.FrameTimeout)
 	}
-	r.inFrame = true
-	return r.arm(r.s.e.cfg.FrameTimeout, 2)
 }
 
 // bodyRate is how many bytes a second of a large frame must come at least, once
@@ -237,19 +239,10 @@ func (r *reader) armFrame() error {
 const bodyRate = 512 << 10
 
 // armBody sets the deadline of a large frame, of which the size is known now.
-func (r *reader) armBody(size int) error {
+func (r *reader) armBody(size int) {
 	r.inFrame = true
-	return r.arm(r.s.e.cfg.FrameTimeout+time.Duration(size)*time.Second/bodyRate, 16)
+	r.arm(r.s.e.cfg.FrameTimeout + time.Duration(size)*time.Second/bodyRate)
 }
 
-// arm sees to it that the stream's read deadline is at least d away, and more
-// than that by at most one part in slack. Setting it costs a timer, so it is
-// left alone when it is in that range.
-func (r *reader) arm(d time.Duration, slack time.Duration) error {
-	now, most := time.Now(), d+d/slack
-	if left := r.deadline.Sub(now); left >= d && left <= most {
-		return nil
-	}
-	r.deadline = now.Add(most)
-	return r.raw.SetReadDeadline(r.deadline)
-}
+// arm sets the deadline.
+func (r *reader) arm(d time.Duration) { r.waits.begin(r.s.since(), d) }

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"os"
 	"runtime"
 	"slices"
 	"strings"
@@ -23,10 +24,13 @@ type fakeStream struct {
 	data           []byte
 	piece          int
 	end            error
-	deadlines      int
+	late           int // deadlines that have passed, of waits that are over
 }
 
 func (s *fakeStream) Read(b []byte) (int, error) {
+	if s.late > 0 {
+		return 0, os.ErrDeadlineExceeded
+	}
 	if len(s.data) == 0 {
 		return 0, s.end
 	}
@@ -38,19 +42,27 @@ func (s *fakeStream) Read(b []byte) (int, error) {
 
 func (s *fakeStream) Write(b []byte) (int, error) { return len(b), nil }
 
-func (s *fakeStream) SetReadDeadline(time.Time) error { s.deadlines++; return nil }
+func (s *fakeStream) SetReadDeadline(at time.Time) error {
+	if at.IsZero() {
+		s.late--
+	}
+	return nil
+}
 
 // readAll runs a reader over bytes and returns what it delivered.
 func readAll(data []byte, maxSize, piece int, end error) (got [][]byte, err error) {
+	return readFrom(&fakeStream{data: data, piece: piece, end: end}, maxSize)
+}
+
+func readFrom(raw *fakeStream, maxSize int) (got [][]byte, err error) {
 	cfg := Config{Obs: obs.Discard(), Deliver: func(_ context.Context, _ peer.ID, _ TypeSpec, batch [][]byte) error {
 		got = append(got, batch...)
 		return nil
 	}}.withDefaults()
 	e := &Engine{cfg: cfg, codec: newCodec(), total: newTotals(cfg.Obs)}
-	s := &Session{e: e, ctx: context.Background()}
+	s := &Session{e: e, ctx: context.Background(), start: time.Now()}
 	t := newDeclared(TypeSpec{Name: "x", MaxSize: maxSize}, testNetwork, cfg.Obs, e.total)
-	raw := &fakeStream{data: data, piece: piece, end: end}
-	r := reader{s: s, in: &inbound{t: t}, raw: raw, acks: acker{s: s, w: raw}}
+	r := reader{s: s, in: &inbound{t: t}, raw: raw, waits: new(patience), acks: acker{s: s, w: raw}}
 	err = r.run()
 	r.acks.stop()
 	return got, err
@@ -78,6 +90,15 @@ func TestReader(t *testing.T) {
 				t.Errorf("%s in pieces of %d: %d of %d messages, %v", how, piece, len(got), len(payloads), err)
 			}
 		}
+	}
+}
+
+// A wait that was over when its end came does not end the next one.
+func TestReaderLateDeadline(t *testing.T) {
+	data := frames(newCodec(), CompressNone, []byte("first"), randomBytes(1, 100_000))
+	got, err := readFrom(&fakeStream{data: data, piece: 1000, end: io.EOF, late: 2}, 1<<20)
+	if err != nil || len(got) != 2 {
+		t.Errorf("%d of 2 messages, %v", len(got), err)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"net"
 	"runtime/debug"
 	"slices"
+	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/sirupsen/logrus"
@@ -20,7 +21,7 @@ func (s *Session) receive(t *declared, st network.Stream) {
 	s.mu.Lock()
 	s.arrived++
 	s.mu.Unlock()
-	in, why := s.admit(t, st)
+	in, waits, why := s.admit(t, st)
 	if in == nil {
 		code := network.StreamShutdown
 		if why == refuseStorm {
@@ -50,29 +51,48 @@ func (s *Session) receive(t *declared, st network.Stream) {
 		s.e.refuse(st, network.StreamShutdown, refuseClosed)
 		return
 	}
-	r := reader{s: s, in: in, raw: st, acks: acker{s: s, w: st}}
+	r := reader{s: s, in: in, raw: st, waits: waits, acks: acker{s: s, w: st}}
 	err := r.run()
 	r.acks.stop()
 	s.dispose(in, st, err)
 }
 
+// receiving is an inbound stream that is open.
+type receiving struct {
+	t     *declared
+	waits patience // of its reader
+}
+
+// overdue lists the inbound streams of which data has been awaited for too long.
+func (s *Session) overdue(now time.Duration) (streams []network.Stream) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for st, in := range s.inStreams {
+		if in.waits.over(now) {
+			streams = append(streams, st)
+		}
+	}
+	return streams
+}
+
 // admit counts an inbound stream and decides whether it is looked at.
-func (s *Session) admit(t *declared, st network.Stream) (in *inbound, why string) {
+func (s *Session) admit(t *declared, st network.Stream) (in *inbound, waits *patience, why string) {
 	if !s.admitRate() {
-		return nil, refuseStorm
+		return nil, nil, refuseStorm
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.cut || t.retracted.Load() {
-		return nil, refuseClosed
+		return nil, nil, refuseClosed
 	}
 	in = s.inboundLocked(t)
 	if s.inStreams == nil {
-		s.inStreams = make(map[network.Stream]*declared)
+		s.inStreams = make(map[network.Stream]*receiving)
 	}
-	s.inStreams[st] = t
+	open := &receiving{t: t}
+	s.inStreams[st] = open
 	s.wg.Add(1)
-	return in, ""
+	return in, &open.waits, ""
 }
 
 // inboundLocked finds what there is of a type, or makes it, in place of a type

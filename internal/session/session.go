@@ -49,12 +49,12 @@ type Session struct {
 	mu        sync.Mutex // guards the fields below
 	reason    handshake.Reason
 	byRemote  bool
-	cut       bool                         // streams are reset; nothing is started any more
-	ins       []*inbound                   // one of a name
-	inStreams map[network.Stream]*declared // nil when there are none
-	opened    *rate.Limiter                // of inbound streams
-	refused   uint64                       // inbound streams
-	storm     int                          // of them, in a row, for being opened too fast
+	cut       bool                          // streams are reset; nothing is started any more
+	ins       []*inbound                    // one of a name
+	inStreams map[network.Stream]*receiving // nil when there are none
+	opened    *rate.Limiter                 // of inbound streams
+	refused   uint64                        // inbound streams
+	storm     int                           // of them, in a row, for being opened too fast
 	live      liveness
 	pingAt    time.Time
 	nonce     uint64
@@ -263,8 +263,8 @@ func (s *Session) retract(t *declared) {
 func (s *Session) resetInbound(t *declared) {
 	var streams []network.Stream
 	s.mu.Lock()
-	for st, of := range s.inStreams {
-		if of == t {
+	for st, in := range s.inStreams {
+		if in.t == t {
 			streams = append(streams, st)
 		}
 	}

@@ -181,11 +181,9 @@ func (w *writer) chunk(st *outStream, b []byte, class int) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	if err := st.extend(began, s.e.cfg.WriteTimeout); err != nil {
-		s.gate.release(&w.slot)
-		return 0, err
-	}
+	st.writes.begin(began.Sub(s.start), s.e.cfg.WriteTimeout)
 	n, err := st.lazy.Write(b)
+	st.writes.end()
 	took := time.Since(began)
 	s.gate.release(&w.slot)
 	w.pace.add(n, took)
@@ -201,12 +199,12 @@ func (w *writer) chunk(st *outStream, b []byte, class int) (int, error) {
 	switch {
 	case err == nil || !timedOut(err):
 		return n, err
-	case n == 0:
+	case n == 0 && took >= s.e.cfg.WriteTimeout:
 		return 0, errStalled
 	}
-	// Something moved, nobody knows when: one more period.
-	st.deadline = time.Now().Add(s.e.cfg.WriteTimeout)
-	return n, st.raw.SetWriteDeadline(st.deadline)
+	// Something moved, nobody knows when: one more period. Or the tick meant the
+	// write before.
+	return n, st.raw.SetWriteDeadline(time.Time{})
 }
 
 // room waits until a chunk of the given size, or a smaller one, may be on its
@@ -222,10 +220,10 @@ func (w *writer) room(st *outStream, class, size int) (int, error) {
 		}
 		w.leave()
 		w.win.wait(w.o.s.since(), st.sent)
-		if err := st.extendRead(time.Now(), w.o.s.e.cfg.WriteTimeout); err != nil {
-			return 0, err
-		}
+		began := w.o.s.since()
+		st.reads.begin(began, w.o.s.e.cfg.WriteTimeout)
 		n, err := st.lazy.Read(w.acks[:])
+		st.reads.end()
 		for _, units := range w.acks[:n] {
 			st.acked += int64(units) * ackUnit
 		}
@@ -238,11 +236,16 @@ func (w *writer) room(st *outStream, class, size int) (int, error) {
 			w.win.ack(w.o.s.since(), class, st.acked, w.o.s.quietRTT())
 			continue
 		}
-		if err != nil {
-			if timedOut(err) {
-				return 0, errStalled
-			}
+		switch {
+		case err == nil:
+		case !timedOut(err):
 			return 0, err
+		case w.o.s.since()-began >= w.o.s.e.cfg.WriteTimeout:
+			return 0, errStalled
+		default: // the tick meant the wait before
+			if err := st.raw.SetReadDeadline(time.Time{}); err != nil {
+				return 0, err
+			}
 		}
 	}
 }

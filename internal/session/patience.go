@@ -1,0 +1,32 @@
+package session
+
+import (
+	"sync/atomic"
+	"time"
+)
+
+// patience is how long one wait for the peer may take: for room to write, for
+// acknowledgements, for data. Whoever waits says so; the session's tick then
+// ends a wait that has become too long, by a deadline in the past. A deadline of
+// the stream's own for each wait would be a timer that the runtime keeps, with
+// the stream that it belongs to, long after the stream has ended.
+type patience struct {
+	until atomic.Int64 // since the session began; 0 while nobody waits
+}
+
+// past is a deadline that ends a wait.
+var past = time.Unix(1, 0)
+
+func (p *patience) begin(now, most time.Duration) { p.until.Store(int64(now + most)) }
+
+func (p *patience) end() { p.until.Store(0) }
+
+// over tells whether there is a wait that has taken too long.
+func (p *patience) over(now time.Duration) bool {
+	until := time.Duration(p.until.Load())
+	return until != 0 && now >= until
+}
+
+// tickMost is how often the waits are looked at, at least: an end may be late
+// by as much.
+func (c *Config) tickMost() time.Duration { return min(c.WriteTimeout, c.FrameTimeout) / 10 }
