@@ -140,6 +140,7 @@ func TestSlowReader(t *testing.T) {
 		blockType(b, "slow")
 		sa, sb := join(t, a, b)
 		for round := range 3 {
+			began := time.Now()
 			taken := fillQueue(t, sa, "slow", 10_000)
 			if taken == 0 {
 				t.Fatal("nothing was taken")
@@ -147,7 +148,6 @@ func TestSlowReader(t *testing.T) {
 			if r, _ := sa.Reason(); r != handshake.ReasonNone {
 				t.Fatalf("round %d: session ended: %v", round, r)
 			}
-			began := time.Now()
 			for range 600 {
 				if sa.Stats().Types["slow"].Send.Pending == 0 {
 					break
