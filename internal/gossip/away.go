@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/rcrowley/go-metrics"
 )
 
 const (
@@ -23,9 +24,10 @@ const (
 
 // away remembers messages that were turned away, by their ID. The overlay has
 // seen them and takes every further copy for a duplicate; this is how the engine
-// knows better. The oldest are forgotten first.
+// knows better. When there is no room for another one, the oldest is forgotten.
 type away struct {
-	n atomic.Int64 // size, to be read without the lock
+	n         atomic.Int64    // size, to be read without the lock
+	forgotten metrics.Counter // those that had to make room
 
 	mu    sync.Mutex // guards the fields below
 	limit int
@@ -45,8 +47,8 @@ type turned struct {
 // maxHolders is how many peers that have a message are remembered.
 const maxHolders = 3
 
-func newAway(limit int) *away {
-	return &away{limit: limit, byID: make(map[string]*list.Element), order: list.New()}
+func newAway(limit int, forgotten metrics.Counter) *away {
+	return &away{forgotten: forgotten, limit: limit, byID: make(map[string]*list.Element), order: list.New()}
 }
 
 // add remembers a message that came from a peer.
@@ -71,6 +73,7 @@ func (a *away) put(t *turned) {
 	}
 	if a.order.Len() >= a.limit {
 		a.removeLocked(a.order.Front())
+		a.forgotten.Inc(1)
 	}
 	a.byID[t.id] = a.order.PushBack(t)
 	a.n.Store(int64(a.order.Len()))

@@ -27,7 +27,7 @@ type counters struct {
 	delivered, duplicates                 metrics.Counter
 	rejected, ignored, deferred, expired  metrics.Counter
 	retaken, panics, dropped, unvalidated metrics.Counter
-	bytesIn, bytesOut                     metrics.Counter
+	forgotten, bytesIn, bytesOut          metrics.Counter
 	away                                  map[string]metrics.Counter
 	delay                                 metrics.Histogram
 }
@@ -42,7 +42,8 @@ func newCounters(o *obs.Obs, typ string) counters {
 		deferred: c(obs.GossipDeferred), expired: c(obs.GossipExpired),
 		retaken: c(obs.GossipRetaken), panics: c(obs.GossipPanics),
 		dropped: c(obs.GossipDropped), unvalidated: c(obs.GossipUnvalidated),
-		bytesIn: c(obs.GossipBytesIn), bytesOut: c(obs.GossipBytesOut),
+		forgotten: c(obs.GossipForgotten),
+		bytesIn:   c(obs.GossipBytesIn), bytesOut: c(obs.GossipBytesOut),
 		delay: o.Histogram(obs.GossipDelay + "." + typ),
 		away:  make(map[string]metrics.Counter, len(awayReasons)),
 	}

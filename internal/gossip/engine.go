@@ -11,6 +11,7 @@ import (
 
 	pubsub "github.com/libp2p/go-libp2p-pubsub"
 	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/rcrowley/go-metrics"
 )
 
 // Engine broadcasts. Make one with New. All methods may be called from any
@@ -65,7 +66,7 @@ func New(cfg Config) (*Engine, error) {
 	}
 	e := &Engine{
 		faults: faults{m: make(map[peer.ID]account)},
-		unsent: newAway(maxUnsent),
+		unsent: newAway(maxUnsent, metrics.NilCounter{}),
 		calls:  newGate(),
 		wake:   make(chan struct{}, 1),
 		ended:  make(chan struct{}),

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rcrowley/go-metrics"
+
 	"github.com/go-nebnet/nebnet/internal/testnet"
 )
 
@@ -243,7 +245,7 @@ func TestExplicitRelay(t *testing.T) {
 
 // A forged copy under the ID of a message that was turned away is not taken.
 func TestForgedCopyOfATurnedAwayMessage(t *testing.T) {
-	a := newAway(2)
+	a := newAway(2, metrics.NilCounter{})
 	at := time.Now()
 	a.add("id", [32]byte{1}, "", at)
 	if a.take("id", func() [32]byte { return [32]byte{2} }) {

@@ -11,6 +11,7 @@ import (
 	pubsub "github.com/libp2p/go-libp2p-pubsub"
 	pb "github.com/libp2p/go-libp2p-pubsub/pb"
 	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/rcrowley/go-metrics"
 )
 
 func TestPresetsAreValid(t *testing.T) {
@@ -108,12 +109,15 @@ func TestContentID(t *testing.T) {
 func TestAwayIsBounded(t *testing.T) {
 	zero := func() (sum [32]byte) { return }
 	at := time.Now()
-	a := newAway(2)
+	a := newAway(2, metrics.NewCounter())
 	for i, id := range []string{"a", "b", "c"} {
 		a.add(id, [32]byte{}, "p", at.Add(time.Duration(i)*time.Second))
 	}
 	if a.take("a", zero) {
 		t.Error("the oldest is kept")
+	}
+	if n := a.forgotten.Count(); n != 1 {
+		t.Errorf("%d forgotten", n)
 	}
 	if got := a.ask([]string{"x", "b", "c"}, 1, at); len(got) != 1 || got[0] != "b" {
 		t.Errorf("asked for %v", got)

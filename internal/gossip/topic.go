@@ -186,10 +186,9 @@ func newTopic(spec Topic, e *Engine) *topic {
 		Type: spec.Type, Name: spec.Name, Open: spec.Open, Bulk: spec.Bulk, Timed: spec.Timed,
 		MessageID: spec.MessageID,
 		n:         newCounters(e.cfg.Obs, spec.Type),
-		away:      newAway(maxAway),
-		missed:    newAway(maxAway),
 		pending:   newPending(e.cfg.Pending, e.cfg.PendingBytes),
 	}
+	t.away, t.missed = newAway(maxAway, t.n.forgotten), newAway(maxAway, t.n.forgotten)
 	t.now.Store(newSettings(spec))
 	return t
 }

@@ -150,9 +150,11 @@ const (
 	// GossipExpired counts deferred messages that nobody resumed in time.
 	GossipExpired = "neb.net.gossip.expired"
 	// GossipAway, followed by a reason and the type, counts messages turned
-	// away under load, and GossipRetaken those that came again and were taken.
-	GossipAway    = "neb.net.gossip.away"
-	GossipRetaken = "neb.net.gossip.retaken"
+	// away under load, GossipRetaken those that came again and were taken, and
+	// GossipForgotten those that were so many that the oldest had to be forgotten.
+	GossipAway      = "neb.net.gossip.away"
+	GossipRetaken   = "neb.net.gossip.retaken"
+	GossipForgotten = "neb.net.gossip.forgotten"
 	// GossipUnvalidated counts messages turned away before their signature was
 	// checked.
 	GossipUnvalidated = "neb.net.gossip.unvalidated"
