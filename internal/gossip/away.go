@@ -42,18 +42,26 @@ type turned struct {
 	at    time.Time
 	asked time.Time
 	quiet bool // it is not asked for
+	held  bool // a copy has come and is being judged
 }
 
 // maxHolders is how many peers that have a message are remembered.
 const maxHolders = 3
 
+// noSum is the sum of messages whose copies need not be told apart.
+func noSum() (sum [32]byte) { return sum }
+
 func newAway(limit int, forgotten metrics.Counter) *away {
 	return &away{forgotten: forgotten, limit: limit, byID: make(map[string]*list.Element), order: list.New()}
 }
 
-// add remembers a message that came from a peer.
-func (a *away) add(id string, sum [32]byte, from peer.ID, now time.Time) {
-	a.put(&turned{id: id, sum: sum, from: []peer.ID{from}, at: now})
+// add remembers a message that came from a peer; others may be known to have it.
+func (a *away) add(id string, sum [32]byte, now time.Time, from peer.ID, others ...peer.ID) {
+	t := &turned{id: id, sum: sum, from: []peer.ID{from}, at: now}
+	for _, p := range others {
+		t.heldBy(p)
+	}
+	a.put(t)
 }
 
 // addQuietly remembers a message that is taken when it comes again, and not
@@ -66,14 +74,23 @@ func (a *away) put(t *turned) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if e := a.byID[t.id]; e != nil {
+		old := e.Value.(*turned)
 		for _, p := range t.from {
-			e.Value.(*turned).heldBy(p)
+			old.heldBy(p)
+		}
+		if old.held { // and its copy was turned away too
+			t.from = old.from
+			*old = *t
+			a.order.MoveToBack(e)
 		}
 		return
 	}
 	if a.order.Len() >= a.limit {
-		a.removeLocked(a.order.Front())
-		a.forgotten.Inc(1)
+		oldest := a.order.Front()
+		if !oldest.Value.(*turned).held {
+			a.forgotten.Inc(1)
+		}
+		a.removeLocked(oldest)
 	}
 	a.byID[t.id] = a.order.PushBack(t)
 	a.n.Store(int64(a.order.Len()))
@@ -103,32 +120,51 @@ func (a *away) announced(p peer.ID, ids []string) (any bool) {
 	return any
 }
 
-// forget removes a message.
-func (a *away) forget(id string) {
-	if a.n.Load() == 0 {
-		return
-	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if e := a.byID[id]; e != nil {
-		a.removeLocked(e)
-	}
-}
-
-// take forgets a message, and reports whether it was there. sum is called only
-// if it may be.
-func (a *away) take(id string, sum func() [32]byte) bool {
+// hold reports whether a message is here and nobody holds it, and holds it: a
+// copy is being judged. Release must follow; meanwhile the message is not asked
+// for, and whoever else has it is still noted. sum is called only if it may be
+// here.
+func (a *away) hold(id string, sum func() [32]byte) bool {
 	if a.n.Load() == 0 {
 		return false
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	e := a.byID[id]
-	if e == nil || e.Value.(*turned).sum != sum() {
+	if e == nil {
 		return false
 	}
-	a.removeLocked(e)
+	t := e.Value.(*turned)
+	if t.held || t.sum != sum() {
+		return false
+	}
+	t.held = true
 	return true
+}
+
+// release forgets a message that is held, unless it was added again meanwhile.
+func (a *away) release(id string) {
+	if a.n.Load() == 0 {
+		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if e := a.byID[id]; e != nil && e.Value.(*turned).held {
+		a.removeLocked(e)
+	}
+}
+
+// holders returns who has a message.
+func (a *away) holders(id string) []peer.ID {
+	if a.n.Load() == 0 {
+		return nil
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if e := a.byID[id]; e != nil {
+		return slices.Clone(e.Value.(*turned).from)
+	}
+	return nil
 }
 
 // ask returns those of ids that are here and not being asked for, at most limit,
@@ -148,7 +184,7 @@ func (a *away) ask(ids []string, limit int, now time.Time) []string {
 		if e == nil {
 			continue
 		}
-		if t := e.Value.(*turned); now.Sub(t.asked) >= askAgain {
+		if t := e.Value.(*turned); !t.held && now.Sub(t.asked) >= askAgain {
 			t.asked = now
 			out = append(out, id)
 		}
@@ -169,7 +205,7 @@ func (a *away) due(limit int, now time.Time, ttl time.Duration) map[peer.ID][]st
 	// The newest last: those will be offered for longer.
 	for e := a.order.Front(); e != nil && limit > 0; e = e.Next() {
 		t := e.Value.(*turned)
-		if age := now.Sub(t.at); t.quiet || len(t.from) == 0 || age < askAfter || age > ttl || now.Sub(t.asked) < askAgain {
+		if age := now.Sub(t.at); t.held || t.quiet || len(t.from) == 0 || age < askAfter || age > ttl || now.Sub(t.asked) < askAgain {
 			continue
 		}
 		t.asked = now

@@ -192,7 +192,7 @@ func (e *Engine) tick() {
 // again.
 func (e *Engine) lose(t *topic, ms []*pubsub.Message) {
 	for _, m := range ms {
-		e.unsent.add(m.ID, [32]byte{}, "", now())
+		e.unsent.add(m.ID, noSum(), now(), "")
 	}
 	t.n.unsent.Inc(int64(len(ms)))
 }

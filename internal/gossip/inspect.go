@@ -95,7 +95,7 @@ func (t *topic) miss(m *pubsub.Message) {
 	if id == "" {
 		id = t.id()(m.Message)
 	}
-	t.missed.add(id, [32]byte{}, m.ReceivedFrom, now())
+	t.missed.add(id, noSum(), now(), m.ReceivedFrom)
 }
 
 // spend cuts the lists of IDs to what the peer has left of its budget.

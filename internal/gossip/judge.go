@@ -31,7 +31,9 @@ func (l *lane) validator(t *topic) pubsub.ValidatorEx {
 			return pubsub.ValidationIgnore
 		}
 		defer l.e.calls.leave()
-		t.missed.forget(m.ID)
+		if t.missed.hold(m.ID, noSum) {
+			defer t.missed.release(m.ID)
+		}
 		switch l.judge(t, l.message(t, m), m, false) {
 		case accepted:
 			if !t.set().ExplicitRelay {
@@ -175,7 +177,7 @@ func (e *Engine) panicked(t *topic, r any) {
 // turnAway drops a message in such a way that it can come again.
 func (l *lane) turnAway(t *topic, m *pubsub.Message, reason string) {
 	t.n.away[reason].Inc(1)
-	t.away.add(m.ID, sumOf(m), m.ReceivedFrom, now())
+	t.away.add(m.ID, sumOf(m), now(), m.ReceivedFrom, t.missed.holders(m.ID)...)
 }
 
 // room is how many more messages of the type can be taken in now.
@@ -210,7 +212,10 @@ func (l *lane) askForAway(t *topic) {
 
 // retake takes a message that was turned away and has come again.
 func (l *lane) retake(t *topic, m *pubsub.Message) bool {
-	return l.e.spawn(func() { l.again(t, l.message(t, m), m, false) })
+	return l.e.spawn(func() {
+		defer t.away.release(m.ID)
+		l.again(t, l.message(t, m), m, false)
+	})
 }
 
 // again judges a message outside of the router, which has forgotten about it,

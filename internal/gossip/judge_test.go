@@ -247,11 +247,11 @@ func TestExplicitRelay(t *testing.T) {
 func TestForgedCopyOfATurnedAwayMessage(t *testing.T) {
 	a := newAway(2, metrics.NilCounter{})
 	at := time.Now()
-	a.add("id", [32]byte{1}, "", at)
-	if a.take("id", func() [32]byte { return [32]byte{2} }) {
+	a.add("id", [32]byte{1}, at, "")
+	if a.hold("id", func() [32]byte { return [32]byte{2} }) {
 		t.Fatal("taken")
 	}
-	if !a.take("id", func() [32]byte { return [32]byte{1} }) || a.take("id", func() [32]byte { return [32]byte{1} }) {
+	if !a.hold("id", func() [32]byte { return [32]byte{1} }) || a.hold("id", func() [32]byte { return [32]byte{1} }) {
 		t.Fatal("want it once")
 	}
 }

@@ -157,9 +157,10 @@ func (e *Engine) republish(ctx context.Context, t *topic, data []byte, p *public
 	if !e.takeOff(p, m.ID) {
 		return nil // see p.other
 	}
-	if !e.unsent.take(m.ID, func() (sum [32]byte) { return sum }) {
+	if !e.unsent.hold(m.ID, noSum) {
 		return ErrDuplicate
 	}
+	defer e.unsent.release(m.ID)
 	s, err := t.l.forward(ctx, t, m)
 	return e.settle(ctx, t, m, s, err)
 }
@@ -182,7 +183,7 @@ func (e *Engine) settle(ctx context.Context, t *topic, m *pubsub.Message, s send
 		err = fmt.Errorf("%w: no peers of %s yet", ErrQueueFull, t.Type)
 	}
 	if err != nil {
-		e.unsent.add(m.ID, [32]byte{}, "", now())
+		e.unsent.add(m.ID, noSum(), now(), "")
 		return err
 	}
 	t.n.published.Inc(1)

@@ -107,13 +107,12 @@ func TestContentID(t *testing.T) {
 }
 
 func TestAwayIsBounded(t *testing.T) {
-	zero := func() (sum [32]byte) { return }
 	at := time.Now()
 	a := newAway(2, metrics.NewCounter())
 	for i, id := range []string{"a", "b", "c"} {
-		a.add(id, [32]byte{}, "p", at.Add(time.Duration(i)*time.Second))
+		a.add(id, noSum(), at.Add(time.Duration(i)*time.Second), "p")
 	}
-	if a.take("a", zero) {
+	if a.hold("a", noSum) {
 		t.Error("the oldest is kept")
 	}
 	if n := a.forgotten.Count(); n != 1 {
@@ -135,8 +134,11 @@ func TestAwayIsBounded(t *testing.T) {
 		t.Errorf("too old, and due: %v", got)
 	}
 	a.expire(at.Add(11*time.Second), 10*time.Second-time.Nanosecond)
-	if a.take("b", zero) || !a.take("c", zero) || a.n.Load() != 0 {
+	if a.hold("b", noSum) || !a.hold("c", noSum) {
 		t.Error("expiry")
+	}
+	if a.release("c"); a.n.Load() != 0 {
+		t.Error("released, and still there")
 	}
 }
 

@@ -85,7 +85,7 @@ func (l *lane) DuplicateMessage(m *pubsub.Message) {
 	if t == nil {
 		return
 	}
-	if t.away.take(m.ID, func() [32]byte { return sumOf(m) }) && l.retake(t, m) {
+	if t.away.hold(m.ID, func() [32]byte { return sumOf(m) }) && l.retake(t, m) {
 		t.n.retaken.Inc(1)
 		return
 	}
