@@ -8,7 +8,9 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 )
 
-// backlog knows what waits for each peer.
+// backlog knows what waits for each peer. The router queues frames for a peer
+// from the moment it has heard of it; whether there will be a stream to write
+// them to is known later.
 type backlog struct {
 	limit int64
 
@@ -22,6 +24,8 @@ type waiting struct {
 	bytes  int64
 	frames []frame
 	early  []int // sizes of frames that were written before they were put
+	live   bool  // there is a stream, or one is being opened
+	hello  bool  // the next frame that is written is the stream's first, which is never put
 }
 
 type frame struct {
@@ -33,17 +37,39 @@ func newBacklog(limit int64) *backlog {
 	return &backlog{limit: limit, peers: make(map[peer.ID]*waiting)}
 }
 
+// expect notes that a stream to a peer is being opened: what waits for the peer
+// will be written, unless forget is called.
+func (b *backlog) expect(p peer.ID) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.ofLocked(p).live = true
+}
+
+// opened notes that there is a stream to a peer, and whether it begins with a
+// frame of its own.
+func (b *backlog) opened(p peer.ID, hello bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	w := b.ofLocked(p)
+	w.live, w.hello = true, hello
+}
+
+func (b *backlog) ofLocked(p peer.ID) *waiting {
+	w := b.peers[p]
+	if w == nil {
+		w = new(waiting)
+		b.peers[p] = w
+	}
+	return w
+}
+
 // put adds a frame and reports whether the peer's bound has been crossed by it.
 // The router calls it right after it has put the frame into the peer's queue, so
 // that the frame may be written already.
 func (b *backlog) put(p peer.ID, size int, publish []*pb.Message) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	w := b.peers[p]
-	if w == nil {
-		w = new(waiting)
-		b.peers[p] = w
-	}
+	w := b.ofLocked(p)
 	if i := slices.Index(w.early, size); i >= 0 {
 		w.early = slices.Delete(w.early, i, i+1)
 		b.tidyLocked(p, w)
@@ -56,14 +82,14 @@ func (b *backlog) put(p peer.ID, size int, publish []*pb.Message) bool {
 }
 
 // take removes a frame that was written. Control messages overtake others, so
-// it is found by its size. first tells that it may be the one that a stream
-// begins with, which is never put.
-func (b *backlog) take(p peer.ID, size int, first bool) {
+// it is found by its size.
+func (b *backlog) take(p peer.ID, size int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	w := b.peers[p]
-	if w == nil {
-		w = new(waiting)
+	w := b.ofLocked(p)
+	if w.hello {
+		w.hello = false
+		return
 	}
 	i := slices.IndexFunc(w.frames, func(f frame) bool { return f.size == size })
 	switch {
@@ -72,9 +98,8 @@ func (b *backlog) take(p peer.ID, size int, first bool) {
 		copy(w.frames[1:i+1], w.frames[:i]) // most often nothing
 		w.frames[0] = frame{}
 		w.frames = w.frames[1:]
-	case !first && len(w.early) < maxEarly:
+	case len(w.early) < maxEarly:
 		w.early = append(w.early, size)
-		b.peers[p] = w
 	}
 	b.tidyLocked(p, w)
 }
@@ -88,7 +113,7 @@ func (b *backlog) tidyLocked(p peer.ID, w *waiting) {
 		return
 	}
 	w.frames = nil
-	if len(w.early) == 0 {
+	if len(w.early) == 0 && !w.live {
 		delete(b.peers, p)
 	}
 	b.signalLocked()
@@ -103,7 +128,8 @@ func (b *backlog) of(p peer.ID) int64 {
 	return 0
 }
 
-// forget removes all frames of a peer and returns the messages in them.
+// forget removes all frames of a peer to which there is no stream any more, and
+// returns the messages in them.
 func (b *backlog) forget(p peer.ID) (lost []*pb.Message) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -123,7 +149,7 @@ func (b *backlog) signalLocked() {
 		return
 	}
 	for _, w := range b.peers {
-		if len(w.frames) > 0 {
+		if w.live && len(w.frames) > 0 {
 			return
 		}
 	}
@@ -131,7 +157,7 @@ func (b *backlog) signalLocked() {
 	b.idle = nil
 }
 
-// empty returns a channel that is closed once nothing waits for any peer.
+// empty returns a channel that is closed once nothing waits that will be written.
 func (b *backlog) empty() <-chan struct{} {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -24,16 +24,27 @@ type gatedHost struct {
 }
 
 // NewStream opens the stream once the peer may take part. go-libp2p-pubsub calls
-// it in a goroutine per peer.
+// it in a goroutine per peer, and queues frames for the peer meanwhile; after an
+// error it lets go of them and tells nobody.
 func (h *gatedHost) NewStream(ctx context.Context, p peer.ID, ids ...protocol.ID) (network.Stream, error) {
 	if !h.l.calls.enter() {
 		return nil, ErrClosed
 	}
 	defer h.l.calls.leave()
+	s, err := h.open(ctx, p, ids)
+	if err != nil {
+		h.l.forgetFrames(p)
+		return nil, err
+	}
+	return s, nil
+}
+
+func (h *gatedHost) open(ctx context.Context, p peer.ID, ids []protocol.ID) (network.Stream, error) {
 	st := h.l.e.members.await(ctx, p)
 	if st == stranger {
 		return nil, errStranger
 	}
+	h.l.backlog.expect(p)
 	if err := sleep(ctx, h.l.streams.rest(p)); err != nil {
 		return nil, err
 	}

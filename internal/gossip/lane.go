@@ -41,6 +41,7 @@ type lane struct {
 
 	wireIn, wireOut metrics.Counter
 	sending         *sending // the loop's: what is being handed out now
+	joined          int      // the loop's: topics
 	tracker         *tracker
 }
 

@@ -226,13 +226,14 @@ func TestBacklog(t *testing.T) {
 	if b.put("p", 10, m) || !b.put("p", 1, nil) || b.put("p", 2, m) {
 		t.Error("want true once, when the bound is crossed")
 	}
-	b.take("p", 1, false) // overtook the other
+	b.take("p", 1) // overtook the other
 	if n := b.of("p"); n != 12 {
 		t.Errorf("%d bytes wait", n)
 	}
 	idle := b.empty()
-	b.take("p", 10, false)
-	b.take("p", 99, true) // the frame that a stream begins with
+	b.take("p", 10)
+	b.opened("p", true)
+	b.take("p", 2) // the frame that a stream begins with, which is not the one that waits
 	if lost := b.forget("p"); len(lost) != 1 || len(b.peers) != 0 {
 		t.Errorf("%d messages lost", len(lost))
 	}
@@ -241,7 +242,7 @@ func TestBacklog(t *testing.T) {
 	default:
 		t.Error("nothing waits, and nobody is told")
 	}
-	b.take("q", 5, false) // written before it is put
+	b.take("q", 5) // written before it is put
 	if b.put("q", 5, m); b.of("q") != 0 || len(b.peers) != 0 {
 		t.Error("a frame that is written already waits")
 	}

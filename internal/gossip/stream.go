@@ -23,7 +23,6 @@ type stream struct {
 
 	// The writer's.
 	deadline time.Time
-	wrote    bool
 }
 
 func newStream(s network.Stream, l *lane, out bool, st standing) *stream {
@@ -63,8 +62,7 @@ func (s *stream) Write(b []byte) (int, error) {
 		s.l.wireOut.Inc(int64(n))
 	}
 	if err == nil { // else it is lost with the stream
-		s.l.backlog.take(s.p, len(b), !s.wrote)
-		s.wrote = true
+		s.l.backlog.take(s.p, len(b))
 	}
 	return n, err
 }

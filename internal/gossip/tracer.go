@@ -13,17 +13,15 @@ var _ pubsub.RawTracer = (*lane)(nil)
 
 // OnNewOutboundStream notes a peer that can be sent to.
 func (l *lane) OnNewOutboundStream(p peer.ID, id protocol.ID) {
+	// A stream begins with what this node has joined, or with nothing.
+	l.backlog.opened(p, l.joined > 0)
 	l.tracker.open(p, id)
 	l.e.stir()
 }
 
 // OnClosedOutboundStream forgets the peer, which has left every mesh.
 func (l *lane) OnClosedOutboundStream(p peer.ID) {
-	for _, m := range l.backlog.forget(p) {
-		if t := l.e.byName(m.GetTopic()); t != nil {
-			t.n.dropped.Inc(1)
-		}
-	}
+	l.forgetFrames(p)
 	for _, name := range l.tracker.closed(p) {
 		if t := l.e.byName(name); t != nil {
 			t.mesh.Add(-1)
@@ -31,11 +29,21 @@ func (l *lane) OnClosedOutboundStream(p peer.ID) {
 	}
 }
 
-// Join is ignored: the engine joined.
-func (l *lane) Join(string) {}
+// forgetFrames counts the messages that waited for a peer's stream, which has
+// ended, or could not be opened.
+func (l *lane) forgetFrames(p peer.ID) {
+	for _, m := range l.backlog.forget(p) {
+		if t := l.e.byName(m.GetTopic()); t != nil {
+			t.n.dropped.Inc(1)
+		}
+	}
+}
 
-// Leave is ignored: each mesh peer is pruned.
-func (l *lane) Leave(string) {}
+// Join counts the topics that the router has joined.
+func (l *lane) Join(string) { l.joined++ }
+
+// Leave counts them too; each mesh peer is pruned.
+func (l *lane) Leave(string) { l.joined-- }
 
 // Graft notes a mesh peer.
 func (l *lane) Graft(p peer.ID, name string) {
