@@ -123,19 +123,29 @@ func TestGossipPeersInStats(t *testing.T) {
 	})
 }
 
+func reserve(t *testing.T, n, p *nettest.Node) {
+	t.Helper()
+	if err := n.Service().ReservePeer(p.Addr()); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // A reserved peer is a direct one: it is in no mesh, and gets everything. One
-// that reserves nobody still brings what others say, by gossip.
+// that reserves nobody still brings what others say, by gossip. It makes no
+// difference whether they are reserved before the start or later.
 func TestReservedPeersAreDirect(t *testing.T) {
-	for _, mutual := range []bool{true, false} {
-		t.Run(fmt.Sprint("mutual ", mutual), func(t *testing.T) {
+	for _, run := range []struct{ mutual, later bool }{{true, false}, {false, false}, {true, true}, {false, true}} {
+		mutual := run.mutual
+		t.Run(fmt.Sprintf("mutual %t, later %t", mutual, run.later), func(t *testing.T) {
 			inBubble(t, func(t *testing.T, nw *nettest.Network) {
-				b := chain()
-				if b.NoPeerExchange = true; mutual {
+				a, b, c := chain(), chain(), chain()
+				a.NoPeerExchange, b.NoPeerExchange = true, true
+				if !run.later {
+					a.Reserved = []string{addrOfNode(t, 1)}
+				}
+				if !run.later && mutual {
 					b.Reserved = []string{addrOfNode(t, 0)}
 				}
-				a := chain()
-				a.NoPeerExchange, a.Reserved = true, []string{addrOfNode(t, 1)}
-				c := chain()
 				c.NoPeerExchange, c.Bootstrap = true, []string{addrOfNode(t, 1)}
 				nodes := []*nettest.Node{nw.Add(a, quiet()), nw.Add(b, quiet()), nw.Add(c, quiet())} // a - b - c
 				var in []<-chan netservice.Received[[]byte]
@@ -143,6 +153,13 @@ func TestReservedPeersAreDirect(t *testing.T) {
 					in = append(in, inbox(t, n.Service(), 5))
 				}
 				nw.Start()
+				if run.later {
+					nodes[1].WaitForPeers(1)
+					reserve(t, nodes[0], nodes[1])
+				}
+				if run.later && mutual {
+					reserve(t, nodes[1], nodes[0])
+				}
 				nodes[1].WaitForPeers(2)
 				time.Sleep(5 * time.Second)
 				if err := text.Broadcast(t.Context(), nodes[2].Service(), []byte("from the far end")); err != nil {
