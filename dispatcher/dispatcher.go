@@ -3,7 +3,6 @@ package dispatcher
 import (
 	"context"
 	"fmt"
-	"runtime/debug"
 	"sync"
 	"sync/atomic"
 
@@ -128,13 +127,8 @@ func (d *Dispatcher) keyOf(r *room, m Message) (k key) {
 }
 
 // panicked counts and logs a panic of subscriber code; p is nil when the code
-// ended its goroutine. A peer may cause it, so the log is limited.
+// ended its goroutine.
 func (d *Dispatcher) panicked(name string, p any) {
 	d.panics.Add(1)
-	if p == nil {
-		p = "ended its goroutine"
-	}
-	d.obs.WarnLimited("dispatcher", "panic "+name, logrus.Fields{
-		"subscriber": name, "panic": obs.Clean(fmt.Sprint(p)), "stack": string(debug.Stack()),
-	}, "subscriber panicked")
+	d.obs.Panicked(obs.Panic{Component: "dispatcher", In: name, Value: p})
 }

@@ -253,7 +253,7 @@ func TestPanicsAreLogged(t *testing.T) {
 			t.Fatal(err)
 		}
 		text := out.buf.String()
-		if strings.Count(text, "subscriber panicked") != 1 || !strings.Contains(text, "explode") ||
+		if strings.Count(text, "code of the program panicked") != 1 || !strings.Contains(text, "explode") ||
 			!strings.Contains(text, "h/tx") || strings.Contains(text, "\x1b[2J") {
 			t.Errorf("log: %s", text)
 		}

@@ -3,8 +3,6 @@ package netservice
 import (
 	"context"
 	"errors"
-	"fmt"
-	"runtime/debug"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
@@ -229,12 +227,11 @@ func (l *links) forgetLater(p peer.ID) {
 	l.forgetting[t] = true
 }
 
-// panicked notes a panic of the program's code that peers can cause.
+// panicked notes a panic of a callback. A stack of nil is the caller's.
 func (n *Node) panicked(callback string, value any, stack []byte) {
-	n.obs.Counter(obs.CallbackPanics).Inc(1)
-	n.obs.WarnLimited("links", "panic/"+callback, logrus.Fields{
-		"callback": callback, "panic": obs.Clean(fmt.Sprint(value)), "stack": string(stack),
-	}, "a callback panicked")
+	n.obs.Panicked(obs.Panic{
+		Component: "links", In: callback, Value: value, Stack: stack, Count: n.obs.Counter(obs.CallbackPanics),
+	})
 }
 
 // hello is what this node says of itself, with the application's part as it
@@ -254,7 +251,7 @@ func (n *Node) payload() (data []byte) {
 	}
 	defer func() {
 		if v := recover(); v != nil {
-			n.panicked("payload", v, debug.Stack())
+			n.panicked("payload", v, nil)
 		}
 	}()
 	return n.opts.payload()

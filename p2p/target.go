@@ -7,13 +7,11 @@ import (
 	"net"
 	"net/netip"
 	"path/filepath"
-	"runtime/debug"
 	"slices"
 	"syscall"
 
 	ma "github.com/multiformats/go-multiaddr"
 	manet "github.com/multiformats/go-multiaddr/net"
-	"github.com/sirupsen/logrus"
 
 	"github.com/go-nebnet/nebnet/internal/obs"
 )
@@ -134,10 +132,7 @@ func (p *P2P) ask(f func() bool) (yes bool) {
 	defer func() {
 		if r := recover(); r != nil {
 			yes = false
-			p.obs.Counter(obs.TunnelPanics).Inc(1)
-			p.obs.WarnLimited("tunnel", "panic", logrus.Fields{
-				"panic": cleanText(fmt.Sprint(r)), "stack": string(debug.Stack()),
-			}, "a rule of the program panicked")
+			p.obs.Panicked(obs.Panic{Component: "tunnel", In: "rule", Value: r, Count: p.obs.Counter(obs.TunnelPanics)})
 		}
 	}()
 	return f()

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"runtime/debug"
 	"sync"
 	"time"
 
@@ -155,9 +154,7 @@ func (x *Exchange) penalise(p peer.ID, err error) {
 func (x *Exchange) guarded(what string, f func()) {
 	defer func() {
 		if v := recover(); v != nil {
-			x.obs.Counter(obs.ExchangePanics).Inc(1)
-			x.obs.Log(component).WithField("in", what).WithField("stack", string(debug.Stack())).
-				Errorf("panic: %v", v)
+			x.obs.Panicked(obs.Panic{Component: component, In: what, Value: v, Count: x.obs.Counter(obs.ExchangePanics)})
 		}
 	}()
 	f()

@@ -86,7 +86,7 @@ type Config struct {
 	// Params of mesh and score; the zero value stands for SmallNetwork.
 	Params Params
 	// AppScore is added to a peer's score, whatever the topic. It must not block
-	// and not call the engine. Optional.
+	// and not call the engine. A panic counts as 0. Optional.
 	AppScore func(peer.ID) float64
 	// OnScore is given all peers' scores every ScoreInterval (default 1 s). It
 	// runs in a goroutine of its own and may be late. Optional.

@@ -84,11 +84,8 @@ func New(cfg Config) (*Engine, error) {
 	for _, d := range e.cfg.Direct {
 		e.direct[d.ID] = d
 	}
-	if user := e.cfg.AppScore; user != nil {
-		e.cfg.AppScore = func(p peer.ID) float64 { return user(p) + e.faults.score(p, now()) }
-	} else {
-		e.cfg.AppScore = func(p peer.ID) float64 { return e.faults.score(p, now()) }
-	}
+	app := e.cfg.AppScore
+	e.cfg.AppScore = func(p peer.ID) float64 { return e.appScore(app, p) + e.faults.score(p, now()) }
 	return e, nil
 }
 

@@ -2,13 +2,14 @@ package gossip
 
 import (
 	"context"
-	"runtime/debug"
 	"time"
 
 	pubsub "github.com/libp2p/go-libp2p-pubsub"
 	pb "github.com/libp2p/go-libp2p-pubsub/pb"
 	"github.com/libp2p/go-libp2p/core/peer"
-	"github.com/sirupsen/logrus"
+	"github.com/rcrowley/go-metrics"
+
+	"github.com/go-nebnet/nebnet/internal/obs"
 )
 
 // outcome is what became of a message.
@@ -134,7 +135,7 @@ func (e *Engine) ask(ctx context.Context, t *topic, m Message) (v Verdict) {
 	defer func() {
 		if r := recover(); r != nil {
 			v = Ignore()
-			e.panicked(t, r)
+			e.panicked(t.Type, r, t.n.panics)
 		}
 	}()
 	return validate(ctx, m)
@@ -161,17 +162,14 @@ func (e *Engine) handOver(ctx context.Context, t *topic, m Message) (err error) 
 	defer func() {
 		if r := recover(); r != nil {
 			err = ErrFull
-			e.panicked(t, r)
+			e.panicked(t.Type, r, t.n.panics)
 		}
 	}()
 	return e.cfg.Deliver(ctx, m, t.set().OnFull == WaitWhenFull)
 }
 
-func (e *Engine) panicked(t *topic, r any) {
-	t.n.panics.Inc(1)
-	e.cfg.Obs.WarnLimited("gossip", "panic/"+t.Type, logrus.Fields{
-		"type": t.Type, "panic": r, "stack": string(debug.Stack()),
-	}, "validator or receiver panicked")
+func (e *Engine) panicked(in string, value any, count metrics.Counter) {
+	e.cfg.Obs.Panicked(obs.Panic{Component: "gossip", In: in, Value: value, Count: count})
 }
 
 // turnAway drops a message in such a way that it can come again.

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/go-nebnet/nebnet/internal/obs"
 )
 
 // passes are the peers that passed the handshake.
@@ -187,6 +189,31 @@ func TestDirectPeersAndScores(t *testing.T) {
 		wantOnce(t, []*node{a}, "direct")
 		must(t, a.e.RemoveDirect(id))
 	})
+}
+
+// A score function that panics says 0. What panics is counted.
+func TestScorePanics(t *testing.T) {
+	for name, edit := range map[string]func(*Config, *Topic){
+		"AppScore": func(c *Config, _ *Topic) { c.AppScore = func(peer.ID) float64 { panic("no score") } },
+		"OnScore":  func(c *Config, _ *Topic) { c.OnScore = func(map[peer.ID]float64) { panic("not interested") } },
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, w *world) {
+				a, b := w.node(edit), w.node(nil)
+				w.connect(a.h, b.h)
+				settle()
+				b.publish(t, "hello")
+				settle()
+				wantOnce(t, []*node{a}, "hello")
+				if s := a.e.Stats().Peers[b.h.ID()].Score; s <= 0 {
+					t.Errorf("a peer that brought a message has %v", s)
+				}
+				if a.e.cfg.Obs.Counter(obs.GossipPanics).Count() == 0 {
+					t.Error("no panic is counted")
+				}
+			})
+		})
+	}
 }
 
 // One stream of two dies; what both sides know of each other must come back.

@@ -3,13 +3,11 @@ package gossip
 import (
 	"crypto/sha256"
 	"encoding/binary"
-	"runtime/debug"
 	"sync/atomic"
 
 	pubsub "github.com/libp2p/go-libp2p-pubsub"
 	pb "github.com/libp2p/go-libp2p-pubsub/pb"
 	"github.com/libp2p/go-libp2p/core/peer"
-	"github.com/sirupsen/logrus"
 
 	"github.com/go-nebnet/nebnet/internal/obs"
 )
@@ -86,10 +84,7 @@ func (e *Engine) guardID(f idFunc) idFunc {
 		defer func() {
 			if r := recover(); r != nil {
 				id = ContentID(topic, data, "", nil)
-				e.cfg.Obs.Counter(obs.GossipPanics).Inc(1)
-				e.cfg.Obs.WarnLimited("gossip", "panic/MessageID", logrus.Fields{
-					"panic": r, "stack": string(debug.Stack()),
-				}, "MessageID panicked")
+				e.panicked("MessageID", r, e.cfg.Obs.Counter(obs.GossipPanics))
 			}
 		}()
 		return f(topic, data, from, seqno)

@@ -3,7 +3,6 @@ package gossip
 import (
 	"errors"
 	"maps"
-	"runtime/debug"
 
 	"github.com/libp2p/go-libp2p/core/event"
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -114,6 +113,20 @@ func (e *Engine) cutOff(l *lane, p peer.ID) {
 	})
 }
 
+// appScore asks the program, which says 0 if it panics.
+func (e *Engine) appScore(app func(peer.ID) float64, p peer.ID) (score float64) {
+	if app == nil {
+		return 0
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			score = 0
+			e.panicked("AppScore", r, e.cfg.Obs.Counter(obs.GossipPanics))
+		}
+	}()
+	return app(p)
+}
+
 // scored passes the peers' scores on. It runs in a goroutine of the router's,
 // now and then after Close.
 func (e *Engine) scored(scores map[peer.ID]float64) {
@@ -123,7 +136,7 @@ func (e *Engine) scored(scores map[peer.ID]float64) {
 	defer e.calls.leave()
 	defer func() {
 		if r := recover(); r != nil {
-			e.cfg.Obs.Log("gossip").WithField("panic", r).WithField("stack", string(debug.Stack())).Error("OnScore panicked")
+			e.panicked("OnScore", r, e.cfg.Obs.Counter(obs.GossipPanics))
 		}
 	}()
 	e.cfg.OnScore(e.inAll(scores))

@@ -158,7 +158,8 @@ const (
 	// GossipUnvalidated counts messages turned away before their signature was
 	// checked.
 	GossipUnvalidated = "neb.net.gossip.unvalidated"
-	// GossipPanics counts panics of validators that were recovered.
+	// GossipPanics counts recovered panics of validators and receivers; without
+	// a type, those of callbacks that serve all types.
 	GossipPanics = "neb.net.gossip.panics"
 	// GossipDropped counts messages that a peer's full queue did not take.
 	GossipDropped = "neb.net.gossip.dropped"

@@ -2,14 +2,14 @@ package session
 
 import (
 	"errors"
-	"fmt"
 	"net"
-	"runtime/debug"
 	"slices"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/sirupsen/logrus"
+
+	"github.com/go-nebnet/nebnet/internal/obs"
 )
 
 // stormPenalty is the number of streams refused for being opened too fast after
@@ -165,11 +165,10 @@ func (s *Session) deliver(in *inbound, batch [][]byte, wire int) (err error) {
 		in.delivering.Store(false)
 		if v := recover(); v != nil {
 			in.panics.Add(1)
-			s.e.total.panics.Inc(1)
-			s.e.cfg.Obs.WarnLimited("session", "deliver panic "+in.t.spec.Name, logrus.Fields{
-				"peer": s.peer.String(), "type": in.t.spec.Name,
-				"panic": fmt.Sprint(v), "stack": string(debug.Stack()),
-			}, "delivery panicked")
+			s.e.cfg.Obs.Panicked(obs.Panic{
+				Component: "session", In: in.t.spec.Name, Value: v, Count: s.e.total.panics,
+				Fields: logrus.Fields{"peer": s.peer.String()},
+			})
 			err = errDeliver
 		}
 	}()
