@@ -27,7 +27,8 @@ type counters struct {
 	delivered, duplicates                 metrics.Counter
 	rejected, ignored, deferred, expired  metrics.Counter
 	retaken, panics, dropped, unvalidated metrics.Counter
-	forgotten, bytesIn, bytesOut          metrics.Counter
+	forgotten, announced                  metrics.Counter
+	bytesIn, bytesOut                     metrics.Counter
 	away                                  map[string]metrics.Counter
 	delay                                 metrics.Histogram
 }
@@ -42,8 +43,8 @@ func newCounters(o *obs.Obs, typ string) counters {
 		deferred: c(obs.GossipDeferred), expired: c(obs.GossipExpired),
 		retaken: c(obs.GossipRetaken), panics: c(obs.GossipPanics),
 		dropped: c(obs.GossipDropped), unvalidated: c(obs.GossipUnvalidated),
-		forgotten: c(obs.GossipForgotten),
-		bytesIn:   c(obs.GossipBytesIn), bytesOut: c(obs.GossipBytesOut),
+		forgotten: c(obs.GossipForgotten), announced: c(obs.GossipAnnounced),
+		bytesIn: c(obs.GossipBytesIn), bytesOut: c(obs.GossipBytesOut),
 		delay: o.Histogram(obs.GossipDelay + "." + typ),
 		away:  make(map[string]metrics.Counter, len(awayReasons)),
 	}

@@ -28,8 +28,9 @@
 //     or if it waits, bounded in number, bytes and time, for the first peer.
 //   - Only members take part in a topic that is not open: a peer's gossip
 //     streams are not read, and none is opened to it, before Member says yes.
-//   - A peer that appears is told at once which messages of the last heartbeats
-//     this node has, so that what was said during a short cut crosses it.
+//   - A peer that appears, or is grafted, is told at once which messages of the
+//     last heartbeats this node has, so that what was said during a short cut, or
+//     while a mesh forms, reaches it.
 //
 // # What is not
 //

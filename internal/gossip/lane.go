@@ -43,6 +43,7 @@ type lane struct {
 	sending         *sending // the loop's: what is being handed out now
 	joined          int      // the loop's: topics
 	tracker         *tracker
+	grafts          grafts
 }
 
 const (
@@ -65,7 +66,7 @@ func newLane(e *Engine, name string, size int) (*lane, error) {
 		wireOut: e.cfg.Obs.Counter(obs.GossipWireOut),
 	}
 	l.backlog = newBacklog(int64(max(e.cfg.PeerQueueBytes, 4*l.limit)))
-	l.tracker = newTracker()
+	l.tracker, l.grafts = newTracker(), newGrafts()
 	h := &gatedHost{Host: e.cfg.Host, l: l}
 	l.rt = pubsub.DefaultGossipSubRouter(h)
 	l.protocols = laneProtocols(e.cfg.Network, name)

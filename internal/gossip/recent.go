@@ -9,8 +9,8 @@ import (
 )
 
 // recent remembers the IDs of the messages of a topic that peers can ask for. The
-// router announces them to peers outside the mesh only; a peer that is grafted
-// as soon as it connects would never hear of what was said just before.
+// router announces them to peers outside the mesh only; a peer that is grafted,
+// or is so as soon as it connects, would never hear of what was said just before.
 type recent struct {
 	mu    sync.Mutex // guards queue
 	queue []said     // oldest first
@@ -21,7 +21,7 @@ type said struct {
 	at time.Time
 }
 
-// maxRecent is how many messages of a topic are announced to a new peer at most;
+// maxRecent is how many messages of a topic are announced to a peer at most;
 // receivers accept 5,000.
 const maxRecent = 4096
 
@@ -55,34 +55,59 @@ func (p Params) window() time.Duration { return time.Duration(p.HistoryGossip) *
 // said notes a message that peers can ask this node for from now on.
 func (t *topic) said(id string) { t.recent.add(id, now(), t.l.e.cfg.Params.window()) }
 
-// greet tells new peers what this node has. It is called outside of the loop.
+// have is what a peer is told of a topic.
+type have struct {
+	t   *topic
+	ids []string
+}
+
+// greet tells new peers, and those that were grafted, what this node has. It is
+// called outside of the loop.
 func (l *lane) greet() {
-	peers := l.tracker.newcomers(now())
-	if len(peers) == 0 {
-		return
-	}
-	since := now().Add(-l.e.cfg.Params.window())
-	haves := make(map[*topic]*pb.ControlIHave)
-	for _, t := range l.e.topics() {
-		if !t.in(l) || !t.ready.Load() {
-			continue
+	at := now()
+	oldest := at.Add(-l.e.cfg.Params.window())
+	// First, so that nothing is said between the list and the graft.
+	grafted := l.grafts.due(at, oldest, l.e.cfg.Params.Heartbeat, l.tracker.isOpen)
+	haves := make(map[peer.ID][]have)
+	if peers := l.tracker.newcomers(at); len(peers) > 0 {
+		all := l.haves(oldest)
+		for _, p := range peers {
+			haves[p] = all
 		}
-		if ids := t.recent.since(since); len(ids) > 0 {
-			haves[t] = &pb.ControlIHave{TopicID: &t.Name, MessageIDs: ids}
+	}
+	for p, since := range grafted {
+		if len(haves[p]) > 0 {
+			continue // it is told everything
+		}
+		for name, from := range since {
+			if t := l.e.byName(name); t != nil {
+				haves[p] = append(haves[p], have{t, t.recent.since(from)})
+			}
 		}
 	}
 	if len(haves) > 0 {
-		_ = l.do(l.e.work, func() { l.announce(peers, haves) })
+		_ = l.do(l.e.work, func() { l.announce(haves) })
 	}
 }
 
+// haves is all that the lane's topics have said since a time.
+func (l *lane) haves(since time.Time) (all []have) {
+	for _, t := range l.e.topics() {
+		if t.in(l) && t.ready.Load() {
+			all = append(all, have{t, t.recent.since(since)})
+		}
+	}
+	return all
+}
+
 // announce is called in the loop.
-func (l *lane) announce(peers []peer.ID, haves map[*topic]*pb.ControlIHave) {
-	for _, p := range peers {
+func (l *lane) announce(haves map[peer.ID][]have) {
+	for p, hs := range haves {
 		c := &pb.ControlMessage{}
-		for t, h := range haves {
-			if l.e.members.allows(p, t) {
-				c.Ihave = append(c.Ihave, h)
+		for _, h := range hs {
+			if len(h.ids) > 0 && l.e.members.allows(p, h.t) {
+				c.Ihave = append(c.Ihave, &pb.ControlIHave{TopicID: &h.t.Name, MessageIDs: h.ids})
+				h.t.n.announced.Inc(int64(len(h.ids)))
 			}
 		}
 		if len(c.Ihave) > 0 {

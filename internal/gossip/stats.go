@@ -55,6 +55,7 @@ type TypeStats struct {
 	Away               map[string]int64 // by reason
 	Retaken            int64            // came again after Away
 	Forgotten          int64            // of Away and Expired: the oldest of too many, not asked for any more
+	Announced          int64            // told to peers that appeared or were grafted, one message to one peer counts one
 	Panics             int64
 	Dropped            int64 // copies that a peer's full queue did not take, or that ended with its stream
 	BytesIn, BytesOut  int64 // data, duplicates included
@@ -129,7 +130,8 @@ func (t *topic) stats() TypeStats {
 		Rejected: t.n.rejected.Count(), Ignored: t.n.ignored.Count(),
 		Deferred: t.n.deferred.Count(), Expired: t.n.expired.Count(),
 		Away:    make(map[string]int64, len(t.n.away)),
-		Retaken: t.n.retaken.Count(), Forgotten: t.n.forgotten.Count(), Panics: t.n.panics.Count(), Dropped: t.n.dropped.Count(),
+		Retaken: t.n.retaken.Count(), Forgotten: t.n.forgotten.Count(), Announced: t.n.announced.Count(),
+		Panics: t.n.panics.Count(), Dropped: t.n.dropped.Count(),
 		BytesIn: t.n.bytesIn.Count(), BytesOut: t.n.bytesOut.Count(),
 	}
 	if t.Timed {

@@ -22,6 +22,7 @@ func (l *lane) OnNewOutboundStream(p peer.ID, id protocol.ID) {
 // OnClosedOutboundStream forgets the peer, which has left every mesh.
 func (l *lane) OnClosedOutboundStream(p peer.ID) {
 	l.forgetFrames(p)
+	l.grafts.forget(p)
 	for _, name := range l.tracker.closed(p) {
 		if t := l.e.byName(name); t != nil {
 			t.mesh.Add(-1)
@@ -52,11 +53,13 @@ func (l *lane) Graft(p peer.ID, name string) {
 			t.mesh.Add(1)
 		}
 	}
+	l.grafts.add(p, name)
 	l.e.stir()
 }
 
 // Prune forgets a mesh peer.
 func (l *lane) Prune(p peer.ID, name string) {
+	l.grafts.remove(p, name)
 	if l.tracker.prune(p, name) {
 		if t := l.e.byName(name); t != nil {
 			t.mesh.Add(-1)

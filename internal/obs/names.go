@@ -155,6 +155,9 @@ const (
 	GossipAway      = "neb.net.gossip.away"
 	GossipRetaken   = "neb.net.gossip.retaken"
 	GossipForgotten = "neb.net.gossip.forgotten"
+	// GossipAnnounced counts recent messages that peers were told of when they
+	// appeared or were grafted, each for each peer.
+	GossipAnnounced = "neb.net.gossip.announced"
 	// GossipUnvalidated counts messages turned away before their signature was
 	// checked.
 	GossipUnvalidated = "neb.net.gossip.unvalidated"
