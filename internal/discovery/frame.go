@@ -2,7 +2,6 @@ package discovery
 
 import (
 	"bytes"
-	"errors"
 	"io"
 
 	"google.golang.org/protobuf/encoding/protowire"
@@ -48,9 +47,10 @@ func readLength(r io.Reader, limit int) (int, error) {
 }
 
 // cutShort makes a stream that was closed in mid-frame a fault. One that was
-// reset is none: that is what broken connections look like.
+// reset is none: that is what broken connections look like. Their errors may
+// wrap the io.EOF of the connection; that of a stream is not wrapped.
 func cutShort(err error) error {
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+	if err == io.EOF || err == io.ErrUnexpectedEOF {
 		return FaultTruncated
 	}
 	return err
