@@ -63,6 +63,27 @@ func TestFaults(t *testing.T) {
 	}
 }
 
+// TestConnectionLostInAFrame: who loses the connection in the middle of a frame
+// has broken no rule.
+func TestConnectionLostInAFrame(t *testing.T) {
+	inBubble(t, func(t *testing.T, net *testnet.Net) {
+		b := simNode(t, net, 1, nil, tx)
+		a := simHost(t, net, 2)
+		hello(t, a, b)
+		st := open(t, a, b, "tx")
+		write(t, st, frames(newCodec(), CompressNone, []byte("good")))
+		write(t, st, []byte{30, 0, 'x'})
+		b.await(t, "the message", func() bool { return slices.Equal(b.got["tx"], []string{"good"}) })
+		if err := a.Network().ClosePeer(b.host.ID()); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		if f := b.faulted(); len(f) != 0 {
+			t.Errorf("faults %v", f)
+		}
+	})
+}
+
 // TestSlowFrame sends one byte every ten seconds.
 func TestSlowFrame(t *testing.T) {
 	inBubble(t, func(t *testing.T, net *testnet.Net) {

@@ -58,7 +58,7 @@ func (r *reader) run() error {
 			if err := r.burst(r.first[:n]); err != nil {
 				return err
 			}
-		case errors.Is(err, io.EOF):
+		case err == io.EOF:
 			return nil
 		case err != nil && timedOut(err):
 			return errIdle
@@ -214,10 +214,11 @@ func (r *reader) read(b []byte) (int, error) {
 	}
 }
 
-// broken says what an error in the middle of a frame means.
+// broken says what an error in the middle of a frame means. That of a stream
+// whose connection has ended may wrap the connection's io.EOF, and is no fault.
 func (r *reader) broken(err error) error {
 	switch {
-	case errors.Is(err, io.EOF):
+	case err == io.EOF:
 		return FaultTruncated
 	case timedOut(err):
 		return FaultTimeout

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"runtime"
@@ -109,6 +110,7 @@ func TestReaderFaults(t *testing.T) {
 	corrupt := slices.Clone(zeros)
 	corrupt[len(corrupt)-1] ^= 0xff
 	reset := errors.New("reset")
+	gone := fmt.Errorf("%w: %w", network.ErrReset, io.EOF) // of a stream whose connection has ended
 	tests := []struct {
 		name string
 		tail []byte
@@ -123,6 +125,10 @@ func TestReaderFaults(t *testing.T) {
 		{"cut in a small body", []byte{200, 1, 0, 'x'}, io.EOF, FaultTruncated},
 		{"cut in a large body", append(binary.AppendUvarint(nil, 1<<20), 0, 'x'), io.EOF, FaultTruncated},
 		{"reset in the middle is no fault", []byte{200, 1, 0, 'x'}, reset, reset},
+		{"connection gone in the middle", []byte{200, 1, 0, 'x'}, gone, gone},
+		{"connection gone in the header", []byte{200}, gone, gone},
+		{"connection gone in a large body", append(binary.AppendUvarint(nil, 1<<20), 0, 'x'), gone, gone},
+		{"connection gone between frames", nil, gone, gone},
 		{"bomb", append([]byte{9, 1}, binary.AppendUvarint(nil, 1<<20+1)...), io.EOF, FaultBomb},
 		{"corrupt", corrupt, io.EOF, FaultCorrupt},
 	}
