@@ -51,7 +51,7 @@ func (b *backlog) opened(p peer.ID, hello bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	w := b.ofLocked(p)
-	w.live, w.hello = true, hello
+	w.live, w.hello, w.early = true, hello, nil
 }
 
 func (b *backlog) ofLocked(p peer.ID) *waiting {
@@ -82,11 +82,15 @@ func (b *backlog) put(p peer.ID, size int, publish []*pb.Message) bool {
 }
 
 // take removes a frame that was written. Control messages overtake others, so
-// it is found by its size.
+// it is found by its size. A stream that was given up may have written it: then
+// it is forgotten already.
 func (b *backlog) take(p peer.ID, size int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	w := b.ofLocked(p)
+	w := b.peers[p]
+	if w == nil || !w.live {
+		return
+	}
 	if w.hello {
 		w.hello = false
 		return

@@ -127,3 +127,29 @@ func TestEmptyBacklog(t *testing.T) {
 		t.Errorf("%d peers are kept", len(b.peers))
 	}
 }
+
+// The stream to a peer dies, and the one from it with it: what is queued for the
+// next one will be written.
+func TestFramesWaitForTheNextStream(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		a, b := w.node(nil), w.node(nil)
+		w.connect(a.h, b.h)
+		settle()
+		settle()
+		for _, s := range a.e.main.streams.of(b.h.ID(), func(s *stream) bool { return s.out }) {
+			_ = s.Stream.Reset()
+		}
+		time.Sleep(reopenAfter - 50*time.Millisecond)
+		must(t, a.e.Declare(Topic{Type: "other"}))
+		must(t, a.e.Join("other"))
+		select {
+		case <-a.e.main.backlog.empty():
+			t.Error("the frame is not waited for")
+		default:
+		}
+		settle()
+		if waits := a.e.main.backlog.of(b.h.ID()); waits != 0 {
+			t.Errorf("%d bytes wait still", waits)
+		}
+	})
+}

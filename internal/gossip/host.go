@@ -86,11 +86,12 @@ func (h *gatedHost) SetStreamHandler(id protocol.ID, handle network.StreamHandle
 	})
 }
 
-// departed forgets an inbound stream, and a peer of which nothing is left.
+// departed forgets an inbound stream, and a peer of which nothing is left. What is
+// queued for a stream to it that is being opened stays.
 func (l *lane) departed(g *stream) {
 	l.streams.remove(g)
 	if len(l.streams.of(g.p, func(*stream) bool { return true })) == 0 {
-		l.OnClosedOutboundStream(g.p)
+		l.gone(g.p)
 	}
 }
 

@@ -222,6 +222,7 @@ func TestRecent(t *testing.T) {
 
 func TestBacklog(t *testing.T) {
 	b := newBacklog(10)
+	b.expect("p")
 	m := []*pb.Message{{}}
 	if b.put("p", 10, m) || !b.put("p", 1, nil) || b.put("p", 2, m) {
 		t.Error("want true once, when the bound is crossed")
@@ -242,9 +243,19 @@ func TestBacklog(t *testing.T) {
 	default:
 		t.Error("nothing waits, and nobody is told")
 	}
+	b.take("q", 5) // by a stream that was given up
+	if len(b.peers) != 0 {
+		t.Error("a peer without a stream is remembered")
+	}
+	b.expect("q")
+	b.take("q", 7) // by that stream too
+	b.opened("q", false)
 	b.take("q", 5) // written before it is put
-	if b.put("q", 5, m); b.of("q") != 0 || len(b.peers) != 0 {
+	if b.put("q", 5, m); b.of("q") != 0 {
 		t.Error("a frame that is written already waits")
+	}
+	if b.put("q", 7, m); b.of("q") != 7 {
+		t.Error("a frame of an earlier stream is taken for this one")
 	}
 }
 

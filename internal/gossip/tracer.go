@@ -22,6 +22,11 @@ func (l *lane) OnNewOutboundStream(p peer.ID, id protocol.ID) {
 // OnClosedOutboundStream forgets the peer, which has left every mesh.
 func (l *lane) OnClosedOutboundStream(p peer.ID) {
 	l.forgetFrames(p)
+	l.gone(p)
+}
+
+// gone forgets what the router knows of a peer.
+func (l *lane) gone(p peer.ID) {
 	l.grafts.forget(p)
 	for _, name := range l.tracker.closed(p) {
 		if t := l.e.byName(name); t != nil {
