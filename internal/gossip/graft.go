@@ -20,7 +20,7 @@ type grafts struct {
 type grafted struct {
 	topics map[string]struct{}  // in which it was not told yet
 	told   map[string]time.Time // when it was, of late
-	last   time.Time            // the latest of told
+	last   time.Time            // when it was last told something
 }
 
 func newGrafts() grafts { return grafts{peers: make(map[peer.ID]*grafted)} }
@@ -62,6 +62,10 @@ func (g *grafts) due(now, oldest time.Time, gap time.Duration, ready func(peer.I
 	defer g.mu.Unlock()
 	var out map[peer.ID]map[string]time.Time
 	for p, k := range g.peers {
+		if len(k.topics) == 0 && k.last.Before(oldest) {
+			delete(g.peers, p) // what it was told is forgotten everywhere
+			continue
+		}
 		if len(k.topics) == 0 || now.Sub(k.last) < gap || !ready(p) {
 			continue
 		}

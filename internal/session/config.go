@@ -67,7 +67,8 @@ type Config struct {
 	// before the session ends with ReasonPingTimeout. Default 5 s, so that a
 	// dead peer is noticed within 8 s.
 	PingTimeout time.Duration
-	// OpenTimeout bounds the opening of a stream. Default 10 s.
+	// OpenTimeout bounds the opening of a stream, give or take a quarter of it.
+	// Default 10 s.
 	OpenTimeout time.Duration
 	// PendingTimeout bounds how long a stream waits for a handshake to end.
 	// Default 10 s.

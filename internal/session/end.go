@@ -26,7 +26,7 @@ func (s *Session) startLocked() {
 // connection is left open, except when it is known to be dead.
 func (s *Session) Close(reason handshake.Reason) {
 	s.end(reason, false)
-	<-s.done
+	<-s.Done()
 	t := time.NewTimer(s.e.cfg.FlushTimeout)
 	defer t.Stop()
 	select {
@@ -45,9 +45,9 @@ func (s *Session) end(reason handshake.Reason, byRemote bool) {
 	s.reason, s.byRemote = reason, byRemote
 	s.hungUp, s.over = make(chan struct{}), make(chan struct{})
 	s.closing.Store(true)
-	close(s.ended)
 	s.timer.Stop()
 	s.mu.Unlock()
+	s.room.signal() // to whoever waits for room
 	s.e.forget(s)
 	go s.conclude(reason, byRemote) // Engine.wg was raised by Attach
 }
@@ -89,8 +89,10 @@ func (s *Session) finish() {
 	s.mu.Lock()
 	after := s.after
 	s.after, s.finished = nil, true
+	if s.done != nil {
+		close(s.done)
+	}
 	s.mu.Unlock()
-	close(s.done)
 	for _, f := range after {
 		go f()
 	}

@@ -235,7 +235,7 @@ func (e *Engine) Close(ctx context.Context) error {
 	ended := make(chan struct{})
 	go func() {
 		for _, s := range live {
-			<-s.done
+			<-s.Done()
 		}
 		e.cancel() // streams that wait for a handshake
 		e.wg.Wait()

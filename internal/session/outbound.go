@@ -254,11 +254,8 @@ func (o *outbound) send(ctx context.Context, m *message, class int) error {
 			return o.refused(err)
 		}
 		select {
-		case <-room: // a writer of this session
+		case <-room: // a writer of this session, or Session.end
 			o.s.room.done()
-		case <-o.s.ended: // Session.end
-			o.s.room.done()
-			return o.refused(o.s.closedErr())
 		case <-ctx.Done():
 			o.s.room.done()
 			return o.refused(&FullError{Err: context.Cause(ctx)})

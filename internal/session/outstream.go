@@ -40,10 +40,32 @@ type outStream struct {
 	unconfirmed, unconfSize int
 }
 
+// opening is the context of a stream that is being opened. The session's tick
+// ends it at its deadline. A deadline of package context's own is a timer, and
+// those that were stopped are kept by the runtime for long.
+type opening struct {
+	context.Context
+	cancel context.CancelCauseFunc
+	at     time.Time
+}
+
+func (c *opening) Deadline() (time.Time, bool) { return c.at, true }
+
+func (c *opening) Err() error {
+	if context.Cause(c.Context) == context.DeadlineExceeded {
+		return context.DeadlineExceeded
+	}
+	return c.Context.Err()
+}
+
+// newOpening makes the context; cancel has to be called.
+func (s *Session) newOpening() *opening {
+	ctx, cancel := context.WithCancelCause(s.ctx)
+	return &opening{ctx, cancel, time.Now().Add(s.e.cfg.OpenTimeout)}
+}
+
 // openStream opens a stream for a type on the session's connection.
-func (s *Session) openStream(pid protocol.ID) (*outStream, error) {
-	ctx, cancel := context.WithTimeout(s.ctx, s.e.cfg.OpenTimeout)
-	defer cancel()
+func (s *Session) openStream(ctx *opening, pid protocol.ID) (*outStream, error) {
 	raw, err := s.conn.NewStream(network.WithAllowLimitedConn(ctx, "message stream"))
 	if err != nil {
 		return nil, fmt.Errorf("open message stream: %w", err)
@@ -83,7 +105,14 @@ func refusal(err error) bool {
 func (o *outbound) hurry(now time.Duration) {
 	o.mu.Lock()
 	st := o.stream
+	var ctx *opening
+	if o.w != nil {
+		ctx = o.w.opening
+	}
 	o.mu.Unlock()
+	if ctx != nil && !time.Now().Before(ctx.at) {
+		ctx.cancel(context.DeadlineExceeded)
+	}
 	if st == nil {
 		return
 	}

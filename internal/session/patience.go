@@ -29,4 +29,6 @@ func (p *patience) over(now time.Duration) bool {
 
 // tickMost is how often the waits are looked at, at least: an end may be late
 // by as much.
-func (c *Config) tickMost() time.Duration { return min(c.WriteTimeout, c.FrameTimeout) / 10 }
+func (c *Config) tickMost() time.Duration {
+	return min(c.WriteTimeout, c.FrameTimeout, c.OpenTimeout) / 4
+}

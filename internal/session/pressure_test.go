@@ -321,3 +321,35 @@ func (m *noStreams) OpenStream(p peer.ID, d network.Direction) (network.StreamMa
 	}
 	return m.NullResourceManager.OpenStream(p, d)
 }
+
+// stuckConn opens no stream before the caller gives up.
+type stuckConn struct{ network.Conn }
+
+func (stuckConn) NewStream(ctx context.Context) (network.Stream, error) {
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+// TestStuckOpen: a stream that cannot be opened is given up after OpenTimeout,
+// and with it the message that it was for.
+func TestStuckOpen(t *testing.T) {
+	inBubble(t, func(t *testing.T, net *testnet.Net) {
+		a, b := simNode(t, net, 1, nil, tx), simNode(t, net, 2, nil, tx)
+		sa, _ := join(t, a, b)
+		real := sa.conn
+		sa.conn = stuckConn{real}
+		send(t, sa, "tx", "nobody gets this")
+		time.Sleep(sa.e.cfg.OpenTimeout - time.Second)
+		if st := sa.Stats().Types["tx"].Send; st.Pending != 1 {
+			t.Errorf("before the timeout: %+v", st)
+		}
+		time.Sleep(time.Second + sa.e.cfg.OpenTimeout/4)
+		if st := sa.Stats().Types["tx"].Send; st.Dropped["open"] != 1 || st.Pending != 0 {
+			t.Errorf("after the timeout: %+v", st)
+		}
+		sa.conn = real
+		send(t, sa, "tx", "this")
+		b.await(t, "the message", func() bool { return len(b.got["tx"]) == 1 })
+		balance(t, sa)
+	})
+}

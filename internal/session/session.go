@@ -42,9 +42,7 @@ type Session struct {
 
 	outs atomic.Pointer[[]*outbound] // by slot of the type, nil where there is none; replaced as a whole under mu
 
-	closing atomic.Bool   // nothing is queued any more
-	ended   chan struct{} // closed with closing
-	done    chan struct{} // closed when the session is over
+	closing atomic.Bool // nothing is queued any more
 
 	mu        sync.Mutex // guards the fields below
 	reason    handshake.Reason
@@ -59,8 +57,9 @@ type Session struct {
 	pingAt    time.Time
 	nonce     uint64
 	timer     *time.Timer
-	after     []func() // to be run when the session is over
-	finished  bool     // it is
+	after     []func()      // to be run when the session is over
+	finished  bool          // it is
+	done      chan struct{} // closed then; nil until somebody asks
 
 	arrived   uint32 // inbound streams, refused ones included
 	goodbye   bool   // the peer has said it
@@ -76,7 +75,6 @@ type Session struct {
 func newSession(e *Engine, c network.Conn, control network.Stream) *Session {
 	s := &Session{
 		e: e, conn: c, control: control, peer: c.RemotePeer(), start: time.Now(),
-		ended: make(chan struct{}), done: make(chan struct{}),
 		opened: rate.NewLimiter(rate.Limit(e.cfg.StreamRate), e.cfg.StreamBurst),
 		live:   liveness{interval: pingInterval(e.cfg.PingInterval, control), timeout: e.cfg.PingTimeout},
 	}
@@ -93,7 +91,17 @@ func (s *Session) Conn() network.Conn { return s.conn }
 
 // Done is closed when the session is over: nothing is sent any more, and
 // nothing more is received, a delivery that is under way apart.
-func (s *Session) Done() <-chan struct{} { return s.done }
+func (s *Session) Done() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.done == nil {
+		s.done = make(chan struct{})
+		if s.finished {
+			close(s.done)
+		}
+	}
+	return s.done
+}
 
 // AfterDone has f run when the session is over, in a goroutine of its own that
 // there is none of until then. The caller waits for f where that matters.

@@ -38,6 +38,8 @@ type writer struct {
 	slot  slot     // among the types on the connection
 	in    bool     // the slot is at the gate
 	acks  [64]byte // what room reads
+
+	opening *opening // guarded by the outbound's lock; nil while none is opened
 }
 
 // learned is what writers of a type find out about the connection. It outlives
@@ -134,7 +136,11 @@ func (w *writer) open() (*outStream, error) {
 	if err := o.awaitFinish(); err != nil {
 		return nil, err
 	}
-	st, err := o.s.openStream(o.t.pid)
+	ctx := o.s.newOpening()
+	w.setOpening(ctx)
+	st, err := o.s.openStream(ctx, o.t.pid)
+	w.setOpening(nil)
+	ctx.cancel(nil)
 	if err != nil {
 		return nil, errors.Join(errOpen, err)
 	}
@@ -150,6 +156,12 @@ func (w *writer) open() (*outStream, error) {
 		return nil, net.ErrClosed
 	}
 	return st, nil
+}
+
+func (w *writer) setOpening(ctx *opening) {
+	w.o.mu.Lock()
+	defer w.o.mu.Unlock()
+	w.opening = ctx
 }
 
 // part writes bytes chunk by chunk, each when there is room for it on the way
