@@ -18,9 +18,6 @@ const stormPenalty = 32
 
 // receive reads an inbound message stream in its handler's goroutine.
 func (s *Session) receive(t *declared, st network.Stream) {
-	s.mu.Lock()
-	s.arrived++
-	s.mu.Unlock()
 	in, waits, why := s.admit(t, st)
 	if in == nil {
 		code := network.StreamShutdown
@@ -77,11 +74,14 @@ func (s *Session) overdue(now time.Duration) (streams []network.Stream) {
 
 // admit counts an inbound stream and decides whether it is looked at.
 func (s *Session) admit(t *declared, st network.Stream) (in *inbound, waits *patience, why string) {
-	if !s.admitRate() {
-		return nil, nil, refuseStorm
-	}
+	inTime := s.admitRate()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	// Together with inStreams, for drained.
+	s.arrived++
+	if !inTime {
+		return nil, nil, refuseStorm
+	}
 	if s.cut || t.retracted.Load() {
 		return nil, nil, refuseClosed
 	}
