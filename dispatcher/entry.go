@@ -54,32 +54,22 @@ func (e *entry) lossless() bool { return e.policy == Lossless }
 
 // newEntry asks a subscriber for all there is to know about it. It runs user
 // code.
-func (d *Dispatcher) newEntry(sub Subscriber) (e *entry, typ string, err error) {
-	e = &entry{}
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("%w: %v", ErrSubscriberPanic, p)
-		}
-		if err != nil {
-			err = &SubscriberError{ID: e.id, Type: typ, Err: err}
-		}
-	}()
-	if isNil(sub) {
-		return e, "", ErrNilSubscriber
+func (d *Dispatcher) newEntry(sub Subscriber) (*entry, string, error) {
+	e := &entry{}
+	id, err := d.Identify(sub)
+	if err != nil {
+		return nil, "", err
 	}
-	id := sub.ID()
-	typ = sub.MessageType()
-	if !validID(id) {
-		return e, typ, ErrInvalidID
+	e.id, e.name = id.ID, subName(id.ID, id.Type)
+	err = d.ask(e.name, func() error {
+		e.weight = int(max(sub.Weight(), 1))
+		e.doFilter = sub.DoFilter()
+		return nil
+	})
+	if err != nil {
+		return nil, "", &SubscriberError{id.ID, id.Type, err}
 	}
-	e.id = id
-	if err := ValidType(typ); err != nil {
-		return e, typ, err
-	}
-	e.name = subName(id, typ)
-	e.weight = int(max(sub.Weight(), 1))
-	e.doFilter = sub.DoFilter()
-	return e, typ, nil
+	return e, id.Type, nil
 }
 
 // isNil finds the nil pointers of our own types; those of others panic when
@@ -99,7 +89,7 @@ func isNil(sub Subscriber) bool {
 }
 
 // connect gives the entry its sink. room is what the sink calls when it has
-// room again.
+// room again. It runs user code.
 func (d *Dispatcher) connect(e *entry, sub Subscriber, room func()) error {
 	switch s := sub.(type) {
 	case *ChanSubscriber:
@@ -135,21 +125,12 @@ func (d *Dispatcher) connect(e *entry, sub Subscriber, room func()) error {
 		}
 		if n, ok := sub.(RoomNotifier); ok {
 			e.policy = Lossless
-			return notifyRoom(n, room)
+			n.NotifyRoom(room)
+			return nil
 		}
 	}
 	e.foreign = e.foreign || e.policy == NewestPerKey // the key function
 	e.evicts = e.doFilter && e.policy.evicts()
-	return nil
-}
-
-func notifyRoom(n RoomNotifier, room func()) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("%w: %v", ErrSubscriberPanic, p)
-		}
-	}()
-	n.NotifyRoom(room)
 	return nil
 }
 

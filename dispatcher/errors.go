@@ -44,7 +44,7 @@ var (
 	// registered.
 	ErrNotRegistered = errors.New("dispatcher: subscriber not registered")
 	// ErrSubscriberPanic says that a method of a subscriber panicked while it
-	// was registered.
+	// was registered or deregistered. The panic is counted in Stats.Panics.
 	ErrSubscriberPanic = errors.New("dispatcher: subscriber panicked")
 )
 

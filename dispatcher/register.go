@@ -12,33 +12,54 @@ import (
 //
 // It may be called before Start; after Stop the error is ErrClosed.
 func (d *Dispatcher) Register(subs ...Subscriber) error {
+	_, err := d.Enlist(subs...)
+	return err
+}
+
+// Enlist is Register for a caller that keeps a list of its own: it returns, in
+// order, what the subscribers are known by. They are asked once.
+func (d *Dispatcher) Enlist(subs ...Subscriber) ([]Identity, error) {
 	var (
+		ids   []Identity
 		added []*entry
 		rooms []*room
 		errs  []error
+		done  bool
 	)
+	defer func() {
+		if done {
+			return
+		}
+		// Also when code of a subscriber has ended this goroutine.
+		for i, e := range added {
+			rooms[i].release(e)
+		}
+	}()
 	for _, sub := range subs {
 		e, r, err := d.prepare(sub)
 		if err != nil {
 			errs = append(errs, err)
 			continue
 		}
-		added, rooms = append(added, e), append(rooms, r)
+		ids, added, rooms = append(ids, Identity{e.id, r.name}), append(added, e), append(rooms, r)
 	}
 	if len(errs) == 0 {
-		if err := d.activate(added, rooms); err == nil {
-			return nil
-		} else {
-			errs = append(errs, err)
+		err := d.activate(added, rooms)
+		if err == nil {
+			done = true
+			return ids, nil
 		}
+		errs = append(errs, err)
 	}
-	for i, e := range added {
-		rooms[i].subs.CompareAndDelete(e.id, e)
-		if e.undo != nil {
-			e.undo()
-		}
+	return nil, errors.Join(errs...)
+}
+
+// release gives up the identity of an entry that is not registered after all.
+func (r *room) release(e *entry) {
+	r.subs.CompareAndDelete(e.id, e)
+	if e.undo != nil {
+		e.undo()
 	}
-	return errors.Join(errs...)
 }
 
 // prepare reserves a subscriber's identity and tells it where to signal. It
@@ -59,10 +80,16 @@ func (d *Dispatcher) prepare(sub Subscriber) (*entry, *room, error) {
 		e.signal.Store(true)
 		r.wake()
 	}
-	if err := d.connect(e, sub, room); err != nil {
-		r.subs.CompareAndDelete(e.id, e)
+	done := false
+	defer func() {
+		if !done {
+			r.release(e)
+		}
+	}()
+	if err := d.ask(e.name, func() error { return d.connect(e, sub, room) }); err != nil {
 		return nil, nil, &SubscriberError{e.id, typ, err}
 	}
+	done = true
 	return e, r, nil
 }
 
@@ -109,31 +136,34 @@ func (d *Dispatcher) activate(added []*entry, rooms []*room) error {
 func (d *Dispatcher) Deregister(subs ...Subscriber) error {
 	var errs []error
 	for _, sub := range subs {
-		if err := d.remove(sub); err != nil {
+		id, err := d.Identify(sub)
+		if err == nil {
+			err = d.Remove(id)
+		}
+		if err != nil {
 			errs = append(errs, err)
 		}
 	}
 	return errors.Join(errs...)
 }
 
-func (d *Dispatcher) remove(sub Subscriber) error {
-	named, typ, err := d.newEntry(sub)
-	if err != nil {
-		return err
+// Remove is Deregister by what a subscriber is known by. It runs no code of the
+// subscriber.
+func (d *Dispatcher) Remove(id Identity) error {
+	unknown := &SubscriberError{id.ID, id.Type, ErrNotRegistered}
+	r := (*d.rooms.Load())[id.Type]
+	if r == nil || !validID(id.ID) {
+		return unknown
 	}
-	r := (*d.rooms.Load())[typ]
-	if r == nil {
-		return &SubscriberError{named.id, typ, ErrNotRegistered}
-	}
-	v, ok := r.subs.Load(named.id)
+	v, ok := r.subs.Load(id.ID)
 	if !ok {
-		return &SubscriberError{named.id, typ, ErrNotRegistered}
+		return unknown
 	}
 	e := v.(*entry)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if !r.leave(e) {
-		return &SubscriberError{named.id, typ, ErrNotRegistered}
+		return unknown
 	}
 	r.subs.CompareAndDelete(e.id, e)
 	now := state(d.state.Load())

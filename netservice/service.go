@@ -23,7 +23,7 @@ type NebService struct {
 	obs        *obs.Obs
 	node       *Node
 	dispatcher *dispatcher.Dispatcher
-	subs       sync.Map // subscriberKey of those that peers are told of
+	subs       sync.Map // dispatcher.Identity of those that peers are told of
 	// serial tells services apart without keeping one alive; random, not zero.
 	serial uint64
 
@@ -184,19 +184,24 @@ func (s *NebService) Metrics() metrics.Registry { return s.obs.Registry() }
 // with an error, none. Errors: those of Dispatcher.Register; after Stop,
 // ErrStopped.
 func (s *NebService) Register(subs ...dispatcher.Subscriber) error {
-	if err := s.dispatcher.Register(subs...); err != nil {
+	ids, err := s.dispatcher.Enlist(subs...)
+	if err != nil {
 		return dispatcherError(err)
 	}
-	for i, sub := range subs {
-		if _, known := s.subs.LoadOrStore(keyOf(sub), true); known {
+	for i, id := range ids {
+		if _, known := s.subs.LoadOrStore(id, true); known {
 			continue // it was taken from the dispatcher alone meanwhile
 		}
-		if err := s.node.types.subscribe(sub.MessageType()); err != nil {
-			s.subs.Delete(keyOf(sub))
-			for _, done := range subs[:i] {
+		if err := s.node.types.subscribe(id.Type); err != nil {
+			s.subs.Delete(id)
+			for _, done := range ids[:i] {
 				s.forget(done)
 			}
-			return errors.Join(err, s.dispatcher.Deregister(subs...))
+			errs := []error{err}
+			for _, id := range ids {
+				errs = append(errs, s.dispatcher.Remove(id))
+			}
+			return errors.Join(errs...)
 		}
 	}
 	return nil
@@ -204,33 +209,28 @@ func (s *NebService) Register(subs ...dispatcher.Subscriber) error {
 
 // Deregister removes subscribers, known by ID and type. When the last one of a
 // type is gone, peers can no longer send messages of that type to this node.
+// Errors: those of Dispatcher.Deregister.
 func (s *NebService) Deregister(subs ...dispatcher.Subscriber) error {
 	var errs []error
 	for _, sub := range subs {
-		if err := s.dispatcher.Deregister(sub); err != nil {
+		id, err := s.dispatcher.Identify(sub)
+		if err == nil {
+			err = s.dispatcher.Remove(id)
+		}
+		if err != nil {
 			errs = append(errs, err)
 			continue
 		}
-		s.forget(sub)
+		s.forget(id)
 	}
 	return errors.Join(errs...)
 }
 
-// subscriberKey is what a subscriber is known by.
-type subscriberKey struct {
-	id      any
-	msgType string
-}
-
-func keyOf(sub dispatcher.Subscriber) subscriberKey {
-	return subscriberKey{sub.ID(), sub.MessageType()}
-}
-
 // forget undoes what Register did beside the dispatcher. Subscribers that were
 // registered with that alone are not known here.
-func (s *NebService) forget(sub dispatcher.Subscriber) {
-	if _, ours := s.subs.LoadAndDelete(keyOf(sub)); ours {
-		s.node.types.unsubscribe(sub.MessageType())
+func (s *NebService) forget(id dispatcher.Identity) {
+	if _, ours := s.subs.LoadAndDelete(id); ours {
+		s.node.types.unsubscribe(id.Type)
 	}
 }
 
