@@ -25,15 +25,14 @@ type Dispatcher struct {
 	panics   atomic.Uint64
 	meters   meters
 
-	ready      readyList
-	quit       chan struct{}         // closed by Stop: end the loop at once
-	draining   atomic.Bool           // end the loop when everything is handed over
-	over       atomic.Bool           // quit is closed
-	loopDone   chan struct{}         // closed by the loop
-	lost       map[string]int        // the loop's, then for Stop: hand-overs that did not happen, by type
-	delivering atomic.Pointer[entry] // the subscriber whose code the loop runs
-	ctx        context.Context       // of handlers
-	cancel     context.CancelFunc
+	ready    readyList
+	quit     chan struct{}   // closed by Stop: end the loop at once
+	draining atomic.Bool     // end the loop when everything is handed over
+	loopDone chan struct{}   // closed by the loop
+	lost     map[string]int  // the loop's, then for Stop: hand-overs that did not happen, by type
+	turn     turn            // for user code that the loop runs
+	ctx      context.Context // of handlers
+	cancel   context.CancelFunc
 
 	mu     sync.Mutex // guards what follows, and serialises Start, Stop, Register and Deregister
 	former []ending   // deregistered, code may still be running
@@ -76,6 +75,7 @@ func New(cfg Config, opts ...Option) (*Dispatcher, error) {
 		cfg: cfg.withDefaults(), obs: obs.New(o.log, o.reg),
 		quit: make(chan struct{}), loopDone: make(chan struct{}), done: make(chan struct{}),
 		ready: readyList{wake: make(chan struct{}, 1)},
+		turn:  turn{reported: make(chan struct{})},
 	}
 	d.log = d.obs.Log("dispatcher")
 	d.rooms.Store(&map[string]*room{})
@@ -110,20 +110,29 @@ func (d *Dispatcher) Done() <-chan struct{} { return d.done }
 
 // keyOf is seeds.of for a message whose key was not computed when it was put.
 // Hash is code of another module; if it panics, the message gets a key that no
-// other message has. Only the loop calls it.
+// other message has, as it does when Stop has no more time for it. Only the
+// loop calls it.
 func (d *Dispatcher) keyOf(r *room, m Message) (k key) {
-	if _, own := m.(*BasicMessage); !own && d.delivering.Load() == nil {
-		d.delivering.Store(&entry{name: fmt.Sprintf("Hash of a %T", m)})
-		defer d.delivering.Store(nil)
+	if _, own := m.(*BasicMessage); own {
+		return r.seeds.of(m)
 	}
+	code := &entry{name: fmt.Sprintf("Hash of a %T", m)}
+	if !d.turn.take(code, 0) {
+		return r.unhashedKey()
+	}
+	defer d.turn.give(code)
 	defer func() {
 		if p := recover(); p != nil {
-			d.panicked(fmt.Sprintf("Hash of a %T", m), p)
-			r.unhashed++
-			k = key{a: 1, b: r.unhashed}
+			d.panicked(code.name, p)
+			k = r.unhashedKey()
 		}
 	}()
 	return r.seeds.of(m)
+}
+
+func (r *room) unhashedKey() key {
+	r.unhashed++
+	return key{a: 1, b: r.unhashed}
 }
 
 // panicked counts and logs a panic of subscriber code; p is nil when the code

@@ -15,7 +15,7 @@ type entry struct {
 	policy   Policy
 	sink     sink
 	undo     func() // when it is not registered after all; may be nil
-	foreign  bool   // its sink runs code of the user's
+	keyed    bool   // its sink runs a key function
 	evicts   bool   // the filter has to forget what the sink evicted
 
 	signal atomic.Bool // there may be room again, for the loop to see
@@ -113,12 +113,11 @@ func (d *Dispatcher) connect(e *entry, sub Subscriber, room func()) error {
 			return fmt.Errorf("%w: a Subscription can be registered once", ErrDuplicateSubscriber)
 		}
 	default:
-		e.foreign = true
 		if b, ok := sub.(interface{ builtin() bool }); ok && b.builtin() {
 			return fmt.Errorf("%w: %T embeds a subscriber whose policy that hides; keep it in a field and register it",
 				ErrInvalidOption, sub)
 		}
-		plain := plainSink{sub, &d.over}
+		plain := plainSink{sub, e, &d.turn}
 		e.sink = plain
 		if b, ok := sub.(BatchSubscriber); ok {
 			e.sink = batchSink{plain, b}
@@ -129,7 +128,7 @@ func (d *Dispatcher) connect(e *entry, sub Subscriber, room func()) error {
 			return nil
 		}
 	}
-	e.foreign = e.foreign || e.policy == NewestPerKey // the key function
+	e.keyed = e.policy == NewestPerKey
 	e.evicts = e.doFilter && e.policy.evicts()
 	return nil
 }

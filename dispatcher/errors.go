@@ -84,8 +84,10 @@ func (e *ConfigError) Unwrap() error { return e.Err }
 // everything was handed over. It is a net.Error whose Timeout is true.
 type UndeliveredError struct {
 	// Types counts, per message type, the hand-overs that did not happen: one
-	// for each message and each subscriber that did not get it. The same
-	// number is in Stats under the reason DropStopped.
+	// for each message and each subscriber that did not get it. They do not
+	// happen later either. The same number is in Stats under the reason
+	// DropStopped, once the code in Stuck has returned; what was in its hands
+	// when Stop returned is not in Types.
 	Types map[string]int
 	// Stuck names the subscribers, as ID/type, whose code had not returned
 	// when Stop did. Their goroutines end when that code returns.

@@ -114,7 +114,7 @@ func (r *handlerRun) work(held []Message) {
 	}()
 	buf := make([]Message, r.chunk())
 	for {
-		for len(held) > 0 && !r.cut.Load() {
+		for len(held) > 0 && !r.cut() {
 			r.call(&held)
 		}
 		clear(held)
@@ -150,11 +150,10 @@ func (r *handlerRun) call(held *[]Message) {
 			r.d.panicked(r.name, recover())
 		}
 	}()
-	for len(*held) > 0 && !r.cut.Load() {
+	for len(*held) > 0 && r.claim() {
 		m := (*held)[0]
 		(*held)[0] = nil
 		*held = (*held)[1:]
-		r.handled.Add(1)
 		r.h.fn(r.ctx, m)
 	}
 	ok = true

@@ -117,8 +117,12 @@ func (r *room) unmarkRest(hi int) {
 // that was taken or dropped, which is hi unless the entry parks.
 func (r *room) offer(e *entry, lo, hi int) {
 	for lo < hi {
-		panicked := r.call(e, lo, hi)
-		lo = r.account(e, lo, hi, panicked)
+		to := hi
+		if e.keyed {
+			to = lo + 1 // a turn for each call of the key function
+		}
+		panicked := r.call(e, lo, to, hi)
+		lo = r.account(e, lo, to, panicked)
 		if e.parked {
 			return
 		}
@@ -151,7 +155,7 @@ func (r *room) account(e *entry, lo, hi int, panicked bool) int {
 		if _, all := e.sink.(batchSink); all {
 			lost = hi
 		}
-	case e.lossless(), r.d.over.Load():
+	case e.lossless(), r.d.turn.over.Load():
 		r.unmark(e, lo, hi)
 		e.parked = true
 		return lo
@@ -168,8 +172,8 @@ func (r *room) account(e *entry, lo, hi int, panicked bool) int {
 
 // call runs the sink, which may run code of another module. This is the place
 // where its panics are recovered: once a run, so that it costs nothing per
-// message.
-func (r *room) call(e *entry, lo, hi int) (panicked bool) {
+// message. The messages from hi to marked are not offered, but marked.
+func (r *room) call(e *entry, lo, hi, marked int) (panicked bool) {
 	returned := false
 	defer func() {
 		if returned {
@@ -177,25 +181,31 @@ func (r *room) call(e *entry, lo, hi int) (panicked bool) {
 		}
 		panicked = true
 		p := recover()
+		r.d.turn.give(e)
 		r.d.panicked(e.name, p)
 		if p == nil {
 			// runtime.Goexit: this goroutine ends here, and what account
 			// would have done has to be done now. The loop starts anew.
 			r.account(e, lo, hi, true)
-			r.unmarkRest(hi)
+			r.unmarkRest(marked)
 		}
 	}()
-	if e.foreign {
-		// Stop sets over and then looks at delivering; this is the other way
-		// round, so that one of the two sees the other.
-		r.d.delivering.Store(e)
-		defer r.d.delivering.Store(nil)
+	if e.keyed {
+		r.offerKeyed(e, lo, hi)
+	} else if !r.d.turn.over.Load() {
+		e.sink.offer(r.log.msgs[lo:hi], r.log.sizes[lo:hi], &e.taken)
 	}
-	if r.d.over.Load() {
-		returned = true
-		return false
-	}
-	e.sink.offer(r.log.msgs[lo:hi], r.log.sizes[lo:hi], &e.taken)
 	returned = true
 	return false
+}
+
+// offerKeyed is offer of a sink that runs a key function.
+func (r *room) offerKeyed(e *entry, lo, hi int) {
+	if !r.d.turn.take(e, hi-lo) {
+		return
+	}
+	var n int // not e.taken, which Stop may read now
+	e.sink.offer(r.log.msgs[lo:hi], r.log.sizes[lo:hi], &n)
+	r.d.turn.give(e)
+	e.taken = n
 }

@@ -93,7 +93,7 @@ func (d *Dispatcher) loop(active []*room) {
 func (d *Dispatcher) pass(active []*room) []*room {
 	keep := active[:0]
 	for _, r := range active {
-		if d.over.Load() {
+		if d.turn.over.Load() {
 			return nil
 		}
 		budget := alone

@@ -94,7 +94,7 @@ func (p *pump) run() {
 		n, _ := p.q.take(buf)
 		for _, m := range buf[:n] {
 			if p.send(m) {
-				p.handled.Add(1)
+				p.sent()
 			}
 		}
 		clear(buf[:n])
@@ -150,10 +150,23 @@ func (p *pump) drain() {
 	p.finishLocked()
 }
 
+// sent counts a message that is in the channel, also when the pump was stopped
+// meanwhile.
+func (p *pump) sent() {
+	if !p.claim() {
+		p.q.mu.Lock()
+		p.final++
+		p.q.mu.Unlock()
+	}
+}
+
+// abort also waits for the goroutine, which runs no code but ours: nothing gets
+// into the channel afterwards.
 func (p *pump) abort() int {
-	n := p.queueSink.abort()
+	before := p.late()
 	p.retire(iStopped)
-	return n
+	<-p.done
+	return int(p.late().drops[iStopped] - before.drops[iStopped])
 }
 
 func (p *pump) retire(reason dropIndex) {

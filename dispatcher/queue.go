@@ -197,10 +197,8 @@ func (q *queue) close() {
 	q.signal()
 }
 
-// discard closes the queue and empties it.
-func (q *queue) discard() {
-	q.mu.Lock()
-	defer q.mu.Unlock()
+// discardLocked closes the queue and empties it.
+func (q *queue) discardLocked() {
 	q.closed = true
 	for q.n > 0 {
 		q.popLocked()
@@ -230,13 +228,6 @@ func (q *queue) spent() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.closed && q.n == 0
-}
-
-// counts returns how many messages came in and what became of those lost.
-func (q *queue) counts() (in uint64, drops dropCounts) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return q.in, q.drops
 }
 
 func (q *queue) signal() {

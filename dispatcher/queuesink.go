@@ -6,10 +6,20 @@ import "sync/atomic"
 // end.
 type queueSink struct {
 	q       *queue
-	handled atomic.Uint64 // handed over
-	cut     atomic.Bool   // hand over nothing more
-	reason  atomic.Uint32 // the dropIndex of what was not handed over then
+	handled atomic.Uint64 // handed over; with cutBit, nothing more is
+
+	// guarded by q.mu
+	reason dropIndex // of what was not handed over when it was cut
+	final  uint64    // handed over when it was cut
 }
+
+const cutBit = 1 << 63
+
+// claim counts a message as handed over, and reports whether it may be: not any
+// more when the sink was cut, and then it is counted as dropped.
+func (s *queueSink) claim() bool { return s.handled.Add(1)&cutBit == 0 }
+
+func (s *queueSink) cut() bool { return s.handled.Load()&cutBit != 0 }
 
 func (s *queueSink) offer(msgs []Message, sizes []uint32, n *int) { s.q.offer(msgs, sizes, n) }
 func (s *queueSink) evicted() []Message                           { return s.q.takeEvicted() }
@@ -17,12 +27,14 @@ func (s *queueSink) drain()                                       { s.q.close() 
 func (s *queueSink) shrink()                                      { s.q.shrink() }
 
 func (s *queueSink) retire(reason dropIndex) {
-	if s.cut.Load() {
+	s.q.mu.Lock()
+	defer s.q.mu.Unlock()
+	if s.cut() {
 		return
 	}
-	s.reason.Store(uint32(reason))
-	s.cut.Store(true)
-	s.q.discard()
+	s.reason = reason
+	s.final = s.handled.Or(cutBit)
+	s.q.discardLocked()
 }
 
 // abort drops what waits, and what a worker holds when its call returns.
@@ -34,10 +46,12 @@ func (s *queueSink) abort() int {
 }
 
 func (s *queueSink) late() lateCounts {
-	l := lateCounts{handled: s.handled.Load(), known: true}
-	l.taken, l.drops = s.q.counts()
-	if s.cut.Load() {
-		l.drops[s.reason.Load()] += l.taken - l.handled - l.drops.sum()
+	s.q.mu.Lock()
+	defer s.q.mu.Unlock()
+	l := lateCounts{handled: s.handled.Load(), taken: s.q.in, drops: s.q.drops, known: true}
+	if l.handled&cutBit != 0 {
+		l.handled = s.final
+		l.drops[s.reason] += l.taken - l.handled - l.drops.sum()
 	}
 	return l
 }

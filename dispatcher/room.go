@@ -49,7 +49,7 @@ type room struct {
 	front     uint64  // position up to which was offered to all that have room
 	round     roomCounts
 	step      []*entry // reused by hand
-	unhashed  uint64   // messages whose Hash panicked
+	unhashed  uint64   // messages whose Hash gave no key
 	seqAtTick uint64
 }
 

@@ -3,7 +3,6 @@ package dispatcher
 import (
 	"context"
 	"reflect"
-	"sync/atomic"
 )
 
 // sink is where the loop puts the messages of one subscriber.
@@ -49,12 +48,18 @@ type lateCounts struct {
 // plainSink calls a Subscriber of another module.
 type plainSink struct {
 	sub  Subscriber
-	over *atomic.Bool // nothing more is to be handed over
+	e    *entry
+	turn *turn
 }
 
 func (s plainSink) offer(msgs []Message, _ []uint32, n *int) {
 	for _, m := range msgs {
-		if s.over.Load() || !s.sub.Deliver(m) {
+		if !s.turn.take(s.e, 1) {
+			return
+		}
+		took := s.sub.Deliver(m)
+		s.turn.give(s.e)
+		if !took {
 			return
 		}
 		*n++
@@ -74,7 +79,12 @@ type batchSink struct {
 }
 
 func (s batchSink) offer(msgs []Message, _ []uint32, n *int) {
-	*n = min(max(s.batch.DeliverBatch(msgs), 0), len(msgs))
+	if !s.turn.take(s.e, len(msgs)) {
+		return
+	}
+	took := s.batch.DeliverBatch(msgs)
+	s.turn.give(s.e)
+	*n = min(max(took, 0), len(msgs))
 }
 
 // validID tells whether an ID can be a key: the dynamic type may hold what

@@ -56,6 +56,7 @@ func (d *Dispatcher) Stop(ctx context.Context) error {
 func (d *Dispatcher) shutdown(soft, end context.Context) error {
 	lost := make(map[string]int)
 	var stuck []string
+	var holder *entry // whose code has not returned to the loop
 
 	rooms := *d.roomList.Load()
 	for _, r := range rooms {
@@ -64,25 +65,24 @@ func (d *Dispatcher) shutdown(soft, end context.Context) error {
 	d.draining.Store(true)
 	d.ready.signal()
 	if !wait(d.loopDone, soft) {
-		d.over.Store(true)
+		d.turn.over.Store(true)
 		close(d.quit)
 		d.cancel()
 		if !wait(d.loopDone, end) {
-			if e := d.delivering.Load(); e != nil {
-				stuck = append(stuck, e.name)
-			} else {
-				<-d.loopDone // it runs no code but ours, and is about to end
-			}
+			holder = d.turn.end()
 		}
 	}
-	if closed(d.loopDone) {
+	if holder == nil {
+		<-d.loopDone // it runs no code but ours, and is about to end
 		maps.Copy(lost, d.lost)
 	} else {
+		stuck = append(stuck, holder.name)
 		for _, r := range rooms {
-			if n := r.left(); n > 0 {
+			if n := r.left(holder, d.turn.held); n > 0 {
 				lost[r.name] = n
 			}
 		}
+		close(d.turn.reported)
 	}
 	tails := d.tails()
 	for _, t := range tails {
@@ -188,11 +188,19 @@ func (r *room) abandon() (lost int) {
 	return lost
 }
 
-// left is how many messages have not been handed over to everybody.
-func (r *room) left() int {
+// left is how many hand-overs did not happen, those that the loop is about to
+// account for apart: the held messages that are in the hands of the holder. Only
+// Stop calls it, while the holder's turn is frozen.
+func (r *room) left(holder *entry, held int) (lost int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return len(r.in.msgs) + r.backlog
+	for _, e := range r.entries {
+		lost += int(r.seq-e.next) - e.taken
+		if e == holder {
+			lost -= held
+		}
+	}
+	return lost
 }
 
 // retireLeft ends the sinks of those that have left and that the loop has not

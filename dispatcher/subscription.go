@@ -92,9 +92,9 @@ func (r *subscriptionRun) next(ctx context.Context) (Message, bool) {
 		n, closed := r.q.take(buf[:])
 		switch {
 		case n > 0:
-			r.handled.Add(1)
+			claimed := r.claim()
 			r.finish()
-			return buf[0], true
+			return buf[0], claimed
 		case closed:
 			return nil, false
 		}
