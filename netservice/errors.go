@@ -21,6 +21,9 @@ var (
 	ErrStopped        = fmt.Errorf("netservice: stopped: %w", net.ErrClosed)
 )
 
+// ErrPayloadTooLarge: what WithPayload gave does not fit the hello.
+var ErrPayloadTooLarge = errors.New("netservice: payload of the handshake too large")
+
 // Errors of sending.
 var (
 	// ErrNoPeers: there was nobody to send to.

@@ -109,6 +109,9 @@ func (n *Node) loadIdentity() (err error) {
 // start opens the host and starts the engines from the bottom up. After an
 // error, stop ends what was started.
 func (n *Node) start() (err error) {
+	if err = n.checkPayload(); err != nil {
+		return err
+	}
 	n.unbridge = n.obs.BridgeLibp2p()
 	if n.host, err = n.openHost(); err != nil {
 		return err

@@ -325,7 +325,7 @@ func TestClosePeer(t *testing.T) {
 func TestHello(t *testing.T) {
 	inBubble(t, func(t *testing.T, nw *nettest.Network) {
 		var height atomic.Int64
-		height.Store(41)
+		height.Store(40) // Start asks once
 		cfg := chain()
 		cfg.Agent, cfg.Capabilities = "prog/1", []string{"archive"}
 		cfg.MinVersion, cfg.MaxVersion = 1, 7

@@ -3,6 +3,7 @@ package netservice
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
@@ -245,6 +246,8 @@ func (n *Node) hello() handshake.Hello {
 	}
 }
 
+// payload asks the program for its part of the hello. What is too long it notes
+// and returns as it is: the handshake then fails.
 func (n *Node) payload() (data []byte) {
 	if n.opts.payload == nil {
 		return nil
@@ -254,7 +257,22 @@ func (n *Node) payload() (data []byte) {
 			n.panicked("payload", v, nil)
 		}
 	}()
-	return n.opts.payload()
+	data = n.opts.payload()
+	if len(data) > handshake.MaxPayload {
+		n.obs.Counter(obs.PayloadTooLarge).Inc(1)
+		n.obs.WarnLimited("links", "payload", logrus.Fields{"bytes": len(data), "limit": handshake.MaxPayload},
+			"the payload is too long: no handshake succeeds")
+	}
+	return data
+}
+
+// checkPayload finds a payload that is too long before the first handshake.
+func (n *Node) checkPayload() error {
+	if size := len(n.payload()); size > handshake.MaxPayload {
+		return &ConfigError{Field: "WithPayload", Err: fmt.Errorf("%w: has %d bytes, at most %d are allowed",
+			ErrPayloadTooLarge, size, handshake.MaxPayload)}
+	}
+	return nil
 }
 
 // check asks the application about a peer.

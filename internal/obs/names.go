@@ -111,6 +111,9 @@ const (
 	ExchangeDropped = "neb.net.exchange.dropped."
 	// ExchangeFaults, followed by a fault, counts violations of peers.
 	ExchangeFaults = "neb.net.exchange.faults."
+	// PayloadTooLarge counts handshakes that failed because the program's part of
+	// the hello was too long.
+	PayloadTooLarge = "neb.net.handshake.payload_too_large"
 	// CallbackPanics counts recovered panics of the program's callbacks of a
 	// handshake.
 	CallbackPanics = "neb.net.callback.panics"
