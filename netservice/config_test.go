@@ -75,6 +75,30 @@ func TestValidateKnowsWhatCanBeUsed(t *testing.T) {
 	}
 }
 
+// With a transport of the program's, the form of an address is its business; all
+// else is checked as ever.
+func TestTransportLeavesAddressesChecked(t *testing.T) {
+	const id = "12D3KooWFgCT4DUyCaMUamuwrDjZh7c875CWYbCtDz9L9PNEAaaj"
+	transport := WithTransport(func() {})
+	for name, tc := range map[string]struct {
+		cfg   Config
+		field string
+	}{
+		"form":             {Config{ChainID: "c", Listen: []string{"/memory/7", "/ip4/127.0.0.1/udp/1"}}, ""},
+		"twice":            {Config{ChainID: "c", Listen: []string{"/memory/7", "/memory/7"}}, "Listen"},
+		"nonsense":         {Config{ChainID: "c", Listen: []string{"memory"}}, "Listen[0]"},
+		"filtered":         {Config{ChainID: "c", PublicOnly: true, Announce: []string{"/ip4/10.0.0.1/tcp/1"}}, "Announce"},
+		"boot, no peer":    {Config{ChainID: "c", Bootstrap: []string{"/memory/7"}}, "Bootstrap[0]"},
+		"boot, no address": {Config{ChainID: "c", Bootstrap: []string{"/p2p/" + id}}, "Bootstrap"},
+		"boot":             {Config{ChainID: "c", Bootstrap: []string{"/memory/7/p2p/" + id}}, ""},
+	} {
+		_, err := NewNebService(tc.cfg, transport)
+		if e, ok := errors.AsType[*ConfigError](err); err != nil && !ok || (e == nil) != (tc.field == "") || e != nil && e.Field != tc.field {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 // The service keeps nothing of what the program may change.
 func TestConfigIsCopied(t *testing.T) {
 	cfg := Config{

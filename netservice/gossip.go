@@ -38,14 +38,9 @@ type MessageID = func(topic string, data []byte, from peer.ID, seqno []byte) str
 
 // checkGossipParams reports mistakes in the form of those of a Config.
 func checkGossipParams(p GossipParams) error {
-	var errs []error
-	for _, err := range split(p.Validate()) {
-		if c, ok := errors.AsType[*gossip.ConfigError](err); ok {
-			err = &ConfigError{Field: "Gossip" + c.Field, Err: errors.New(c.Reason)}
-		}
-		errs = append(errs, err)
-	}
-	return errors.Join(errs...)
+	return renamed(p.Validate(), func(e *gossip.ConfigError) *ConfigError {
+		return &ConfigError{Field: "Gossip" + e.Field, Err: errors.New(e.Reason)}
+	})
 }
 
 func (n *Node) gossipConfig() gossip.Config {

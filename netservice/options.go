@@ -69,8 +69,8 @@ func WithHostOptions(opts ...libp2p.Option) Option {
 func WithIdentity(key crypto.PrivKey) Option { return func(o *options) { o.key = key } }
 
 // WithTransport replaces TCP and QUIC by one transport, given as what
-// libp2p.Transport takes. The service then checks no port of the machine. It
-// is for simulated networks.
+// libp2p.Transport takes. Config.Listen may then hold addresses of any form, and
+// no port of the machine is checked. It is for simulated networks.
 func WithTransport(constructor any) Option {
 	return func(o *options) { o.transport = constructor }
 }

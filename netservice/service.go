@@ -55,8 +55,8 @@ func NewNebService(cfg Config, opts ...Option) (*NebService, error) {
 		opt(&o)
 	}
 	p, err := cfg.parse()
-	if o.host == nil && o.transport == nil {
-		err = joined(err, cfg.checkAddrs(p))
+	if o.host == nil {
+		err = joined(err, cfg.checkAddrs(p, o.transport != nil))
 	}
 	if err != nil {
 		return nil, err

@@ -23,7 +23,7 @@ import (
 func (c Config) Validate() error {
 	c = c.withDefaults()
 	p, err := c.parse()
-	return joined(err, c.checkAddrs(p))
+	return joined(err, c.checkAddrs(p, false))
 }
 
 // joined is errors.Join of errors that may be joined already, flat.
@@ -46,14 +46,23 @@ func split(err error) []error {
 	return []error{err}
 }
 
-// checkAddrs finds addresses that libp2p could not use. It is not about hosts
-// and transports that the program brings with it.
-func (c Config) checkAddrs(p parsed) error {
-	err := p2phost.Config{Listen: p.listen, Announce: p.announce, NoPrivate: c.PublicOnly}.ValidateAddrs()
+// checkAddrs finds addresses that libp2p could not use. Those listened on may
+// have any form with a transport that the program brings with it. It is not
+// about hosts that the program brings.
+func (c Config) checkAddrs(p parsed, transport bool) error {
+	host := p2phost.Config{Listen: p.listen, Announce: p.announce, NoPrivate: c.PublicOnly, SkipSockets: transport}
+	return renamed(host.ValidateAddrs(), func(e *p2phost.ConfigError) *ConfigError {
+		return &ConfigError{Field: e.Field, Err: e.Err}
+	})
+}
+
+// renamed gives the mistakes that a part below has found, of type E, the form of
+// those of a Config.
+func renamed[E error](err error, rename func(E) *ConfigError) error {
 	var errs []error
 	for _, err := range split(err) {
-		if e, ok := errors.AsType[*p2phost.ConfigError](err); ok {
-			err = &ConfigError{Field: e.Field, Err: e.Err}
+		if e, ok := errors.AsType[E](err); ok {
+			err = rename(e)
 		}
 		errs = append(errs, err)
 	}
@@ -103,6 +112,11 @@ func (c Config) parse() (parsed, error) {
 	}
 	p.announce = parseAddrs("Announce", c.Announce, bad)
 	p.bootstrap = parsePeers("Bootstrap", c.Bootstrap, bad)
+	for _, ai := range p.bootstrap {
+		if len(ai.Addrs) == 0 {
+			bad("Bootstrap", "%s has no address to dial", ai.ID)
+		}
+	}
 	p.reserved = parsePeers("Reserved", c.Reserved, bad)
 	if c.PSKFile != "" {
 		for i, a := range p.listen {
