@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
@@ -13,61 +14,83 @@ import (
 	"github.com/sirupsen/logrus"
 )
 
-// libp2p has one log handler per process and latches it at each logger's first
-// line. The bridge therefore is process-wide: it is installed by the first
-// service, and each line goes to the newest service that is still attached.
+// libp2p has one log handler per process, which cannot be taken out again, and
+// latches it at each logger's first line. The bridge therefore is process-wide:
+// it is installed by the first service, each line goes to the newest service that
+// is still attached, and to the handler that was there before while none is.
 var bridge = &router{}
 
 type router struct {
-	once  sync.Once
-	mu    sync.Mutex // guards sinks
+	once   sync.Once
+	before slog.Handler        // set by once
+	newest atomic.Pointer[Obs] // the last of sinks; nil without any
+
+	mu    sync.Mutex // guards sinks and changes of newest
 	sinks []*Obs
 }
 
 // BridgeLibp2p sends libp2p's own log lines at Warn and above to this Obs
 // until detach is called. With several services in one process, the one that
-// attached last gets the lines, since libp2p cannot tell them apart.
+// attached last gets the lines, since libp2p cannot tell them apart. After the
+// last detach they go where they went before the first service.
 func (o *Obs) BridgeLibp2p() (detach func()) {
-	bridge.once.Do(func() { gologshim.SetDefaultHandler(bridgeHandler{}) })
-	bridge.mu.Lock()
-	bridge.sinks = append(bridge.sinks, o)
-	bridge.mu.Unlock()
+	bridge.once.Do(func() {
+		// The handler cannot be asked for, but a logger can be made to latch
+		// it. It adds a name, before that of the logger whose line it is.
+		bridge.before = gologshim.Logger(ownName).Handler().WithAttrs(nil)
+		gologshim.SetDefaultHandler(bridgeHandler{own: bridge.before})
+	})
+	bridge.change(func(sinks []*Obs) []*Obs { return append(sinks, o) })
 	return sync.OnceFunc(func() {
-		bridge.mu.Lock()
-		defer bridge.mu.Unlock()
-		if i := slices.Index(bridge.sinks, o); i >= 0 {
-			bridge.sinks = slices.Delete(bridge.sinks, i, i+1)
-		}
+		bridge.change(func(sinks []*Obs) []*Obs {
+			i := slices.Index(sinks, o)
+			return slices.Delete(sinks, i, i+1)
+		})
 	})
 }
 
-func (r *router) current() *Obs {
+func (r *router) change(f func([]*Obs) []*Obs) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.sinks = f(r.sinks)
 	if len(r.sinks) == 0 {
-		return nil
+		r.newest.Store(nil)
+	} else {
+		r.newest.Store(r.sinks[len(r.sinks)-1])
 	}
-	return r.sinks[len(r.sinks)-1]
 }
+
+const (
+	ownName   = "libp2p"
+	loggerKey = "logger" // under which a logger gives its name
+)
 
 // bridgeHandler is the slog.Handler that libp2p's loggers share.
 type bridgeHandler struct {
 	attrs []slog.Attr
 	group string
+
+	own   slog.Handler // for lines while no service is attached
+	level *slog.Level  // of those; nil asks own
 }
 
-func (h bridgeHandler) Enabled(_ context.Context, l slog.Level) bool {
-	if l < slog.LevelWarn { // first: libp2p asks for every stream and packet
+func (h bridgeHandler) Enabled(ctx context.Context, l slog.Level) bool {
+	o := bridge.newest.Load()
+	switch {
+	case o == nil && h.level != nil:
+		return l >= *h.level
+	case o == nil:
+		return h.own.Enabled(ctx, l)
+	case l < slog.LevelWarn: // first: libp2p asks for every stream and packet
 		return false
 	}
-	o := bridge.current()
-	return o != nil && o.log.IsLevelEnabled(level(l))
+	return o.log.IsLevelEnabled(level(l))
 }
 
-func (h bridgeHandler) Handle(_ context.Context, r slog.Record) error {
-	o := bridge.current()
+func (h bridgeHandler) Handle(ctx context.Context, r slog.Record) error {
+	o := bridge.newest.Load()
 	if o == nil {
-		return nil
+		return h.own.Handle(ctx, r)
 	}
 	fields := logrus.Fields{"component": "libp2p"}
 	at := level(r.Level)
@@ -113,6 +136,12 @@ func closedHere(v slog.Value) bool {
 }
 
 func (h bridgeHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
+	if len(h.attrs) == 0 && len(attrs) > 0 && attrs[0].Key == loggerKey {
+		// A logger latches this handler. What follows its name, own has.
+		h.own, h.level = h.own.WithAttrs(attrs[:1]), ownLevel(h.own, attrs[0].Value.String())
+	} else {
+		h.own = h.own.WithAttrs(attrs)
+	}
 	named := slices.Clone(attrs)
 	if h.group != "" {
 		for i := range named {
@@ -127,11 +156,29 @@ func (h bridgeHandler) WithGroup(name string) slog.Handler {
 	if name == "" {
 		return h
 	}
+	last := name
 	if h.group != "" {
 		name = h.group + "." + name
 	}
-	h.group = name
+	h.group, h.own = name, h.own.WithGroup(last)
 	return h
+}
+
+// ownLevel is the level of a logger's lines with the handler that libp2p makes
+// itself, which differs from logger to logger; nil for one that the program has
+// set.
+func ownLevel(own slog.Handler, name string) *slog.Level {
+	switch own.(type) {
+	case *slog.TextHandler, *slog.JSONHandler:
+	default:
+		return nil
+	}
+	cfg, ctx := gologshim.ConfigFromEnv(), context.Background()
+	if at := cfg.LevelForSystem(ownName); !own.Enabled(ctx, at) || own.Enabled(ctx, at-1) {
+		return nil
+	}
+	at := cfg.LevelForSystem(name)
+	return &at
 }
 
 func level(l slog.Level) logrus.Level {

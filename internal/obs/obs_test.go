@@ -12,10 +12,7 @@ import (
 
 	"github.com/rcrowley/go-metrics"
 	"github.com/sirupsen/logrus"
-	"go.uber.org/goleak"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestNewIsPrivateByDefault(t *testing.T) {
 	a, b := New(nil, nil), New(nil, nil)
