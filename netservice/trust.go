@@ -32,9 +32,8 @@ func (s *NebService) UnbanPeer(peerID string) error {
 
 // ReservePeer is Config.Reserved at run time: the peer at a full multiaddr
 // (…/p2p/ID) is admitted above MaxPeers, kept connected, and sent every message
-// of gossip. Config is where a PublicOnly node is told of a peer at a private
-// address. The error says that addr is none, or of this node itself, or is
-// ErrStopped.
+// of gossip. A PublicOnly node does not dial a private address for it either. The
+// error says that addr is none, or of this node itself, or is ErrStopped.
 func (s *NebService) ReservePeer(addr string) error {
 	ai, err := peer.AddrInfoFromString(addr)
 	if err != nil {

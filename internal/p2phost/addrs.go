@@ -65,51 +65,28 @@ func plainIP(ip netip.Addr) netip.Addr {
 	return ip
 }
 
-// addrFilter decides which addresses are dialled, accepted and announced.
-type addrFilter struct {
-	noPrivate   bool
-	deny, allow []netip.Prefix
-}
-
-func newAddrFilter(c Config) addrFilter {
-	return addrFilter{noPrivate: c.NoPrivate, deny: c.Deny, allow: c.Allow}
-}
+// addrFilter decides which addresses are dialled and announced. Connections are
+// accepted from everywhere: a balancer in front of the node has a private
+// address too.
+type addrFilter struct{ noPrivate bool }
 
 // dial judges an address as it is about to be dialled, that is after DNS.
 func (f addrFilter) dial(a ma.Multiaddr) bool {
 	ip, ok := addrIP(a)
 	if !ok {
-		return !f.noPrivate && len(f.deny) == 0
+		return !f.noPrivate
 	}
-	if ip.IsUnspecified() || ip.IsMulticast() {
-		return false
-	}
-	return f.permits(ip, true)
-}
-
-// accept judges where an inbound connection comes from. NoPrivate does not
-// apply: a balancer in front of the node has a private address too.
-func (f addrFilter) accept(a ma.Multiaddr) bool {
-	ip, ok := addrIP(a)
-	return !ok || f.permits(ip, false)
+	return !ip.IsUnspecified() && !ip.IsMulticast() && f.permits(ip)
 }
 
 // announce judges an address that peers would be told. Names are kept: the
 // application chose them.
 func (f addrFilter) announce(a ma.Multiaddr) bool {
 	ip, ok := addrIP(a)
-	return !ok || !ip.IsUnspecified() && f.permits(ip, true)
+	return !ok || !ip.IsUnspecified() && f.permits(ip)
 }
 
-func (f addrFilter) permits(ip netip.Addr, judgePrivate bool) bool {
-	switch {
-	case within(ip, f.allow):
-		return true
-	case within(ip, f.deny):
-		return false
-	}
-	return !judgePrivate || !f.noPrivate || !within(ip, special)
-}
+func (f addrFilter) permits(ip netip.Addr) bool { return !f.noPrivate || !within(ip, special) }
 
 // factory tells libp2p which addresses to announce: those of the list, else
 // those found that pass the filter.

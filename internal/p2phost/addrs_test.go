@@ -9,72 +9,52 @@ import (
 )
 
 func TestAddrFilter(t *testing.T) {
-	open := newAddrFilter(Config{})
-	public := newAddrFilter(Config{NoPrivate: true})
-	mixed := newAddrFilter(Config{NoPrivate: true, Deny: prefixes("5.5.0.0/16", "10.0.0.0/8"), Allow: prefixes("10.1.0.0/16", "5.5.5.0/24")})
-	denying := newAddrFilter(Config{Deny: prefixes("127.0.0.0/8")})
+	open := addrFilter{}
+	public := addrFilter{noPrivate: true}
 	for _, tc := range []struct {
-		addr                         string
-		open, public, mixed, denying bool
+		addr         string
+		open, public bool
 	}{
-		{"/ip4/8.8.8.8/tcp/1", true, true, true, true},
-		{"/ip6/2606:4700::1/udp/1/quic-v1", true, true, true, true},
-		{"/ip4/127.0.0.1/tcp/1", true, false, false, false},
-		{"/ip4/127.255.0.9/tcp/1", true, false, false, false},
-		{"/ip6/::1/tcp/1", true, false, false, true},
-		{"/ip4/10.0.0.1/tcp/1", true, false, false, true},
-		{"/ip4/10.1.2.3/tcp/1", true, false, true, true},
-		{"/ip4/172.16.0.1/tcp/1", true, false, false, true},
-		{"/ip4/172.32.0.1/tcp/1", true, true, true, true},
-		{"/ip4/192.168.1.1/tcp/1", true, false, false, true},
-		{"/ip4/169.254.169.254/tcp/1", true, false, false, true},
-		{"/ip4/100.64.0.1/tcp/1", true, false, false, true},
-		{"/ip4/198.51.100.7/tcp/1", true, false, false, true},
-		{"/ip4/5.5.9.9/tcp/1", true, true, false, true},
-		{"/ip4/5.5.5.5/tcp/1", true, true, true, true},
-		{"/ip6/fd00::1/tcp/1", true, false, false, true},
-		{"/ip6/fe80::1/tcp/1", true, false, false, true},
-		{"/ip6zone/eth0/ip6/fe80::1/tcp/1", true, false, false, true},
+		{"/ip4/8.8.8.8/tcp/1", true, true},
+		{"/ip6/2606:4700::1/udp/1/quic-v1", true, true},
+		{"/ip4/127.0.0.1/tcp/1", true, false},
+		{"/ip4/127.255.0.9/tcp/1", true, false},
+		{"/ip6/::1/tcp/1", true, false},
+		{"/ip4/10.0.0.1/tcp/1", true, false},
+		{"/ip4/10.1.2.3/tcp/1", true, false},
+		{"/ip4/172.16.0.1/tcp/1", true, false},
+		{"/ip4/172.32.0.1/tcp/1", true, true},
+		{"/ip4/192.168.1.1/tcp/1", true, false},
+		{"/ip4/169.254.169.254/tcp/1", true, false},
+		{"/ip4/100.64.0.1/tcp/1", true, false},
+		{"/ip4/198.51.100.7/tcp/1", true, false},
+		{"/ip6/fd00::1/tcp/1", true, false},
+		{"/ip6/fe80::1/tcp/1", true, false},
+		{"/ip6zone/eth0/ip6/fe80::1/tcp/1", true, false},
 		// IPv4 in IPv6 disguises.
-		{"/ip6/::ffff:127.0.0.1/tcp/1", true, false, false, false},
-		{"/ip6/::ffff:8.8.8.8/tcp/1", true, true, true, true},
-		{"/ip6/64:ff9b::7f00:1/tcp/1", true, false, false, false},
-		{"/ip6/64:ff9b::808:808/tcp/1", true, true, true, true},
-		{"/ip6/2002:7f00:1::/tcp/1", true, false, false, true},
+		{"/ip6/::ffff:127.0.0.1/tcp/1", true, false},
+		{"/ip6/::ffff:8.8.8.8/tcp/1", true, true},
+		{"/ip6/64:ff9b::7f00:1/tcp/1", true, false},
+		{"/ip6/64:ff9b::808:808/tcp/1", true, true},
+		{"/ip6/2002:7f00:1::/tcp/1", true, false},
 		// Never.
-		{"/ip4/0.0.0.0/tcp/1", false, false, false, false},
-		{"/ip6/::/tcp/1", false, false, false, false},
-		{"/ip4/224.0.0.1/udp/1/quic-v1", false, false, false, false},
-		{"/ip6/ff02::1/udp/1/quic-v1", false, false, false, false},
+		{"/ip4/0.0.0.0/tcp/1", false, false},
+		{"/ip6/::/tcp/1", false, false},
+		{"/ip4/224.0.0.1/udp/1/quic-v1", false, false},
+		{"/ip6/ff02::1/udp/1/quic-v1", false, false},
 		// Not an address yet: only libp2p's own transports could dial it.
-		{"/dns4/localhost/tcp/1", true, false, false, false},
+		{"/dns4/localhost/tcp/1", true, false},
 	} {
 		a := ma.StringCast(tc.addr)
 		for _, f := range []struct {
 			name   string
 			filter addrFilter
 			want   bool
-		}{{"open", open, tc.open}, {"public", public, tc.public}, {"mixed", mixed, tc.mixed}, {"denying", denying, tc.denying}} {
+		}{{"open", open, tc.open}, {"public", public, tc.public}} {
 			if got := f.filter.dial(a); got != f.want {
 				t.Errorf("%s: dial %s = %v", f.name, tc.addr, got)
 			}
 		}
-	}
-}
-
-func TestAcceptFilter(t *testing.T) {
-	f := newAddrFilter(Config{NoPrivate: true, Deny: prefixes("9.0.0.0/8")})
-	for a, want := range map[string]bool{
-		"/ip4/10.0.0.1/tcp/1": true, // a balancer in front of the node
-		"/ip4/9.1.1.1/tcp/1":  false,
-		"/ip4/8.1.1.1/tcp/1":  true,
-	} {
-		if got := f.accept(ma.StringCast(a)); got != want {
-			t.Errorf("accept %s = %v", a, got)
-		}
-	}
-	if !f.accept(nil) {
-		t.Error("a connection without an address is refused")
 	}
 }
 
@@ -92,10 +72,10 @@ func TestAnnouncedAddresses(t *testing.T) {
 		got  []ma.Multiaddr
 		want []ma.Multiaddr
 	}{
-		{"open", newAddrFilter(Config{}).factory(nil)(found), list("/ip4/127.0.0.1/tcp/1", "/ip4/8.8.8.8/tcp/1", "/ip4/192.168.0.1/tcp/1", "/dns4/node.example/tcp/1")},
-		{"public", newAddrFilter(Config{NoPrivate: true}).factory(nil)(found), list("/ip4/8.8.8.8/tcp/1", "/dns4/node.example/tcp/1")},
-		{"fixed", newAddrFilter(Config{}).factory(list("/dns4/a.b/tcp/2"))(found), list("/dns4/a.b/tcp/2")},
-		{"nothing", newAddrFilter(Config{}).factory(nil)(nil), nil},
+		{"open", addrFilter{}.factory(nil)(found), list("/ip4/127.0.0.1/tcp/1", "/ip4/8.8.8.8/tcp/1", "/ip4/192.168.0.1/tcp/1", "/dns4/node.example/tcp/1")},
+		{"public", addrFilter{noPrivate: true}.factory(nil)(found), list("/ip4/8.8.8.8/tcp/1", "/dns4/node.example/tcp/1")},
+		{"fixed", addrFilter{}.factory(list("/dns4/a.b/tcp/2"))(found), list("/dns4/a.b/tcp/2")},
+		{"nothing", addrFilter{}.factory(nil)(nil), nil},
 	} {
 		if len(tc.got) != len(tc.want) {
 			t.Errorf("%s: %v", tc.name, tc.got)
@@ -115,7 +95,7 @@ func FuzzFilter(f *testing.F) {
 	for _, s := range []string{"8.8.8.8", "127.0.0.1", "::1", "fd00::1", "64:ff9b::7f00:1", "::ffff:10.0.0.1", "2002::1", "255.255.255.255"} {
 		f.Add(netip.MustParseAddr(s).AsSlice())
 	}
-	public := newAddrFilter(Config{NoPrivate: true})
+	public := addrFilter{noPrivate: true}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		ip, ok := netip.AddrFromSlice(b)
 		if !ok {

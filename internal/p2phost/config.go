@@ -4,7 +4,6 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
-	"net/netip"
 	"slices"
 	"unicode"
 
@@ -81,9 +80,6 @@ type Config struct {
 	// NoPrivate is for production: loopback, private and other special
 	// addresses are neither dialled nor announced.
 	NoPrivate bool
-	// Deny lists networks never to dial, accept from or announce; Allow lists
-	// exceptions to Deny and NoPrivate.
-	Deny, Allow []netip.Prefix
 	// Gate, when set, is consulted about every connection.
 	Gate Gate
 	// Crowded, when set, is told of each connection that was refused because
@@ -189,23 +185,13 @@ func (c Config) validateAddrs(bad func(field, format string, args ...any)) {
 			bad("Listen", "%s: want /ip4 or /ip6 with /tcp/PORT or /udp/PORT/quic-v1", a)
 		}
 	}
-	filter := newAddrFilter(c)
+	filter := addrFilter{c.NoPrivate}
 	for _, a := range c.Announce {
 		switch {
 		case len(a) == 0:
 			bad("Announce", "has an empty address")
 		case !filter.announce(a):
 			bad("Announce", "%s is an address that this configuration filters out", a)
-		}
-	}
-	for _, l := range []struct {
-		name string
-		p    []netip.Prefix
-	}{{"Deny", c.Deny}, {"Allow", c.Allow}} {
-		for _, p := range l.p {
-			if !p.IsValid() {
-				bad(l.name, "has an invalid network")
-			}
 		}
 	}
 	for _, a := range c.Trusted {

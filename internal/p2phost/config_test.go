@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/netip"
 	"os"
 	"os/exec"
 	"strings"
@@ -45,7 +44,6 @@ func TestValidate(t *testing.T) {
 		PSK:       make([]byte, 31),
 		UserAgent: "a\nb",
 		MaxPeers:  -1, StreamsPerPeer: -1, FDs: -1, ConnsPerIP: -2, ConnsPerSubnet: -2, Memory: 1,
-		Deny:    []netip.Prefix{{}},
 		Trusted: []ma.Multiaddr{nil},
 	})
 	goleak.VerifyNone(t, before)
@@ -58,7 +56,7 @@ func TestValidate(t *testing.T) {
 		}
 		got[ce.Field]++
 	}
-	want := map[string]int{"Key": 1, "Listen": 5, "Announce": 2, "PSK": 1, "UserAgent": 1, "MaxPeers": 1, "StreamsPerPeer": 1, "FDs": 1, "ConnsPerIP": 1, "ConnsPerSubnet": 1, "Memory": 1, "Deny": 1, "Trusted": 1}
+	want := map[string]int{"Key": 1, "Listen": 5, "Announce": 2, "PSK": 1, "UserAgent": 1, "MaxPeers": 1, "StreamsPerPeer": 1, "FDs": 1, "ConnsPerIP": 1, "ConnsPerSubnet": 1, "Memory": 1, "Trusted": 1}
 	if fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("found %v\nwant  %v\n%v", got, want, err)
 	}

@@ -39,9 +39,6 @@ func (g *gater) InterceptAddrDial(_ peer.ID, a ma.Multiaddr) bool {
 // InterceptAccept runs before anything is read from the connection.
 func (g *gater) InterceptAccept(c network.ConnMultiaddrs) bool {
 	remote := c.RemoteMultiaddr()
-	if !g.filter.accept(remote) {
-		return g.refuse("address")
-	}
 	if g.gate != nil && !g.gate.AllowAccept(remote) {
 		return g.refuse("gate")
 	}

@@ -62,7 +62,7 @@ func build(cfg Config) (_ host.Host, err error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("connection manager: %w", err), guard.Close())
 	}
-	filter := newAddrFilter(cfg)
+	filter := addrFilter{cfg.NoPrivate}
 	gate := &gater{filter: filter, gate: cfg.Gate, guard: guard, obs: cfg.Obs}
 
 	opts := []libp2p.Option{

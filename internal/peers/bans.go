@@ -128,24 +128,10 @@ func (m *Manager) penaliseLocked(p peer.ID, weight float64) []func() {
 	return m.banLocked(p, 0)
 }
 
-// Score is the sum of a peer's penalties as it stands, from 0 to BanScore.
-func (m *Manager) Score(p peer.ID) float64 {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	s, _ := m.scores.get(p)
-	return s.now(time.Now())
-}
-
-// Avoid keeps the manager from dialling a peer for a while. After a permanent
-// reason, such as another chain, AllowDial refuses it too, so that no other
-// part of the host dials it either. Persistent peers are not avoided, they
+// avoidLocked keeps the manager from dialling a peer for a while. After a
+// permanent reason, such as another chain, AllowDial refuses it too, so that no
+// other part of the host dials it either. Persistent peers are not avoided, they
 // wait. A session ends the avoidance.
-func (m *Manager) Avoid(p peer.ID, d time.Duration, r handshake.Reason) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.avoidLocked(p, d, r)
-}
-
 func (m *Manager) avoidLocked(p peer.ID, d time.Duration, r handshake.Reason) {
 	t := m.targets[p]
 	if d <= 0 || t != nil && t.persistent {
@@ -160,14 +146,6 @@ func (m *Manager) avoidLocked(p peer.ID, d time.Duration, r handshake.Reason) {
 // shunLocked avoids a peer for as long as its reason says.
 func (m *Manager) shunLocked(p peer.ID, r handshake.Reason) {
 	m.avoidLocked(p, backoffFor(r).delay(0, m.cfg.Rand()), r)
-}
-
-// Avoided tells whether and why a peer is avoided.
-func (m *Manager) Avoided(p peer.ID) (r handshake.Reason, until time.Time, avoided bool) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	a, ok := m.avoidedLocked(p, time.Now())
-	return a.reason, a.until, ok
 }
 
 // Forgive ends the avoidance of a peer, because the user names it, say.

@@ -51,9 +51,6 @@ type Config struct {
 	// BanDuration is how long a peer is banned whose penalties reached
 	// BanScore. Default DefaultBanDuration.
 	BanDuration time.Duration
-	// LimitLoopback applies the limits on connection attempts to loopback
-	// addresses also. Default false: many nodes share them in development.
-	LimitLoopback bool
 	// Rand gives numbers in [0,1) for jitter. Default a private source.
 	Rand func() float64
 	// Obs logs and counts. Default obs.Discard.

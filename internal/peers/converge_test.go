@@ -230,7 +230,7 @@ func (w *world) check() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, a := range w.nodes {
-		if got, want := len(a.m.Sessions()), len(w.nodes)-1; got != want {
+		if got, want := a.m.live(), len(w.nodes)-1; got != want {
 			return fmt.Errorf("%s has %d sessions, want %d", string(a.id), got, want)
 		}
 		for _, b := range w.nodes {

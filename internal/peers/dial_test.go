@@ -113,7 +113,7 @@ func TestSessionLostIsRedialled(t *testing.T) {
 				fx.ticket(p).Release(handshake.ReasonTransportLost, false)
 			}
 			time.Sleep(backoffSoon.base)
-			if got := len(fx.Sessions()); got != 2 {
+			if got := fx.live(); got != 2 {
 				t.Fatalf("round %d: %d sessions a second after the loss", round, got)
 			}
 		}
@@ -227,7 +227,7 @@ func TestFullNodeDoesNotDial(t *testing.T) {
 		fx.Reserve(peerN(9))
 		fx.Dial(info(peerN(9)))
 		time.Sleep(time.Second)
-		if n := len(fx.dials(peerN(9))); n != 1 || len(fx.Sessions()) != 3 {
+		if n := len(fx.dials(peerN(9))); n != 1 || fx.live() != 3 {
 			t.Errorf("reserved peer: %d dials", n)
 		}
 		fx.ticket(peerN(9)).Release(handshake.ReasonRequested, false)
@@ -295,7 +295,9 @@ func TestDialAnswers(t *testing.T) {
 		if r := fx.Dial(info(zoe)); r != handshake.ReasonBanned {
 			t.Errorf("banned: %v", r)
 		}
-		fx.Avoid(alice, time.Minute, handshake.ReasonTooManyPeers)
+		fx.mu.Lock()
+		fx.avoidLocked(alice, time.Minute, handshake.ReasonTooManyPeers)
+		fx.mu.Unlock()
 		if r := fx.Dial(info(alice)); r != handshake.ReasonTooManyPeers {
 			t.Errorf("avoided: %v", r)
 		}

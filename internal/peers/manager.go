@@ -7,7 +7,6 @@ import (
 
 	"github.com/go-nebnet/nebnet/internal/handshake"
 	"github.com/go-nebnet/nebnet/internal/obs"
-	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/rcrowley/go-metrics"
 )
@@ -53,7 +52,7 @@ func New(cfg Config) (*Manager, error) {
 	}
 	m := &Manager{
 		cfg:         cfg,
-		gate:        newGate(cfg.LimitLoopback),
+		gate:        newGate(),
 		wake:        make(chan struct{}, 1),
 		entries:     make(map[peer.ID]*entry),
 		reserved:    make(map[peer.ID]bool),
@@ -107,32 +106,6 @@ func (m *Manager) Close() {
 // when none is named, from now on. A size of 0 is DefaultEventQueue.
 func (m *Manager) Subscribe(size int, kinds ...EventKind) *Subscription {
 	return m.hub.subscribe(size, kinds)
-}
-
-// Session is one session as it stands.
-type Session struct {
-	Peer       peer.ID
-	Direction  network.Direction
-	Since      time.Time
-	Reserved   bool
-	Persistent bool
-}
-
-// Sessions lists the sessions, in no order.
-func (m *Manager) Sessions() []Session {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	out := make([]Session, 0, m.liveIn+m.liveOut)
-	for p, e := range m.entries {
-		if t := e.live; t != nil {
-			target := m.targets[p]
-			out = append(out, Session{
-				Peer: p, Direction: t.dir, Since: t.since,
-				Reserved: m.reserved[p], Persistent: target != nil && target.persistent,
-			})
-		}
-	}
-	return out
 }
 
 // Reserve lets a peer pass over the maximum; the operator's trust also spares

@@ -29,7 +29,7 @@
 // FlushTimeout.
 //
 // Back-pressure: queues are bounded in bytes, per type and per peer; a full one
-// refuses (TrySend) or makes wait (Send). A receiver that blocks in Deliver stops
+// refuses (TrySendPrepared) or makes wait (Send). A receiver that blocks in Deliver stops
 // its own stream and no other, for as long as WriteTimeout allows.
 //
 // Priorities: on one connection high, normal and low share by weight where they

@@ -308,3 +308,12 @@ func (s *Session) openInbound() int {
 	defer s.mu.Unlock()
 	return len(s.inStreams)
 }
+
+// trySend is Send that never waits.
+func trySend(s *Session, msgType string, data []byte, opts SendOptions) error {
+	p, err := s.e.Prepare(msgType, data)
+	if err != nil {
+		return err
+	}
+	return s.TrySendPrepared(p, opts.Priority)
+}

@@ -306,7 +306,7 @@ func TestUnsupported(t *testing.T) {
 	inBubble(t, func(t *testing.T, net *testnet.Net) {
 		a, b := simNode(t, net, 1, nil, tx, other), simNode(t, net, 2, nil, tx)
 		sa, _ := join(t, a, b)
-		if err := sa.TrySend("other", nil, SendOptions{}); !errors.Is(err, ErrUnsupported) {
+		if err := trySend(sa, "other", nil, SendOptions{}); !errors.Is(err, ErrUnsupported) {
 			t.Errorf("identify has told: %v", err)
 		}
 		// The peer learns the type; identify pushes that.
@@ -324,7 +324,7 @@ func TestUnsupported(t *testing.T) {
 		send(t, sa, "other", "in vain")
 		time.Sleep(time.Second)
 		a.host.Peerstore().SetProtocols(b.host.ID())
-		if err := sa.TrySend("other", nil, SendOptions{}); !errors.Is(err, ErrUnsupported) {
+		if err := trySend(sa, "other", nil, SendOptions{}); !errors.Is(err, ErrUnsupported) {
 			t.Errorf("after the refusal: %v", err)
 		}
 		st := sa.Stats().Types["other"].Send

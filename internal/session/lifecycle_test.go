@@ -104,7 +104,7 @@ func TestCloseDelivers(t *testing.T) {
 			t.Errorf("local side: %v, %v", r, byRemote)
 		}
 		balance(t, sa)
-		err := sa.TrySend("tx", nil, SendOptions{})
+		err := trySend(sa, "tx", nil, SendOptions{})
 		if !errors.Is(err, net0Closed) || !errors.Is(err, handshake.ReasonRequested) {
 			t.Errorf("send on a closed session: %v", err)
 		}
@@ -213,7 +213,7 @@ func TestRetract(t *testing.T) {
 		send(t, sa, "tx", "one")
 		b.await(t, "the message", func() bool { return len(b.got["tx"]) == 1 })
 		a.engine.Retract("tx")
-		if err := sa.TrySend("tx", nil, SendOptions{}); !errors.Is(err, ErrUnknownType) {
+		if err := trySend(sa, "tx", nil, SendOptions{}); !errors.Is(err, ErrUnknownType) {
 			t.Errorf("send of a retracted type: %v", err)
 		}
 		if err := a.engine.Declare(tx); err != nil {

@@ -44,7 +44,7 @@ func blockType(n *node, msgType string) *blocker {
 func fillQueue(t *testing.T, s *Session, msgType string, size int) (taken int) {
 	t.Helper()
 	for {
-		err := s.TrySend(msgType, randomBytes(uint64(taken), size), SendOptions{})
+		err := trySend(s, msgType, randomBytes(uint64(taken), size), SendOptions{})
 		if errors.Is(err, ErrQueueFull) {
 			before := s.Stats().Types[msgType].Send.Written
 			synctest.Wait()
@@ -178,11 +178,11 @@ func TestTooLarge(t *testing.T) {
 		small := TypeSpec{Name: "small", MaxSize: 100, QueueBytes: 10}
 		a, b := simNode(t, net, 1, nil, small), simNode(t, net, 2, nil, small)
 		sa, _ := join(t, a, b)
-		err := sa.TrySend("small", make([]byte, 101), SendOptions{})
+		err := trySend(sa, "small", make([]byte, 101), SendOptions{})
 		if tl, ok := errors.AsType[*TooLargeError](err); !ok || tl.Max != 100 || !errors.Is(err, ErrTooLarge) {
 			t.Errorf("%v", err)
 		}
-		if err := sa.TrySend("what", nil, SendOptions{}); !errors.Is(err, ErrUnknownType) {
+		if err := trySend(sa, "what", nil, SendOptions{}); !errors.Is(err, ErrUnknownType) {
 			t.Errorf("%v", err)
 		}
 		send(t, sa, "small", string(make([]byte, 100)))
@@ -273,7 +273,7 @@ func TestPriorityWithinType(t *testing.T) {
 		sa, _ := join(t, a, b)
 		n := fillQueue(t, sa, "tx", 50_000)
 		// Room for the urgent one.
-		if err := sa.TrySend("tx", []byte("urgent"), SendOptions{Priority: PriorityHigh}); err != nil {
+		if err := trySend(sa, "tx", []byte("urgent"), SendOptions{Priority: PriorityHigh}); err != nil {
 			t.Fatal(err)
 		}
 		close(k.free)

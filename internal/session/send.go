@@ -59,21 +59,8 @@ func (s *Session) Send(ctx context.Context, msgType string, data []byte, opts Se
 	return o.send(ctx, &m, o.class(opts.Priority))
 }
 
-// TrySend is like Send, and never waits: ErrQueueFull says that there is no
-// room.
-func (s *Session) TrySend(msgType string, data []byte, opts SendOptions) error {
-	o, err := s.find(msgType)
-	if err != nil {
-		return err
-	}
-	m := newMessage(o.t, data, opts.Shared)
-	if err := s.e.prepare(&m); err != nil {
-		return err
-	}
-	return o.trySend(&m, o.class(opts.Priority))
-}
-
-// TrySendPrepared is TrySend for a prepared message.
+// TrySendPrepared is Send of a prepared message that never waits: ErrQueueFull
+// says that there is no room.
 func (s *Session) TrySendPrepared(p Prepared, pri Priority) error {
 	o, err := s.outbound(p.m.t)
 	if err != nil {
