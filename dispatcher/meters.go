@@ -33,7 +33,7 @@ func (d *Dispatcher) meter() {
 	for typ, t := range s.Types {
 		m.countType(d.obs, typ, t)
 	}
-	m.countType(d.obs, obs.OtherLabel, s.Other)
+	m.countType(d.obs, obs.OtherType, s.Other)
 }
 
 func (m *meters) countType(o *obs.Obs, typ string, t TypeStats) {

@@ -141,7 +141,7 @@ func TestMetricsOfFailures(t *testing.T) {
 				serve.Streams.Close(stream.All())
 				wantReset(t, c)
 			},
-			n{obs.TunnelOpened: 1, obs.TunnelBytesOut: 1, obs.TunnelBytesIn: 1, obs.TunnelFailed + obs.OtherLabel: 1},
+			n{obs.TunnelOpened: 1, obs.TunnelBytesOut: 1, obs.TunnelBytesIn: 1, obs.TunnelFailed + "other": 1},
 			n{obs.TunnelOpened: 1, obs.TunnelBytesOut: 1, obs.TunnelBytesIn: 1, obs.TunnelFailed + "closed": 1},
 		},
 	} {

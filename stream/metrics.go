@@ -35,7 +35,7 @@ func (m *instruments) refused(err error) { m.count(obs.TunnelRefused, err) }
 func (m *instruments) failed(err error)  { m.count(obs.TunnelFailed, err) }
 
 func (m *instruments) count(prefix string, err error) {
-	reason := obs.OtherLabel
+	reason := obs.OtherReason
 	var r Reasoner
 	switch {
 	case errors.As(err, &r):

@@ -37,7 +37,10 @@ const (
 	// SendDropped, followed by a reason, counts messages that were queued for
 	// a peer and never written.
 	SendDropped = "neb.net.send.dropped."
-	// QueueBytes is the number of bytes queued for all peers.
+	// QueueBytes is the number of bytes that the queues of message streams to all
+	// peers hold: frames with their headers, compressed where they are, those
+	// being written included, and up to 8 KiB booked ahead for each peer and type
+	// with something queued. What broadcasts and tunnels hold is not in it.
 	QueueBytes = "neb.net.queue.bytes"
 	// DeliverPanics and DeliverErrors count message streams reset because the
 	// code that takes messages from them panicked or refused.
@@ -121,12 +124,16 @@ const (
 	ExchangePanics = "neb.net.exchange.panics"
 )
 
-// OtherLabel stands for any name that is not registered locally. It is no name
-// that a type can have.
-const OtherLabel = "(other)"
+const (
+	// OtherType stands for any message type that is not registered locally. It is
+	// no name that a type can have.
+	OtherType = "(other)"
+	// OtherReason is the reason of what has no reason of its own.
+	OtherReason = "other"
+)
 
 // ByType counts per declared message type. The caller passes a type that the
-// local program declared, or OtherLabel: what a peer calls its messages never
+// local program declared, or OtherType: what a peer calls its messages never
 // becomes a name.
 func (o *Obs) ByType(prefix, msgType string) metrics.Counter {
 	return o.Counter(prefix + "." + msgType)
