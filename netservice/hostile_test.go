@@ -6,7 +6,7 @@
 //	 2 empty frame                         TestHostileEmptyFrames; session: FuzzReader
 //	 3 truncated frame, then FIN           TestHostileTruncatedFrames; handshake: TestTruncatedThenFIN
 //	 4 one byte every 10 s                 TestHostileSlowFrames, TestHostileHellos; session: TestSlowFrame
-//	 5 silent sockets                      TestHostileSilence; p2phost: TestSilentSockets
+//	 5 silent sockets                      TestHostileSilence; p2phost: TestSilentSockets; netns: TestSilentSockets
 //	 6 streams that never negotiate        TestHostileMuteStreams; p2phost: TestStreamsThatNeverNegotiate
 //	 7 wrong version                       TestHostileStrangers, TestRefusals
 //	 8 wrong chain or genesis              TestHostileStrangers, TestRefusals, TestWrongChainIsNotRedialledSoon
@@ -19,11 +19,11 @@
 //	15 one key from many addresses         TestHostileKeyFromManyAddresses, TestHostileKeyInUseElsewhere; peers: TestCrowded
 //	16 simultaneous dial                   TestSimultaneousDial; peers: TestConverge
 //	17 self-dial                           TestHostileSelfDial, TestSelfDial
-//	18 connection flood                    TestHostileConnectionFlood, TestHostileFloodOfPeers; p2phost: TestConnectionFlood
+//	18 connection flood                    TestHostileConnectionFlood, TestHostileFloodOfPeers; p2phost: TestConnectionFlood; netns: TestConnectionFlood
 //	19 connect and disconnect              TestHostileChurn, TestHostileHelloStorm; peers: TestChurnLeavesNothing
 //	20 streams to a stuck handler          TestHostileStreamFlood, TestLosslessPushesBack
 //	21 open and reset                      TestHostileStorm, TestHostileStormOfPeer
-//	22 cable pulled                        TestDeadPeerIsNoticed, TestOneWayCutIsNoticed
+//	22 cable pulled                        TestDeadPeerIsNoticed, TestOneWayCutIsNoticed; netns: TestPulledCable
 //	23 slow reader                         TestHostileSlowReader, TestHostileTakers
 //	24 subscriber that never drains        TestFullSubscriberDropsAndCounts
 //	25 handler that panics                 TestPanickingHandler

@@ -50,6 +50,7 @@ var imports = map[string][]string{
 
 	// Test support and programs.
 	"internal/testnet":   {"internal/obs", "internal/identity", "internal/p2phost"},
+	"internal/netns":     {},
 	"netservice/nettest": {"netservice", "dispatcher", "p2p", "listener", "stream", "internal/..."},
 	"examples/...":       {"netservice", "netservice/nettest", "dispatcher", "p2p", "listener", "stream"},
 }
@@ -62,7 +63,7 @@ var engine = []string{"internal/obs", "internal/identity", "internal/p2phost", "
 var testSupport = []string{"internal/testnet", "internal/bench", "netservice/nettest", "internal/obs", "internal/identity", "internal/p2phost"}
 
 // anyTest lists packages whose tests join everything.
-var anyTest = []string{"netservice", "netservice/nettest", "internal/testnet"}
+var anyTest = []string{"netservice", "netservice/nettest", "internal/testnet", "internal/netns"}
 
 // check returns what breaks the rules and what only deserves a look.
 func check(files []file) (broken, warnings []string) {

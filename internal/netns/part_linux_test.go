@@ -1,0 +1,191 @@
+package netns
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/libp2p/go-libp2p"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
+	ma "github.com/multiformats/go-multiaddr"
+	manet "github.com/multiformats/go-multiaddr/net"
+	"github.com/rcrowley/go-metrics"
+	"github.com/sirupsen/logrus"
+	"go.uber.org/goleak"
+
+	"github.com/go-nebnet/nebnet/internal/obs"
+	"github.com/go-nebnet/nebnet/netservice"
+)
+
+// partEnv makes the test binary play a part instead of testing.
+const partEnv = "NETNS_TEST_PART"
+
+// part is what a process does.
+type part struct {
+	Do     string // node, silence, flood
+	Listen string // of a node
+	Target string // of the others: the node's address
+	Boot   string // of a node
+	Count  int    // connections of the others
+	From   []string
+}
+
+func TestMain(m *testing.M) {
+	text := os.Getenv(partEnv)
+	if text == "" {
+		goleak.VerifyTestMain(m)
+		return
+	}
+	var p part
+	err := json.Unmarshal([]byte(text), &p)
+	if err == nil {
+		err = map[string]func() error{"node": p.node, "silence": p.silence, "flood": p.flood}[p.Do]()
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+// node runs a service. It says who comes and goes, and does what it is told.
+func (p part) node() error {
+	log := logrus.New()
+	log.SetOutput(io.Discard)
+	cfg := netservice.Config{ChainID: "netns", Listen: []string{p.Listen}}
+	if p.Boot != "" {
+		cfg.Bootstrap = []string{p.Boot}
+	}
+	s, err := netservice.NewNebService(cfg, netservice.WithLogger(log))
+	if err != nil {
+		return err
+	}
+	events := s.SubscribePeers()
+	if err := s.Start(); err != nil {
+		return err
+	}
+	var now, most atomic.Int64
+	s.Node().Host().Network().Notify(&network.NotifyBundle{
+		ConnectedF: func(network.Network, network.Conn) {
+			n := now.Add(1)
+			for m := most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {
+			}
+		},
+		DisconnectedF: func(network.Network, network.Conn) { now.Add(-1) },
+	})
+	go func() {
+		for e := range events.Events() {
+			switch e.Kind {
+			case netservice.PeerConnected:
+				fmt.Println("connected", e.Peer)
+			case netservice.PeerDisconnected:
+				fmt.Println("disconnected", e.Reason.Label())
+			}
+		}
+	}()
+	fmt.Println("address", s.Node().Addrs()[0])
+	for in := bufio.NewScanner(os.Stdin); in.Scan(); {
+		word, rest, _ := strings.Cut(in.Text(), " ")
+		switch word {
+		case "connect":
+			ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+			if err := s.ConnectPeer(ctx, rest); err != nil {
+				fmt.Println("failed", err)
+			}
+			cancel()
+		case "report":
+			text, err := json.Marshal(report{
+				Most: int(most.Load()), Now: int(now.Load()), Refused: refused(s.Metrics()), Peers: len(s.Peers()),
+			})
+			if err != nil {
+				return err
+			}
+			fmt.Println("report", string(text))
+		}
+	}
+	return s.Stop()
+}
+
+// refused is how many connections were refused, for whatever reason.
+func refused(r metrics.Registry) (n int64) {
+	r.Each(func(name string, m any) {
+		if c, ok := m.(metrics.Counter); ok && strings.HasPrefix(name, obs.ConnsRefused) {
+			n += c.Count()
+		}
+	})
+	return n
+}
+
+// from is where the i-th connection comes from.
+func (p part) from(i int) *net.TCPAddr { return &net.TCPAddr{IP: net.ParseIP(p.From[i%len(p.From)])} }
+
+// silence opens sockets and says nothing. It tells when all have been tried,
+// and when none is left.
+func (p part) silence() error {
+	a, err := ma.NewMultiaddr(p.Target)
+	if err != nil {
+		return err
+	}
+	a, _ = peer.SplitAddr(a)
+	target, err := manet.ToNetAddr(a)
+	if err != nil {
+		return err
+	}
+	var opened int
+	var open sync.WaitGroup
+	for i := range p.Count {
+		d := net.Dialer{LocalAddr: p.from(i), Timeout: 5 * time.Second}
+		c, err := d.Dial("tcp", target.String())
+		if err != nil {
+			continue
+		}
+		opened++
+		open.Go(func() {
+			_, _ = io.Copy(io.Discard, c)
+			_ = c.Close()
+		})
+	}
+	fmt.Println("tried", opened)
+	open.Wait()
+	fmt.Println("over", opened)
+	_, err = io.Copy(io.Discard, os.Stdin)
+	return err
+}
+
+// flood connects under a new key each time, and never says hello.
+func (p part) flood() error {
+	target, err := peer.AddrInfoFromString(p.Target)
+	if err != nil {
+		return err
+	}
+	connected := 0
+	for i := range p.Count {
+		dialer := func(ma.Multiaddr) (tcp.ContextDialer, error) {
+			return &net.Dialer{LocalAddr: p.from(i), Timeout: 5 * time.Second}, nil
+		}
+		h, err := libp2p.New(libp2p.NoListenAddrs, libp2p.DisableMetrics(), libp2p.DisableRelay(),
+			libp2p.Transport(tcp.NewTCPTransport, tcp.WithDialerForAddr(dialer)))
+		if err != nil {
+			return err
+		}
+		defer h.Close()
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		if h.Connect(ctx, *target) == nil {
+			connected++
+		}
+		cancel()
+	}
+	fmt.Println("tried", connected)
+	_, err = io.Copy(io.Discard, os.Stdin)
+	return err
+}
