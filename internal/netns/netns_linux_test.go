@@ -3,6 +3,7 @@ package netns
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -35,33 +36,34 @@ func serve(t *testing.T, at *place, victim string) {
 	t.Logf("an honest node came and went in %s", time.Since(begin).Round(time.Millisecond))
 }
 
-// addresses are the hosts 1 to n of a network, such as 21.0.%d.%d.
+// addresses are n of them, such as 21.0.0.%d.
 func addresses(n int, format string) (all []string) {
 	for i := range n {
-		all = append(all, fmt.Sprintf(format, i/200, 1+i%200))
+		all = append(all, fmt.Sprintf(format, i+1))
 	}
 	return all
 }
 
-// Sockets that say nothing are dropped within the time for a handshake, and
-// honest nodes connect meanwhile.
+// Of the sockets that say nothing only so many stand at once; they are dropped
+// within the time for a handshake, and honest nodes connect meanwhile.
 func TestSilentSockets(t *testing.T) {
 	w := newWorld(t)
-	victim, address := w.add(victimAddr).node(tcpAt(victimAddr), "")
-	from := addresses(60, "21.%d.0.%d")
+	const count = 1500
+	_, address := w.add(victimAddr).node(tcpAt(victimAddr), "")
+	from := addresses(60, "21.0.%d.1")
 	attacker, honest := w.add(from...), w.add(honestAddr)
 	serve(t, honest, address)
 
 	begin := time.Now()
-	silent := attacker.run(part{Do: "silence", Target: address, Count: 600, From: from})
-	t.Logf("%s silent sockets", silent.hear("tried", 30*time.Second))
+	silent := attacker.run(part{Do: "silence", Target: address, Count: count, From: from})
+	standing, err := strconv.Atoi(silent.hear("tried", 30*time.Second))
+	if err != nil || standing < 1 || standing >= count {
+		t.Errorf("%d of %d silent sockets stand: %v", standing, count, err)
+	}
 	serve(t, honest, address)
 	silent.hear("over", 20*time.Second-time.Since(begin))
 	t.Logf("the last was dropped %s after the first came", time.Since(begin).Round(time.Millisecond))
 	serve(t, honest, address)
-	if r := victim.report(); r.Refused == 0 {
-		t.Errorf("no refusal is counted: %+v", r)
-	}
 }
 
 // Many keys from one address, and from one /24: what they can take is capped,
@@ -72,7 +74,7 @@ func TestConnectionFlood(t *testing.T) {
 		most int
 	}{
 		"one address": {[]string{"21.0.0.1"}, 64},
-		"one subnet":  {addresses(200, "21.0.%d.%d"), 256},
+		"one subnet":  {addresses(200, "21.0.0.%d"), 256},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)

@@ -129,8 +129,8 @@ func refused(r metrics.Registry) (n int64) {
 // from is where the i-th connection comes from.
 func (p part) from(i int) *net.TCPAddr { return &net.TCPAddr{IP: net.ParseIP(p.From[i%len(p.From)])} }
 
-// silence opens sockets and says nothing. It tells when all have been tried,
-// and when none is left.
+// silence opens sockets and says nothing. It tells how many stand when all have
+// been tried, and when none is left.
 func (p part) silence() error {
 	a, err := ma.NewMultiaddr(p.Target)
 	if err != nil {
@@ -141,7 +141,7 @@ func (p part) silence() error {
 	if err != nil {
 		return err
 	}
-	var opened int
+	var standing atomic.Int64
 	var open sync.WaitGroup
 	for i := range p.Count {
 		d := net.Dialer{LocalAddr: p.from(i), Timeout: 5 * time.Second}
@@ -149,15 +149,16 @@ func (p part) silence() error {
 		if err != nil {
 			continue
 		}
-		opened++
+		standing.Add(1)
 		open.Go(func() {
 			_, _ = io.Copy(io.Discard, c)
+			standing.Add(-1)
 			_ = c.Close()
 		})
 	}
-	fmt.Println("tried", opened)
+	fmt.Println("tried", standing.Load())
 	open.Wait()
-	fmt.Println("over", opened)
+	fmt.Println("over", standing.Load())
 	_, err = io.Copy(io.Discard, os.Stdin)
 	return err
 }
