@@ -117,10 +117,10 @@ func (d *Dispatcher) keyOf(r *room, m Message) (k key) {
 		return r.seeds.of(m)
 	}
 	code := &entry{name: fmt.Sprintf("Hash of a %T", m)}
-	if !d.turn.take(code, 0) {
+	if !d.turn.take(code, 1) {
 		return r.unhashedKey()
 	}
-	defer d.turn.give(code)
+	defer d.turn.give()
 	defer func() {
 		if p := recover(); p != nil {
 			d.panicked(code.name, p)

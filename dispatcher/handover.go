@@ -181,7 +181,7 @@ func (r *room) call(e *entry, lo, hi, marked int) (panicked bool) {
 		}
 		panicked = true
 		p := recover()
-		r.d.turn.give(e)
+		r.d.turn.give()
 		r.d.panicked(e.name, p)
 		if p == nil {
 			// runtime.Goexit: this goroutine ends here, and what account
@@ -204,8 +204,6 @@ func (r *room) offerKeyed(e *entry, lo, hi int) {
 	if !r.d.turn.take(e, hi-lo) {
 		return
 	}
-	var n int // not e.taken, which Stop may read now
-	e.sink.offer(r.log.msgs[lo:hi], r.log.sizes[lo:hi], &n)
-	r.d.turn.give(e)
-	e.taken = n
+	e.sink.offer(r.log.msgs[lo:hi], r.log.sizes[lo:hi], &e.taken)
+	r.d.turn.give()
 }

@@ -53,17 +53,19 @@ type plainSink struct {
 }
 
 func (s plainSink) offer(msgs []Message, _ []uint32, n *int) {
-	for _, m := range msgs {
-		if !s.turn.take(s.e, 1) {
-			return
-		}
-		took := s.sub.Deliver(m)
-		s.turn.give(s.e)
-		if !took {
-			return
+	if !s.turn.take(s.e, 1) {
+		return
+	}
+	for i, m := range msgs {
+		if !s.sub.Deliver(m) {
+			break
 		}
 		*n++
+		if i+1 == len(msgs) || !s.turn.renew() {
+			break
+		}
 	}
+	s.turn.give()
 }
 
 func (plainSink) evicted() []Message    { return nil }
@@ -83,7 +85,7 @@ func (s batchSink) offer(msgs []Message, _ []uint32, n *int) {
 		return
 	}
 	took := s.batch.DeliverBatch(msgs)
-	s.turn.give(s.e)
+	s.turn.give()
 	*n = min(max(took, 0), len(msgs))
 }
 

@@ -57,6 +57,7 @@ func (d *Dispatcher) shutdown(soft, end context.Context) error {
 	lost := make(map[string]int)
 	var stuck []string
 	var holder *entry // whose code has not returned to the loop
+	var begun int     // messages that it got
 
 	rooms := *d.roomList.Load()
 	for _, r := range rooms {
@@ -69,7 +70,7 @@ func (d *Dispatcher) shutdown(soft, end context.Context) error {
 		close(d.quit)
 		d.cancel()
 		if !wait(d.loopDone, end) {
-			holder = d.turn.end()
+			holder, begun = d.turn.end()
 		}
 	}
 	if holder == nil {
@@ -78,7 +79,7 @@ func (d *Dispatcher) shutdown(soft, end context.Context) error {
 	} else {
 		stuck = append(stuck, holder.name)
 		for _, r := range rooms {
-			if n := r.left(holder, d.turn.held); n > 0 {
+			if n := r.left(holder, begun); n > 0 {
 				lost[r.name] = n
 			}
 		}
@@ -188,16 +189,16 @@ func (r *room) abandon() (lost int) {
 	return lost
 }
 
-// left is how many hand-overs did not happen, those that the loop is about to
-// account for apart: the held messages that are in the hands of the holder. Only
-// Stop calls it, while the holder's turn is frozen.
-func (r *room) left(holder *entry, held int) (lost int) {
+// left is how many hand-overs did not happen. What the holder of the turn got in
+// it was handed over, or is in its hands. Only Stop calls it, after turn.end and
+// before reported is closed.
+func (r *room) left(holder *entry, begun int) (lost int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, e := range r.entries {
-		lost += int(r.seq-e.next) - e.taken
+		lost += int(r.seq - e.next)
 		if e == holder {
-			lost -= held
+			lost -= begun
 		}
 	}
 	return lost
