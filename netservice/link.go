@@ -19,10 +19,15 @@ type link struct {
 	conn    network.Conn
 	session *session.Session
 	ticket  *peers.Ticket
-	hello   handshake.Result
-	opener  bool // this node opened the hello
 	since   time.Time
-	tag     string // under which libp2p's connection manager keeps the peer
+	opener  bool // this node opened the hello
+
+	// What the peer's hello says, apart from what was checked.
+	version      uint32 // the highest that both speak
+	agent        string
+	capabilities []string
+	payload      []byte
+	tag          string // under which libp2p's connection manager keeps the peer
 }
 
 // adopt makes a link live at the end of its handshake, in place of an older one
@@ -48,7 +53,7 @@ func (l *links) adopt(x *shaking, k *link) {
 		return
 	}
 	n.obs.Log("links").WithField("peer", k.name).WithField("addr", k.conn.RemoteMultiaddr().String()).
-		WithField("agent", k.hello.Remote.Agent).Debug("peer connected")
+		WithField("agent", k.agent).Debug("peer connected")
 	l.announce(k.id, nil)
 	n.exchange.Met(k.id)
 	n.gossip.PeerJoined(k.id)
@@ -119,8 +124,8 @@ func (k *link) info(reserved bool) PeerInfo {
 	st := k.session.Stats()
 	return PeerInfo{
 		ID: k.id, Addr: k.conn.RemoteMultiaddr(), Direction: dir,
-		Agent: k.hello.Remote.Agent, Capabilities: k.hello.Remote.Capabilities,
-		Version: k.hello.Version, Payload: k.hello.Remote.Payload,
+		Agent: k.agent, Capabilities: k.capabilities,
+		Version: k.version, Payload: k.payload,
 		Since: k.since, RTT: st.RTT, Reserved: reserved, QueueBytes: st.Send.PendingBytes,
 	}
 }

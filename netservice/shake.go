@@ -134,7 +134,8 @@ func (x *shaking) conclude(s network.Stream, res handshake.Result, err error) {
 	}
 	x.l.adopt(x, &link{
 		id: x.c.RemotePeer(), name: x.c.RemotePeer().String(), conn: x.c,
-		session: sess, ticket: x.ticket, hello: res, opener: x.opener, since: time.Now(),
+		session: sess, ticket: x.ticket, opener: x.opener, since: time.Now(),
+		version: res.Version, agent: res.Remote.Agent, capabilities: res.Remote.Capabilities, payload: res.Remote.Payload,
 	})
 }
 

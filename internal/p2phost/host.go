@@ -72,7 +72,7 @@ func build(cfg Config) (_ host.Host, err error) {
 		libp2p.UserAgent(cfg.UserAgent),
 		libp2p.Security(libp2ptls.ID, libp2ptls.New),
 		libp2p.Security(noise.ID, noise.New),
-		libp2p.Muxer(yamux.ID, yamux.DefaultTransport),
+		libp2p.Muxer(yamux.ID, muxer()),
 		libp2p.ResourceManager(guard),
 		libp2p.ConnectionManager(cm),
 		libp2p.ConnectionGater(gate),
@@ -88,6 +88,18 @@ func build(cfg Config) (_ host.Host, err error) {
 	gate.network.Store(&n)
 	return h, nil
 }
+
+// muxer is libp2p's yamux with a shorter queue of streams that the other side
+// has opened and nobody has accepted. Every connection pays for its room, and
+// libp2p accepts at once. An opener with that many streams on their way waits
+// for an answer, which is 600 new streams a second over a round trip of 100 ms.
+func muxer() *yamux.Transport {
+	t := *yamux.DefaultTransport
+	t.AcceptBacklog = acceptBacklog
+	return &t
+}
+
+const acceptBacklog = 2 * negotiatingPerPeer
 
 func transports(cfg Config) []libp2p.Option {
 	var opts []libp2p.Option

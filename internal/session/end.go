@@ -1,6 +1,7 @@
 package session
 
 import (
+	"context"
 	"time"
 
 	"github.com/go-nebnet/nebnet/internal/handshake"
@@ -220,6 +221,9 @@ func (s *Session) cutOff(streams []*outStream, clean bool) {
 	}
 	r, byRemote := s.Reason()
 	s.cancel(&ClosedError{Reason: r, ByRemote: byRemote})
+	for o := range s.outbounds() {
+		o.giveUpOpening(context.Canceled)
+	}
 	if !clean && s.e.owns(s) {
 		s.wg.Go(func() { s.conn.Close() })
 	}

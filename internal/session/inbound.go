@@ -11,20 +11,21 @@ import (
 type inbound struct {
 	t *declared
 
-	mu   sync.Mutex    // guards the fields below
-	open int           // streams that are read or wait for their turn
-	tail chan struct{} // closed when the last of them has ended
+	mu   sync.Mutex    // guards the two fields below
+	tail chan struct{} // closed when the last open stream has ended
+	open int32         // streams that are read or wait for their turn
 
 	delivering atomic.Bool // Deliver has not returned
 
-	messages, bytes, streams, faults, panics, errors atomic.Uint64
+	messages, bytes                 atomic.Uint64
+	streams, faults, panics, errors atomic.Uint32
 }
 
 // turn waits until the streams before this one have ended. It is false when
 // there are too many of them. The caller calls end when its stream is finished.
 func (in *inbound) turn(ctx context.Context, most int) (end func(), ok bool) {
 	in.mu.Lock()
-	if in.open >= most {
+	if int(in.open) >= most {
 		in.mu.Unlock()
 		return nil, false
 	}
@@ -55,9 +56,9 @@ func (in *inbound) stats() ReceiveStats {
 	return ReceiveStats{
 		Messages: in.messages.Load(),
 		Bytes:    in.bytes.Load(),
-		Streams:  in.streams.Load(),
-		Faults:   in.faults.Load(),
-		Panics:   in.panics.Load(),
-		Errors:   in.errors.Load(),
+		Streams:  uint64(in.streams.Load()),
+		Faults:   uint64(in.faults.Load()),
+		Panics:   uint64(in.panics.Load()),
+		Errors:   uint64(in.errors.Load()),
 	}
 }

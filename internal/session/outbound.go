@@ -27,8 +27,6 @@ type outbound struct {
 	w       *writer  // what it points to is the writer goroutine's; nil when idle
 	learned *learned // the writer goroutine's; nil when there is nothing to know
 	sent    sent
-	// inWrite is what the writer has popped and not yet accounted for.
-	inWriteBytes, inWriteCount int
 	// booked is what the session counts for this type: 0 when it holds nothing,
 	// else what it holds and up to bookAhead more.
 	booked int
@@ -37,8 +35,8 @@ type outbound struct {
 	finishing *outStream    // closed when idle; the peer has not read all of it yet
 	idleSince time.Duration // when the last writer ended
 	support   support
-	stalls    int32 // streams in a row that ran into WriteTimeout
-	resets    int32 // streams in a row that the peer reset soon
+	stalls    uint16 // streams in a row that ran into WriteTimeout
+	resets    uint8  // streams in a row that the peer reset soon
 
 	// writing tells that a writer goroutine is at work. While it is, it owns
 	// the stream; others may only reset it.
@@ -106,7 +104,7 @@ func (o *outbound) push(m *message, class int) error {
 		}
 		go o.w.run()
 	}
-	if need := o.q.bytes + o.inWriteBytes - o.booked; need > 0 {
+	if need := o.heldLocked() - o.booked; need > 0 {
 		o.bookLocked(need)
 	}
 	o.mu.Unlock()
@@ -131,6 +129,14 @@ func (o *outbound) restLocked() {
 	o.q.shrink()
 }
 
+// heldLocked is how many bytes are queued or being written.
+func (o *outbound) heldLocked() int {
+	if o.w == nil {
+		return o.q.bytes
+	}
+	return o.q.bytes + o.w.popped
+}
+
 func (o *outbound) admit(size int) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -148,7 +154,7 @@ func (o *outbound) admitLocked(size int) error {
 	if !o.supportedLocked() {
 		return ErrUnsupported
 	}
-	have := o.q.bytes + o.inWriteBytes
+	have := o.heldLocked()
 	if have == 0 {
 		return nil
 	}
@@ -172,7 +178,7 @@ func (o *outbound) bookLocked(bytes int) {
 // unbookLocked returns how many bytes are booked for no reason. They no longer
 // are; the caller tells the session.
 func (o *outbound) unbookLocked() (bytes int) {
-	held := o.q.bytes + o.inWriteBytes
+	held := o.heldLocked()
 	if held > 0 {
 		held += bookAhead
 	}
@@ -221,8 +227,10 @@ func (o *outbound) stats() SendStats {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	st := o.sent.stats()
-	st.Pending = o.q.count + o.inWriteCount
-	st.PendingBytes = o.q.bytes + o.inWriteBytes
+	st.Pending, st.PendingBytes = o.q.count, o.heldLocked()
+	if o.w != nil {
+		st.Pending += o.w.poppedCount
+	}
 	return st
 }
 

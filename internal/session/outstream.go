@@ -41,8 +41,9 @@ type outStream struct {
 }
 
 // opening is the context of a stream that is being opened. The session's tick
-// ends it at its deadline. A deadline of package context's own is a timer, and
-// those that were stopped are kept by the runtime for long.
+// ends it at its deadline, and the end of the session. A deadline of package
+// context's own is a timer, and those that were stopped are kept by the runtime
+// for long; a parent keeps a table of its children for ever.
 type opening struct {
 	context.Context
 	cancel context.CancelCauseFunc
@@ -60,8 +61,17 @@ func (c *opening) Err() error {
 
 // newOpening makes the context; cancel has to be called.
 func (s *Session) newOpening() *opening {
-	ctx, cancel := context.WithCancelCause(s.ctx)
+	ctx, cancel := context.WithCancelCause(context.Background())
 	return &opening{ctx, cancel, time.Now().Add(s.e.cfg.OpenTimeout)}
+}
+
+// giveUpOpening ends the opening of a stream, if one is under way.
+func (o *outbound) giveUpOpening(why error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.w != nil && o.w.opening != nil {
+		o.w.opening.cancel(why)
+	}
 }
 
 // openStream opens a stream for a type on the session's connection.
@@ -105,13 +115,10 @@ func refusal(err error) bool {
 func (o *outbound) hurry(now time.Duration) {
 	o.mu.Lock()
 	st := o.stream
-	var ctx *opening
-	if o.w != nil {
-		ctx = o.w.opening
-	}
+	late := o.w != nil && o.w.opening != nil && !time.Now().Before(o.w.opening.at)
 	o.mu.Unlock()
-	if ctx != nil && !time.Now().Before(ctx.at) {
-		ctx.cancel(context.DeadlineExceeded)
+	if late {
+		o.giveUpOpening(context.DeadlineExceeded)
 	}
 	if st == nil {
 		return

@@ -47,8 +47,9 @@ type SendStats struct {
 
 // sent is what an outbound counts for its SendStats.
 type sent struct {
-	queued, written, bytes, refused, streams uint64
-	dropped                                  *[dropReasons]uint64 // nil while there are none
+	queued, written, bytes, refused uint64
+	streams                         uint32
+	dropped                         *[dropReasons]uint64 // nil while there are none
 }
 
 func (s *sent) drop(why DropReason, count int) {
@@ -64,7 +65,7 @@ func (s *sent) drop(why DropReason, count int) {
 func (s *sent) stats() SendStats {
 	st := SendStats{
 		Queued: s.queued, Written: s.written, WrittenBytes: s.bytes,
-		Refused: s.refused, Streams: s.streams, Dropped: make(map[string]uint64),
+		Refused: s.refused, Streams: uint64(s.streams), Dropped: make(map[string]uint64),
 	}
 	if s.dropped == nil {
 		return st

@@ -8,9 +8,8 @@ import "time"
 // Identify's list is believed, but not for ever: a push of it may be held back
 // by a rate limit, so a real negotiation is tried now and then.
 type support struct {
-	until    time.Duration // a refusal is believed without asking until then
 	tried    time.Duration
-	refused  bool // by the last negotiation
+	refused  bool // by the last negotiation, which is believed without asking for recheck
 	avoiding bool // since tried, nothing has been offered
 }
 
@@ -29,7 +28,7 @@ const (
 // allow tells whether a message may be queued. ask is called when identify's
 // list has to be looked at.
 func (s *support) allow(now, retry time.Duration, ask func() knowledge) bool {
-	if now < s.until {
+	if s.refused && now-s.tried < recheck {
 		return false
 	}
 	switch k := ask(); {
@@ -51,5 +50,5 @@ func (s *support) allow(now, retry time.Duration, ask func() knowledge) bool {
 
 // refuse notes that the peer refused a negotiation.
 func (s *support) refuse(now time.Duration) {
-	*s = support{refused: true, until: now + recheck, avoiding: true, tried: now}
+	*s = support{refused: true, avoiding: true, tried: now}
 }

@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"errors"
+	"math"
 	"net"
 	"time"
 
@@ -18,7 +19,8 @@ const (
 	// resetSoon is the age below which a stream that the peer resets delays the
 	// next one.
 	resetSoon  = 5 * time.Second
-	resetDelay = 100 * time.Millisecond
+	resetDelay = 100 * time.Millisecond // doubled with each one
+	resetsMost = 10                     // more of them are not counted
 	resetMost  = 5 * time.Second
 )
 
@@ -39,7 +41,9 @@ type writer struct {
 	in    bool     // the slot is at the gate
 	acks  [64]byte // what room reads
 
-	opening *opening // guarded by the outbound's lock; nil while none is opened
+	// Guarded by the outbound's lock.
+	opening             *opening // nil while none is opened
+	popped, poppedCount int      // bytes and messages taken and not yet accounted for
 }
 
 // learned is what writers of a type find out about the connection. It outlives
@@ -83,7 +87,7 @@ func (w *writer) next() (seg segment, class int, ok bool) {
 	if class, ok = w.lanes.pick(); ok {
 		seg, ok = o.q.pop(class)
 		w.lanes.charge(class, seg.size)
-		o.inWriteBytes, o.inWriteCount = seg.size, seg.count
+		w.popped, w.poppedCount = seg.size, seg.count
 		return seg, class, ok
 	}
 	w.leave()
@@ -138,6 +142,9 @@ func (w *writer) open() (*outStream, error) {
 	}
 	ctx := o.s.newOpening()
 	w.setOpening(ctx)
+	if o.s.ctx.Err() != nil { // cutOff may have come before
+		ctx.cancel(nil)
+	}
 	st, err := o.s.openStream(ctx, o.t.pid)
 	w.setOpening(nil)
 	ctx.cancel(nil)
@@ -276,7 +283,7 @@ func (w *writer) settle(seg segment, n int, err error) {
 		// The answer came while this was being written: nobody reads it.
 		written, n, lost, why = 0, 0, seg.count, DropUnsupported
 	}
-	o.inWriteBytes, o.inWriteCount = 0, 0
+	w.popped, w.poppedCount = 0, 0
 	o.sent.written += uint64(written)
 	o.sent.bytes += uint64(n)
 	if lost > 0 {
@@ -336,10 +343,11 @@ func (w *writer) recover(err error) {
 		default:
 		}
 	}
-	if age < resetSoon {
-		o.resets++
-	} else {
+	switch {
+	case age >= resetSoon:
 		o.resets = 0
+	case o.resets < resetsMost:
+		o.resets++
 	}
 	var why DropReason
 	slow := false
@@ -353,13 +361,13 @@ func (w *writer) recover(err error) {
 		o.support.refuse(s.since())
 	case errors.Is(err, errStalled):
 		why = DropSlow
-		o.stalls++
+		o.stalls = min(o.stalls, math.MaxUint16-1) + 1
 		slow = int(o.stalls) >= s.e.cfg.StallLimit
 	case errors.Is(err, errOpen) && o.resets > openTries:
 		why = DropOpen
 		o.resets = 0
 	default:
-		delay := min(resetDelay<<min(o.resets, 10), resetMost)
+		delay := min(resetDelay<<o.resets, resetMost)
 		if o.resets <= 1 {
 			delay = 0
 		}
