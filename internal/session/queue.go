@@ -80,13 +80,18 @@ func (q *queue) lane(class int) *lane {
 }
 
 // push appends a frame. hot tells that a writer is at work: the next block
-// then is a large one.
+// then is a large one, and behind a block that is full. Between large frames it
+// is a small one, so that what is queued holds little more than it counts.
 func (q *queue) push(class int, h header, body []byte, hot bool) {
 	l := q.lane(class)
 	size := h.size() + len(body)
 	seg := l.last(size)
 	if seg == nil {
-		seg = l.add(segment{block: getBlock(hot || l.head < len(l.segs) || size > smallBlock)})
+		large := hot
+		if n := len(l.segs); l.head < n {
+			large = !l.segs[n-1].closed
+		}
+		seg = l.add(segment{block: getBlock(large || size > smallBlock)})
 	}
 	seg.block.b = append(appendHeader(seg.block.b, h), body...)
 	seg.size += size
