@@ -131,8 +131,9 @@ func TestHostilePartition(t *testing.T) {
 			if last := back[n-1]; last > 50*time.Second {
 				t.Errorf("after %s: the last came back after %s", down, last)
 			}
-			// The longer they were away, the further apart they come.
-			if most := herd(back, min(down/200, time.Second)); most > n/2 {
+			// The longer they were away, the further apart they come. Those that were
+			// just dialling come with the next SYN, some of them together.
+			if most := herd(back, min(down/200, time.Second)); most > n*2/3 {
 				t.Errorf("after %s: %d came back at once: %v", down, most, back)
 			}
 		}

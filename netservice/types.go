@@ -63,7 +63,7 @@ type MessageSpec struct {
 	QueueBytes int
 	// NoBroadcast keeps the type out of gossip: it is sent to chosen peers only,
 	// and Broadcast and Relay return ErrNoBroadcast. A node all of whose types are
-	// declared so takes no part in gossip, which saves it some 10 KiB and three
+	// declared so takes no part in gossip, which saves it some 9 KiB and three
 	// goroutines for each peer. All nodes should declare it alike.
 	NoBroadcast bool
 	// Gossip is about Broadcast and Relay. The zero value is fine.
