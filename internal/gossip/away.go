@@ -225,6 +225,9 @@ func (a *away) expire(now time.Time, ttl time.Duration) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for e := a.order.Front(); e != nil && now.Sub(e.Value.(*turned).at) > ttl; e = a.order.Front() {
+		if !e.Value.(*turned).held {
+			a.forgotten.Inc(1)
+		}
 		a.removeLocked(e)
 	}
 }

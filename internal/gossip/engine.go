@@ -239,7 +239,11 @@ func (e *Engine) close(ctx context.Context) error {
 	}
 	for _, t := range e.topics() {
 		e.expireParked(t)
-		e.lose(t, t.pending.drain())
+		if lost := t.pending.drain(); len(lost) > 0 {
+			e.lose(t, lost)
+			e.cfg.Obs.Log("gossip").WithField("type", t.Type).WithField("messages", len(lost)).
+				Warn("closed before a peer came: broadcasts were sent to nobody")
+		}
 	}
 	if len(left) > 0 {
 		return &CloseError{What: left, Err: ctx.Err()}

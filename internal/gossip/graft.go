@@ -29,12 +29,16 @@ func newGrafts() grafts { return grafts{peers: make(map[peer.ID]*grafted)} }
 func (g *grafts) add(p peer.ID, name string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	g.peerLocked(p).topics[name] = struct{}{}
+}
+
+func (g *grafts) peerLocked(p peer.ID) *grafted {
 	k := g.peers[p]
 	if k == nil {
 		k = &grafted{topics: make(map[string]struct{}), told: make(map[string]time.Time)}
 		g.peers[p] = k
 	}
-	k.topics[name] = struct{}{}
+	return k
 }
 
 // remove notes that a peer was pruned.
@@ -51,6 +55,18 @@ func (g *grafts) forget(p peer.ID) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	delete(g.peers, p)
+}
+
+// told notes that a peer was told all there was in some topics.
+func (g *grafts) told(p peer.ID, names []string, now time.Time) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	k := g.peerLocked(p)
+	for _, name := range names {
+		k.told[name] = now
+		delete(k.topics, name)
+	}
+	k.last = now
 }
 
 // due returns the topics in which peers are to be told what was said, with the

@@ -51,6 +51,9 @@ func (l *lane) inspect(p peer.ID, rpc *pubsub.RPC) error {
 		}
 		prune.Peers = nil
 	}
+	if len(c.Graft) > 0 {
+		l.tracker.postpone(p, rpc)
+	}
 	l.spend(p, c)
 	if len(c.Ihave) > 0 {
 		l.askAgain(p, c.Ihave)

@@ -196,6 +196,7 @@ func (l *lane) askForAway(t *topic) {
 	for _, a := range []*away{t.away, t.missed} {
 		for p, ids := range a.due(room, now(), window) {
 			due[p] = append(due[p], ids...)
+			room -= len(ids)
 		}
 	}
 	if len(due) == 0 {

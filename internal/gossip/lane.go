@@ -118,6 +118,10 @@ func (l *lane) options() []pubsub.Option {
 		pubsub.WithPeerScoreInspect(l.scored, c.ScoreInterval),
 		pubsub.WithFloodPublish(c.Params.FloodPublish),
 		pubsub.WithMaxMessageSize(l.limit),
+		// Receivers count what surrounds the data of messages as control, and
+		// senders do not: an answer with thousands of small ones may hold more of
+		// it than the default, and would end the stream.
+		pubsub.WithMaxControlMessageSize(l.limit),
 		pubsub.WithPeerOutboundQueueSize(c.PeerQueue),
 		pubsub.WithValidateQueueSize(c.ValidateQueue),
 		// Concurrency is bounded per type by the engine, which knows what to do

@@ -13,7 +13,7 @@ import (
 type Params struct {
 	// D peers are wanted in the mesh of a topic, at least Dlo and fewer than
 	// Dhi. When there are too many, the Dscore best are kept; at least Dout are
-	// peers that this node dialled. Dout < Dlo <= D <= Dhi, Dout < D/2.
+	// peers that this node dialled. Dout < Dlo <= D < Dhi, Dout < D/2.
 	D, Dlo, Dhi, Dscore, Dout int
 	// Dlazy peers outside the mesh, or GossipFactor of them if that is more, are
 	// told at each heartbeat what this node has.

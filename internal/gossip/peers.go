@@ -142,7 +142,8 @@ func (e *Engine) scored(scores map[peer.ID]float64) {
 	e.cfg.OnScore(e.inAll(scores))
 }
 
-// inAll adds to the scores of the first lane those of the other one.
+// inAll gives a peer with two lanes the lower of its scores: the routers act by
+// one each, and both hold what does not depend on topics.
 func (e *Engine) inAll(scores map[peer.ID]float64) map[peer.ID]float64 {
 	lanes := e.lanes()
 	if len(lanes) < 2 {
@@ -151,7 +152,9 @@ func (e *Engine) inAll(scores map[peer.ID]float64) map[peer.ID]float64 {
 	all := maps.Clone(scores)
 	_, second := lanes[1].tracker.snapshot()
 	for p, s := range second {
-		all[p] += s
+		if first, both := all[p]; !both || s < first {
+			all[p] = s
+		}
 	}
 	return all
 }

@@ -38,6 +38,17 @@ func (p *pending) add(m *pubsub.Message, until time.Time) bool {
 	return true
 }
 
+// full reports whether there are messages and no room for another one of that
+// size.
+func (p *pending) full(size int) bool {
+	if p.n.Load() == 0 {
+		return false
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.queue) >= p.limit || size > p.room
+}
+
 // front returns the oldest message.
 func (p *pending) front() (unsent, bool) {
 	p.mu.Lock()

@@ -34,6 +34,10 @@ func (e *Engine) Publish(ctx context.Context, typ string, data []byte) error {
 	if most := t.set().MaxPublish; len(data) > most {
 		return fmt.Errorf("%w: %d bytes of %s, at most %d", ErrTooLarge, len(data), typ, most)
 	}
+	if t.pending.full(len(data)) {
+		// Before the router knows of it, and announces what is refused here.
+		return fmt.Errorf("%w: no peers of %s yet", ErrQueueFull, t.Type)
+	}
 	if t.Timed {
 		data = putStamp(now(), data)
 	}
@@ -186,6 +190,7 @@ func (e *Engine) settle(ctx context.Context, t *topic, m *pubsub.Message, s send
 		e.unsent.add(m.ID, noSum(), now(), "")
 		return err
 	}
+	t.recent.remove(m.ID) // flush says it again
 	t.n.published.Inc(1)
 	t.n.queued.Inc(1)
 	e.stir() // a peer may have come meanwhile
@@ -201,6 +206,7 @@ func (e *Engine) flush(t *topic) {
 		}
 		s, err := t.l.forward(e.work, t, u.msg)
 		if err != nil || s.handed == 0 {
+			t.recent.remove(u.msg.ID)
 			return
 		}
 		t.pending.pop(u.msg)

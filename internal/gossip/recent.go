@@ -1,6 +1,7 @@
 package gossip
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -37,6 +38,18 @@ func (r *recent) add(id string, at time.Time, window time.Duration) {
 	r.queue = append(r.queue[old:], said{id, at})
 }
 
+// remove forgets a message that nobody was sent.
+func (r *recent) remove(id string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for i := len(r.queue) - 1; i >= 0; i-- { // most often the last
+		if r.queue[i].id == id {
+			r.queue = slices.Delete(r.queue, i, i+1)
+			return
+		}
+	}
+}
+
 // since returns the IDs of messages not older than t.
 func (r *recent) since(t time.Time) (ids []string) {
 	r.mu.Lock()
@@ -69,14 +82,18 @@ func (l *lane) greet() {
 	// First, so that nothing is said between the list and the graft.
 	grafted := l.grafts.due(at, oldest, l.e.cfg.Params.Heartbeat, l.tracker.isOpen)
 	haves := make(map[peer.ID][]have)
-	if peers := l.tracker.newcomers(at); len(peers) > 0 {
-		all := l.haves(oldest)
-		for _, p := range peers {
-			haves[p] = all
+	newcomers := l.tracker.newcomers(at)
+	said := make(map[string]have)
+	for p, names := range newcomers {
+		for _, name := range names {
+			if h, ok := l.have(said, name, oldest); ok {
+				haves[p] = append(haves[p], h)
+			}
 		}
+		l.grafts.told(p, names, at)
 	}
 	for p, since := range grafted {
-		if len(haves[p]) > 0 {
+		if _, all := newcomers[p]; all {
 			continue // it is told everything
 		}
 		for name, from := range since {
@@ -90,24 +107,45 @@ func (l *lane) greet() {
 	}
 }
 
-// haves is all that the lane's topics have said since a time.
-func (l *lane) haves(since time.Time) (all []have) {
-	for _, t := range l.e.topics() {
-		if t.in(l) && t.ready.Load() {
-			all = append(all, have{t, t.recent.since(since)})
-		}
+// have is all that a topic of the lane has said since a time. Those that were
+// looked up are kept in said.
+func (l *lane) have(said map[string]have, name string, since time.Time) (h have, ok bool) {
+	if h, ok = said[name]; ok {
+		return h, true
 	}
-	return all
+	t := l.e.byName(name)
+	if t == nil || !t.in(l) || !t.ready.Load() {
+		return h, false
+	}
+	h = have{t, t.recent.since(since)}
+	said[name] = h
+	return h, true
 }
 
-// announce is called in the loop.
+// announce is called in the loop. Peers that take no part in gossip are not told,
+// for their score.
 func (l *lane) announce(haves map[peer.ID][]have) {
 	for p, hs := range haves {
+		if l.tracker.score(p) < l.e.cfg.Params.GossipThreshold {
+			continue
+		}
+		budget := answerMost
 		c := &pb.ControlMessage{}
 		for _, h := range hs {
-			if len(h.ids) > 0 && l.e.members.allows(p, h.t) {
-				c.Ihave = append(c.Ihave, &pb.ControlIHave{TopicID: &h.t.Name, MessageIDs: h.ids})
-				h.t.n.announced.Inc(int64(len(h.ids)))
+			if !l.e.members.allows(p, h.t) {
+				continue
+			}
+			ids := h.ids
+			if !l.e.members.isMember(p) {
+				// The newest. A router of others with its defaults ends the
+				// stream on which a larger answer comes.
+				size := len(h.t.Name) + perMessage
+				ids = ids[max(0, len(ids)-budget/size):]
+				budget -= len(ids) * size
+			}
+			if len(ids) > 0 {
+				c.Ihave = append(c.Ihave, &pb.ControlIHave{TopicID: &h.t.Name, MessageIDs: ids})
+				h.t.n.announced.Inc(int64(len(ids)))
 			}
 		}
 		if len(c.Ihave) > 0 {
@@ -115,3 +153,12 @@ func (l *lane) announce(haves map[peer.ID][]have) {
 		}
 	}
 }
+
+const (
+	// answerMost bounds what surrounds the data in an answer of a foreigner's
+	// announcement, in bytes: half of what go-libp2p-pubsub takes by default.
+	answerMost = 256 << 10
+	// perMessage is most of what surrounds the data of a message beside its topic:
+	// author, sequence number and signature.
+	perMessage = 160
+)

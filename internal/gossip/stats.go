@@ -54,7 +54,7 @@ type TypeStats struct {
 	Deferred, Expired  int64
 	Away               map[string]int64 // by reason
 	Retaken            int64            // came again after Away
-	Forgotten          int64            // of Away and Expired: the oldest of too many, not asked for any more
+	Forgotten          int64            // of Away and Expired: did not come again in time, or were the oldest of too many
 	Announced          int64            // told to peers that appeared or were grafted, one message to one peer counts one
 	Panics             int64
 	Dropped            int64 // copies that a peer's full queue did not take, or that ended with its stream
@@ -84,7 +84,7 @@ func delayStats(h metrics.Histogram) DelayStats {
 type PeerStats struct {
 	Protocol string   // of the stream to it; empty before there is one
 	Mesh     []string // types in whose mesh it is, sorted
-	Score    float64  // as of the last ScoreInterval
+	Score    float64  // as of the last ScoreInterval; with streams for bulk types, the lower of two
 	Waiting  int64    // bytes that wait to be written to it
 }
 
@@ -103,7 +103,7 @@ func (e *Engine) Stats() Stats {
 		}
 		peers, scores := l.tracker.snapshot()
 		for p, k := range peers {
-			ps := s.Peers[p]
+			ps, both := s.Peers[p]
 			if ps.Protocol == "" {
 				ps.Protocol = string(k.protocol)
 			}
@@ -113,7 +113,9 @@ func (e *Engine) Stats() Stats {
 				}
 			}
 			slices.Sort(ps.Mesh)
-			ps.Score += scores[p]
+			if score := scores[p]; !both || score < ps.Score {
+				ps.Score = score
+			}
 			ps.Waiting += l.backlog.of(p)
 			s.Peers[p] = ps
 		}

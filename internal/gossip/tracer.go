@@ -15,7 +15,9 @@ var _ pubsub.RawTracer = (*lane)(nil)
 func (l *lane) OnNewOutboundStream(p peer.ID, id protocol.ID) {
 	// A stream begins with what this node has joined, or with nothing.
 	l.backlog.opened(p, l.joined > 0)
-	l.tracker.open(p, id)
+	if early := l.tracker.open(p, id); early != nil {
+		l.e.spawn(func() { _ = l.do(l.e.work, func() { l.rt.HandleRPC(early.rpc()) }) })
+	}
 	l.e.stir()
 }
 
@@ -121,14 +123,11 @@ func (l *lane) RecvRPC(rpc *pubsub.RPC) {
 			t.n.bytesIn.Inc(int64(len(m.GetData())))
 		}
 	}
-	if len(rpc.GetSubscriptions()) > 0 {
-		for _, s := range rpc.GetSubscriptions() {
-			if s.GetSubscribe() {
-				l.tracker.subscribed(rpc.From())
-				break
-			}
+	for _, s := range rpc.GetSubscriptions() {
+		if t := l.e.byName(s.GetTopicid()); t != nil && t.in(l) {
+			l.tracker.subscribed(rpc.From(), t.Name, s.GetSubscribe())
+			l.e.stir()
 		}
-		l.e.stir()
 	}
 }
 

@@ -2,9 +2,12 @@ package gossip
 
 import (
 	"maps"
+	"slices"
 	"sync"
 	"time"
 
+	pubsub "github.com/libp2p/go-libp2p-pubsub"
+	pb "github.com/libp2p/go-libp2p-pubsub/pb"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
 )
@@ -20,7 +23,8 @@ type tracker struct {
 type tracked struct {
 	protocol protocol.ID         // of the stream to the peer; empty before it is open
 	mesh     map[string]struct{} // nil before the first graft
-	told     bool                // it has said what it subscribes to
+	subs     []string            // declared topics that it subscribes to; the names are those of the topics
+	early    *early              // grafts that came before the stream to it was open
 	heard    map[string]struct{} // topics of its that are not declared here
 	greeted  time.Time
 }
@@ -36,14 +40,52 @@ func newTracker() *tracker {
 	return &tracker{peers: make(map[peer.ID]*tracked), greet: make(map[peer.ID]struct{})}
 }
 
-func (k *tracker) open(p peer.ID, id protocol.ID) {
+// open notes that there is a stream to the peer, and returns the grafts that came
+// before it, if any.
+func (k *tracker) open(p peer.ID, id protocol.ID) *early {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	t := k.peerLocked(p)
 	t.protocol = id
-	if t.told {
+	if len(t.subs) > 0 {
 		k.greet[p] = struct{}{}
 	}
+	e := t.early
+	t.early = nil
+	return e
+}
+
+// early are grafts that are handed to the router later. Only the frame knows from
+// whom it is.
+type early struct {
+	frame  *pubsub.RPC
+	grafts []*pb.ControlGraft
+}
+
+// rpc is a frame with the grafts alone. What else was in it has been handled.
+func (e *early) rpc() *pubsub.RPC {
+	e.frame.Subscriptions, e.frame.Publish = nil, nil
+	e.frame.Control = &pb.ControlMessage{Graft: e.grafts}
+	return e.frame
+}
+
+// postpone takes the grafts out of a frame of a peer to which there is no stream,
+// and keeps them until there is. The router would keep the peer in the mesh for
+// ever if it went away before that.
+func (k *tracker) postpone(p peer.ID, rpc *pubsub.RPC) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	t := k.peerLocked(p)
+	if t.protocol != "" {
+		return
+	}
+	switch {
+	case t.early != nil && len(t.early.grafts)+len(rpc.Control.Graft) <= maxControl:
+		t.early.grafts = append(t.early.grafts, rpc.Control.Graft...)
+	case t.early == nil && len(rpc.Publish) == 0: // else much would be kept for it
+		t.early = &early{rpc, rpc.Control.Graft}
+	}
+	rpc.Control.Graft = nil
 }
 
 // isOpen reports whether there is a stream to the peer.
@@ -127,27 +169,45 @@ func (k *tracker) hear(p peer.ID, name string, subscribe bool) bool {
 	return true
 }
 
-func (k *tracker) subscribed(p peer.ID) {
+// subscribed notes that a peer subscribes to a declared topic, or no more.
+func (k *tracker) subscribed(p peer.ID, name string, subscribe bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.peerLocked(p).told = true
-	k.greet[p] = struct{}{}
+	t := k.peerLocked(p)
+	i := slices.Index(t.subs, name)
+	switch {
+	case subscribe && i < 0:
+		t.subs = append(t.subs, name)
+		k.greet[p] = struct{}{}
+	case !subscribe && i >= 0:
+		t.subs = slices.Delete(t.subs, i, i+1)
+	}
 }
 
 // newcomers returns the peers that have subscribed, can be sent to and were not
-// greeted since, and takes them for greeted.
-func (k *tracker) newcomers(now time.Time) []peer.ID {
+// greeted since, with what they subscribe to, and takes them for greeted.
+func (k *tracker) newcomers(now time.Time) map[peer.ID][]string {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	var out []peer.ID
+	var out map[peer.ID][]string
 	for p := range k.greet {
 		if t := k.peers[p]; t != nil && t.protocol != "" && now.Sub(t.greeted) >= greetEvery {
 			t.greeted = now
-			out = append(out, p)
+			if out == nil {
+				out = make(map[peer.ID][]string)
+			}
+			out[p] = slices.Clone(t.subs)
 			delete(k.greet, p)
 		}
 	}
 	return out
+}
+
+// score is a peer's as of the last inspection, 0 for one that has none yet.
+func (k *tracker) score(p peer.ID) float64 {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.scores[p]
 }
 
 func (k *tracker) setScores(s map[peer.ID]float64) {
