@@ -365,3 +365,44 @@ func TestForeignTopic(t *testing.T) {
 		synctest.Wait()
 	})
 }
+
+// What does not decode is not held against the peer that passed a broadcast on.
+func TestGarbageBroadcastsBlameNoRelay(t *testing.T) {
+	inBubble(t, func(t *testing.T, nw *nettest.Network) {
+		line := func(by ...*nettest.Node) *nettest.Node {
+			c := chain()
+			c.NoPeerExchange = true
+			for _, b := range by {
+				c.Bootstrap = append(c.Bootstrap, b.Addr())
+			}
+			return nw.Add(c, quiet())
+		}
+		a := line()
+		b := line(a)
+		c := line(b)
+		numbers := netservice.Declare("numbers", netservice.JSON[int]())
+		for _, n := range []*nettest.Node{b, c} {
+			_, err := numbers.Subscribe(n.Service(), func(context.Context, netservice.Received[int]) { t.Error("garbage was delivered") })
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		nw.Start()
+		c.WaitForPeers(1)
+		b.WaitForPeers(2)
+		time.Sleep(3 * time.Second)
+		const n = 20
+		for i := range n {
+			if err := a.Service().Broadcast(t.Context(), "numbers", fmt.Appendf(nil, "no number %d", i)); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+		if got := gossipOf(c, "numbers").Delivered; got != n {
+			t.Errorf("%d of %d came by gossip", got, n)
+		}
+		if nb, nc := len(b.Service().Peers()), len(c.Service().Peers()); nb != 2 || nc != 1 {
+			t.Errorf("%d of 2 and %d of 1 peers are left", nb, nc)
+		}
+	})
+}

@@ -390,3 +390,23 @@ func TestPeerExchange(t *testing.T) {
 		}
 	})
 }
+
+// The zero value of a reason is one that may go over the wire.
+func TestClosePeerWithoutAReason(t *testing.T) {
+	inBubble(t, func(t *testing.T, nw *nettest.Network) {
+		a := nw.Add(chain(), quiet())
+		b := nw.Add(booted(a), quiet())
+		events := a.Service().SubscribePeers(netservice.PeerDisconnected, netservice.PeerBanned)
+		nw.Start()
+		for range 4 {
+			b.WaitForPeers(1)
+			if err := b.Service().ClosePeer(a.ID().String(), netservice.ReasonNone); err != nil {
+				t.Fatal(err)
+			}
+			if e := event(t, events, netservice.PeerDisconnected); e.Reason != netservice.ReasonRequested {
+				t.Errorf("reason %v", e.Reason)
+			}
+		}
+		b.WaitForPeers(1)
+	})
+}

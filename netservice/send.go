@@ -5,6 +5,7 @@ import (
 	"context"
 
 	"github.com/go-nebnet/nebnet/dispatcher"
+	"github.com/go-nebnet/nebnet/internal/handshake"
 	"github.com/go-nebnet/nebnet/internal/session"
 )
 
@@ -107,8 +108,10 @@ func (s *NebService) Resume(key string) int {
 	return s.node.gossip.Resume(key)
 }
 
-// ClosePeer ends the session with a peer and tells it the reason. A persistent
-// peer (Bootstrap, Reserved) is dialled again after its back-off.
+// ClosePeer ends the session with a peer and tells it the reason; ReasonNone, the
+// zero value, stands for ReasonRequested. A persistent peer (Bootstrap, Reserved)
+// is dialled again after its back-off. Errors: ErrUnknownPeer, ErrNotStarted,
+// ErrStopped.
 func (s *NebService) ClosePeer(peerID string, reason DisconnectReason) error {
 	if err := s.running(); err != nil {
 		return err
@@ -116,6 +119,9 @@ func (s *NebService) ClosePeer(peerID string, reason DisconnectReason) error {
 	k := s.node.links.named(peerID)
 	if k == nil {
 		return ErrUnknownPeer
+	}
+	if reason == handshake.ReasonNone {
+		reason = ReasonRequested // on the wire it would be a violation
 	}
 	k.session.Close(reason)
 	return nil

@@ -118,11 +118,15 @@ func (t *tally) verdict() error {
 }
 
 // undecodable counts a message whose payload its type's codec refuses, and
-// holds it against the peer that sent it.
+// holds it against the peer that sent it. What came by gossip another one may
+// have made, and the peer only passed on: Type.Validate keeps it from going on.
 func (n *Node) undecodable(m dispatcher.Message, err error) {
 	n.obs.ByType(obs.Undecodable, m.MessageType()).Inc(1)
 	n.obs.Log("node").WithField("peer", m.MessageFrom()).WithField("type", m.MessageType()).
 		WithField("error", obs.Clean(err.Error())).Debug("message does not decode")
+	if _, relayed := m.(*gossiped); relayed {
+		return
+	}
 	if from := n.sender(m); from != "" {
 		n.peers.Penalise(from, penaltyUndecodable)
 	}

@@ -92,7 +92,9 @@ func (s *Subscription) Close() error { return s.s.Deregister(s.sub) }
 
 // Subscribe has fn called for every message of the type, one at a time and in
 // order unless options say otherwise. Its context ends when the service stops.
-// A message that does not decode is counted, and counts against its sender.
+// A message that does not decode is counted. It counts against a peer that sent
+// it to this node alone; a broadcast does not, as the peer it came from may only
+// have passed it on. Validate keeps such broadcasts from being passed on.
 func (t *Type[T]) Subscribe(s *NebService, fn func(ctx context.Context, m Received[T]), opts ...dispatcher.SubscriberOption) (*Subscription, error) {
 	if err := t.declare(s); err != nil {
 		return nil, err
