@@ -1,6 +1,8 @@
 package netservice
 
 import (
+	"errors"
+
 	"github.com/go-nebnet/nebnet/dispatcher"
 	"github.com/go-nebnet/nebnet/internal/gossip"
 	"github.com/go-nebnet/nebnet/internal/session"
@@ -38,13 +40,18 @@ type (
 	ReceiveStats = session.ReceiveStats
 )
 
-// Stats returns the counts as they are now. Before Start there are none.
+// Stats returns the counts as they are now, after Stop as they were at the end.
+// Before Start there are none.
 func (s *NebService) Stats() Stats {
 	st := Stats{Dispatcher: s.dispatcher.Stats(), Peers: map[string]PeerStats{}}
-	if s.running() != nil {
+	err := s.running()
+	if err != nil && !errors.Is(err, ErrStopped) || s.node.gossip == nil {
 		return st
 	}
 	st.Gossip = s.node.gossip.Stats()
+	if err != nil {
+		return st
+	}
 	for _, k := range s.node.links.all() {
 		st.Peers[k.name] = k.session.Stats()
 	}
