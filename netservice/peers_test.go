@@ -399,6 +399,7 @@ func TestClosePeerWithoutAReason(t *testing.T) {
 		events := a.Service().SubscribePeers(netservice.PeerDisconnected, netservice.PeerBanned)
 		nw.Start()
 		for range 4 {
+			a.WaitForPeers(1)
 			b.WaitForPeers(1)
 			if err := b.Service().ClosePeer(a.ID().String(), netservice.ReasonNone); err != nil {
 				t.Fatal(err)
