@@ -26,8 +26,11 @@ func SquareRootPeers() PeerFilter {
 	}
 }
 
-// PeersWhere chooses the peers for which the predicate holds.
+// PeersWhere chooses the peers for which the predicate holds; nil holds for all.
 func PeersWhere(match func(PeerInfo) bool) PeerFilter {
+	if match == nil {
+		return AllPeers()
+	}
 	return func(peers []PeerInfo) []PeerInfo {
 		chosen := peers[:0]
 		for _, p := range peers {

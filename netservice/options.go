@@ -11,7 +11,7 @@ import (
 	"github.com/sirupsen/logrus"
 )
 
-// Option injects a part that is not plain data.
+// Option injects a part that is not plain data. A nil Option changes nothing.
 type Option func(*options)
 
 type options struct {

@@ -24,7 +24,9 @@ func sendOptions(opts []SendOption) session.SendOptions {
 	}
 	o := new(session.SendOptions)
 	for _, opt := range opts {
-		opt(o)
+		if opt != nil {
+			opt(o)
+		}
 	}
 	return *o
 }
@@ -83,8 +85,11 @@ func (s *NebService) Broadcast(ctx context.Context, msgType string, data []byte)
 // peer alone; gossip passes the others on by itself, and for them Relay does
 // nothing. A message goes neither back to where it came from nor to a peer
 // known to have it. nil also when the network has it already. Errors are those
-// of Broadcast.
+// of Broadcast, and dispatcher.ErrNilMessage.
 func (s *NebService) Relay(ctx context.Context, msg dispatcher.Message) error {
+	if m, basic := msg.(*dispatcher.BasicMessage); msg == nil || basic && m == nil {
+		return dispatcher.ErrNilMessage
+	}
 	if err := s.running(); err != nil {
 		return err
 	}
@@ -93,8 +98,8 @@ func (s *NebService) Relay(ctx context.Context, msg dispatcher.Message) error {
 
 // SetValidator has messages of a type that come by gossip judged by v before
 // they are delivered and passed on. Own broadcasts are not judged. It may be set
-// and replaced at any time: no message passes unjudged meanwhile. Errors:
-// ErrNoBroadcast, or that the type's name is no good.
+// and replaced at any time: no message passes unjudged meanwhile. nil takes the
+// validator away. Errors: ErrNoBroadcast, or that the type's name is no good.
 func (s *NebService) SetValidator(msgType string, v Validator) error {
 	return s.node.types.validate(msgType, v)
 }

@@ -52,7 +52,9 @@ func NewNebService(cfg Config, opts ...Option) (*NebService, error) {
 	cfg = cfg.withDefaults().clone()
 	var o options
 	for _, opt := range opts {
-		opt(&o)
+		if opt != nil {
+			opt(&o)
+		}
 	}
 	p, err := cfg.parse()
 	if o.host == nil {

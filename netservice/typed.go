@@ -2,6 +2,7 @@ package netservice
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"slices"
@@ -60,11 +61,14 @@ func WithSubscription(opts ...dispatcher.SubscriberOption) TypeOption {
 
 // Declare declares a message type: its name on the wire (1 to 64 bytes of
 // letters, digits, dot, dash and underscore), how its values are encoded, and
-// its properties. A mistake in them is reported by the first use.
+// its properties. A mistake in them, or a nil codec, is reported by the first
+// use, as a *ConfigError or dispatcher.ErrInvalidType.
 func Declare[T any](name string, codec Codec[T], opts ...TypeOption) *Type[T] {
 	o := typeOptions{spec: MessageSpec{Name: name}}
 	for _, opt := range opts {
-		opt(&o)
+		if opt != nil {
+			opt(&o)
+		}
 	}
 	return &Type[T]{spec: o.spec, codec: codec, subs: o.subs}
 }
@@ -95,7 +99,12 @@ func (s *Subscription) Close() error { return s.s.Deregister(s.sub) }
 // A message that does not decode is counted. It counts against a peer that sent
 // it to this node alone; a broadcast does not, as the peer it came from may only
 // have passed it on. Validate keeps such broadcasts from being passed on.
+// Errors: dispatcher.ErrNilHandler for a nil fn, what is wrong with the
+// declaration, and those of NebService.Register.
 func (t *Type[T]) Subscribe(s *NebService, fn func(ctx context.Context, m Received[T]), opts ...dispatcher.SubscriberOption) (*Subscription, error) {
+	if fn == nil {
+		return nil, fmt.Errorf("subscribe to %s: %w", t.spec.Name, dispatcher.ErrNilHandler)
+	}
 	if err := t.declare(s); err != nil {
 		return nil, err
 	}
@@ -162,10 +171,14 @@ func author(m dispatcher.Message) string {
 }
 
 // Validate has messages of the type that come by gossip judged by v, see
-// NebService.SetValidator. One that does not decode is rejected.
+// NebService.SetValidator. One that does not decode is rejected. nil takes the
+// validator away, and nothing is judged or decoded then.
 func (t *Type[T]) Validate(s *NebService, v func(ctx context.Context, m Received[T]) Verdict) error {
 	if err := t.declare(s); err != nil {
 		return err
+	}
+	if v == nil {
+		return s.SetValidator(t.spec.Name, nil)
 	}
 	return s.SetValidator(t.spec.Name, func(ctx context.Context, m dispatcher.Message) Verdict {
 		value, ok := t.decode(s, m)
@@ -225,6 +238,9 @@ func (t *Type[T]) Put(s *NebService, v T) error {
 func (t *Type[T]) declare(s *NebService) error {
 	if t.with.Load() == s.serial {
 		return nil
+	}
+	if t.codec == nil {
+		return &ConfigError{Field: t.spec.Name + ".Codec", Err: errors.New("is nil")}
 	}
 	if err := s.Declare(t.spec); err != nil {
 		return err
