@@ -133,10 +133,10 @@ func (d *Dispatcher) connect(e *entry, sub Subscriber, room func()) error {
 	return nil
 }
 
-// subName does not print what an ID points to: its owner may be writing there.
+// subName has the address of an ID that is a pointer, to tell it from others.
 func subName(id any, typ string) string {
 	if reflect.ValueOf(id).Kind() == reflect.Pointer {
-		return fmt.Sprintf("%T(%p)/%s", id, id, typ)
+		return fmt.Sprintf("%s(%p)/%s", idText(id), id, typ)
 	}
-	return fmt.Sprintf("%.64v/%s", id, typ)
+	return idText(id) + "/" + typ
 }

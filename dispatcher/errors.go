@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"net"
+	"reflect"
 	"slices"
 	"strings"
 )
@@ -62,7 +63,16 @@ type SubscriberError struct {
 }
 
 func (e *SubscriberError) Error() string {
-	return fmt.Sprintf("subscriber %v of type %.80q: %v", e.ID, e.Type, e.Err)
+	return fmt.Sprintf("subscriber %s of type %.80q: %v", idText(e.ID), e.Type, e.Err)
+}
+
+// idText is at most 64 characters of an ID. It does not print what one points to:
+// its owner may be writing there.
+func idText(id any) string {
+	if reflect.ValueOf(id).Kind() == reflect.Pointer {
+		return fmt.Sprintf("%T", id)
+	}
+	return fmt.Sprintf("%.64s", fmt.Sprint(id))
 }
 
 // Unwrap returns the cause.

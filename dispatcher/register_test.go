@@ -215,6 +215,14 @@ func TestErrorTexts(t *testing.T) {
 	if err.Error() != text || err.Temporary() {
 		t.Errorf("%v", err)
 	}
+	for want, id := range map[string]any{
+		"7": 7, "pool": "pool", strings.Repeat("x", 64): strings.Repeat("x", 65), "<nil>": nil, "*testing.T": t,
+	} {
+		err := &dispatcher.SubscriberError{ID: id, Type: "tx", Err: dispatcher.ErrNotRegistered}
+		if got, want := err.Error(), "subscriber "+want+` of type "tx": dispatcher: subscriber not registered`; got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+	}
 	for p, name := range map[dispatcher.Policy]string{
 		dispatcher.DropNewest: "drop-newest", dispatcher.DropOldest: "drop-oldest",
 		dispatcher.NewestPerKey: "newest-per-key", dispatcher.Lossless: "lossless", 9: "Policy(9)",

@@ -285,6 +285,27 @@ func TestUndecodableIsPenalised(t *testing.T) {
 	})
 }
 
+func TestSubscriptionClosesTwice(t *testing.T) {
+	s, err := netservice.NewNebService(chain(), quiet())
+	if err != nil {
+		t.Fatal(err)
+	}
+	sub, err := text.Subscribe(s, func(context.Context, netservice.Received[[]byte]) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 3 {
+		if i == 2 {
+			if err := s.Stop(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := sub.Close(); err != nil {
+			t.Errorf("close %d: %v", i, err)
+		}
+	}
+}
+
 func TestMessagesIterator(t *testing.T) {
 	inBubble(t, func(t *testing.T, nw *nettest.Network) {
 		a := nw.Add(chain(), quiet())

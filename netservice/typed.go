@@ -91,8 +91,14 @@ type Subscription struct {
 }
 
 // Close ends the subscription. Messages not yet handled are dropped and
-// counted. It is idempotent.
-func (s *Subscription) Close() error { return s.s.Deregister(s.sub) }
+// counted. It is idempotent, and its error is nil.
+func (s *Subscription) Close() error {
+	err := s.s.Deregister(s.sub)
+	if errors.Is(err, dispatcher.ErrNotRegistered) {
+		return nil // closed before
+	}
+	return err
+}
 
 // Subscribe has fn called for every message of the type, one at a time and in
 // order unless options say otherwise. Its context ends when the service stops.
