@@ -10,6 +10,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	ma "github.com/multiformats/go-multiaddr"
 
+	"github.com/go-nebnet/nebnet/internal/identity"
 	"github.com/go-nebnet/nebnet/p2p"
 )
 
@@ -29,6 +30,10 @@ type Config struct {
 	// DataDir holds the key file ("node.key"), and is made on first start.
 	// Default: empty, which means a new identity at every start.
 	DataDir string `yaml:"data_dir" json:"data_dir" toml:"data_dir"`
+	// InsecureKey takes a key file that other users may read or write, or that
+	// is a symbolic link, such as a mounted secret. Its content is checked as
+	// always. Default: false, such a file is ErrKeyPermissions or ErrKeySymlink.
+	InsecureKey bool `yaml:"insecure_key" json:"insecure_key" toml:"insecure_key"`
 
 	// Listen is the multiaddrs to listen on, such as "/ip4/0.0.0.0/tcp/8680"
 	// or "/ip4/0.0.0.0/udp/8680/quic-v1". Default: those two (with PSKFile,
@@ -194,6 +199,13 @@ func defaultAgent() string {
 }
 
 func (c Config) keyFile() string { return filepath.Join(c.DataDir, keyFileName) }
+
+func (c Config) keyOptions() []identity.Option {
+	if c.InsecureKey {
+		return []identity.Option{identity.AllowInsecure()}
+	}
+	return nil
+}
 
 // parsed is a Config in the types of the libraries below.
 type parsed struct {

@@ -158,7 +158,7 @@ func TestDefaults(t *testing.T) {
 // A config reads the same from each of the three formats.
 func TestConfigFormats(t *testing.T) {
 	want := Config{
-		ChainID: "c", Genesis: "0x0102", DataDir: "d", Listen: []string{"a", "b"}, Bootstrap: []string{"x"},
+		ChainID: "c", Genesis: "0x0102", DataDir: "d", InsecureKey: true, Listen: []string{"a", "b"}, Bootstrap: []string{"x"},
 		Tunnels:    []p2p.Tunnel{{Protocol: "/x/web", Target: "/ip4/127.0.0.1/tcp/80", IdleTimeout: p2p.Duration(time.Minute)}},
 		MinVersion: 2, MaxPeers: 7, InboundShare: 0.5, PingInterval: Duration(1500 * time.Millisecond),
 	}
@@ -176,8 +176,10 @@ func TestConfigFormats(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if !strings.Contains(string(b), "1.5s") || !strings.Contains(string(b), "ping_interval") {
-				t.Errorf("written as:\n%s", b)
+			for _, part := range []string{"1.5s", "ping_interval", "insecure_key"} {
+				if !strings.Contains(string(b), part) {
+					t.Errorf("no %s in what is written:\n%s", part, b)
+				}
 			}
 			var got Config
 			if err := f.read(b, &got); err != nil {

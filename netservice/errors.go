@@ -45,7 +45,8 @@ var (
 	ErrConflict = errors.New("netservice: message type conflicts with an earlier declaration")
 )
 
-// Errors of the key file in DataDir, wrapped with its path.
+// Errors of the key file in DataDir, wrapped with its path. Config.InsecureKey
+// lifts the last two.
 var (
 	ErrKeyCorrupt     = identity.ErrCorrupt
 	ErrKeyPermissions = identity.ErrPermissions

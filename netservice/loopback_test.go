@@ -218,3 +218,35 @@ func TestKeyFileErrors(t *testing.T) {
 		t.Errorf("symlink: %v", err)
 	}
 }
+
+// A key file that others may read, and one behind a link, are taken when the
+// program says so, and are the same node; a damaged one never is.
+func TestInsecureKeyIsTaken(t *testing.T) {
+	cfg := netservice.Config{ChainID: "test", DataDir: t.TempDir()}
+	key := filepath.Join(cfg.DataDir, "node.key")
+	s, err := netservice.NewNebService(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.InsecureKey = true
+	for name, do := range map[string]func() error{
+		"readable by all": func() error { return os.Chmod(key, 0o644) },
+		"symlink":         func() error { return errors.Join(os.Rename(key, key+".away"), os.Symlink(key+".away", key)) },
+	} {
+		if err := do(); err != nil {
+			t.Fatal(err)
+		}
+		again, err := netservice.NewNebService(cfg)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+		} else if again.Node().ID() != s.Node().ID() {
+			t.Errorf("%s: another node", name)
+		}
+	}
+	if err := os.WriteFile(key, []byte("garbage"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := netservice.NewNebService(cfg); !errors.Is(err, netservice.ErrKeyCorrupt) {
+		t.Errorf("corrupt: %v", err)
+	}
+}

@@ -96,7 +96,7 @@ func (n *Node) loadIdentity() (err error) {
 		n.key, err = identity.Ephemeral()
 	default:
 		if err = os.MkdirAll(n.cfg.DataDir, 0o700); err == nil {
-			n.key, err = identity.Load(n.cfg.keyFile())
+			n.key, err = identity.Load(n.cfg.keyFile(), n.cfg.keyOptions()...)
 		}
 	}
 	if err != nil {

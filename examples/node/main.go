@@ -58,6 +58,7 @@ func parseFlags(args []string, stderr io.Writer) (settings, error) {
 	fs.StringVar(&s.cfg.ChainID, "chain-id", "example", "chain ID")
 	fs.StringVar(&s.cfg.Genesis, "genesis", "", "genesis hash in hex")
 	fs.StringVar(&s.cfg.DataDir, "datadir", "", "folder of the key file (default: a new identity at every start)")
+	fs.BoolVar(&s.cfg.InsecureKey, "insecure-key", false, "take a key file that others may read or write, or that is a symbolic link")
 	fs.StringVar(&s.cfg.PSKFile, "psk", "", "private network key file")
 	fs.StringVar(&logLevel, "log-level", "warn", "debug, info, warn or error")
 	fs.Var((*list)(&s.subscribe), "subscribe", "message type to show, repeatable")

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -221,5 +222,26 @@ func TestSplit(t *testing.T) {
 		if got := strings.Join(split(tc.in, tc.n), "|"); got != tc.want {
 			t.Errorf("%q in %d: %q, want %q", tc.in, tc.n, got, tc.want)
 		}
+	}
+}
+
+// A key file that others may read is refused, unless the flag is given.
+func TestInsecureKey(t *testing.T) {
+	dir := t.TempDir()
+	start := func(more ...string) int {
+		args := append([]string{"-listen", "/ip4/127.0.0.1/tcp/0", "-datadir", dir}, more...)
+		return run(t.Context(), args, strings.NewReader(""), io.Discard, io.Discard)
+	}
+	if code := start(); code != 0 {
+		t.Fatalf("first start: exit status %d", code)
+	}
+	if err := os.Chmod(filepath.Join(dir, "node.key"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if code := start(); code != 1 {
+		t.Errorf("without the flag: exit status %d", code)
+	}
+	if code := start("-insecure-key"); code != 0 {
+		t.Errorf("with the flag: exit status %d", code)
 	}
 }
