@@ -4,12 +4,16 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
 	"github.com/go-nebnet/nebnet/internal/handshake"
 	"github.com/go-nebnet/nebnet/internal/obs"
 	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/sec"
+	"github.com/libp2p/go-libp2p/p2p/net/swarm"
+	"github.com/sirupsen/logrus"
 )
 
 // sweepEvery is how often what is over is forgotten.
@@ -122,6 +126,7 @@ func (m *Manager) dial(t *target, ai peer.AddrInfo) {
 	r := dialReason(err)
 	m.cfg.Obs.Counter(obs.Dials + r.Label()).Inc(1)
 	m.mu.Lock()
+	keep := t.persistent || m.reserved[t.id]
 	m.dialling--
 	t.dialling = false
 	// The target may have been removed, and even added anew, meanwhile; the
@@ -134,6 +139,36 @@ func (m *Manager) dial(t *target, ai peer.AddrInfo) {
 	}
 	m.mu.Unlock()
 	m.kick()
+	if err != nil {
+		m.logFailed(ai, keep, err)
+	}
+}
+
+// logFailed logs an attempt that has failed. Where another peer answers in place
+// of one to keep, somebody has the wrong address or lost a key: that is a warning.
+func (m *Manager) logFailed(ai peer.AddrInfo, keep bool, err error) {
+	fields := logrus.Fields{"peer": ai.ID.String(), "addrs": len(ai.Addrs), "error": dialCauses(err)}
+	m.cfg.Obs.Log("peers").WithFields(fields).Debug("dial failed")
+	if other, ok := errors.AsType[sec.ErrPeerIDMismatch](err); ok && keep {
+		fields["answers"] = other.Actual.String()
+		m.cfg.Obs.WarnLimited("peers", "mismatch/"+ai.ID.String(), fields, "another peer answers at the address of this one")
+	}
+}
+
+// maxCauses bounds the addresses that one log line is about.
+const maxCauses = 4
+
+// dialCauses is what went wrong: at each address, where the host says so.
+func dialCauses(err error) []string {
+	failed, ok := errors.AsType[*swarm.DialError](err)
+	if !ok || len(failed.DialErrors) == 0 {
+		return []string{obs.Clean(err.Error())}
+	}
+	var causes []string
+	for _, e := range failed.DialErrors[:min(len(failed.DialErrors), maxCauses)] {
+		causes = append(causes, obs.Clean(fmt.Sprintf("%s: %v", e.Address, e.Cause)))
+	}
+	return causes
 }
 
 // dialReason is why an attempt failed: what is no refusal and no failed
