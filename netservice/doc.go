@@ -7,10 +7,13 @@
 //
 //	svc, err := netservice.NewNebService(netservice.Config{ChainID: "my-chain"})
 //	if err != nil { return err }
+//	_, err = NewBlock.Subscribe(svc, func(ctx context.Context, m netservice.Received[Block]) { fmt.Println(m.From, m.Value.Height) })
+//	if err != nil { return err }
 //	if err := svc.Start(); err != nil { return err }
 //	defer svc.Stop()
-//	NewBlock.Subscribe(svc, func(ctx context.Context, m netservice.Received[Block]) { fmt.Println(m.From, m.Value.Height) })
-//	NewBlock.Broadcast(ctx, svc, Block{Height: 1})
+//	if err := svc.WaitForPeers(ctx, 1); err != nil { return err }
+//	if err := NewBlock.Broadcast(ctx, svc, Block{Height: 1}); err != nil { return err }
+//	<-ctx.Done()
 //
 // # Peers
 //
@@ -22,9 +25,10 @@
 //
 // # Ordering, back-pressure and loss
 //
-// Messages of one type from one peer arrive in the order in which they were
-// sent. Between types there is no order: each type has a stream of its own, so
-// that a type that stalls delays no other.
+// Messages of one type and priority that one peer sends to another arrive in
+// the order in which they were sent. Between types there is no order: each type
+// has a stream of its own, so that a type that stalls delays no other. Broadcasts
+// keep no order.
 //
 // Sending queues: nil means that the message is queued to a live peer, and
 // Stats tells what became of it. Queues are bounded in bytes. When one is full,
@@ -33,7 +37,9 @@
 //
 // What happens to a received message that a subscriber cannot take is the
 // subscriber's policy: see package dispatcher. A lossless subscriber pushes
-// back through the stream to the sender of that type.
+// back through the stream to the sender of that type. Broadcasts are not pushed
+// back: one that finds such a subscriber full is turned away, counted, and asked
+// for again later, or waits with GossipSpec.WaitWhenFull.
 //
 // # Goroutines and stopping
 //
