@@ -236,14 +236,16 @@ func (n *Node) Host() host.Host {
 }
 
 // Addrs returns the full multiaddrs (…/p2p/ID) under which the node can be
-// reached, as far as it knows; none before Start.
+// reached, as far as it knows; none before Start, after Stop has closed the host,
+// and where it listens nowhere.
 func (n *Node) Addrs() []ma.Multiaddr {
 	h := n.Host()
 	if h == nil {
 		return nil
 	}
-	full, err := peer.AddrInfoToP2pAddrs(host.InfoFromHost(h))
-	if err != nil {
+	info := host.InfoFromHost(h)
+	full, err := peer.AddrInfoToP2pAddrs(info)
+	if err != nil || len(info.Addrs) == 0 { // without any, the ID alone
 		return nil
 	}
 	return full

@@ -143,9 +143,7 @@ func closePeer(_ context.Context, svc *netservice.NebService, out *printer, arg 
 }
 
 func help(_ context.Context, _ *netservice.NebService, out *printer, _ []string) error {
-	for _, c := range commands() {
-		out.line(fmt.Sprintf("%-26s %s", strings.TrimSpace(c.name+" "+c.args), c.help))
-	}
+	out.help(commands())
 	return nil
 }
 

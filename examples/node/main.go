@@ -74,7 +74,9 @@ func parseFlags(args []string, stderr io.Writer) (settings, error) {
 		err = fmt.Errorf("unexpected argument %q", fs.Arg(0))
 	} else if s.types, err = topicSpecs(topics, open); err != nil {
 		// said below
-	} else if s.logLevel, err = logrus.ParseLevel(logLevel); err == nil {
+	} else if s.logLevel, err = logrus.ParseLevel(logLevel); err != nil {
+		err = fmt.Errorf("-log-level: %w", err)
+	} else {
 		if len(s.cfg.Listen) == 0 {
 			s.cfg.Listen = []string{"/ip4/127.0.0.1/tcp/0"}
 			if s.cfg.PSKFile == "" {

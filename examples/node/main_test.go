@@ -131,6 +131,10 @@ func TestTwoNodesTalk(t *testing.T) {
 	}
 	a.say("stats")
 	a.await("stats")
+	a.say("help")
+	if e := a.await("help"); e["commands"].(map[string]any)["send PEER TYPE [TEXT]"] == nil {
+		t.Errorf("got %v", e)
+	}
 	// 0 ends no ID: it is no letter of base58.
 	for _, wrong := range []string{"nonsense", "send", "send 0 chat y", "broadcast", "close nobody", "broadcast a/b c"} {
 		a.say(wrong)
@@ -166,6 +170,10 @@ func TestWrongFlags(t *testing.T) {
 		if code := run(t.Context(), args, strings.NewReader(""), io.Discard, &stderr); code != 2 || stderr.Len() == 0 {
 			t.Errorf("%s: exit status %d, says %q", name, code, stderr.String())
 		}
+	}
+	var stderr bytes.Buffer
+	if run(t.Context(), []string{"-log-level", "loud"}, strings.NewReader(""), io.Discard, &stderr); !strings.Contains(stderr.String(), `-log-level: not a valid logrus Level: "loud"`) {
+		t.Errorf("says %q", stderr.String())
 	}
 	if code := run(t.Context(), []string{"-help"}, nil, io.Discard, io.Discard); code != 0 {
 		t.Errorf("help: exit status %d", code)
@@ -243,5 +251,16 @@ func TestInsecureKey(t *testing.T) {
 	}
 	if code := start("-insecure-key"); code != 0 {
 		t.Errorf("with the flag: exit status %d", code)
+	}
+}
+
+// A node that listens nowhere says who it is, and no address.
+func TestListenNowhere(t *testing.T) {
+	var stdout bytes.Buffer
+	if code := run(t.Context(), []string{"-listen", "none"}, strings.NewReader(""), &stdout, io.Discard); code != 0 {
+		t.Errorf("exit status %d", code)
+	}
+	if text := stdout.String(); !strings.HasPrefix(text, "started as 12D3") || strings.Contains(text, "listening") {
+		t.Errorf("says %q", text)
 	}
 }

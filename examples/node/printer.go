@@ -44,10 +44,11 @@ func (p *printer) event(name string, fields map[string]any, text string) {
 }
 
 func (p *printer) listening(n *netservice.Node) {
-	if len(n.Addrs()) == 0 {
+	addrs := n.Addrs()
+	if len(addrs) == 0 {
 		p.event("started", map[string]any{"id": n.ID().String()}, "started as "+n.ID().String())
 	}
-	for _, a := range n.Addrs() {
+	for _, a := range addrs {
 		p.event("listening", map[string]any{"addr": a.String()}, "listening on "+a.String())
 	}
 }
@@ -108,6 +109,17 @@ func (p *printer) stats(s netservice.Stats) {
 		p.line(fmt.Sprintf("%s out: queued %d = written %d + dropped %d + pending %d, %d B; in: %d, %d B",
 			short(id), out.Queued, out.Written, dropped, out.Pending, out.WrittenBytes, in.Messages, in.Bytes))
 	}
+}
+
+func (p *printer) help(list []command) {
+	var lines []string
+	uses := make(map[string]string)
+	for _, c := range list {
+		use := strings.TrimSpace(c.name + " " + c.args)
+		uses[use] = c.help
+		lines = append(lines, fmt.Sprintf("%-26s %s", use, c.help))
+	}
+	p.event("help", map[string]any{"commands": uses}, strings.Join(lines, "\n"))
 }
 
 func (p *printer) done(what string, fields map[string]any) {
