@@ -47,8 +47,11 @@ type PeerCheck func(ctx context.Context, hello PeerHello) error
 // text at Info to standard error.
 func WithLogger(l *logrus.Logger) Option { return func(o *options) { o.logger = l } }
 
-// WithMetrics makes the service keep its metrics in r. Default: a private
-// registry, see NebService.Metrics.
+// WithMetrics makes the service keep its metrics in r. Give each service a
+// registry of its own, such as a metrics.NewPrefixedChildRegistry of the
+// program's: in one that services share, counters are sums, and a gauge has the
+// value of the service that wrote it last. Default: a private registry, see
+// NebService.Metrics.
 func WithMetrics(r metrics.Registry) Option { return func(o *options) { o.registry = r } }
 
 // WithHost makes the service run on a libp2p host that the program already
