@@ -55,7 +55,8 @@ type Config struct {
 	// same key can connect, over TCP only. Default: none.
 	PSKFile string `yaml:"psk_file" json:"psk_file" toml:"psk_file"`
 	// PublicOnly refuses to dial or announce loopback, private and link-local
-	// addresses, as a public network wants. Default: false.
+	// addresses, as a public network wants. Bootstrap and Reserved peers with no
+	// other address are a mistake then. Default: false.
 	PublicOnly bool `yaml:"public_only" json:"public_only" toml:"public_only"`
 
 	// Agent names the program and its version to peers, at most 128 bytes.

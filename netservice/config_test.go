@@ -75,6 +75,40 @@ func TestValidateKnowsWhatCanBeUsed(t *testing.T) {
 	}
 }
 
+// A peer that could never be dialled is a mistake; one with an address that could,
+// in whichever list, is none, and neither is one of which no address is known.
+func TestValidateFindsPeersThatAreNotDialled(t *testing.T) {
+	const id = "/p2p/12D3KooWFgCT4DUyCaMUamuwrDjZh7c875CWYbCtDz9L9PNEAaaj"
+	const private, public = "/ip4/10.0.0.1/tcp/1" + id, "/ip4/8.8.8.8/tcp/1" + id
+	for name, tc := range map[string]struct {
+		cfg    Config
+		fields []string
+	}{
+		"private":          {Config{PublicOnly: true, Bootstrap: []string{private, "/ip6/::1/udp/1/quic-v1" + id}}, []string{"Bootstrap"}},
+		"reserved":         {Config{PublicOnly: true, Reserved: []string{"/ip4/127.0.0.1/tcp/1" + id}}, []string{"Reserved"}},
+		"both":             {Config{PublicOnly: true, Bootstrap: []string{private}, Reserved: []string{private}}, []string{"Bootstrap", "Reserved"}},
+		"unspecified":      {Config{Bootstrap: []string{"/ip4/0.0.0.0/tcp/1" + id}}, []string{"Bootstrap"}},
+		"not PublicOnly":   {Config{Bootstrap: []string{private}, Reserved: []string{private}}, nil},
+		"one public":       {Config{PublicOnly: true, Bootstrap: []string{private, public}}, nil},
+		"public elsewhere": {Config{PublicOnly: true, Bootstrap: []string{private}, Reserved: []string{public}}, nil},
+		"name":             {Config{PublicOnly: true, Bootstrap: []string{"/dnsaddr/boot.example" + id}, Reserved: []string{"/dns4/localhost/tcp/1" + id}}, nil},
+		"no address":       {Config{PublicOnly: true, Reserved: []string{id}}, nil},
+	} {
+		tc.cfg.ChainID = "c"
+		var fields []string
+		for _, err := range split(tc.cfg.Validate()) {
+			e, ok := errors.AsType[*ConfigError](err)
+			if !ok {
+				t.Fatalf("%s: %v", name, err)
+			}
+			fields = append(fields, e.Field)
+		}
+		if d := cmp.Diff(tc.fields, fields); d != "" {
+			t.Errorf("%s: fields at fault (-want +got):\n%s", name, d)
+		}
+	}
+}
+
 // With a transport of the program's, the form of an address is its business; all
 // else is checked as ever.
 func TestTransportLeavesAddressesChecked(t *testing.T) {

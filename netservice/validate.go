@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 	"unicode/utf8"
 
@@ -51,9 +52,28 @@ func split(err error) []error {
 // about hosts that the program brings.
 func (c Config) checkAddrs(p parsed, transport bool) error {
 	host := p2phost.Config{Listen: p.listen, Announce: p.announce, NoPrivate: c.PublicOnly, SkipSockets: transport}
-	return renamed(host.ValidateAddrs(), func(e *p2phost.ConfigError) *ConfigError {
+	err := renamed(host.ValidateAddrs(), func(e *p2phost.ConfigError) *ConfigError {
 		return &ConfigError{Field: e.Field, Err: e.Err}
 	})
+	return joined(err, checkDialled("Bootstrap", p.bootstrap, p.reserved, host.MayDial), checkDialled("Reserved", p.reserved, p.bootstrap, host.MayDial))
+}
+
+// checkDialled finds peers all of whose addresses are filtered out: they would be
+// dialled in vain for ever. A peer in the other list has those addresses as well.
+func checkDialled(field string, list, other []peer.AddrInfo, may func(ma.Multiaddr) bool) error {
+	var errs []error
+	for _, ai := range list {
+		all := ai.Addrs
+		for _, too := range other {
+			if too.ID == ai.ID {
+				all = append(slices.Clip(all), too.Addrs...)
+			}
+		}
+		if len(ai.Addrs) > 0 && !slices.ContainsFunc(all, may) {
+			errs = append(errs, &ConfigError{Field: field, Err: fmt.Errorf("%s has no address that this configuration dials: %s", ai.ID, ai.Addrs)})
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // renamed gives the mistakes that a part below has found, of type E, the form of

@@ -79,6 +79,17 @@ func (f addrFilter) dial(a ma.Multiaddr) bool {
 	return !ip.IsUnspecified() && !ip.IsMulticast() && f.permits(ip)
 }
 
+// mayDial judges an address as it is configured: a name may lead anywhere.
+func (f addrFilter) mayDial(a ma.Multiaddr) bool {
+	if len(a) > 0 {
+		switch a[0].Protocol().Code {
+		case ma.P_DNS, ma.P_DNS4, ma.P_DNS6, ma.P_DNSADDR:
+			return true
+		}
+	}
+	return f.dial(a)
+}
+
 // announce judges an address that peers would be told. Names are kept: the
 // application chose them.
 func (f addrFilter) announce(a ma.Multiaddr) bool {

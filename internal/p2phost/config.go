@@ -171,6 +171,10 @@ func (c Config) ValidateAddrs() error {
 	return errors.Join(errs...)
 }
 
+// MayDial tells whether the host may come to dial an address: whether the filter
+// of its addresses lets it through or, for a name, one that it may lead to.
+func (c Config) MayDial(a ma.Multiaddr) bool { return addrFilter{c.NoPrivate}.mayDial(a) }
+
 func (c Config) validateAddrs(bad func(field, format string, args ...any)) {
 	for i, a := range c.Listen {
 		switch {
