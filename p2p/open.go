@@ -27,8 +27,9 @@ type dialSpec struct {
 }
 
 // open makes a stream to the peer, dialling it if needed. When the protocol is
-// known to be served, the answer to the negotiation is not waited for: ready
-// reads it and must be called once, before the first read. Else ready is nil.
+// known to be served, and the peer has answered on the connection of late, the
+// answer to the negotiation is not waited for: ready reads it and must be called
+// once, before the first read. Else ready is nil.
 func (p *P2P) open(ctx context.Context, d dialSpec) (s network.Stream, ready func() error, err error) {
 	if d.set.limited {
 		ctx = network.WithAllowLimitedConn(ctx, "tunnel")
@@ -54,22 +55,35 @@ func (p *P2P) open(ctx context.Context, d dialSpec) (s network.Stream, ready fun
 			}
 			leave = enter
 		}
-		s, err = p.slots.newStream(ctx, c)
-		if err == nil {
-			break
-		}
-		// A connection that has just died is found out by using it.
-		if !c.IsClosed() || ctx.Err() != nil {
+		s, ready, err = p.openOn(ctx, c, d)
+		// A connection that has died is found out by using it.
+		if err == nil || !c.IsClosed() || ctx.Err() != nil {
 			break
 		}
 	}
 	if err != nil {
 		return nil, nil, d.fail("open stream", err)
+	}
+	return s, ready, nil
+}
+
+// openOn is open on one connection.
+func (p *P2P) openOn(ctx context.Context, c network.Conn, d dialSpec) (s network.Stream, ready func() error, err error) {
+	if s, err = p.slots.newStream(ctx, c); err != nil {
+		return nil, nil, err
 	}
 	ready, err = p.negotiate(ctx, s, d)
+	if err == nil && ready != nil && !p.slots.proven(c) {
+		stop := resetAfter(ctx, s)
+		err = ready()
+		if !stop() && err == nil {
+			err = context.Cause(ctx)
+		}
+		ready = nil
+	}
 	if err != nil {
 		_ = s.ResetWithError(network.StreamProtocolNegotiationFailed)
-		return nil, nil, d.fail("open stream", err)
+		return nil, nil, err
 	}
 	return s, ready, nil
 }
@@ -160,6 +174,7 @@ func (p *P2P) negotiate(ctx context.Context, s network.Stream, d dialSpec) (read
 		return nil, notServed(err)
 	}
 	_ = p.peerstore.AddProtocols(d.peer, d.proto) // saves a round trip next time
+	p.slots.prove(s.Conn())
 	return nil, nil
 }
 
@@ -179,6 +194,7 @@ func (p *P2P) readAnswer(s network.Stream, d dialSpec) error {
 			return d.fail("negotiate", ErrNotServed)
 		}
 	}
+	p.slots.prove(s.Conn())
 	return s.SetReadDeadline(time.Time{})
 }
 

@@ -3,6 +3,7 @@ package p2p
 import (
 	"context"
 	"errors"
+	"maps"
 	"strings"
 	"sync"
 	"time"
@@ -31,10 +32,17 @@ const negotiating = 24
 // slots knows how many streams are being opened: on each QUIC connection, so
 // that many at once cannot pass the limit together, and to each peer.
 type slots struct {
-	mu      sync.Mutex // guards the maps
-	opening map[network.Conn]int
-	turns   map[peer.ID]*turn
+	mu       sync.Mutex // guards the maps
+	opening  map[network.Conn]int
+	turns    map[peer.ID]*turn
+	answered map[network.Conn]time.Time // when the peer last answered on it
 }
+
+// provenFor is how long after an answer a connection is believed to stand. A peer
+// that has lost its power says nothing: only what is sent on the old connection
+// finds out, and a new one is needed then, before anything of the client's is on
+// its way.
+const provenFor = 5 * time.Second
 
 // turn lets a bounded number in, for one peer.
 type turn struct {
@@ -43,7 +51,29 @@ type turn struct {
 }
 
 func newSlots() *slots {
-	return &slots{opening: make(map[network.Conn]int), turns: make(map[peer.ID]*turn)}
+	return &slots{
+		opening: make(map[network.Conn]int), turns: make(map[peer.ID]*turn),
+		answered: make(map[network.Conn]time.Time),
+	}
+}
+
+// prove notes that a peer has answered on a connection.
+func (sl *slots) prove(c network.Conn) {
+	now := time.Now()
+	sl.mu.Lock()
+	defer sl.mu.Unlock()
+	if _, known := sl.answered[c]; !known {
+		maps.DeleteFunc(sl.answered, func(_ network.Conn, at time.Time) bool { return now.Sub(at) >= provenFor })
+	}
+	sl.answered[c] = now
+}
+
+// proven tells whether the peer has answered on a connection of late.
+func (sl *slots) proven(c network.Conn) bool {
+	sl.mu.Lock()
+	defer sl.mu.Unlock()
+	at, ok := sl.answered[c]
+	return ok && time.Since(at) < provenFor
 }
 
 // enter waits until one more stream to the peer may be negotiated. leave must

@@ -30,6 +30,7 @@ type world struct {
 	a, b        netip.Addr
 	dial, serve *P2P
 	services    sync.WaitGroup
+	last        net.Listener // of service
 }
 
 // inWorld runs a test in a bubble.
@@ -72,6 +73,7 @@ func (w *world) service(handle func(c *testnet.Conn)) ma.Multiaddr {
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	w.last = ln
 	w.services.Go(func() {
 		for {
 			c, err := ln.Accept()
@@ -364,6 +366,51 @@ func TestVirtualResetStorm(t *testing.T) {
 		synctest.Wait()
 		if n := w.serve.Streams.Len(); n != 1 {
 			t.Errorf("%d streams left", n)
+		}
+	})
+}
+
+// A peer that lost its power and is back: the old connection looks alive, and the
+// first connection through the tunnel works all the same.
+func TestVirtualFirstConnectionAfterACrash(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		at := w.tunnel(w.service(echoConn))
+		mustEcho(t, w.connect(at), "before")
+		_ = w.last.Close()
+		time.Sleep(time.Minute)
+		w.net.Crash(w.b)
+		_ = w.serve.Close()
+		_ = w.serve.host.Close()
+		w.net.Restart(w.b)
+		w.serve = newTunnels(t, w.net.Host(t, w.b))
+		w.inMemory(w.serve, w.b)
+		if _, err := w.serve.NewListener(context.Background(), web, w.service(echoConn)); err != nil {
+			t.Fatal(err)
+		}
+		mustEcho(t, w.connect(at), "after")
+	})
+}
+
+// Nobody reads any more from a service that has finished sending. That its host
+// is gone is noticed all the same.
+func TestVirtualLostConnectionAfterHalfClose(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		at := w.tunnel(w.service(func(c *testnet.Conn) {
+			_, _ = io.WriteString(c, "that is all")
+			_ = c.CloseWrite()
+			_, _ = io.Copy(io.Discard, c)
+		}))
+		c := w.connect(at)
+		if got, err := io.ReadAll(c); err != nil || string(got) != "that is all" {
+			t.Fatalf("got %q, %v", got, err)
+		}
+		w.net.Reset(w.a, w.b)
+		time.Sleep(10 * time.Second)
+		if n := w.dial.Streams.Len() + w.serve.Streams.Len(); n != 0 {
+			t.Errorf("%d streams", n)
+		}
+		if _, err := c.Write([]byte("anybody?")); err == nil {
+			t.Error("the client can still write")
 		}
 	})
 }

@@ -29,6 +29,9 @@ var (
 	ErrLimit = errors.New("stream limit reached")
 )
 
+// errConnLost is why a stream ended whose connection is gone.
+var errConnLost = fmt.Errorf("connection to the tunnel's peer lost: %w", network.ErrReset)
+
 // Scope says which limit a LimitError is about.
 type Scope string
 

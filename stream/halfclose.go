@@ -61,6 +61,7 @@ func (b *bridge) upEOF() {
 	}
 	b.settle(&b.up, clean)
 	b.s.halfDone(LocalDone)
+	b.watch.arm()
 }
 
 // upFailed: the local end is gone.

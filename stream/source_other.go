@@ -2,6 +2,10 @@
 
 package stream
 
+import "net"
+
 const canPoll = false
+
+func socketError(net.Conn) error { return nil }
 
 func (s *source) tryRead(uintptr) bool { return true }

@@ -5,6 +5,11 @@ import (
 	"time"
 )
 
+// lookTime is how often a bridge of which one direction has ended looks whether
+// both sides are still there: nobody reads any more from the side that finished
+// sending, which is how the end of a connection is noticed otherwise.
+const lookTime = 5 * time.Second
+
 // holdTime is how long a direction may wait with a large buffer in its hands
 // before it has to give it back.
 const holdTime = time.Second
@@ -72,8 +77,8 @@ func (w *watch) wantLocked() time.Duration {
 	if w.idle > 0 {
 		need(w.idle / 4)
 	}
-	if up, down := w.b.outcomes(); up == broken && down == running || up == running && down != running {
-		need(w.stall / 4)
+	if up, down := w.b.outcomes(); (up == running) != (down == running) {
+		need(min(w.stall/4, lookTime))
 	}
 	if w.b.holding.Load() {
 		need(holdTime)
@@ -82,6 +87,10 @@ func (w *watch) wantLocked() time.Duration {
 }
 
 func (w *watch) tick() {
+	if err := w.b.localError(); err != nil {
+		w.b.fail(err, false)
+		return
+	}
 	w.mu.Lock()
 	w.period = 0
 	if w.stopped {
@@ -112,6 +121,11 @@ func (w *watch) lookLocked(now time.Time) error {
 	}
 	since(&w.blocked, up == running && down != running && b.writing.Load() && !outMoved, now)
 	since(&w.refused, up == broken && down == running && !inMoved, now)
+	if (up == running) != (down == running) {
+		if b.stream.Conn().IsClosed() {
+			return errConnLost
+		}
+	}
 	switch {
 	case w.idle > 0 && now.Sub(w.inMoved) >= w.idle && now.Sub(w.outMoved) >= w.idle:
 		return ErrIdle
@@ -155,6 +169,14 @@ func (w *watch) stop() {
 	if w.timer != nil {
 		w.timer.Stop()
 	}
+}
+
+// localError is what has happened to a local end from which nobody reads any more.
+func (b *bridge) localError() error {
+	if up, down := b.outcomes(); up != clean || down != running {
+		return nil
+	}
+	return socketError(b.local)
 }
 
 func (b *bridge) outcomes() (up, down outcome) {
