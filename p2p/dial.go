@@ -18,9 +18,11 @@ import (
 
 // Dial listens on bindAddr and forwards each connection to the peer, over a
 // stream of its own for proto. bindAddr is a TCP address, whose port may be 0,
-// or a unix socket; the real address is in the result. addr, if not nil, is an
-// address of the peer, with or without /p2p/ID at its end, that is kept for as
-// long as the tunnel lives. Without WithCheck the peer need not be reachable
+// or a unix socket; the real address is in the result. A unix socket on which
+// nobody listens any more, such as a killed process leaves behind, is replaced;
+// any other file at its path is an error. addr, if not nil, is an address of the
+// peer, with or without /p2p/ID at its end, that is kept for as long as the
+// tunnel lives. Without WithCheck the peer need not be reachable
 // yet: every connection dials anew, so that new connections work again by
 // themselves after an outage. The tunnel, its streams included, ends with ctx
 // or by its Close methods.

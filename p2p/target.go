@@ -93,11 +93,6 @@ func plain(ap netip.AddrPort) netip.AddrPort {
 	return netip.AddrPortFrom(ap.Addr().Unmap().WithZone(""), ap.Port())
 }
 
-// bindSocket listens. Go sets TCP_NODELAY and keep-alive on what it accepts.
-func bindSocket(ctx context.Context, s socketAddr) (net.Listener, error) {
-	return new(net.ListenConfig).Listen(ctx, s.network, s.address)
-}
-
 // dialTarget connects to the local service. The rule is asked about each
 // address that the name resolves to, right before the connection is made.
 func (p *P2P) dialTarget(ctx context.Context, s socketAddr, set settings) (net.Conn, error) {
