@@ -104,7 +104,7 @@ type command struct {
 // flag.ErrHelp.
 func parse(name string, args []string, stdout io.Writer) (*command, error) {
 	c := &command{name: name}
-	var addr, to, admit, listen, report string
+	var addr, to, listen, report string
 	fs := flag.NewFlagSet("tunnel "+name, flag.ContinueOnError)
 	fs.SetOutput(io.Discard) // the error says it in one line
 	fs.StringVar(&c.proto, "proto", "", "protocol `name`, such as /x/web (required)")
@@ -115,7 +115,7 @@ func parse(name string, args []string, stdout io.Writer) (*command, error) {
 	if name == "listen" {
 		fs.StringVar(&addr, "target", "", "`address` of the service (required)")
 		fs.StringVar(&listen, "listen", "/ip4/0.0.0.0/tcp/0,/ip4/0.0.0.0/udp/0/quic-v1", "multiaddrs to be reached at, `comma-separated`")
-		fs.StringVar(&admit, "admit", "", "`IDs` of the peers that may connect, comma-separated (default: all)")
+		fs.Func("admit", "`IDs` of the peers that may connect, comma-separated (default: all)", c.parseAdmit)
 		fs.IntVar(&c.max, "max", 0, "most connections of one peer at a time (default 1024)")
 		fs.StringVar(&report, "report", "", "tell the service who connects: `peer-id` or proxy-v2")
 	} else {
@@ -160,13 +160,6 @@ func parse(name string, args []string, stdout io.Writer) (*command, error) {
 		}
 		c.peer = *info
 	}
-	for _, id := range split(admit) {
-		p, err := peer.Decode(id)
-		if err != nil {
-			return fail("-admit: %q: %v", id, err)
-		}
-		c.admit = append(c.admit, p)
-	}
 	for _, l := range split(listen) {
 		a, err := ma.NewMultiaddr(l)
 		if err != nil {
@@ -180,6 +173,19 @@ func parse(name string, args []string, stdout io.Writer) (*command, error) {
 		return fail("%v", err)
 	}
 	return c, nil
+}
+
+// parseAdmit reads the IDs, of which there must be one: none would mean all
+// peers.
+func (c *command) parseAdmit(list string) error {
+	for id := range strings.SplitSeq(list, ",") {
+		p, err := peer.Decode(strings.TrimSpace(id))
+		if err != nil {
+			return fmt.Errorf("%q: %w", id, err)
+		}
+		c.admit = append(c.admit, p)
+	}
+	return nil
 }
 
 func split(list string) []string {

@@ -22,6 +22,8 @@ import (
 // asProgram makes this test binary the program, for tests with processes.
 const asProgram = "NEBNET_TUNNEL_AS_PROGRAM"
 
+const somePeer = "12D3KooWGRUJ8FvYDUKcRUFQgkgYbtAPbv7CEgqLYR4QNSkZ6yEb"
+
 func TestMain(m *testing.M) {
 	if os.Getenv(asProgram) != "" {
 		main() // exits
@@ -98,13 +100,16 @@ func TestWrongFlags(t *testing.T) {
 		{"listen", "-proto", "web", "-target", "127.0.0.1:80"},
 		{"listen", "-proto", "/x/web", "-target", "nowhere"},
 		{"listen", "-proto", "/x/web", "-target", "127.0.0.1:80", "-admit", "me"},
+		{"listen", "-proto", "/x/web", "-target", "127.0.0.1:80", "-admit", " ,"},
+		{"listen", "-proto", "/x/web", "-target", "127.0.0.1:80", "-admit", ""},
+		{"listen", "-proto", "/x/web", "-target", "127.0.0.1:80", "-admit", somePeer + ","},
 		{"listen", "-proto", "/x/web", "-target", "127.0.0.1:80", "-report", "no"},
 		{"listen", "-proto", "/x/web", "-target", "127.0.0.1:80", "-max", "-1"},
 		{"listen", "-proto", "/x/web", "-target", "127.0.0.1:80", "-listen", "here"},
 		{"listen", "-bogus"},
 		{"dial", "-proto", "/x/web"},
 		{"dial", "-proto", "/x/web", "-peer", "me"},
-		{"dial", "-proto", "/x/web", "-peer", "/p2p/12D3KooWGRUJ8FvYDUKcRUFQgkgYbtAPbv7CEgqLYR4QNSkZ6yEb"},
+		{"dial", "-proto", "/x/web", "-peer", "/p2p/" + somePeer},
 		{"dial", "-proto", "/x/web", "-peer", "me", "more"},
 	} {
 		var stderr bytes.Buffer
