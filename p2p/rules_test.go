@@ -89,6 +89,45 @@ func TestTargetRules(t *testing.T) {
 	}
 }
 
+// An address says all of what it is: nothing of it is ignored.
+func TestSocketAddresses(t *testing.T) {
+	p := newTunnels(t, newHost(t, transports[0]))
+	for text, want := range map[string]socketAddr{
+		"/ip4/127.0.0.1/tcp/80":                        {"tcp4", "127.0.0.1:80"},
+		"/ip6/::1/tcp/80":                              {"tcp6", "[::1]:80"},
+		"/ip6zone/eth0/ip6/fe80::1/tcp/80":             {"tcp6", "[fe80::1%eth0]:80"},
+		"/dns/host.test/tcp/80":                        {"tcp", "host.test:80"},
+		"/dns4/host.test/tcp/80":                       {"tcp4", "host.test:80"},
+		"/dns6/host.test/tcp/80":                       {"tcp6", "host.test:80"},
+		"/unix/run/x.sock":                             {"unix", "/run/x.sock"},
+		"/ip4/127.0.0.1":                               {},
+		"/ip4/127.0.0.1/udp/80":                        {},
+		"/ip4/127.0.0.1/udp/80/quic-v1":                {},
+		"/ip4/127.0.0.1/tcp/80/ws":                     {},
+		"/ip4/127.0.0.1/tcp/80/tls/http":               {},
+		"/ip4/127.0.0.1/tcp/80/p2p-circuit":            {},
+		"/ip4/127.0.0.1/tcp/80/tcp/81":                 {},
+		"/ip4/127.0.0.1/ip4/10.0.0.1/tcp/80":           {},
+		"/ip6zone/eth0/dns/host.test/tcp/80":           {},
+		"/ip6zone/eth0/unix/run/x.sock":                {},
+		"/dnsaddr/host.test/tcp/80":                    {},
+		"/tcp/80":                                      {},
+		"/p2p/" + p.self.String():                      {},
+		"/ip4/127.0.0.1/tcp/80/p2p/" + p.self.String(): {},
+	} {
+		got, err := parseSocket(addr(t, text))
+		if got != want || errors.Is(err, ErrAddress) != (want == socketAddr{}) {
+			t.Errorf("%s: %v, %v", text, got, err)
+		}
+	}
+	more := addr(t, "/ip4/127.0.0.1/tcp/0/ws")
+	_, err := p.Dial(t.Context(), nil, p.self, web, more)
+	wantErr(t, err, ErrAddress)
+	_, err = p.NewListener(t.Context(), web, more)
+	wantErr(t, err, ErrAddress)
+	wantErr(t, Tunnel{Protocol: web, Target: more.String()}.Validate(), ErrAddress)
+}
+
 func TestAdmitFuncPanics(t *testing.T) {
 	overTransports(t, func(t *testing.T, dial, serve *P2P) {
 		at := tunnel(t, dial, serve, echoService(t), WithAdmitFunc(func(peer.ID) bool { panic("rule") }))

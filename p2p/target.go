@@ -63,7 +63,8 @@ func AnyOf(rules ...TargetRule) TargetRule {
 // socketAddr is a multiaddr as package net takes it.
 type socketAddr struct{ network, address string }
 
-// parseSocket accepts /ip4|ip6|dns|dns4|dns6/…/tcp/… and /unix/….
+// parseSocket accepts /ip4|ip6|dns|dns4|dns6/…/tcp/…, /ip6zone/… before /ip6, and
+// /unix/…, with nothing after them.
 func parseSocket(a ma.Multiaddr) (socketAddr, error) {
 	if len(a) == 0 {
 		return socketAddr{}, fmt.Errorf("%w: none given", ErrAddress)
@@ -72,11 +73,21 @@ func parseSocket(a ma.Multiaddr) (socketAddr, error) {
 	if err != nil {
 		return socketAddr{}, fmt.Errorf("%w: %s: %w", ErrAddress, a, err)
 	}
-	switch network {
-	case "tcp", "tcp4", "tcp6", "unix":
-		return socketAddr{network, address}, nil
+	parts := len(a)
+	if parts > 1 && a[0].Code() == ma.P_IP6ZONE && a[1].Code() == ma.P_IP6 {
+		parts--
 	}
-	return socketAddr{}, fmt.Errorf("%w: %s is not TCP or a unix socket", ErrAddress, a)
+	switch network { // that of the first components: DialArgs ignores the others
+	case "tcp", "tcp4", "tcp6":
+		if parts == 2 {
+			return socketAddr{network, address}, nil
+		}
+	case "unix":
+		if parts == 1 {
+			return socketAddr{network, address}, nil
+		}
+	}
+	return socketAddr{}, fmt.Errorf("%w: %s is not exactly a TCP or unix socket address", ErrAddress, a)
 }
 
 // target returns what a rule can judge without resolving a name.
