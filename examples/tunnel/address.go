@@ -11,7 +11,8 @@ import (
 	"github.com/go-nebnet/nebnet/p2p"
 )
 
-// parseAddress reads host:port, unix:/path or a multiaddr.
+// parseAddress reads host:port, :port, unix:/path or a multiaddr. Without a host
+// it is 127.0.0.1, so that nobody opens a tunnel to all the network by mistake.
 func parseAddress(s string) (ma.Multiaddr, error) {
 	if strings.HasPrefix(s, "/") {
 		return ma.NewMultiaddr(s)
@@ -25,6 +26,9 @@ func parseAddress(s string) (ma.Multiaddr, error) {
 	host, port, err := net.SplitHostPort(s)
 	if err != nil {
 		return nil, err
+	}
+	if host == "" {
+		host = "127.0.0.1"
 	}
 	kind := "dns"
 	if ip := net.ParseIP(host); ip != nil {

@@ -40,8 +40,8 @@ const (
 const usage = `usage: tunnel listen -proto NAME -target ADDRESS [flags]
        tunnel dial   -proto NAME -peer MULTIADDR -bind ADDRESS [flags]
 
-ADDRESS is host:port, unix:/path or a multiaddr. See tunnel listen -h and
-tunnel dial -h for all flags.
+ADDRESS is host:port, :port for 127.0.0.1, unix:/path or a multiaddr. See
+tunnel listen -h and tunnel dial -h for all flags.
 `
 
 func main() {
@@ -130,6 +130,10 @@ func parse(name string, args []string, stdout io.Writer) (*command, error) {
 		}
 		return nil, err
 	}
+	where := "-target"
+	if name == "dial" {
+		where = "-bind"
+	}
 	fail := func(format string, a ...any) (*command, error) { return nil, fmt.Errorf(format, a...) }
 	var err error
 	switch {
@@ -138,14 +142,16 @@ func parse(name string, args []string, stdout io.Writer) (*command, error) {
 	case c.proto == "":
 		return fail("-proto is required")
 	case addr == "":
-		return fail("-target is required")
+		return fail("%s is required", where)
 	case name == "dial" && to == "":
 		return fail("-peer is required")
+	case name == "listen" && len(split(listen)) == 0:
+		return fail("-listen is empty: no peer could reach the service")
 	case c.status < 0 || c.idle < 0 || c.max < 0:
 		return fail("a negative number makes no sense here")
 	}
 	if c.addr, err = parseAddress(addr); err != nil {
-		return fail("%q: %v", addr, err)
+		return fail("%s: %q: %v", where, addr, err)
 	}
 	if c.report, err = parseReport(report); err != nil {
 		return fail("-report: %v", err)
@@ -167,12 +173,27 @@ func parse(name string, args []string, stdout io.Writer) (*command, error) {
 		}
 		c.listen = append(c.listen, a)
 	}
-	// Says what is wrong with names and addresses before anything is started.
-	check := p2p.Tunnel{Protocol: c.proto, Target: c.addr.String()}
-	if err := check.Validate(); err != nil {
-		return fail("%v", err)
+	if err := c.validate(); err != nil {
+		return nil, err
 	}
 	return c, nil
+}
+
+// validate says what is wrong with the name and the address before anything is
+// started, and names the flag.
+func (c *command) validate() error {
+	t := p2p.Tunnel{Protocol: c.proto, Target: c.addr.String()}
+	if c.name == "dial" {
+		t = p2p.Tunnel{Protocol: c.proto, Bind: c.addr.String(), Peer: c.peer.ID.String()}
+	}
+	err := t.Validate()
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, p2p.ErrProtocolName):
+		return fmt.Errorf("-proto: %w", err)
+	}
+	return fmt.Errorf("-%w", err) // it begins with bind or target
 }
 
 // parseAdmit reads the IDs, of which there must be one: none would mean all

@@ -93,6 +93,8 @@ func TestListenAndDial(t *testing.T) {
 }
 
 func TestWrongFlags(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel() // flags taken for right end the program, too
 	for _, args := range [][]string{
 		{"serve"},
 		{"listen"},
@@ -106,6 +108,8 @@ func TestWrongFlags(t *testing.T) {
 		{"listen", "-proto", "/x/web", "-target", "127.0.0.1:80", "-report", "no"},
 		{"listen", "-proto", "/x/web", "-target", "127.0.0.1:80", "-max", "-1"},
 		{"listen", "-proto", "/x/web", "-target", "127.0.0.1:80", "-listen", "here"},
+		{"listen", "-proto", "/x/web", "-target", "127.0.0.1:80", "-listen", ""},
+		{"listen", "-proto", "/x/web", "-target", "127.0.0.1:80", "-listen", " ,"},
 		{"listen", "-bogus"},
 		{"dial", "-proto", "/x/web"},
 		{"dial", "-proto", "/x/web", "-peer", "me"},
@@ -113,7 +117,7 @@ func TestWrongFlags(t *testing.T) {
 		{"dial", "-proto", "/x/web", "-peer", "me", "more"},
 	} {
 		var stderr bytes.Buffer
-		if code := run(t.Context(), args, io.Discard, &stderr); code != exitUsage {
+		if code := run(ctx, args, io.Discard, &stderr); code != exitUsage {
 			t.Errorf("tunnel %v: exit %d", args, code)
 		}
 		if s := stderr.String(); strings.Count(s, "\n") != 1 || !strings.HasSuffix(s, "-h\n") {
@@ -133,15 +137,32 @@ func TestWrongFlags(t *testing.T) {
 	}
 }
 
+// What is wrong with an address names the flag that it was given to.
+func TestWrongAddressNamesItsFlag(t *testing.T) {
+	for _, bad := range []string{"nowhere", "/ip4/127.0.0.1/udp/80", "/ip4/127.0.0.1/tcp/80/ws", ""} {
+		for flag, args := range map[string][]string{
+			"-target": {"listen", "-proto", "/x/web", "-target", bad},
+			"-bind":   {"dial", "-proto", "/x/web", "-peer", "/ip4/127.0.0.1/tcp/1/p2p/" + somePeer, "-bind", bad},
+		} {
+			var stderr bytes.Buffer
+			if code := run(t.Context(), args, io.Discard, &stderr); code != exitUsage || !strings.Contains(stderr.String(), ": "+flag) {
+				t.Errorf("%s %q: exit %d, %q", flag, bad, code, &stderr)
+			}
+		}
+	}
+}
+
 func TestParseAddress(t *testing.T) {
 	for in, want := range map[string]string{
 		"127.0.0.1:80":         "/ip4/127.0.0.1/tcp/80",
 		"[::1]:80":             "/ip6/::1/tcp/80",
 		"localhost:80":         "/dns/localhost/tcp/80",
+		":80":                  "/ip4/127.0.0.1/tcp/80",
 		"unix:/run/x.sock":     "/unix/run/x.sock",
 		"/ip4/10.0.0.1/tcp/80": "/ip4/10.0.0.1/tcp/80",
 		"unix:x":               "",
 		"80":                   "",
+		":":                    "",
 		"127.0.0.1:http":       "",
 	} {
 		got, err := parseAddress(in)
