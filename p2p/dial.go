@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 
-	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
 	ma "github.com/multiformats/go-multiaddr"
@@ -22,13 +21,13 @@ import (
 // nobody listens any more, such as a killed process leaves behind, is replaced;
 // any other file at its path is an error. addr, if not nil, is an address of the
 // peer, with or without /p2p/ID at its end, that is kept for as long as the
-// tunnel lives. Without WithCheck the peer need not be reachable
-// yet: every connection dials anew, so that new connections work again by
-// themselves after an outage. The tunnel, its streams included, ends with ctx
-// or by its Close methods.
+// tunnel lives. Without WithCheck the peer need not be reachable yet: every
+// connection dials anew, so that new connections work again by themselves after
+// an outage. The tunnel, its streams included, ends with ctx or by its Close
+// methods.
 //
 // Errors: ErrProtocolName, ErrAddress, ErrClosed, those of net.Listen, and with
-// WithCheck ErrUnreachable and ErrNotServed.
+// WithCheck those of CheckRemote.
 func (p *P2P) Dial(ctx context.Context, addr ma.Multiaddr, remote peer.ID, proto string, bindAddr ma.Multiaddr, opts ...Option) (*listener.Info, error) {
 	d, err := p.dialSpec(ctx, addr, remote, proto, opts)
 	if err != nil {
@@ -143,39 +142,4 @@ func (p *P2P) dialSpec(ctx context.Context, addr ma.Multiaddr, remote peer.ID, p
 		}
 	}
 	return d, p.usable(ctx)
-}
-
-// CheckRemote connects to the peer and reports whether it serves the protocol:
-// nil, ErrNotServed or ErrUnreachable. It may open a stream and reset it at
-// once, which the peer's service sees as a connection that ends.
-func (p *P2P) CheckRemote(ctx context.Context, remote peer.ID, proto string, opts ...Option) error {
-	d, err := p.dialSpec(ctx, nil, remote, proto, opts)
-	if err != nil {
-		return fmt.Errorf("check %s: %w", proto, err)
-	}
-	return p.checkRemote(ctx, d)
-}
-
-func (p *P2P) checkRemote(ctx context.Context, d dialSpec) error {
-	ctx, cancel := context.WithTimeout(ctx, d.set.dialTimeout)
-	defer cancel()
-	if d.set.limited {
-		ctx = network.WithAllowLimitedConn(ctx, "tunnel")
-	}
-	if _, err := p.connect(ctx, d); err != nil {
-		return err
-	}
-	// The peer's own list answers without a stream, if it is there already.
-	if known, err := p.peerstore.SupportsProtocols(d.peer, d.proto); err == nil && len(known) > 0 {
-		return nil
-	}
-	s, ready, err := p.open(ctx, d)
-	if err != nil {
-		return err
-	}
-	if ready != nil {
-		err = ready()
-	}
-	_ = s.Reset()
-	return err
 }

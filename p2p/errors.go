@@ -41,7 +41,8 @@ var (
 	ErrIdle = stream.ErrIdle
 	// ErrStalled: the peer has finished sending and takes no more data.
 	ErrStalled = stream.ErrStalled
-	// ErrUnreachable: the remote peer could not be dialled.
+	// ErrUnreachable: the remote peer could not be dialled, or does not answer a
+	// check.
 	ErrUnreachable = errors.New("remote peer unreachable")
 	// ErrAddress: an address is of a kind that tunnels cannot use.
 	ErrAddress = errors.New("address not usable for a tunnel")

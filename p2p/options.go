@@ -150,8 +150,8 @@ func WithCustomProtocols() Option { return func(s *settings) { s.custom = true }
 // time and bytes. Default: only direct and unlimited connections.
 func WithLimitedRelay() Option { return func(s *settings) { s.limited = true } }
 
-// WithCheck makes Dial connect to the peer before it listens, and fail when the
-// peer cannot be reached or does not serve the protocol.
+// WithCheck makes Dial ask the peer before it listens, as CheckRemote does, and
+// fail when the peer cannot be reached or does not serve the protocol.
 func WithCheck() Option { return func(s *settings) { s.check = true } }
 
 // WithBacklog sets how many connections may wait for Accept on a net.Listener.

@@ -284,6 +284,58 @@ func TestVirtualOutage(t *testing.T) {
 	})
 }
 
+// A check asks the peer, also where the peerstore and a connection that is not
+// dead yet say that all is well.
+func TestVirtualCheckBehindAPartition(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		mustEcho(t, w.connect(w.tunnel(w.service(echoConn))), "before")
+		if known, _ := w.dial.peerstore.SupportsProtocols(w.serve.self, web); len(known) == 0 || !w.dial.connected(w.serve.self) {
+			t.Fatal("the peer is not known")
+		}
+		w.net.Partition([]netip.Addr{w.a}, []netip.Addr{w.b})
+		const limit = 5 * time.Second // sooner than the connection is found dead
+		check := func(opts ...Option) error { return w.dial.CheckRemote(t.Context(), w.serve.self, web, opts...) }
+		begin := time.Now()
+		wantErr(t, check(WithDialTimeout(limit)), ErrUnreachable)
+		if d := time.Since(begin); d != limit {
+			t.Errorf("took %v", d)
+		}
+		_, err := w.dial.Dial(t.Context(), nil, w.serve.self, web, addr(t, loopback), WithCheck(), WithDialTimeout(limit))
+		wantErr(t, err, ErrUnreachable)
+		if n := len(w.dial.Listeners.List()); n != 1 {
+			t.Errorf("%d listeners", n)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		wantErr(t, w.dial.CheckRemote(ctx, w.serve.self, web), context.DeadlineExceeded)
+		wantErr(t, check(), ErrUnreachable) // during which it is found dead
+		w.net.Heal()
+		if err := check(); err != nil {
+			t.Errorf("after the partition: %v", err)
+		}
+		synctest.Wait()
+		if n := w.serve.Streams.Len(); n > 1 {
+			t.Errorf("checks left %d streams", n)
+		}
+	})
+}
+
+// A check that finds out that the connection is dead makes another one.
+func TestVirtualCheckOverADeadConnection(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		mustEcho(t, w.connect(w.tunnel(w.service(echoConn))), "before")
+		w.net.Cut(w.a, w.b)
+		checked := make(chan error)
+		go func() { checked <- w.dial.CheckRemote(t.Context(), w.serve.self, web) }()
+		time.Sleep(time.Second)
+		w.net.Reset(w.a, w.b)
+		w.net.Heal()
+		if err := <-checked; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // A short fault is ridden out: the connection goes on where it was.
 func TestVirtualShortFault(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {

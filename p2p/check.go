@@ -1,0 +1,75 @@
+package p2p
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/go-nebnet/nebnet/stream"
+)
+
+// CheckRemote asks the peer whether it serves the protocol, within the dial
+// timeout: nil, ErrNotServed or ErrUnreachable. It opens a stream, waits for the
+// answer and resets it, which the peer's service sees as a connection that ends.
+// The service itself need not run.
+//
+// Other errors: ErrProtocolName, ErrAddress, ErrClosed, ErrLimit, ErrNotAdmitted
+// if the peer says so at once, and that of a stream that the peer resets without
+// an answer.
+func (p *P2P) CheckRemote(ctx context.Context, remote peer.ID, proto string, opts ...Option) error {
+	d, err := p.dialSpec(ctx, nil, remote, proto, opts)
+	if err != nil {
+		return fmt.Errorf("check %s: %w", proto, err)
+	}
+	return p.checkRemote(ctx, d)
+}
+
+func (p *P2P) checkRemote(ctx context.Context, d dialSpec) (err error) {
+	bounded, cancel := context.WithTimeout(ctx, d.set.dialTimeout)
+	defer cancel()
+	for range openAttempts {
+		err = p.askRemote(bounded, d)
+		var ne net.Error
+		switch {
+		case errors.Is(stream.Explain(err), ErrTargetRefused): // who says so serves it
+			return nil
+		case err == nil || errors.Is(err, ErrUnreachable) || errors.Is(err, ErrNotServed), ctx.Err() != nil:
+			return err
+		case bounded.Err() != nil || errors.As(err, &ne) && ne.Timeout():
+			return d.fail("check", fmt.Errorf("%w: %w", ErrUnreachable, err))
+		case p.connected(d.peer):
+			return err
+		}
+		// The connection was dead, and there may be a better one.
+	}
+	return d.fail("check", fmt.Errorf("%w: %w", ErrUnreachable, err))
+}
+
+// askRemote opens a stream and reads the answer to the negotiation, whatever the
+// peerstore says: a connection to a peer that is gone looks alive for a while.
+func (p *P2P) askRemote(ctx context.Context, d dialSpec) error {
+	s, ready, err := p.open(ctx, d)
+	if err != nil {
+		return err
+	}
+	defer s.Reset()
+	if ready == nil {
+		return nil
+	}
+	stop := resetAfter(ctx, s)
+	err = ready()
+	if !stop() && err != nil {
+		err = fmt.Errorf("%w: %w", context.Cause(ctx), err)
+	}
+	return err
+}
+
+// connected reports whether a connection to the peer looks alive.
+func (p *P2P) connected(id peer.ID) bool {
+	return slices.ContainsFunc(p.host.Network().ConnsToPeer(id), func(c network.Conn) bool { return !c.IsClosed() })
+}
