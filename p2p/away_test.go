@@ -32,6 +32,21 @@ func TestCheckRemote(t *testing.T) {
 	})
 }
 
+// A peer serves the protocol also while its service is down, whether its answer
+// or its refusal comes first.
+func TestCheckRemoteOfAServiceThatIsDown(t *testing.T) {
+	overTransports(t, func(t *testing.T, dial, serve *P2P) {
+		if _, err := serve.NewListener(t.Context(), web, freePort(t)); err != nil {
+			t.Fatal(err)
+		}
+		for range 50 {
+			if err := dial.CheckRemote(t.Context(), serve.self, web); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+}
+
 // A peer that stopped serving is found out although its list was known.
 func TestServiceThatWentAway(t *testing.T) {
 	overTransports(t, func(t *testing.T, dial, serve *P2P) {
