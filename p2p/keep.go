@@ -3,6 +3,7 @@ package p2p
 import (
 	"crypto/rand"
 	"sync"
+	"time"
 
 	"github.com/libp2p/go-libp2p/core/connmgr"
 	"github.com/libp2p/go-libp2p/core/host"
@@ -36,9 +37,19 @@ func (p protector) release(id peer.ID) {
 	}
 }
 
+// While an address is kept that is not the tunnels' own, it is renewed this
+// often for this long. Nothing else has this duration as a TTL, so that nobody
+// changes it by that.
+const (
+	renewEvery = time.Minute
+	renewFor   = 5*time.Minute + time.Millisecond
+)
+
 // addrKeeper keeps addresses of peers in the peerstore for as long as tunnels
-// need them. An address that somebody else had put there is left to them: the
-// tunnel dials with its own copy anyway.
+// need them. An address that somebody else had put there is left to them, but
+// for being renewed: when the last tunnel is gone it stays for as long as it
+// would have, or for renewFor if that is longer. (A peerstore does not tell for
+// how long that is.)
 type addrKeeper struct {
 	host  host.Host
 	store peerstore.Peerstore
@@ -54,7 +65,7 @@ type keptAddr struct {
 
 type keptEntry struct {
 	users int
-	ours  bool // it was not in the peerstore before
+	renew *time.Timer // nil if it was not in the peerstore before
 }
 
 func newAddrKeeper(h host.Host, store peerstore.Peerstore) *addrKeeper {
@@ -67,17 +78,31 @@ func (k *addrKeeper) keep(p peer.ID, a ma.Multiaddr) {
 	key := keptAddr{p, string(a.Bytes())}
 	e := k.kept[key]
 	if e == nil {
-		e = &keptEntry{ours: !ma.Contains(k.store.Addrs(p), a)}
+		e = new(keptEntry)
 		k.kept[key] = e
-		if e.ours {
+		if ma.Contains(k.store.Addrs(p), a) {
+			k.store.AddAddr(p, a, renewFor)
+			e.renew = time.AfterFunc(renewEvery, func() { k.renew(p, a, e) })
+		} else {
 			k.store.AddAddr(p, a, peerstore.PermanentAddrTTL)
 		}
 	}
 	e.users++
 }
 
-// drop lets an address expire when its last user is gone: with the connection
-// if there is one, since others may have confirmed it meanwhile, else soon.
+func (k *addrKeeper) renew(p peer.ID, a ma.Multiaddr, e *keptEntry) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if e.users > 0 { // not dropped meanwhile
+		k.store.AddAddr(p, a, renewFor)
+		e.renew.Reset(renewEvery)
+	}
+}
+
+// drop lets an address expire when its last user is gone. One that is not the
+// tunnels' own is renewed for the last time; one that is expires with the
+// connection if there is one, since others may have confirmed it meanwhile, else
+// soon.
 func (k *addrKeeper) drop(p peer.ID, a ma.Multiaddr) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -90,7 +115,9 @@ func (k *addrKeeper) drop(p peer.ID, a ma.Multiaddr) {
 		return
 	}
 	delete(k.kept, key)
-	if !e.ours {
+	if e.renew != nil {
+		e.renew.Stop()
+		k.store.AddAddr(p, a, renewFor)
 		return
 	}
 	ttl := peerstore.TempAddrTTL
