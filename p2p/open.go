@@ -75,9 +75,8 @@ func (p *P2P) openOn(ctx context.Context, c network.Conn, d dialSpec) (s network
 	ready, err = p.negotiate(ctx, s, d)
 	if err == nil && ready != nil && !p.slots.proven(c) {
 		stop := resetAfter(ctx, s)
-		err = ready()
-		if !stop() && err == nil {
-			err = context.Cause(ctx)
+		if err = ready(); !stop() {
+			err = errors.Join(context.Cause(ctx), err)
 		}
 		ready = nil
 	}
