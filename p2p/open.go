@@ -82,7 +82,7 @@ func (p *P2P) openOn(ctx context.Context, c network.Conn, d dialSpec) (s network
 	}
 	if err != nil {
 		_ = s.ResetWithError(network.StreamProtocolNegotiationFailed)
-		return nil, nil, err
+		return nil, nil, stream.Explain(err) // a reset may overtake the answer
 	}
 	return s, ready, nil
 }
