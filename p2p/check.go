@@ -53,18 +53,10 @@ func (p *P2P) checkRemote(ctx context.Context, d dialSpec) (err error) {
 // askRemote opens a stream and reads the answer to the negotiation, whatever the
 // peerstore says: a connection to a peer that is gone looks alive for a while.
 func (p *P2P) askRemote(ctx context.Context, d dialSpec) error {
-	s, ready, err := p.open(ctx, d)
-	if err != nil {
-		return err
-	}
-	defer s.Reset()
-	if ready == nil {
-		return nil
-	}
-	stop := resetAfter(ctx, s)
-	err = ready()
-	if !stop() && err != nil {
-		err = fmt.Errorf("%w: %w", context.Cause(ctx), err)
+	d.sure = true
+	s, _, err := p.open(ctx, d)
+	if err == nil {
+		_ = s.Reset()
 	}
 	return err
 }

@@ -38,14 +38,8 @@ func (p *P2P) DialConn(ctx context.Context, remote peer.ID, proto string, opts .
 	if err != nil {
 		return nil, fmt.Errorf("dial %s: %w", proto, err)
 	}
-	st, ready, err := p.open(sctx, d)
-	if err == nil && ready != nil {
-		stop := resetAfter(sctx, st)
-		if err = ready(); err != nil {
-			_ = st.Reset()
-		}
-		stop()
-	}
+	d.sure = true
+	st, _, err := p.open(sctx, d)
 	if err != nil {
 		if p.ctx.Err() != nil {
 			err = ErrClosed

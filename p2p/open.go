@@ -24,12 +24,13 @@ type dialSpec struct {
 	addrs []ma.Multiaddr
 	proto protocol.ID
 	set   settings
+	sure  bool // open waits for the peer's answer in any case
 }
 
 // open makes a stream to the peer, dialling it if needed. When the protocol is
 // known to be served, and the peer has answered on the connection of late, the
-// answer to the negotiation is not waited for: ready reads it and must be called
-// once, before the first read. Else ready is nil.
+// answer to the negotiation is not waited for, unless the spec is sure: ready reads
+// it and must be called once, before the first read. Else ready is nil.
 func (p *P2P) open(ctx context.Context, d dialSpec) (s network.Stream, ready func() error, err error) {
 	if d.set.limited {
 		ctx = network.WithAllowLimitedConn(ctx, "tunnel")
@@ -73,7 +74,7 @@ func (p *P2P) openOn(ctx context.Context, c network.Conn, d dialSpec) (s network
 		return nil, nil, err
 	}
 	ready, err = p.negotiate(ctx, s, d)
-	if err == nil && ready != nil && !p.slots.proven(c) {
+	if err == nil && ready != nil && (d.sure || !p.slots.proven(c)) {
 		stop := resetAfter(ctx, s)
 		if err = ready(); !stop() {
 			err = errors.Join(context.Cause(ctx), err)
