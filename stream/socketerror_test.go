@@ -14,20 +14,7 @@ import (
 
 // A reset of a socket from which nobody reads any more is found by asking.
 func TestSocketError(t *testing.T) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	client, err := net.Dial("tcp", ln.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	local, err := ln.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer local.Close()
+	client, local := socketPair(t)
 	if err := client.(*net.TCPConn).CloseWrite(); err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,27 @@ import (
 // plainConn hides that a connection is a socket.
 type plainConn struct{ net.Conn }
 
+// socketPair is a TCP connection on loopback.
+func socketPair(t *testing.T) (client, local net.Conn) {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	client, err = net.Dial("tcp", ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = client.Close() })
+	local, err = ln.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = local.Close() })
+	return client, local
+}
+
 // A source takes a large buffer while reads come back full, gives it back when
 // they do not, and holds none while it waits.
 func TestSourceBufferSizes(t *testing.T) {
@@ -20,22 +41,7 @@ func TestSourceBufferSizes(t *testing.T) {
 		{"plain", func(c net.Conn) net.Conn { return plainConn{c} }},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			ln, err := net.Listen("tcp", "127.0.0.1:0")
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer ln.Close()
-			client, err := net.Dial("tcp", ln.Addr().String())
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer client.Close()
-			local, err := ln.Accept()
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer local.Close()
-
+			client, local := socketPair(t)
 			src := newSource(tc.wrap(local), newBuffers())
 			defer src.release()
 			// read takes exactly what was sent and returns the largest piece.

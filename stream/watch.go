@@ -77,7 +77,7 @@ func (w *watch) wantLocked() time.Duration {
 	if w.idle > 0 {
 		need(w.idle / 4)
 	}
-	if up, down := w.b.outcomes(); (up == running) != (down == running) {
+	if half(w.b.outcomes()) {
 		need(min(w.stall/4, lookTime))
 	}
 	if w.b.holding.Load() {
@@ -121,10 +121,8 @@ func (w *watch) lookLocked(now time.Time) error {
 	}
 	since(&w.blocked, up == running && down != running && b.writing.Load() && !outMoved, now)
 	since(&w.refused, up == broken && down == running && !inMoved, now)
-	if (up == running) != (down == running) {
-		if b.stream.Conn().IsClosed() {
-			return errConnLost
-		}
+	if half(up, down) && b.stream.Conn().IsClosed() {
+		return errConnLost
 	}
 	switch {
 	case w.idle > 0 && now.Sub(w.inMoved) >= w.idle && now.Sub(w.outMoved) >= w.idle:
@@ -170,6 +168,9 @@ func (w *watch) stop() {
 		w.timer.Stop()
 	}
 }
+
+// half tells that just one direction has ended.
+func half(up, down outcome) bool { return (up == running) != (down == running) }
 
 // localError is what has happened to a local end from which nobody reads any more.
 func (b *bridge) localError() error {
