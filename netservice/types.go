@@ -64,7 +64,8 @@ type MessageSpec struct {
 	// NoBroadcast keeps the type out of gossip: it is sent to chosen peers only,
 	// and Broadcast and Relay return ErrNoBroadcast. A node all of whose types are
 	// declared so takes no part in gossip, which saves it some 9 KiB and three
-	// goroutines for each peer. All nodes should declare it alike.
+	// goroutines for each peer (BenchmarkIdlePeers). All nodes should declare it
+	// alike.
 	NoBroadcast bool
 	// Gossip is about Broadcast and Relay. The zero value is fine.
 	Gossip GossipSpec
