@@ -26,8 +26,10 @@ import (
 //
 //	go test ./p2p -run '^$' -bench Ratios -benchtime 1x
 //
-// plays all of them in turn, several rounds in one run, and reports the median
-// of each round's ratio.
+// plays all of them in turn, several rounds in one run (TUNNEL_ROUNDS), and
+// reports the ratios of the times that all rounds took together. Each round moves
+// TUNNEL_BULK_MB over new connections: how fast one is depends on the round trip
+// that its muxer happened to measure when it began.
 
 var benchTransports = []transportCase{
 	{name: "noise", listen: loopback, opts: []libp2p.Option{libp2p.Transport(tcp.NewTCPTransport), libp2p.Security(noise.ID, noise.New)}},
@@ -38,7 +40,7 @@ var benchTransports = []transportCase{
 // way is a local address whose connections reach the target.
 type way struct {
 	name string
-	at   func(b *testing.B, tc transportCase, target string) string
+	at   func(b testing.TB, tc transportCase, target string) string
 }
 
 var ways = []way{
@@ -48,7 +50,7 @@ var ways = []way{
 	{"tcp-proxy", wayTCPProxy},
 }
 
-func wayTunnel(b *testing.B, tc transportCase, target string) string {
+func wayTunnel(b testing.TB, tc transportCase, target string) string {
 	x, y := newPair(b, tc)
 	to, err := net.ResolveTCPAddr("tcp", target)
 	if err != nil {
@@ -58,7 +60,7 @@ func wayTunnel(b *testing.B, tc transportCase, target string) string {
 }
 
 // accepting hands connections of a new local port to handle.
-func accepting(b *testing.B, handle func(net.Conn)) string {
+func accepting(b testing.TB, handle func(net.Conn)) string {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		b.Fatal(err)
@@ -78,7 +80,7 @@ func accepting(b *testing.B, handle func(net.Conn)) string {
 }
 
 // wayPlainStream copies one way only, from the client to the target.
-func wayPlainStream(b *testing.B, tc transportCase, target string) string {
+func wayPlainStream(b testing.TB, tc transportCase, target string) string {
 	x, y := newPair(b, tc)
 	y.SetStreamHandler(web, func(s network.Stream) {
 		c, err := net.Dial("tcp", target)
@@ -118,7 +120,7 @@ func both(a, b io.ReadWriteCloser, closeA, closeB func() error) {
 	_, _ = a.Close(), b.Close()
 }
 
-func wayBridge(b *testing.B, tc transportCase, target string) string {
+func wayBridge(b testing.TB, tc transportCase, target string) string {
 	x, y := newPair(b, tc)
 	y.SetStreamHandler(web, func(s network.Stream) {
 		c, err := net.Dial("tcp", target)
@@ -140,7 +142,7 @@ func wayBridge(b *testing.B, tc transportCase, target string) string {
 
 // wayTCPProxy copies from socket to socket, which the kernel does by itself where
 // it can (splice on Linux).
-func wayTCPProxy(b *testing.B, _ transportCase, target string) string {
+func wayTCPProxy(b testing.TB, _ transportCase, target string) string {
 	return accepting(b, func(c net.Conn) {
 		d, err := net.Dial("tcp", target)
 		if err != nil {
@@ -159,7 +161,7 @@ func wayTCPProxy(b *testing.B, _ transportCase, target string) string {
 
 // sink reads all and answers one byte. It reads in large pieces, so that its
 // own system calls, which every way has to pay, do not hide those of the ways.
-func sink(b *testing.B) string {
+func sink(b testing.TB) string {
 	return accepting(b, func(c net.Conn) {
 		_, _ = io.CopyBuffer(struct{ io.Writer }{io.Discard}, struct{ io.Reader }{c}, make([]byte, 256<<10))
 		_, _ = c.Write([]byte{1})
@@ -169,7 +171,7 @@ func sink(b *testing.B) string {
 
 // upload sends size bytes over each of n connections and waits until all have
 // arrived.
-func upload(b *testing.B, at string, n, size int) {
+func upload(b testing.TB, at string, n, size int) {
 	var wg sync.WaitGroup
 	chunk := make([]byte, 128<<10)
 	for range n {
@@ -217,7 +219,7 @@ func BenchmarkBulk(b *testing.B) {
 }
 
 // cpuTime is the user and system time of the process.
-func cpuTime(b *testing.B) time.Duration {
+func cpuTime(b testing.TB) time.Duration {
 	var ru syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &ru); err != nil {
 		b.Fatal(err)
@@ -232,8 +234,8 @@ func median(v []float64) float64 {
 
 // BenchmarkRatios compares throughput and CPU time per byte.
 func BenchmarkRatios(b *testing.B) {
-	rounds := envInt("TUNNEL_ROUNDS", 7)
-	size := envInt("TUNNEL_BULK_MB", 256) << 20
+	rounds := envInt("TUNNEL_ROUNDS", 20)
+	size := envInt("TUNNEL_BULK_MB", 128) << 20
 	for _, tc := range benchTransports {
 		for _, conns := range []int{1, 16} {
 			name := tc.name + "/1-conn"
@@ -241,36 +243,50 @@ func BenchmarkRatios(b *testing.B) {
 				name = tc.name + "/16-conns"
 			}
 			b.Run(name, func(b *testing.B) {
-				at := make([]string, len(ways))
-				for i, w := range ways {
-					at[i] = w.at(b, tc, sink(b))
-					upload(b, at[i], conns, 4<<20)
-				}
 				for b.Loop() {
-					var rates, cpus [4][]float64
-					for range rounds {
+					var times, cpus [4]float64
+					for round := range rounds {
 						for i := range ways {
-							begin, cpu := time.Now(), cpuTime(b)
-							upload(b, at[i], conns, size/conns)
-							rates[i] = append(rates[i], float64(size)/1e6/time.Since(begin).Seconds())
-							cpus[i] = append(cpus[i], (cpuTime(b)-cpu).Seconds()/(float64(size)/1e9))
+							i = (i + round) % len(ways)
+							t, cpu := bulkOnce(b, ways[i], tc, conns, size)
+							times[i] += t
+							cpus[i] += cpu
 						}
 					}
-					ratio := func(x, y []float64) float64 {
-						r := make([]float64, len(x))
-						for i := range x {
-							r[i] = x[i] / y[i]
-						}
-						return median(r)
-					}
-					b.ReportMetric(ratio(rates[0], rates[1]), "x-plain-stream")
-					b.ReportMetric(ratio(rates[0], rates[2]), "x-bridge-32k")
-					b.ReportMetric(ratio(cpus[0], cpus[2]), "cpu-x-bridge-32k")
-					b.ReportMetric(ratio(rates[0], rates[3]), "x-tcp-proxy")
-					b.ReportMetric(median(rates[0]), "MB/s")
+					b.ReportMetric(times[1]/times[0], "x-plain-stream")
+					b.ReportMetric(times[2]/times[0], "x-bridge-32k")
+					b.ReportMetric(cpus[0]/cpus[2], "cpu-x-bridge-32k")
+					b.ReportMetric(times[3]/times[0], "x-tcp-proxy")
+					b.ReportMetric(float64(rounds*size)/1e6/times[0], "MB/s")
 				}
 			})
 		}
+	}
+}
+
+// bulkOnce measures a way over connections of its own: seconds, and seconds of
+// processor time.
+func bulkOnce(b *testing.B, w way, tc transportCase, conns, size int) (took, cpu float64) {
+	s := &scope{TB: b}
+	defer s.end()
+	at := w.at(s, tc, sink(s))
+	upload(s, at, conns, 4<<20)
+	begin, used := time.Now(), cpuTime(b)
+	upload(s, at, conns, size/conns)
+	return time.Since(begin).Seconds(), (cpuTime(b) - used).Seconds()
+}
+
+// scope is a part of a benchmark. Its cleanups run when it ends.
+type scope struct {
+	testing.TB
+	ends []func()
+}
+
+func (s *scope) Cleanup(f func()) { s.ends = append(s.ends, f) }
+
+func (s *scope) end() {
+	for _, f := range slices.Backward(s.ends) {
+		f()
 	}
 }
 

@@ -20,6 +20,7 @@ type bridge struct {
 	local  net.Conn
 	stream network.Stream
 	kind   transportKind
+	frame  int // see frameOf
 
 	mu      sync.Mutex // guards the fields below
 	up      outcome
@@ -56,7 +57,8 @@ const (
 // stream; an error ends the bridge. It finishes a protocol negotiation whose answer
 // was not waited for.
 func (s *Stream) Bridge(local net.Conn, remote network.Stream, ready func() error) error {
-	b := &bridge{s: s, local: local, stream: remote, kind: kindOf(remote), gone: make(chan struct{})}
+	kind := kindOf(remote)
+	b := &bridge{s: s, local: local, stream: remote, kind: kind, frame: frameOf(remote, kind), gone: make(chan struct{})}
 	b.watch.init(b, s.group.set.Idle, s.group.set.Stall)
 	if err := s.attach(b); err != nil {
 		_ = remote.Reset()
@@ -80,7 +82,7 @@ func (s *Stream) Bridge(local net.Conn, remote network.Stream, ready func() erro
 
 // runUp copies local → stream.
 func (b *bridge) runUp() {
-	src := newSource(b.local, b.s.group.reg.bufs)
+	src := newSource(b.local, b.s.group.reg.bufs, b.frame)
 	defer src.release()
 	for {
 		data, err := src.next()
@@ -111,7 +113,7 @@ func (b *bridge) runUp() {
 func (b *bridge) send(data []byte) error {
 	most := len(data)
 	if b.kind == yamuxStream {
-		most = frameSize
+		most = b.frame
 	}
 	for len(data) > 0 {
 		n, err := b.stream.Write(data[:min(len(data), most)])
@@ -197,7 +199,7 @@ func (b *bridge) downPeek() {
 		case err == nil && large != nil && !b.kind.deadlinesAreSafe() && n < peekSize:
 			release()
 		case err == nil && large != nil:
-			if want := bulky(n, len(buf)); want != large.bulk() {
+			if want := bulky(n, len(buf), frameSize); want != large.bulk() {
 				large.release()
 				large = bufs.get(want)
 			}

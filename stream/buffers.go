@@ -2,16 +2,15 @@ package stream
 
 import "sync"
 
-// frameSize is how much is written to a yamux stream at a time. One write
-// becomes one yamux frame, and with the 12-byte frame header one write to the
-// encrypted connection. 65,507 bytes are the most that still fit one Noise
-// message (65,519 bytes of plain text), so that a full frame does not leave a
-// message of a few bytes behind.
-const frameSize = 65507
+// frameSize is the size of a buffer for one frame. No muxer in use makes larger
+// ones.
+const frameSize = 64 << 10
 
-// bulkSize is how much is read at a time once reads come back full: each system
-// call has a cost beside that of the bytes.
-const bulkSize = 4 * frameSize
+// bulkFrames is how many frames are read from the local end at a time once
+// reads come back full: each system call has a cost beside that of the bytes.
+const bulkFrames = 4
+
+const bulkSize = bulkFrames * frameSize
 
 // peekSize is what a reader may hold while it waits, where the transport
 // cannot wait without a buffer.
@@ -50,4 +49,4 @@ func (b *buffer) bulk() bool { return len(b.data) == bulkSize }
 
 // bulky reports whether the read after one that brought n bytes into a buffer
 // of size bytes should have a large one.
-func bulky(n, size int) bool { return n == size || size == bulkSize && n > frameSize }
+func bulky(n, size, frame int) bool { return n == size || size > frame && n > frame }
