@@ -5,6 +5,7 @@ package p2p
 import (
 	"context"
 	"io"
+	"math/rand/v2"
 	"net"
 	"slices"
 	"sync"
@@ -77,6 +78,11 @@ func accepting(b testing.TB, handle func(net.Conn)) string {
 	})
 	b.Cleanup(func() { _ = ln.Close(); wg.Wait() })
 	return ln.Addr().String()
+}
+
+func echo(c net.Conn) {
+	_, _ = io.Copy(struct{ io.Writer }{c}, struct{ io.Reader }{c})
+	_ = c.Close()
 }
 
 // wayPlainStream copies one way only, from the client to the target.
@@ -290,18 +296,22 @@ func (s *scope) end() {
 	}
 }
 
+// quiet is the pause before each of BenchmarkConnect's samples: what a way still
+// does to close must not count for the next.
+const quiet = 2 * time.Millisecond
+
 // BenchmarkConnect compares connecting and echoing one byte, through a tunnel and
-// through a connection of the program's own (DialConn), with one plain stream and
-// one TCP connect. Two plain TCP proxies in a row, without any libp2p between
-// them, are the least that a tunnel between two sockets can take.
+// through a connection of the program's own (DialConn), with one TCP connect and
+// one plain stream.
+//
+// A tunnel between two sockets makes two TCP connections and passes each byte
+// through four sockets and a stream. Two plain TCP proxies in a row show what the
+// sockets alone take of that, without libp2p and encryption (proxies-x-plain).
 func BenchmarkConnect(b *testing.B) {
 	for _, tc := range benchTransports {
 		b.Run(tc.name, func(b *testing.B) {
 			x, y := newPair(b, tc)
-			target := accepting(b, func(c net.Conn) {
-				_, _ = io.Copy(struct{ io.Writer }{c}, struct{ io.Reader }{c})
-				_ = c.Close()
-			})
+			target := accepting(b, echo)
 			to, err := net.ResolveTCPAddr("tcp", target)
 			if err != nil {
 				b.Fatal(err)
@@ -313,7 +323,7 @@ func BenchmarkConnect(b *testing.B) {
 			own := newTunnels(b, x)
 			ways := []func(){
 				func() { once(b, at) },
-				func() { streamOnce(b, x, y.ID()); tcpOnce(b, target) },
+				func() { tcpOnce(b, target); streamOnce(b, x, y.ID()) },
 				func() { connOnce(b, own, y.ID()) },
 				func() { once(b, bridge) },
 				func() { once(b, proxies) },
@@ -325,9 +335,10 @@ func BenchmarkConnect(b *testing.B) {
 				}
 			}
 			for b.Loop() {
-				for i, way := range ways {
+				for _, i := range rand.Perm(len(ways)) { // none always follows the same
+					time.Sleep(quiet)
 					begin := time.Now()
-					way()
+					ways[i]()
 					took[i] = append(took[i], float64(time.Since(begin).Microseconds()))
 				}
 			}

@@ -110,12 +110,16 @@ func (p *P2P) dialTarget(ctx context.Context, s socketAddr, set settings) (net.C
 	d := net.Dialer{
 		Timeout:  set.dialTimeout,
 		Resolver: p.resolver,
-		Control: func(network, address string, _ syscall.RawConn) error {
+		Control: func(network, address string, socket syscall.RawConn) error {
 			t, ok := socketAddr{network, address}.target()
 			if !ok {
 				return fmt.Errorf("%w: %s", ErrAddress, address)
 			}
-			return p.allowed(t, set.allow)
+			if err := p.allowed(t, set.allow); err != nil {
+				return err
+			}
+			connectNow(socket, t.Addr)
+			return nil
 		},
 	}
 	c, err := d.DialContext(ctx, s.network, s.address)

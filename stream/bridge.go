@@ -50,8 +50,8 @@ const (
 
 // Bridge copies between the local connection and the stream, both ways, until
 // both directions have ended, and closes both. It returns nil after a clean
-// end, else the reason. It runs one direction itself and the other in a
-// goroutine of its own.
+// end, else the reason. It runs one direction itself, that in which the first bytes
+// are likely, and the other in a goroutine of its own.
 //
 // ready, if not nil, is called once, before the first byte is read from the
 // stream; an error ends the bridge. It finishes a protocol negotiation whose answer
@@ -69,10 +69,14 @@ func (s *Stream) Bridge(local net.Conn, remote network.Stream, ready func() erro
 		s.finish()
 		return err
 	}
-	var down sync.WaitGroup
-	down.Go(func() { b.runDown(ready) })
-	b.runUp()
-	down.Wait()
+	first, other := b.runUp, func() { b.runDown(ready) }
+	if s.dir == Inbound { // here the peer has something to say
+		first, other = other, first
+	}
+	var wg sync.WaitGroup
+	wg.Go(other)
+	first()
+	wg.Wait()
 	b.finish()
 	s.finish()
 	s.mu.Lock()
