@@ -29,8 +29,8 @@ import (
 //
 // plays all of them in turn, several rounds in one run (TUNNEL_ROUNDS), and
 // reports the ratios of the times that all rounds took together. Each round moves
-// TUNNEL_BULK_MB over new connections: how fast one is depends on the round trip
-// that its muxer happened to measure when it began.
+// TUNNEL_BULK_MB over new connections: how fast one is depends on the windows that
+// its muxer happened to choose.
 
 var benchTransports = []transportCase{
 	{name: "noise", listen: loopback, opts: []libp2p.Option{libp2p.Transport(tcp.NewTCPTransport), libp2p.Security(noise.ID, noise.New)}},
@@ -52,12 +52,24 @@ var ways = []way{
 }
 
 func wayTunnel(b testing.TB, tc transportCase, target string) string {
-	x, y := newPair(b, tc)
+	x, y := meet(b, tc)
 	to, err := net.ResolveTCPAddr("tcp", target)
 	if err != nil {
 		b.Fatal(err)
 	}
 	return tunnel(b, newTunnels(b, x), newTunnels(b, y), multiaddr(b, to))
+}
+
+// meet makes two connected hosts. The pause is for their muxers, which measure the
+// round trip when they begin and choose their windows by it: all ways should find
+// the same silence.
+func meet(b testing.TB, tc transportCase) (x, y host.Host) {
+	x, y = newPair(b, tc)
+	if err := x.Connect(context.Background(), x.Peerstore().PeerInfo(y.ID())); err != nil {
+		b.Fatal(err)
+	}
+	time.Sleep(10 * quiet)
+	return x, y
 }
 
 // accepting hands connections of a new local port to handle.
@@ -87,7 +99,7 @@ func echo(c net.Conn) {
 
 // wayPlainStream copies one way only, from the client to the target.
 func wayPlainStream(b testing.TB, tc transportCase, target string) string {
-	x, y := newPair(b, tc)
+	x, y := meet(b, tc)
 	y.SetStreamHandler(web, func(s network.Stream) {
 		c, err := net.Dial("tcp", target)
 		if err != nil {
@@ -127,7 +139,7 @@ func both(a, b io.ReadWriteCloser, closeA, closeB func() error) {
 }
 
 func wayBridge(b testing.TB, tc transportCase, target string) string {
-	x, y := newPair(b, tc)
+	x, y := meet(b, tc)
 	y.SetStreamHandler(web, func(s network.Stream) {
 		c, err := net.Dial("tcp", target)
 		if err != nil {
@@ -310,7 +322,7 @@ const quiet = 2 * time.Millisecond
 func BenchmarkConnect(b *testing.B) {
 	for _, tc := range benchTransports {
 		b.Run(tc.name, func(b *testing.B) {
-			x, y := newPair(b, tc)
+			x, y := meet(b, tc)
 			target := accepting(b, echo)
 			to, err := net.ResolveTCPAddr("tcp", target)
 			if err != nil {
