@@ -20,7 +20,6 @@ type bridge struct {
 	local  net.Conn
 	stream network.Stream
 	kind   transportKind
-	frame  int // see frameOf
 
 	mu      sync.Mutex // guards the fields below
 	up      outcome
@@ -57,8 +56,7 @@ const (
 // stream; an error ends the bridge. It finishes a protocol negotiation whose answer
 // was not waited for.
 func (s *Stream) Bridge(local net.Conn, remote network.Stream, ready func() error) error {
-	kind := kindOf(remote)
-	b := &bridge{s: s, local: local, stream: remote, kind: kind, frame: frameOf(remote, kind), gone: make(chan struct{})}
+	b := &bridge{s: s, local: local, stream: remote, kind: kindOf(remote), gone: make(chan struct{})}
 	b.watch.init(b, s.group.set.Idle, s.group.set.Stall)
 	if err := s.attach(b); err != nil {
 		_ = remote.Reset()
@@ -86,7 +84,7 @@ func (s *Stream) Bridge(local net.Conn, remote network.Stream, ready func() erro
 
 // runUp copies local → stream.
 func (b *bridge) runUp() {
-	src := newSource(b.local, b.s.group.reg.bufs, b.frame)
+	src := newSource(b.local, b.s.group.reg.bufs)
 	defer src.release()
 	for {
 		data, err := src.next()
@@ -117,7 +115,7 @@ func (b *bridge) runUp() {
 func (b *bridge) send(data []byte) error {
 	most := len(data)
 	if b.kind == yamuxStream {
-		most = b.frame
+		most = frameSize
 	}
 	for len(data) > 0 {
 		n, err := b.stream.Write(data[:min(len(data), most)])
@@ -203,7 +201,7 @@ func (b *bridge) downPeek() {
 		case err == nil && large != nil && !b.kind.deadlinesAreSafe() && n < peekSize:
 			release()
 		case err == nil && large != nil:
-			if want := bulky(n, len(buf), frameSize); want != large.bulk() {
+			if want := bulky(n, len(buf)); want != large.bulk() {
 				large.release()
 				large = bufs.get(want)
 			}

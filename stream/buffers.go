@@ -2,15 +2,18 @@ package stream
 
 import "sync"
 
-// frameSize is the size of a buffer for one frame. No muxer in use makes larger
-// ones.
-const frameSize = 64 << 10
+// frameSize is how much is written at a time, to a yamux stream and to the local
+// end. One write to a yamux stream becomes one frame, and with the frame's header
+// of 12 bytes one write to the encrypted connection. With Noise that is one
+// message, which adds 2 bytes of length and 16 of authentication, and the whole
+// fits one segment of Linux's loopback interface: 65,464 bytes with IPv6. A
+// little more would still fit the message, and make a second segment of a few
+// bytes for each frame.
+const frameSize = 65464 - 12 - 2 - 16
 
-// bulkFrames is how many frames are read from the local end at a time once
-// reads come back full: each system call has a cost beside that of the bytes.
-const bulkFrames = 4
-
-const bulkSize = bulkFrames * frameSize
+// bulkSize is how much is read at a time once reads come back full: each system
+// call has a cost beside that of the bytes.
+const bulkSize = 4 * frameSize
 
 // peekSize is what a reader may hold while it waits, where the transport
 // cannot wait without a buffer.
@@ -49,4 +52,4 @@ func (b *buffer) bulk() bool { return len(b.data) == bulkSize }
 
 // bulky reports whether the read after one that brought n bytes into a buffer
 // of size bytes should have a large one.
-func bulky(n, size, frame int) bool { return n == size || size > frame && n > frame }
+func bulky(n, size int) bool { return n == size || size == bulkSize && n > frameSize }

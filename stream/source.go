@@ -9,11 +9,10 @@ import (
 // source reads a local connection such that no buffer is held while there is
 // nothing to read.
 type source struct {
-	bufs  buffers
-	buf   *buffer
-	frame int    // reads bring so many bytes at most, or bulkFrames times as many
-	bulk  bool   // the next read should have a large buffer
-	data  []byte // of the last read
+	bufs buffers
+	buf  *buffer
+	bulk bool   // the next read should have a large buffer
+	data []byte // of the last read
 
 	// With a socket, wait is the runtime's own poller: poll is called when the
 	// socket may be readable, takes a buffer, and gives it back if it is not.
@@ -26,8 +25,8 @@ type source struct {
 	small []byte
 }
 
-func newSource(c net.Conn, bufs buffers, frame int) *source {
-	s := &source{bufs: bufs, conn: c, frame: frame}
+func newSource(c net.Conn, bufs buffers) *source {
+	s := &source{bufs: bufs, conn: c}
 	if sc, ok := c.(syscall.Conn); ok && canPoll {
 		if raw, err := sc.SyscallConn(); err == nil {
 			s.raw = raw
@@ -65,7 +64,7 @@ func (s *source) nextPlain() ([]byte, error) {
 	}
 	buf := s.take()
 	n, err := s.conn.Read(buf)
-	s.bulk = bulky(n, len(buf), s.frame)
+	s.bulk = bulky(n, len(buf))
 	if n >= peekSize {
 		return buf[:n], err
 	}
@@ -82,10 +81,7 @@ func (s *source) take() []byte {
 	if s.buf == nil {
 		s.buf = s.bufs.get(s.bulk)
 	}
-	if s.bulk {
-		return s.buf.data[:bulkFrames*s.frame]
-	}
-	return s.buf.data[:s.frame]
+	return s.buf.data
 }
 
 func (s *source) release() {

@@ -42,7 +42,7 @@ func TestSourceBufferSizes(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			client, local := socketPair(t)
-			src := newSource(tc.wrap(local), newBuffers(), frameSize)
+			src := newSource(tc.wrap(local), newBuffers())
 			defer src.release()
 			// read takes exactly what was sent and returns the largest piece.
 			read := func(sent []byte) (largest int) {
@@ -103,7 +103,7 @@ func TestBulky(t *testing.T) {
 		{frameSize + 1, bulkSize, true},
 		{bulkSize, bulkSize, true},
 	} {
-		if got := bulky(tc.n, tc.size, frameSize); got != tc.want {
+		if got := bulky(tc.n, tc.size); got != tc.want {
 			t.Errorf("bulky(%d, %d) = %t", tc.n, tc.size, got)
 		}
 	}

@@ -47,7 +47,7 @@ func (s *source) tryRead(fd uintptr) bool {
 			s.err = io.EOF
 		default:
 			s.data = buf[:n]
-			s.bulk = bulky(n, len(buf), s.frame)
+			s.bulk = bulky(n, len(buf))
 		}
 		return true
 	}
