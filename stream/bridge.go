@@ -90,6 +90,9 @@ func (b *bridge) runUp() {
 		data, err := src.next()
 		if len(data) > 0 {
 			b.writing.Store(true)
+			if !b.watch.armed.Load() {
+				b.watch.arm() // in case this takes long
+			}
 			werr := b.send(data)
 			b.writing.Store(false)
 			if werr != nil {

@@ -13,10 +13,10 @@
 // Bytes pass in order and unchanged. When one end finishes sending, the other
 // reads an end of file after the last byte, and may go on sending for as long
 // as it likes. Data written before an end closed arrives whole. A reset at one
-// end is a reset at the other, within some five seconds where that end had finished
-// sending before. (A unix socket cannot tell its other end of a reset: that one
-// reads an end of file. A reset of an end that sends faster than the other takes
-// is noticed when its turn comes.)
+// end is a reset at the other: within some five seconds where that end had finished
+// sending before, and within ten where its sending waits for a peer that takes
+// nothing. (A unix socket cannot tell its other end of a reset: that one reads an
+// end of file.)
 //
 // A local end that has sent something and then resets, as a service does that
 // answers and closes with unread input, is reset at the peer 100 ms later: what

@@ -13,8 +13,8 @@ import (
 )
 
 // A client that is reset while its upload waits for a service that does not
-// read: the bridge finds out when the service sends something, and ends when
-// the peer takes nothing for the stall timeout.
+// read, where there is no socket to ask: the bridge finds out when the service
+// sends something, and ends when the peer takes nothing for the stall timeout.
 func TestBridgeClientResetWhileUploading(t *testing.T) {
 	inRig(t, Settings{Stall: time.Minute}, func(t *testing.T, r *rig) {
 		go func() {

@@ -10,6 +10,9 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/p2p/muxer/yamux"
 )
 
 // A reset of a socket from which nobody reads any more is found by asking.
@@ -33,5 +36,90 @@ func TestSocketError(t *testing.T) {
 		if err != nil || time.Now().After(until) {
 			t.Fatalf("after a reset: %v", err)
 		}
+	}
+}
+
+// stuckStream is a stream whose peer takes nothing.
+type stuckStream struct {
+	network.Stream
+	writing, reset chan struct{}
+}
+
+func (s *stuckStream) Conn() network.Conn { return yamuxConn{} }
+
+func (s *stuckStream) Write([]byte) (int, error) {
+	close(s.writing)
+	<-s.reset // closed by Reset
+	return 0, network.ErrReset
+}
+
+func (s *stuckStream) Read([]byte) (int, error) {
+	<-s.reset // closed by Reset
+	return 0, network.ErrReset
+}
+
+func (s *stuckStream) Reset() error {
+	select {
+	case <-s.reset:
+	default:
+		close(s.reset)
+	}
+	return nil
+}
+
+type yamuxConn struct{ network.Conn }
+
+func (yamuxConn) ConnState() network.ConnectionState {
+	return network.ConnectionState{StreamMultiplexer: yamux.ID}
+}
+
+// A local end that resets while its upload waits for the peer is found by asking,
+// too.
+func TestResetWhileThePeerTakesNothing(t *testing.T) {
+	client, local := socketPair(t)
+	s, _, err := NewRegistry(Config{}).NewGroup(Settings{Stall: time.Hour}).Open(t.Context(), "peer", Outbound)
+	if err != nil {
+		t.Fatal(err)
+	}
+	remote := &stuckStream{writing: make(chan struct{}), reset: make(chan struct{})}
+	ended := make(chan error, 1)
+	go func() { ended <- s.Bridge(local, remote, nil) }()
+	if _, err := client.Write([]byte("upload")); err != nil {
+		t.Fatal(err)
+	}
+	<-remote.writing // closed by Write
+	s.mu.Lock()
+	w := &s.end.(*bridge).watch
+	s.mu.Unlock()
+	look := func(at time.Time) error {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if w.period == 0 || w.period > lookTime {
+			t.Errorf("the watch looks every %v", w.period)
+		}
+		return w.lookLocked(at)
+	}
+	now := time.Now()
+	if err := errors.Join(look(now), look(now.Add(2*lookTime))); err != nil {
+		t.Fatalf("while the client waits: %v", err)
+	}
+	ResetConn(client)
+	for until := now.Add(10 * time.Second); ; runtime.Gosched() {
+		if err := look(now.Add(lookTime - 1)); err != nil {
+			t.Fatalf("too early: %v", err)
+		}
+		if err = look(now.Add(lookTime)); err != nil {
+			break
+		}
+		if time.Now().After(until) {
+			t.Fatal("the reset is not seen")
+		}
+	}
+	if !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("the reset was seen as %v", err)
+	}
+	s.kill(err)
+	if err := <-ended; !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("the bridge ended with %v", err)
 	}
 }

@@ -2,12 +2,13 @@ package stream
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
-// lookTime is how often a bridge of which one direction has ended looks whether
-// both sides are still there: nobody reads any more from the side that finished
-// sending, which is how the end of a connection is noticed otherwise.
+// lookTime is how often a bridge looks whether both sides are still there while
+// nobody reads from one of them, which is how the end of a connection is noticed
+// otherwise: one direction has ended, or waits for the peer to take something.
 const lookTime = 5 * time.Second
 
 // holdTime is how long a direction may wait with a large buffer in its hands
@@ -22,6 +23,8 @@ type watch struct {
 	idle  time.Duration
 	stall time.Duration
 
+	armed atomic.Bool // a timer runs
+
 	mu       sync.Mutex // guards the fields below
 	timer    *time.Timer
 	period   time.Duration // of the running timer, 0 when none runs
@@ -29,6 +32,7 @@ type watch struct {
 	in, out  uint64    // the counters when they were last seen to move
 	inMoved  time.Time // when that was
 	outMoved time.Time
+	stuck    time.Time // when the write that still waits for the peer was first seen
 	blocked  time.Time // since when the peer takes nothing, zero while it does
 	refused  time.Time // since when it is known to refuse data
 	heldFrom uint64    // in, when a held buffer was first seen
@@ -59,6 +63,7 @@ func (w *watch) armLocked() {
 		return
 	}
 	w.period = want
+	w.armed.Store(true)
 	if w.timer == nil {
 		w.timer = time.AfterFunc(want, w.tick)
 		return
@@ -80,6 +85,9 @@ func (w *watch) wantLocked() time.Duration {
 	if half(w.b.outcomes()) {
 		need(min(w.stall/4, lookTime))
 	}
+	if w.b.writing.Load() {
+		need(lookTime)
+	}
 	if w.b.holding.Load() {
 		need(holdTime)
 	}
@@ -93,6 +101,7 @@ func (w *watch) tick() {
 	}
 	w.mu.Lock()
 	w.period = 0
+	w.armed.Store(false)
 	if w.stopped {
 		w.mu.Unlock()
 		return
@@ -119,8 +128,18 @@ func (w *watch) lookLocked(now time.Time) error {
 	if outMoved {
 		w.out, w.outMoved = out, now
 	}
-	since(&w.blocked, up == running && down != running && b.writing.Load() && !outMoved, now)
+	writing := up == running && b.writing.Load()
+	if outMoved {
+		w.stuck = time.Time{}
+	}
+	since(&w.stuck, writing, now)
+	since(&w.blocked, writing && down != running && !outMoved, now)
 	since(&w.refused, up == broken && down == running && !inMoved, now)
+	if !w.stuck.IsZero() && now.Sub(w.stuck) >= lookTime {
+		if err := socketError(b.local); err != nil {
+			return err
+		}
+	}
 	if half(up, down) && b.stream.Conn().IsClosed() {
 		return errConnLost
 	}
