@@ -1,5 +1,3 @@
-//go:build unix
-
 package p2p
 
 import (
@@ -9,10 +7,10 @@ import (
 	"net"
 	"slices"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
+	"github.com/libp2p/go-libp2p"
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -20,7 +18,7 @@ import (
 	libp2ptls "github.com/libp2p/go-libp2p/p2p/security/tls"
 	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
 
-	"github.com/libp2p/go-libp2p"
+	"github.com/go-nebnet/nebnet/internal/bench"
 )
 
 // Ways to carry a TCP connection to another process, to compare with.
@@ -236,15 +234,6 @@ func BenchmarkBulk(b *testing.B) {
 	}
 }
 
-// cpuTime is the user and system time of the process.
-func cpuTime(b testing.TB) time.Duration {
-	var ru syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &ru); err != nil {
-		b.Fatal(err)
-	}
-	return time.Duration(ru.Utime.Nano() + ru.Stime.Nano())
-}
-
 func median(v []float64) float64 {
 	slices.Sort(v)
 	return v[len(v)/2]
@@ -289,9 +278,9 @@ func bulkOnce(b *testing.B, w way, tc transportCase, conns, size int) (took, cpu
 	defer s.end()
 	at := w.at(s, tc, sink(s))
 	upload(s, at, conns, 4<<20)
-	begin, used := time.Now(), cpuTime(b)
+	begin, used := time.Now(), bench.CPU()
 	upload(s, at, conns, size/conns)
-	return time.Since(begin).Seconds(), (cpuTime(b) - used).Seconds()
+	return time.Since(begin).Seconds(), (bench.CPU() - used).Seconds()
 }
 
 // scope is a part of a benchmark. Its cleanups run when it ends.

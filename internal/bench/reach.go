@@ -6,7 +6,6 @@ import (
 	"runtime"
 	"slices"
 	"sync"
-	"syscall"
 	"time"
 )
 
@@ -184,12 +183,4 @@ func (c Cost) Per(n int) (cpu, alloc float64) {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return float64(took.Microseconds()) / float64(n), float64(m.TotalAlloc-c.alloc) / 1024 / float64(n)
-}
-
-// CPU is the processor time that this process has used. Unlike a time, it
-// hardly depends on what else the machine does.
-func CPU() time.Duration {
-	var u syscall.Rusage
-	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &u)
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }

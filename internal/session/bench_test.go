@@ -10,13 +10,14 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peerstore"
 	"github.com/libp2p/go-libp2p/core/protocol"
+
+	"github.com/go-nebnet/nebnet/internal/bench"
 )
 
 const baselineProtocol protocol.ID = "/baseline/1.0.0"
@@ -38,8 +39,8 @@ func (c *counter) add(n int) {
 
 func (c *counter) expect(n int) { c.goal.Store(c.n.Load() + int64(n)) }
 
-// bench is two hosts over loopback, with a session and a plain stream.
-type bench struct {
+// pair is two hosts over loopback, with a session and a plain stream.
+type pair struct {
 	a, b    *node
 	session *Session
 	got     *counter
@@ -47,8 +48,8 @@ type bench struct {
 	plainN  *counter
 }
 
-func newBench(b *testing.B, security string, specs ...TypeSpec) *bench {
-	x := &bench{got: newCounter(), plainN: newCounter()}
+func newPair(b *testing.B, security string, specs ...TypeSpec) *pair {
+	x := &pair{got: newCounter(), plainN: newCounter()}
 	x.a = newNode(b, newHost(b, security), nil, specs...)
 	x.b = newNode(b, newHost(b, security), nil, specs...)
 	x.b.handle = func(_ context.Context, _ TypeSpec, batch [][]byte) error {
@@ -89,7 +90,7 @@ func readPlain(st network.Stream, c *counter) {
 }
 
 // oneWrite sends each message with a Write of its own.
-func (x *bench) oneWrite(b *testing.B, payload []byte, n int) time.Duration {
+func (x *pair) oneWrite(b *testing.B, payload []byte, n int) time.Duration {
 	x.plainN.expect(n)
 	buf := make([]byte, 4+len(payload))
 	binary.BigEndian.PutUint32(buf, uint32(len(payload)))
@@ -106,7 +107,7 @@ func (x *bench) oneWrite(b *testing.B, payload []byte, n int) time.Duration {
 
 // batched appends messages to one of two buffers while a writer writes the
 // other.
-func (x *bench) batched(b *testing.B, payload []byte, n int) time.Duration {
+func (x *pair) batched(b *testing.B, payload []byte, n int) time.Duration {
 	x.plainN.expect(n)
 	limit := max(256<<10, 2*len(payload))
 	var mu sync.Mutex
@@ -156,7 +157,7 @@ func (x *bench) batched(b *testing.B, payload []byte, n int) time.Duration {
 }
 
 // whole sends through a session.
-func (x *bench) whole(b *testing.B, msgType string, payload []byte, n int, opts SendOptions) time.Duration {
+func (x *pair) whole(b *testing.B, msgType string, payload []byte, n int, opts SendOptions) time.Duration {
 	x.got.expect(n)
 	began := time.Now()
 	for range n {
@@ -177,7 +178,7 @@ func BenchmarkStream(b *testing.B) {
 	for _, security := range []string{"tls", "noise"} {
 		for _, size := range []int{128, 1 << 10, 64 << 10, 1 << 20} {
 			b.Run(fmt.Sprintf("%s/%d", security, size), func(b *testing.B) {
-				x := newBench(b, security, TypeSpec{Name: "tx", MaxSize: max(size, 1<<20)})
+				x := newPair(b, security, TypeSpec{Name: "tx", MaxSize: max(size, 1<<20)})
 				payload := randomBytes(1, size)
 				n := min(400_000, (256<<20)/size)
 				one := max(n/10, min(n, 200))
@@ -188,12 +189,12 @@ func BenchmarkStream(b *testing.B) {
 				var before, after runtime.MemStats
 				var allocs uint64
 				for b.Loop() {
-					c0 := cpuTime()
+					c0 := bench.CPU()
 					rb := float64(n) / x.batched(b, payload, n).Seconds()
-					c1 := cpuTime()
+					c1 := bench.CPU()
 					runtime.ReadMemStats(&before)
 					rw := float64(n) / x.whole(b, "tx", payload, n, SendOptions{}).Seconds()
-					c2 := cpuTime()
+					c2 := bench.CPU()
 					cpu = append(cpu, float64(c2-c1)/float64(c1-c0))
 					runtime.ReadMemStats(&after)
 					allocs += after.Mallocs - before.Mallocs
@@ -214,16 +215,6 @@ func BenchmarkStream(b *testing.B) {
 	}
 }
 
-// cpuTime is what the process has used: unlike time, it does not depend on what
-// else the machine does.
-func cpuTime() time.Duration {
-	var u syscall.Rusage
-	if syscall.Getrusage(syscall.RUSAGE_SELF, &u) != nil {
-		return 0
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
-}
-
 func median(v []float64) float64 {
 	v = slices.Sorted(slices.Values(v))
 	return v[len(v)/2]
@@ -238,7 +229,7 @@ func BenchmarkPriority(b *testing.B) {
 				{Name: "block", MaxSize: 1 << 20, Priority: PriorityLow},
 				{Name: "vote", Priority: PriorityHigh},
 			}
-			x := newBench(b, security, specs...)
+			x := newPair(b, security, specs...)
 			arrived := make(chan time.Time, 1)
 			var bulk atomic.Int64
 			x.b.handle = func(_ context.Context, spec TypeSpec, batch [][]byte) error {
@@ -285,7 +276,7 @@ func BenchmarkPriority(b *testing.B) {
 func BenchmarkSend(b *testing.B) {
 	for _, size := range []int{128, 64 << 10, 1 << 20} {
 		b.Run(fmt.Sprint(size), func(b *testing.B) {
-			x := newBench(b, "tls", TypeSpec{Name: "tx", MaxSize: max(size, 1<<20)})
+			x := newPair(b, "tls", TypeSpec{Name: "tx", MaxSize: max(size, 1<<20)})
 			payload := randomBytes(1, size)
 			b.SetBytes(int64(size))
 			b.ReportAllocs()
