@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 
+	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
 	ma "github.com/multiformats/go-multiaddr"
@@ -67,7 +68,9 @@ func (p *P2P) forward(ctx context.Context, d dialSpec, ln net.Listener, bind, ta
 	for _, a := range d.addrs {
 		p.addrs.keep(d.peer, a)
 	}
+	sp := p.newSpares(d)
 	free := func() {
+		sp.close()
 		for _, a := range d.addrs {
 			p.addrs.drop(d.peer, a)
 		}
@@ -81,7 +84,7 @@ func (p *P2P) forward(ctx context.Context, d dialSpec, ln net.Listener, bind, ta
 		free()
 		return nil, fmt.Errorf("tunnel to %s: %w", d.proto, err)
 	}
-	l.Serve(ln, func(c net.Conn) { p.accepted(group, d, c) })
+	l.Serve(ln, func(c net.Conn) { p.accepted(group, d, sp, c) })
 	p.obs.Log("tunnel").WithFields(logrus.Fields{
 		"listener": id, "protocol": string(d.proto), "listen": bind.String(), "peer": d.peer.String(),
 	}).Info("tunnel listening locally")
@@ -90,7 +93,7 @@ func (p *P2P) forward(ctx context.Context, d dialSpec, ln net.Listener, bind, ta
 }
 
 // accepted gives a local connection a goroutine, if the limits allow.
-func (p *P2P) accepted(group *stream.Group, d dialSpec, local net.Conn) {
+func (p *P2P) accepted(group *stream.Group, d dialSpec, sp *spares, local net.Conn) {
 	s, ctx, err := group.Open(p.ctx, d.peer, stream.Outbound)
 	if err != nil {
 		stream.ResetConn(local)
@@ -104,17 +107,26 @@ func (p *P2P) accepted(group *stream.Group, d dialSpec, local net.Conn) {
 	}
 	go func() {
 		defer p.work.Done()
-		dctx, cancel := context.WithTimeout(ctx, d.set.dialTimeout)
-		remote, ready, err := p.open(dctx, d)
-		cancel()
+		remote, ready, err := p.openOrTake(ctx, d, sp)
 		if err != nil {
 			stream.ResetConn(local)
 			s.Fail(err)
 			p.failed(d, err)
 			return
 		}
+		sp.refill()
 		p.ended(s.Bridge(local, remote, ready), d.proto, d.peer)
 	}()
+}
+
+// openOrTake opens a stream within the dial timeout unless there is a spare one.
+func (p *P2P) openOrTake(ctx context.Context, d dialSpec, sp *spares) (s network.Stream, ready func() error, err error) {
+	if s := sp.take(); s != nil {
+		return s, nil, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, d.set.dialTimeout)
+	defer cancel()
+	return p.open(ctx, d)
 }
 
 func (p *P2P) failed(d dialSpec, err error) {

@@ -31,6 +31,9 @@
 // no more is buffered than one piece of 256 KiB each way beside the windows of
 // the sockets and streams. A connection on which nothing moves holds no buffer.
 //
+// WithSpares keeps connections to the service ready, for those who count
+// microseconds or whose peer is far away.
+//
 // # Limits and rules
 //
 // At most 4,096 streams run at a time, 1,024 with one peer, which are tried
@@ -56,8 +59,9 @@
 //
 // # Goroutines, and Close
 //
-// A local listener runs one goroutine, a bridged connection two at each end, a
-// connection of the program none. Close ends all of it and waits; so does the
+// A local listener runs one goroutine, and with WithSpares another while it makes
+// spare streams; a bridged connection runs two at each end, a connection of the
+// program none. Close ends all of it and waits; so does the
 // end of the context that something was made with, except for DialConn, whose
 // context bounds the dialling alone. Close tunnels before their host.
 //

@@ -1,0 +1,216 @@
+package p2p
+
+import (
+	"context"
+	"errors"
+	"net"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+)
+
+// SpareTime is how long a spare stream waits for a connection that takes it.
+const SpareTime = 10 * time.Second
+
+// spareDelay is how far the making of spare streams keeps behind the connection
+// that gave rise to it, which has more need of the processor and of the network.
+const spareDelay = time.Millisecond
+
+// spares are streams of a tunnel that stand ready for connections to come: their
+// protocol is agreed on, and the peer has connected them to its service. They are
+// made when a connection came, and closed when none comes for SpareTime. A nil
+// *spares has none.
+type spares struct {
+	p    *P2P
+	d    dialSpec
+	want int
+
+	ctx    context.Context // ends with close
+	cancel context.CancelFunc
+	work   sync.WaitGroup // fill, running or about to; close waits for it
+
+	mu      sync.Mutex // guards the fields below
+	ready   []*spare   // the oldest first
+	filling *time.Timer
+	closed  bool
+}
+
+type spare struct {
+	network.Stream
+	expire *time.Timer
+}
+
+// newSpares returns those that the settings of the tunnel ask for.
+func (p *P2P) newSpares(d dialSpec) *spares {
+	if d.set.spares == 0 {
+		return nil
+	}
+	d.sure = true
+	sp := &spares{p: p, d: d, want: d.set.spares}
+	sp.ctx, sp.cancel = context.WithCancel(p.ctx)
+	return sp
+}
+
+// take returns a spare stream that is still there, or nil.
+func (sp *spares) take() network.Stream {
+	if sp == nil {
+		return nil
+	}
+	for s := sp.last(); s != nil; s = sp.last() {
+		if got := alive(s); got != nil {
+			return got
+		}
+		_ = s.Reset()
+	}
+	return nil
+}
+
+// last takes the stream whose service has waited least, or nil.
+func (sp *spares) last() network.Stream {
+	sp.mu.Lock()
+	defer sp.mu.Unlock()
+	n := len(sp.ready) - 1
+	if n < 0 {
+		return nil
+	}
+	s := sp.ready[n]
+	sp.ready = sp.ready[:n]
+	s.expire.Stop()
+	return s.Stream
+}
+
+// refill makes fill run soon, if it does not yet.
+func (sp *spares) refill() {
+	if sp == nil {
+		return
+	}
+	sp.mu.Lock()
+	defer sp.mu.Unlock()
+	if !sp.closed && sp.filling == nil {
+		sp.work.Add(1)
+		sp.filling = time.AfterFunc(spareDelay, sp.fill)
+	}
+}
+
+// fill makes streams until there are enough, or one cannot be made.
+func (sp *spares) fill() {
+	defer sp.work.Done()
+	for sp.lacks() {
+		ctx, cancel := context.WithTimeout(sp.ctx, sp.d.set.dialTimeout)
+		s, _, err := sp.p.open(ctx, sp.d)
+		cancel()
+		if err != nil { // the next connection will meet the same, and tell
+			sp.mu.Lock()
+			sp.filling = nil
+			sp.mu.Unlock()
+			return
+		}
+		sp.put(s)
+	}
+}
+
+// lacks reports whether there are too few, and if not that fill is over.
+func (sp *spares) lacks() bool {
+	sp.mu.Lock()
+	defer sp.mu.Unlock()
+	if !sp.closed && len(sp.ready) < sp.want {
+		return true
+	}
+	sp.filling = nil
+	return false
+}
+
+func (sp *spares) put(s network.Stream) {
+	sp.mu.Lock()
+	closed := sp.closed
+	if !closed {
+		one := &spare{Stream: s}
+		one.expire = time.AfterFunc(SpareTime, func() { sp.expired(one) })
+		sp.ready = append(sp.ready, one)
+	}
+	sp.mu.Unlock()
+	if closed {
+		_ = s.Close()
+	}
+}
+
+// expired closes a stream unless it was taken meanwhile.
+func (sp *spares) expired(one *spare) {
+	sp.mu.Lock()
+	i := slices.Index(sp.ready, one)
+	if i >= 0 {
+		sp.ready = slices.Delete(sp.ready, i, i+1)
+	}
+	sp.mu.Unlock()
+	if i >= 0 {
+		_ = one.Close()
+	}
+}
+
+// close ends those that wait, and waits for fill.
+func (sp *spares) close() {
+	if sp == nil {
+		return
+	}
+	sp.cancel()
+	sp.mu.Lock()
+	sp.closed = true
+	if sp.filling != nil && sp.filling.Stop() {
+		sp.work.Done()
+	}
+	ready := sp.ready
+	sp.ready = nil
+	sp.mu.Unlock()
+	for _, s := range ready {
+		s.expire.Stop()
+		_ = s.Close()
+	}
+	sp.work.Wait()
+}
+
+// headSize is how much of what a service says first is taken off a spare stream
+// to see whether it is still there.
+const headSize = 512
+
+// alive returns a stream that reads as s does, or nil when s has ended, be it after
+// a word. It does not wait.
+func alive(s network.Stream) network.Stream {
+	if s.SetReadDeadline(time.Unix(1, 0)) != nil {
+		return nil
+	}
+	var err error
+	head := make([]byte, 0, headSize)
+	for n := 0; err == nil && len(head) < headSize; head = head[:len(head)+n] {
+		n, err = s.Read(head[len(head):headSize])
+	}
+	var timeout net.Error
+	if err != nil && (!errors.As(err, &timeout) || !timeout.Timeout()) {
+		return nil
+	}
+	if s.SetReadDeadline(time.Time{}) != nil {
+		return nil
+	}
+	if len(head) == 0 {
+		return s
+	}
+	return &headed{Stream: s, head: head}
+}
+
+// headed is a stream of which the first bytes have been read.
+type headed struct {
+	network.Stream
+	head []byte
+}
+
+// Read returns the first bytes, then those of the stream. While there are first
+// bytes, reading into an empty p does not wait.
+func (h *headed) Read(p []byte) (int, error) {
+	if len(h.head) == 0 {
+		return h.Stream.Read(p)
+	}
+	n := copy(p, h.head)
+	h.head = h.head[n:]
+	return n, nil
+}

@@ -1,0 +1,246 @@
+package p2p
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+
+	"github.com/go-nebnet/nebnet/internal/testnet"
+	"github.com/go-nebnet/nebnet/listener"
+)
+
+// spareWorld is a tunnel with spare streams to a service that numbers its
+// connections, and says the number at once.
+type spareWorld struct {
+	*world
+	tunnel *listener.Info
+	came   atomic.Int64
+}
+
+func inSpareWorld(t *testing.T, n int, handle func(c *testnet.Conn, number int64), test func(t *testing.T, w *spareWorld)) {
+	t.Helper()
+	inWorld(t, func(t *testing.T, w *world) {
+		s := &spareWorld{world: w}
+		target := w.service(func(c *testnet.Conn) {
+			number := s.came.Add(1)
+			_, _ = fmt.Fprintln(c, number)
+			handle(c, number)
+		})
+		if _, err := w.serve.NewListener(context.Background(), web, target); err != nil {
+			t.Fatal(err)
+		}
+		var err error
+		s.tunnel, err = w.dial.Dial(context.Background(), nil, w.serve.self, web, addr(t, loopback), WithSpares(n))
+		if err != nil {
+			t.Fatal(err)
+		}
+		test(t, s)
+	})
+}
+
+// numbered connects, and returns which of the service's connections it got.
+func (w *spareWorld) numbered() (c *testnet.Conn, number int64) {
+	w.t.Helper()
+	c = w.connect(w.tunnel.Listen)
+	if _, err := fmt.Fscanln(c, &number); err != nil {
+		w.t.Fatal(err)
+	}
+	return c, number
+}
+
+func echoNumbered(c *testnet.Conn, _ int64) { echoConn(c) }
+
+func TestSpareIsTaken(t *testing.T) {
+	inSpareWorld(t, 1, echoNumbered, func(t *testing.T, w *spareWorld) {
+		first, number := w.numbered()
+		if number != 1 {
+			t.Fatalf("the first is number %d", number)
+		}
+		time.Sleep(time.Second)
+		if n := w.came.Load(); n != 2 {
+			t.Fatalf("the service has seen %d connections, want one and a spare one", n)
+		}
+		began := time.Now()
+		second, number := w.numbered()
+		if d := time.Since(began); number != 2 || d >= 10*time.Millisecond {
+			t.Errorf("got number %d after %v, want the spare one sooner than anything can come from the peer", number, d)
+		}
+		mustEcho(t, first, "first")
+		mustEcho(t, second, "second")
+		time.Sleep(time.Second)
+		if n := w.came.Load(); n != 3 {
+			t.Errorf("the service has seen %d connections: the spare one was not replaced", n)
+		}
+		if n := w.dial.Streams.Len(); n != 2 {
+			t.Errorf("%d streams run", n)
+		}
+	})
+}
+
+func TestSparesExpire(t *testing.T) {
+	ended := make(map[int64]time.Duration)
+	var mu sync.Mutex
+	var began time.Time
+	inSpareWorld(t, 3, func(c *testnet.Conn, number int64) {
+		_, err := io.Copy(c, c)
+		mu.Lock()
+		defer mu.Unlock()
+		ended[number] = time.Since(began)
+		if err != nil {
+			t.Errorf("number %d ended with %v", number, err)
+		}
+	}, func(t *testing.T, w *spareWorld) {
+		began = time.Now()
+		c, _ := w.numbered()
+		time.Sleep(SpareTime * 9 / 10)
+		mu.Lock()
+		if n := w.came.Load(); n != 4 || len(ended) != 0 {
+			t.Errorf("%d connections came, %d ended", n, len(ended))
+		}
+		mu.Unlock()
+		time.Sleep(SpareTime)
+		mustEcho(t, c, "still there")
+		mu.Lock()
+		defer mu.Unlock()
+		if n := w.came.Load(); n != 4 || len(ended) != 3 || ended[1] != 0 {
+			t.Errorf("of %d connections ended %v", n, ended)
+		}
+		if n := w.serve.Streams.Len(); n != 1 {
+			t.Errorf("%d streams are served", n)
+		}
+	})
+}
+
+// A spare connection that the service has ended is not handed out, also where
+// the service said something first, nor is one whose peer is gone.
+func TestDeadSpareIsNotTaken(t *testing.T) {
+	for name, end := range map[string]func(c *testnet.Conn){
+		"closed":     func(c *testnet.Conn) {},
+		"reset":      func(c *testnet.Conn) { c.Reset() },
+		"timed out":  func(c *testnet.Conn) { _, _ = io.WriteString(c, "408 too slow\n") },
+		"half-ended": func(c *testnet.Conn) { _ = c.CloseWrite(); _, _ = io.Copy(io.Discard, c) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			inSpareWorld(t, 1, func(c *testnet.Conn, number int64) {
+				if number == 2 {
+					end(c)
+					return
+				}
+				echoConn(c)
+			}, func(t *testing.T, w *spareWorld) {
+				_, _ = w.numbered()
+				time.Sleep(time.Second)
+				c, number := w.numbered()
+				if number != 3 {
+					t.Errorf("got number %d", number)
+				}
+				mustEcho(t, c, "works")
+			})
+		})
+	}
+}
+
+func TestSpareOfALostConnection(t *testing.T) {
+	inSpareWorld(t, 1, echoNumbered, func(t *testing.T, w *spareWorld) {
+		_, _ = w.numbered()
+		time.Sleep(time.Second)
+		w.net.Reset(w.a, w.b)
+		synctest.Wait()
+		c, number := w.numbered()
+		if number != 3 {
+			t.Errorf("got number %d", number)
+		}
+		mustEcho(t, c, "works")
+	})
+}
+
+// The end of the listener or of all tunnels ends spare streams that wait and those
+// that are being made, at once.
+func TestSparesEnd(t *testing.T) {
+	for name, end := range map[string]func(w *spareWorld){
+		"listener": func(w *spareWorld) { _ = w.tunnel.Close() },
+		"tunnels":  func(w *spareWorld) { _ = w.dial.Close() },
+	} {
+		for came, partition := range map[int64]bool{3: false, 1: true} {
+			t.Run(fmt.Sprint(name, ", partition ", partition), func(t *testing.T) {
+				inSpareWorld(t, 2, echoNumbered, func(t *testing.T, w *spareWorld) {
+					_, _ = w.numbered()
+					if partition { // while a spare stream waits for its peer's answer
+						w.net.Partition([]netip.Addr{w.a}, []netip.Addr{w.b})
+					}
+					time.Sleep(time.Second)
+					if n := w.came.Load(); n != came {
+						t.Errorf("%d connections came, not %d", n, came)
+					}
+					began := time.Now()
+					end(w)
+					if d := time.Since(began); d > 0 {
+						t.Errorf("took %v", d)
+					}
+					w.net.Heal()
+					time.Sleep(time.Minute)
+					open := tunnelled(w.dial.host.Network().ConnsToPeer(w.serve.self))
+					if n := w.dial.Streams.Len(); open > n {
+						t.Errorf("%d streams are open, %d run", open, n)
+					}
+				})
+			})
+		}
+	}
+}
+
+// tunnelled counts the streams of the tunnel.
+func tunnelled(conns []network.Conn) (n int) {
+	for _, c := range conns {
+		for _, s := range c.GetStreams() {
+			if s.Protocol() == web {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+// What a service says first arrives whole, be it longer than what is read to see
+// whether a spare stream is alive.
+func TestSpareLosesNothing(t *testing.T) {
+	for _, size := range []int{0, 1, headSize - 1, headSize, headSize + 1, 100_000} {
+		banner := strings.Repeat("welcome ", size/8+1)[:size]
+		overTransports(t, func(t *testing.T, dial, serve *P2P) {
+			came := make(chan struct{}, 100)
+			target := service(t, func(c *net.TCPConn) {
+				_, _ = io.WriteString(c, banner)
+				came <- struct{}{}
+				_, _ = io.Copy(c, c)
+			})
+			if _, err := serve.NewListener(t.Context(), web, target); err != nil {
+				t.Fatal(err)
+			}
+			at := bind(t, dial, serve.self, WithSpares(1))
+			for i := range 4 {
+				c := connect(t, at)
+				await(t, came, "a connection")
+				request := bytes.Repeat([]byte{byte(i)}, 1000)
+				_, _ = c.Write(request)
+				_ = c.CloseWrite()
+				got, err := io.ReadAll(c)
+				if err != nil || string(got) != banner+string(request) {
+					t.Errorf("connection %d: %d of %d bytes, %v", i, len(got), size+len(request), err)
+				}
+			}
+			_ = dial.Close()
+			awaitEmpty(t, serve)
+		})
+	}
+}
