@@ -5,6 +5,10 @@ import (
 	"runtime"
 	"testing"
 	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/go-nebnet/nebnet/p2p"
 )
 
 // Row 30, from one who is no peer: of a flood of tunnel streams few wait for a
@@ -64,6 +68,27 @@ func TestHostileTunnelFlood(t *testing.T) {
 		}
 		flooder.Close()
 		settled(t, base)
+	})
+}
+
+// One who is no peer does not get in either where a tunnel has a rule of its own
+// for whom it admits.
+func TestHostileTunnelThatAdmitsAll(t *testing.T) {
+	besiege(t, nil, func(t *testing.T, s *siege) {
+		l, err := s.victim.P2P().Listen(t.Context(), "/x/echo", p2p.WithAdmitFunc(func(peer.ID) bool { return true }))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		stranger := s.attacker()
+		if err := stranger.connect(); err != nil {
+			t.Fatal(err)
+		}
+		stranger.flood(t.Context(), 1)
+		time.Sleep(time.Minute)
+		if l := s.victim.P2P().Listeners.List()[0]; l.Accepted != 0 || l.Refused != 1 {
+			t.Errorf("%d streams accepted, %d refused", l.Accepted, l.Refused)
+		}
 	})
 }
 

@@ -1,6 +1,7 @@
 package p2p
 
 import (
+	"slices"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -49,8 +50,8 @@ type settings struct {
 	dialTimeout time.Duration
 	backlog     int
 
-	admitted map[peer.ID]bool // nil admits all
-	admit    func(peer.ID) bool
+	admitted map[peer.ID]bool     // nil admits all
+	admit    []func(peer.ID) bool // all have to agree
 	allow    TargetRule
 	report   PeerReport
 	narrowed bool // the tunnel itself says whom it admits
@@ -129,9 +130,15 @@ func WithAdmit(peers ...peer.ID) Option {
 
 // WithAdmitFunc asks the program about each stream of a listener. The function
 // is called on the stream's goroutine, by several at once; a panic refuses the
-// peer. With WithAdmit, both must agree.
+// peer. With WithAdmit, both must agree. A function given to NewP2P is asked
+// first, and a tunnel's own does not replace it.
 func WithAdmitFunc(admit func(peer.ID) bool) Option {
-	return func(s *settings) { s.narrowed, s.admit = true, admit }
+	return func(s *settings) {
+		s.narrowed = true
+		if admit != nil {
+			s.admit = append(slices.Clip(s.admit), admit) // clipped: tunnels share the defaults
+		}
+	}
 }
 
 // WithTargetRule sets what a listener may connect to. The rule sees the

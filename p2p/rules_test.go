@@ -136,6 +136,46 @@ func TestAdmitFuncPanics(t *testing.T) {
 	})
 }
 
+// A tunnel's own admission comes on top of that of the owner of all tunnels.
+func TestAdmissionByOwnerAndTunnel(t *testing.T) {
+	yes, no := func(peer.ID) bool { return true }, func(peer.ID) bool { return false }
+	dial, host := newPair(t, transports[0])
+	client := newTunnels(t, dial)
+	for _, tc := range []struct {
+		name          string
+		owner, tunnel func(peer.ID) bool
+		want          error
+	}{
+		{"both", yes, yes, nil},
+		{"owner alone", yes, no, ErrNotAdmitted},
+		{"tunnel alone", no, yes, ErrNotAdmitted},
+		{"no function", no, nil, ErrNotAdmitted},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			serve := newTunnels(t, host, WithAdmitFunc(tc.owner))
+			// A tunnel that is made first leaves nothing behind for the next.
+			if _, err := serve.NewListener(t.Context(), "/x/other", freePort(t), WithAdmitFunc(no)); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := serve.NewListener(t.Context(), web, echoService(t), WithAdmitFunc(tc.tunnel)); err != nil {
+				t.Fatal(err)
+			}
+			c, err := client.DialConn(t.Context(), host.ID(), web)
+			if err == nil {
+				_ = c.SetDeadline(time.Now().Add(deadline))
+				err = echoOnce(c, "x")
+				_ = c.Close()
+			}
+			if tc.want == nil && err != nil {
+				t.Error(err)
+			} else if tc.want != nil {
+				wantErr(t, err, tc.want)
+			}
+			_ = serve.Close()
+		})
+	}
+}
+
 func TestPeerReport(t *testing.T) {
 	overTransports(t, func(t *testing.T, dial, serve *P2P) {
 		got := make(chan string, 1)

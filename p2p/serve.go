@@ -131,7 +131,12 @@ func (p *P2P) admits(from peer.ID, set settings) bool {
 	if set.admitted != nil && !set.admitted[from] {
 		return false
 	}
-	return set.admit == nil || p.ask(func() bool { return set.admit(from) })
+	for _, admit := range set.admit {
+		if !p.ask(func() bool { return admit(from) }) {
+			return false
+		}
+	}
+	return true
 }
 
 func (p *P2P) refused(remote network.Stream, err error) {
