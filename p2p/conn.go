@@ -2,6 +2,7 @@ package p2p
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"sync"
@@ -41,8 +42,8 @@ func (p *P2P) DialConn(ctx context.Context, remote peer.ID, proto string, opts .
 	d.sure = true
 	st, _, err := p.open(sctx, d)
 	if err != nil {
-		if p.ctx.Err() != nil {
-			err = ErrClosed
+		if p.ctx.Err() != nil || errors.Is(context.Cause(sctx), ErrClosed) {
+			err = fmt.Errorf("dial %s: %w", proto, ErrClosed)
 		}
 		s.Fail(err)
 		return nil, err

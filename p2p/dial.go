@@ -108,7 +108,13 @@ func (p *P2P) accepted(group *stream.Group, d dialSpec, sp *spares, local net.Co
 	go func() {
 		defer p.work.Done()
 		remote, ready, err := p.openOrTake(ctx, d, sp)
-		if err != nil {
+		switch {
+		case err == nil:
+		case ctx.Err() != nil: // closed from here
+			stream.ResetConn(local)
+			s.Fail(ErrClosed)
+			return
+		default:
 			stream.ResetConn(local)
 			s.Fail(err)
 			p.failed(d, err)

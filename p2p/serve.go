@@ -154,7 +154,13 @@ func (p *P2P) bridgeToTarget(ctx context.Context, s *stream.Stream, remote netwo
 			err = fmt.Errorf("%w: report the peer: %w", ErrTargetRefused, err)
 		}
 	}
-	if err != nil {
+	switch {
+	case err == nil:
+	case ctx.Err() != nil: // closed from here, which is no fault of the target
+		_ = remote.ResetWithError(network.StreamShutdown)
+		s.Fail(ErrClosed)
+		return
+	default:
 		_ = remote.ResetWithError(stream.CodeTargetRefused)
 		s.Fail(err)
 		p.obs.WarnLimited("tunnel", "target", logrus.Fields{
