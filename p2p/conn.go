@@ -136,11 +136,11 @@ func (l *connListener) stopped() {
 }
 
 // Accept returns the next connection of a peer. After Close it returns an error
-// that matches net.ErrClosed.
+// that matches ErrClosed.
 func (l *connListener) Accept() (net.Conn, error) {
 	c, ok := <-l.wait
 	if !ok {
-		return nil, &net.OpError{Op: "accept", Net: "libp2p", Addr: l.addr, Err: net.ErrClosed}
+		return nil, &net.OpError{Op: "accept", Net: "libp2p", Addr: l.addr, Err: ErrClosed}
 	}
 	return c.Conn, nil
 }

@@ -201,6 +201,7 @@ func TestListenBacklogAndClose(t *testing.T) {
 		}
 		_, err = ln.Accept()
 		wantErr(t, err, net.ErrClosed)
+		wantErr(t, err, ErrClosed)
 		// An accepted connection outlives its listener.
 		_, _ = s.Write([]byte("x"))
 		if _, err := io.ReadFull(accepted, make([]byte, 1)); err != nil {
