@@ -63,13 +63,16 @@ type settings struct {
 
 func (s settings) with(opts []Option) settings {
 	for _, o := range opts {
-		o(&s)
+		if o != nil {
+			o(&s)
+		}
 	}
 	return s
 }
 
 // Option changes a default. Options given to NewP2P are the defaults of all its
-// tunnels; options given to a tunnel are for that tunnel.
+// tunnels; options given to a tunnel are for that tunnel. A nil Option
+// changes nothing.
 type Option func(*settings)
 
 // WithLogger sets the logger. Only for NewP2P. Default: a private one that

@@ -128,6 +128,13 @@ func TestSocketAddresses(t *testing.T) {
 	wantErr(t, Tunnel{Protocol: web, Target: more.String()}.Validate(), ErrAddress)
 }
 
+func TestNilOptions(t *testing.T) {
+	p := newTunnels(t, newHost(t, transports[0]), nil)
+	if _, err := p.NewListener(t.Context(), web, freePort(t), nil); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestAdmitFuncPanics(t *testing.T) {
 	overTransports(t, func(t *testing.T, dial, serve *P2P) {
 		at := tunnel(t, dial, serve, echoService(t), WithAdmitFunc(func(peer.ID) bool { panic("rule") }))
