@@ -3,12 +3,78 @@
 package p2p
 
 import (
+	"context"
+	"errors"
 	"net"
 	"os"
 	"path/filepath"
 	"syscall"
 	"testing"
+	"time"
 )
+
+// busySocket is a unix socket with as many connections waiting as fit. accept takes
+// one of them.
+func busySocket(t *testing.T, path string) (accept func()) {
+	t.Helper()
+	fd, err := syscall.Socket(syscall.AF_UNIX, syscall.SOCK_STREAM, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = syscall.Close(fd) })
+	if err := syscall.Bind(fd, &syscall.SockaddrUnix{Name: path}); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Listen(fd, 0); err != nil {
+		t.Fatal(err)
+	}
+	for {
+		c, err := net.Dial("unix", path)
+		if errors.Is(err, syscall.EAGAIN) {
+			break
+		}
+		if err != nil {
+			t.Skipf("a busy socket says %v here", err)
+		}
+		t.Cleanup(func() { _ = c.Close() })
+	}
+	return func() {
+		c, _, err := syscall.Accept(fd)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		_ = syscall.Close(c)
+	}
+}
+
+// A service on a unix socket that has too many connections waiting is waited for,
+// as one on TCP is, for as long as a dial may take.
+func TestBusySocketIsWaitedFor(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	accept := busySocket(t, path)
+	p := newTunnels(t, newHost(t, transports[0]))
+	set := p.defaults
+	tried := 0
+	set.allow = func(Target) bool { // asked about each try
+		if tried++; tried == 3 {
+			accept()
+		}
+		return true
+	}
+	c, err := p.dialTarget(t.Context(), socketAddr{"unix", path}, set)
+	if err != nil {
+		t.Fatalf("after %d tries: %v", tried, err)
+	}
+	defer c.Close()
+	if tried != 3 {
+		t.Errorf("%d tries", tried)
+	}
+	set.allow, set.dialTimeout = nil, 20*time.Millisecond
+	_, err = p.dialTarget(t.Context(), socketAddr{"unix", path}, set)
+	wantErr(t, err, ErrTargetRefused)
+	wantErr(t, err, context.DeadlineExceeded)
+}
 
 // abandonedSocket is what a killed process leaves behind.
 func abandonedSocket(t *testing.T, path string) {

@@ -9,11 +9,18 @@ import (
 	"path/filepath"
 	"slices"
 	"syscall"
+	"time"
 
 	ma "github.com/multiformats/go-multiaddr"
 	manet "github.com/multiformats/go-multiaddr/net"
 
 	"github.com/go-nebnet/nebnet/internal/obs"
+)
+
+// How soon a busy unix socket is tried again.
+const (
+	minBusy = time.Millisecond
+	maxBusy = 100 * time.Millisecond
 )
 
 // Target is what a listener is about to connect to.
@@ -107,8 +114,9 @@ func plain(ap netip.AddrPort) netip.AddrPort {
 // dialTarget connects to the local service. The rule is asked about each
 // address that the name resolves to, right before the connection is made.
 func (p *P2P) dialTarget(ctx context.Context, s socketAddr, set settings) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, set.dialTimeout)
+	defer cancel()
 	d := net.Dialer{
-		Timeout:  set.dialTimeout,
 		Resolver: p.resolver,
 		Control: func(network, address string, socket syscall.RawConn) error {
 			t, ok := socketAddr{network, address}.target()
@@ -122,11 +130,28 @@ func (p *P2P) dialTarget(ctx context.Context, s socketAddr, set settings) (net.C
 			return nil
 		},
 	}
-	c, err := d.DialContext(ctx, s.network, s.address)
+	c, err := dialBusy(ctx, &d, s)
 	if err != nil && !errors.Is(err, ErrTargetDenied) {
 		return nil, fmt.Errorf("%w: %w", ErrTargetRefused, err)
 	}
 	return c, err
+}
+
+// dialBusy dials, and goes on for as long as ctx allows while the service has more
+// connections waiting than it wants to: a unix socket says that at once, where TCP
+// lets the connection wait.
+func dialBusy(ctx context.Context, d *net.Dialer, s socketAddr) (net.Conn, error) {
+	for wait := minBusy; ; wait = min(2*wait, maxBusy) {
+		c, err := d.DialContext(ctx, s.network, s.address)
+		if s.network != "unix" || !errors.Is(err, syscall.EAGAIN) {
+			return c, err
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return nil, fmt.Errorf("%w: %w", context.Cause(ctx), err)
+		}
+	}
 }
 
 // allowed asks the rule, and takes a panic for a no.
