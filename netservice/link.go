@@ -98,6 +98,7 @@ func (l *links) bury(k *link) {
 	l.hangUpOn(k.conn)
 	if last {
 		l.hangUpOnIdle(k.id)
+		l.endTunnels(k.id)
 	}
 }
 

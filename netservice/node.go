@@ -147,8 +147,9 @@ func (n *Node) start() (err error) {
 	for _, ai := range n.addrs.bootstrap {
 		n.peers.AddPersistent(ai)
 	}
+	n.tunnels = n.newTunnels()
 	n.links.start()
-	if err = n.startTunnels(); err != nil {
+	if err = n.tunnels.Apply(n.links.ctx, n.cfg.Tunnels); err != nil {
 		return err
 	}
 	n.peers.Start()

@@ -6,13 +6,14 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/go-nebnet/nebnet/p2p"
+	"github.com/go-nebnet/nebnet/stream"
 )
 
 // P2P returns the node's tunnels, nil before Start: TCP and unix-socket
 // services bridged to peers, see package p2p. They serve peers with a session
-// only, as the nodes that they dial do; a program that wants tunnels to others
-// makes a p2p.P2P of its own. Those of Config.Tunnels run already. All end with
-// Stop.
+// only, as the nodes that they dial do, and their connections end with it; a
+// program that wants tunnels to others makes a p2p.P2P of its own. Those of
+// Config.Tunnels run already. All end with Stop.
 func (s *NebService) P2P() *p2p.P2P {
 	if s.running() != nil {
 		return nil
@@ -20,12 +21,23 @@ func (s *NebService) P2P() *p2p.P2P {
 	return s.node.tunnels
 }
 
-// startTunnels makes the tunnels and starts those of the configuration.
-func (n *Node) startTunnels() error {
-	n.tunnels = p2p.NewP2P(n.id, n.host, n.host.Peerstore(),
+// newTunnels makes a place for tunnels, and starts none.
+func (n *Node) newTunnels() *p2p.P2P {
+	return p2p.NewP2P(n.id, n.host, n.host.Peerstore(),
 		p2p.WithLogger(n.obs.Logger()), p2p.WithMetrics(n.obs.Registry()),
 		p2p.WithAdmitFunc(n.links.member))
-	return n.tunnels.Apply(n.links.ctx, n.cfg.Tunnels)
+}
+
+// endTunnels ends the tunnel streams of a peer that has lost its session, but for
+// those that are being dialled to it. On the node's own host they end with the
+// connection.
+func (l *links) endTunnels(p peer.ID) {
+	if l.n.opts.host == nil {
+		return
+	}
+	l.n.tunnels.Streams.Close(func(s stream.Info) bool {
+		return s.Peer == p && (s.Direction == stream.Inbound || s.State != stream.Dialing)
+	})
 }
 
 // maxUndecided bounds the tunnel streams of one peer that wait for the end of

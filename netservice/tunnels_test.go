@@ -2,9 +2,11 @@ package netservice_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"testing"
 	"time"
 
@@ -166,4 +168,59 @@ func TestTunnelsAreForPeers(t *testing.T) {
 			t.Errorf("after an outage: %q, %v", got, err)
 		}
 	})
+}
+
+// The connections of a tunnel end with the session of their peer, also where the
+// hosts are the programs' own and stay connected.
+func TestTunnelsEndWithTheSession(t *testing.T) {
+	for name, own := range map[string]bool{"own hosts": true, "hosts of the nodes": false} {
+		t.Run(name, func(t *testing.T) {
+			var nodes [2]*netservice.NebService
+			for i := range nodes {
+				cfg := netservice.Config{ChainID: "test", Listen: []string{"/ip4/127.0.0.1/tcp/0"}}
+				var opts []netservice.Option
+				if own {
+					opts = append(opts, netservice.WithHost(ownHost(t)))
+				}
+				nodes[i] = start(t, cfg, opts...)
+			}
+			a, b := nodes[0], nodes[1]
+			ctx := deadline(t)
+			if err := a.ConnectPeer(ctx, fullAddr(t, b.Node().Host())); err != nil {
+				t.Fatal(err)
+			}
+			if err := b.WaitForPeers(ctx, 1); err != nil {
+				t.Fatal(err)
+			}
+			var conns []net.Conn
+			for i, n := range nodes {
+				l, err := n.P2P().Listen(t.Context(), "/x/echo")
+				if err != nil {
+					t.Fatal(err)
+				}
+				echo(t, l)
+				c, err := nodes[1-i].P2P().DialConn(ctx, n.Node().ID(), "/x/echo")
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer c.Close()
+				c.SetDeadline(time.Now().Add(20 * time.Second))
+				if _, err := io.WriteString(c, "x"); err != nil {
+					t.Fatal(err)
+				}
+				if _, err := io.ReadFull(c, make([]byte, 1)); err != nil {
+					t.Fatal(err)
+				}
+				conns = append(conns, c)
+			}
+			if err := b.BanPeer(a.Node().ID().String(), 0); err != nil {
+				t.Fatal(err)
+			}
+			for _, c := range conns {
+				if _, err := c.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+					t.Errorf("a connection to %s goes on: %v", c.RemoteAddr(), err)
+				}
+			}
+		})
+	}
 }
