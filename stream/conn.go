@@ -51,13 +51,18 @@ func (c *Conn) Read(p []byte) (int, error) {
 	defer c.readMu.Unlock()
 	n, err := c.read(p)
 	c.s.received(n)
-	if errors.Is(err, io.EOF) {
-		c.mu.Lock()
-		c.eof = true
-		c.mu.Unlock()
-		c.s.halfDone(PeerDone)
+	if !finished(err) {
+		return n, c.wrap(err)
 	}
-	return n, c.wrap(err)
+	c.mu.Lock()
+	c.eof = true
+	closed := c.closed
+	c.mu.Unlock()
+	c.s.halfDone(PeerDone)
+	if closed {
+		return n, ErrClosed
+	}
+	return n, io.EOF
 }
 
 // read keeps deadlines away from the moment in which a yamux stream hands out
@@ -170,7 +175,8 @@ func (c *Conn) abort() {
 	})
 }
 
-// wrap makes errors of a connection that was closed here match net.ErrClosed.
+// wrap makes errors of a connection that was closed here match net.ErrClosed. None
+// of them matches io.EOF.
 func (c *Conn) wrap(err error) error {
 	if err == nil {
 		return nil
@@ -181,10 +187,10 @@ func (c *Conn) wrap(err error) error {
 	switch {
 	case closed:
 		return ErrClosed
-	case errors.Is(err, io.EOF):
-		return io.EOF
 	case isTimeout(err):
 		return os.ErrDeadlineExceeded
+	case errors.Is(err, io.EOF):
+		return lost(err)
 	}
 	return Explain(err)
 }

@@ -3,6 +3,7 @@ package stream
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net"
 
 	"github.com/libp2p/go-libp2p/core/network"
@@ -31,6 +32,15 @@ var (
 
 // errConnLost is why a stream ended whose connection is gone.
 var errConnLost = fmt.Errorf("connection to the tunnel's peer lost: %w", network.ErrReset)
+
+// finished reports whether an error of reading from a stream is that the peer has
+// finished sending. When the peer's host closes the connection, as the system does
+// for a process that is killed, yamux resets its streams for a reason that wraps
+// io.EOF, too.
+func finished(err error) bool { return err == io.EOF }
+
+// lost is what an error becomes that matches io.EOF although no stream has ended.
+func lost(err error) error { return fmt.Errorf("%w: %v", errConnLost, err) }
 
 // Scope says which limit a LimitError is about.
 type Scope string
@@ -67,9 +77,13 @@ func (e *LimitError) Is(target error) bool { return target == ErrLimit }
 // refuses. Peers that know nothing of it see a plain reset.
 const CodeTargetRefused network.StreamErrorCode = 0x4e01
 
-// Explain gives a reset by the peer the meaning of its code. The error still
-// matches network.ErrReset.
+// Explain gives a reset by the peer the meaning of its code, and takes io.EOF out of
+// one whose connection was closed: no end of file has come. The error still matches
+// network.ErrReset.
 func Explain(err error) error {
+	if errors.Is(err, network.ErrReset) && errors.Is(err, io.EOF) {
+		return lost(err)
+	}
 	var se *network.StreamError
 	if !errors.As(err, &se) || !se.Remote {
 		return err

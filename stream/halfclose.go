@@ -2,7 +2,6 @@ package stream
 
 import (
 	"errors"
-	"io"
 	"net"
 	"os"
 	"syscall"
@@ -93,7 +92,7 @@ func (b *bridge) upRefused(err error) {
 
 // downEnd: the stream has no more data, for a good or a bad reason.
 func (b *bridge) downEnd(err error) {
-	if !errors.Is(err, io.EOF) {
+	if !finished(err) {
 		b.downFailed(err)
 		return
 	}
