@@ -44,3 +44,25 @@ func TestLostConnectionIsNoEndOfFile(t *testing.T) {
 		}
 	})
 }
+
+// What the peer had sent in full before its host went away is there to be read.
+func TestVirtualLostConnectionBehindTheEnd(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		const size = 250_000 // nearly the window, so that reading would open it again
+		w.serve.host.SetStreamHandler(web, func(s network.Stream) {
+			_, _ = s.Write(make([]byte, size))
+			_ = s.CloseWrite()
+		})
+		c, err := w.dial.DialConn(t.Context(), w.serve.self, web)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		time.Sleep(time.Second)
+		_ = w.serve.host.Close()
+		time.Sleep(time.Second)
+		if got, err := io.ReadAll(c); len(got) != size || err != nil {
+			t.Errorf("%d of %d bytes, %v", len(got), size, err)
+		}
+	})
+}

@@ -461,7 +461,12 @@ func TestVirtualLostConnectionAfterHalfClose(t *testing.T) {
 		if n := w.dial.Streams.Len() + w.serve.Streams.Len(); n != 0 {
 			t.Errorf("%d streams", n)
 		}
-		if _, err := c.Write([]byte("anybody?")); err == nil {
+		_, err := c.Write([]byte("anybody?")) // what tells it comes back
+		time.Sleep(time.Second)
+		if err == nil {
+			_, err = c.Write([]byte("anybody?"))
+		}
+		if err == nil {
 			t.Error("the client can still write")
 		}
 	})

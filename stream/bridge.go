@@ -163,7 +163,9 @@ func (b *bridge) downWait() {
 		if !ok {
 			return
 		}
-		if err != nil {
+		// With data, the error is that the connection is gone, which the peer may
+		// have closed behind its end of file: then the rest is still to be read.
+		if err != nil && n == 0 {
 			b.downEnd(err)
 			return
 		}

@@ -89,6 +89,9 @@ func (c *Conn) read(p []byte) (int, error) {
 	c.mu.Unlock()
 
 	n, err := c.stream.Read(p)
+	if n > 0 {
+		err = nil // see downWait
+	}
 
 	c.mu.Lock()
 	c.taking = false

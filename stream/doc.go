@@ -16,7 +16,8 @@
 // end is a reset at the other: within some five seconds where that end had finished
 // sending before, and within ten where its sending waits for a peer that takes
 // nothing. (A unix socket cannot tell its other end of a reset: that one reads an
-// end of file.)
+// end of file. When the connection is lost after the peer had finished sending, the
+// local end is closed in good order: it may not have read everything yet.)
 //
 // A local end that has sent something and then resets, as a service does that
 // answers and closes with unread input, is reset at the peer 100 ms later: what

@@ -119,3 +119,39 @@ func TestBridgeEOFBehindAReset(t *testing.T) {
 		r.wantEnd(syscall.ECONNRESET)
 	})
 }
+
+// What the peer had sent in full before the connection to it was lost arrives in
+// full, however slowly the client reads, and is no reset.
+func TestBridgeConnectionLostBehindTheEnd(t *testing.T) {
+	for name, tc := range map[string]struct {
+		size       int // the first fits the socket, the others are more than it takes
+		clientDone bool
+	}{
+		"little":                         {10, false},
+		"much":                           {1_000_000, false},
+		"little, client has half-closed": {10, true},
+		"much, client has half-closed":   {1_000_000, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inRig(t, Settings{}, func(t *testing.T, r *rig) {
+				if tc.clientDone {
+					_ = r.client.CloseWrite()
+				}
+				if _, err := r.peer.Write(make([]byte, tc.size)); err != nil {
+					t.Fatal(err)
+				}
+				_ = r.peer.CloseWrite()
+				synctest.Wait()
+				time.Sleep(time.Second)
+				_ = r.peer.Conn().Close()
+				time.Sleep(4 * lookTime)
+				got, err := io.ReadAll(r.client)
+				if len(got) != tc.size || err != nil {
+					t.Errorf("client got %d of %d bytes, %v", len(got), tc.size, err)
+				}
+				_, _ = r.client.Write([]byte("x")) // if nothing else did, this ends it
+				<-r.ended
+			})
+		})
+	}
+}

@@ -95,8 +95,8 @@ func (w *watch) wantLocked() time.Duration {
 }
 
 func (w *watch) tick() {
-	if err := w.b.localError(); err != nil {
-		w.b.fail(err, false)
+	if err := w.b.unnoticed(); err != nil {
+		w.b.fail(err, false) // the local end may still read what it was sent
 		return
 	}
 	w.mu.Lock()
@@ -139,9 +139,6 @@ func (w *watch) lookLocked(now time.Time) error {
 		if err := socketError(b.local); err != nil {
 			return err
 		}
-	}
-	if half(up, down) && b.stream.Conn().IsClosed() {
-		return errConnLost
 	}
 	switch {
 	case w.idle > 0 && now.Sub(w.inMoved) >= w.idle && now.Sub(w.outMoved) >= w.idle:
@@ -191,12 +188,15 @@ func (w *watch) stop() {
 // half tells that just one direction has ended.
 func half(up, down outcome) bool { return (up == running) != (down == running) }
 
-// localError is what has happened to a local end from which nobody reads any more.
-func (b *bridge) localError() error {
-	if up, down := b.outcomes(); up != clean || down != running {
-		return nil
+// unnoticed is what has happened to an end from which nobody reads any more.
+func (b *bridge) unnoticed() error {
+	switch up, down := b.outcomes(); {
+	case up == clean && down == running:
+		return socketError(b.local)
+	case up == running && down != running && b.stream.Conn().IsClosed():
+		return errConnLost
 	}
-	return socketError(b.local)
+	return nil
 }
 
 func (b *bridge) outcomes() (up, down outcome) {
