@@ -11,6 +11,11 @@ import (
 	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/host"
 	rcmgr "github.com/libp2p/go-libp2p/p2p/host/resource-manager"
+	quic "github.com/libp2p/go-libp2p/p2p/transport/quic"
+	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
+	webrtc "github.com/libp2p/go-libp2p/p2p/transport/webrtc"
+	"github.com/libp2p/go-libp2p/p2p/transport/websocket"
+	webtransport "github.com/libp2p/go-libp2p/p2p/transport/webtransport"
 	ma "github.com/multiformats/go-multiaddr"
 
 	"github.com/go-nebnet/nebnet/p2p"
@@ -31,6 +36,7 @@ func newHost(keyFile string, listen []ma.Multiaddr) (host.Host, error) {
 	}
 	opts := []libp2p.Option{
 		libp2p.Identity(key), libp2p.ResourceManager(rm), libp2p.DisableMetrics(), libp2p.UserAgent("nebnet-tunnel"),
+		transports,
 	}
 	if len(listen) == 0 {
 		opts = append(opts, libp2p.NoListenAddrs)
@@ -48,6 +54,16 @@ func newHost(keyFile string, listen []ma.Multiaddr) (host.Host, error) {
 	}
 	return h, nil
 }
+
+// transports are those of libp2p.DefaultTransports, without SO_REUSEPORT: two
+// tunnels would share a TCP port, and each get connections meant for the other.
+var transports = libp2p.ChainOptions(
+	libp2p.Transport(tcp.NewTCPTransport, tcp.DisableReuseport()),
+	libp2p.Transport(quic.NewTransport),
+	libp2p.Transport(websocket.New),
+	libp2p.Transport(webtransport.New),
+	libp2p.Transport(webrtc.New),
+)
 
 // listenLater makes a host that does not listen yet. libp2p.New would log a
 // failure in lines of its own, and take one good address of several for

@@ -195,7 +195,7 @@ func TestProcessesThatFail(t *testing.T) {
 	defer taken.Close()
 	used := taken.Addr().String()
 	_, port, _ := net.SplitHostPort(used)
-	_, id, _ := strings.Cut(peer, "/p2p/")
+	listening, id, _ := strings.Cut(peer, "/p2p/")
 	for _, tc := range []struct {
 		name string
 		code int
@@ -207,6 +207,7 @@ func TestProcessesThatFail(t *testing.T) {
 		{"wrong protocol", exitUsage, "/x/", []string{"listen", "-proto", "web", "-target", used}},
 		{"local port in use", exitFailure, "address already in use", []string{"dial", "-proto", "/x/web", "-peer", peer, "-bind", used}},
 		{"own port in use", exitFailure, "address already in use", []string{"listen", "-proto", "/x/web", "-target", used, "-listen", "/ip4/127.0.0.1/tcp/0,/ip4/127.0.0.1/tcp/" + port}},
+		{"port of another tunnel", exitFailure, "address already in use", []string{"listen", "-proto", "/x/web", "-target", used, "-listen", listening}},
 		{"not served", exitFailure, "does not serve", []string{"dial", "-proto", "/x/other", "-peer", peer}},
 		{"nobody there", exitFailure, "unreachable", []string{"dial", "-proto", "/x/web", "-peer", "/ip4/127.0.0.1/tcp/1/p2p/" + id}},
 	} {
