@@ -109,15 +109,15 @@ func parse(name string, args []string, stdout io.Writer) (*command, error) {
 	fs.SetOutput(io.Discard) // the error says it in one line
 	fs.StringVar(&c.proto, "proto", "", "protocol `name`, such as /x/web (required)")
 	fs.StringVar(&c.key, "key", "", "`file` with this peer's key, made if it does not exist (default: a new key each time)")
-	fs.DurationVar(&c.status, "status", 0, "print a table of what is running at this `interval`")
+	fs.DurationVar(&c.status, "status", 0, "print a table of what is running each `interval`, such as 10s")
 	fs.BoolVar(&c.quiet, "quiet", false, "log errors only")
-	fs.DurationVar(&c.idle, "idle", 0, "end connections on which nothing moves for this `time`")
+	fs.DurationVar(&c.idle, "idle", 0, "end connections on which nothing moves for this `time`, such as 10m")
 	if name == "listen" {
 		fs.StringVar(&addr, "target", "", "`address` of the service (required)")
-		fs.StringVar(&listen, "listen", "/ip4/0.0.0.0/tcp/0,/ip4/0.0.0.0/udp/0/quic-v1", "multiaddrs to be reached at, `comma-separated`")
+		fs.StringVar(&listen, "listen", "/ip4/0.0.0.0/tcp/0,/ip4/0.0.0.0/udp/0/quic-v1", "`multiaddrs` to be reached at, comma-separated")
 		fs.Func("admit", "`IDs` of the peers that may connect, comma-separated (default: all)", c.parseAdmit)
 		fs.IntVar(&c.max, "max", 0, "most connections of one peer at a time (default 1024)")
-		fs.StringVar(&report, "report", "", "tell the service who connects: `peer-id` or proxy-v2")
+		fs.StringVar(&report, "report", "", "`how` to tell the service who connects: peer-id or proxy-v2 (default: not at all)")
 	} else {
 		fs.StringVar(&to, "peer", "", "`multiaddr` of the peer, as tunnel listen prints it (required)")
 		fs.StringVar(&addr, "bind", "127.0.0.1:0", "local `address` to listen on")
@@ -147,8 +147,12 @@ func parse(name string, args []string, stdout io.Writer) (*command, error) {
 		return fail("-peer is required")
 	case name == "listen" && len(split(listen)) == 0:
 		return fail("-listen is empty: no peer could reach the service")
-	case c.status < 0 || c.idle < 0 || c.max < 0:
-		return fail("a negative number makes no sense here")
+	case c.status < 0:
+		return fail("-status is negative")
+	case c.idle < 0:
+		return fail("-idle is negative")
+	case c.max < 0:
+		return fail("-max is negative")
 	}
 	if c.addr, err = parseAddress(addr); err != nil {
 		return fail("%s: %q: %v", where, addr, err)

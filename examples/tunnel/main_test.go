@@ -152,6 +152,16 @@ func TestWrongAddressNamesItsFlag(t *testing.T) {
 	}
 }
 
+func TestNegativeNumberNamesItsFlag(t *testing.T) {
+	for flag, bad := range map[string]string{"-status": "-1s", "-idle": "-1s", "-max": "-1"} {
+		var stderr bytes.Buffer
+		args := []string{"listen", "-proto", "/x/web", "-target", ":80", flag, bad}
+		if code := run(t.Context(), args, io.Discard, &stderr); code != exitUsage || !strings.Contains(stderr.String(), ": "+flag+" is negative") {
+			t.Errorf("%s: exit %d, %q", flag, code, &stderr)
+		}
+	}
+}
+
 func TestParseAddress(t *testing.T) {
 	for in, want := range map[string]string{
 		"127.0.0.1:80":         "/ip4/127.0.0.1/tcp/80",
