@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
+	"golang.org/x/net/nettest"
 
 	"github.com/go-nebnet/nebnet/stream"
 )
@@ -71,6 +72,25 @@ func TestConnIsANetConn(t *testing.T) {
 	})
 }
 
+// Connections pass the checks that package net's own ones pass.
+func TestConnPassesNettest(t *testing.T) {
+	overTransports(t, func(t *testing.T, dial, serve *P2P) {
+		ln, err := serve.Listen(t.Context(), web)
+		if err != nil {
+			t.Fatal(err)
+		}
+		nettest.TestConn(t, func() (c, s net.Conn, stop func(), err error) {
+			if c, err = dial.DialConn(t.Context(), serve.self, web); err != nil {
+				return nil, nil, nil, err
+			}
+			if s, err = ln.Accept(); err != nil {
+				return nil, nil, nil, err
+			}
+			return c, s, func() { _ = c.Close(); _ = s.Close() }, nil
+		})
+	})
+}
+
 // A Close with unread data of the peer stops the peer, and delivers what was
 // written here.
 func TestConnCloseStopsThePeer(t *testing.T) {
@@ -102,6 +122,40 @@ func TestConnCloseStopsThePeer(t *testing.T) {
 			t.Error("the peer goes on sending into nothing")
 		}
 		_ = s.Close()
+	})
+}
+
+// Whoever closes last closes as well as the first one.
+func TestConnCloseAfterThePeersClose(t *testing.T) {
+	overTransports(t, func(t *testing.T, dial, serve *P2P) {
+		ln, err := serve.Listen(t.Context(), web)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := dial.DialConn(t.Context(), serve.self, web)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := ln.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Close(); err != nil {
+			t.Errorf("the first: %v", err)
+		}
+		_ = c.SetDeadline(time.Now().Add(deadline))
+		if _, err := io.ReadAll(c); err != nil && !errors.Is(err, network.ErrReset) {
+			t.Error(err)
+		}
+		for err == nil { // until the peer's word has arrived that it takes nothing
+			_, err = c.Write(make([]byte, 64<<10))
+		}
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Error("the close was not noticed")
+		}
+		if err := c.Close(); err != nil {
+			t.Errorf("the last: %v", err)
+		}
 	})
 }
 

@@ -143,9 +143,10 @@ func (c *Conn) isShut() bool {
 }
 
 // Close ends the connection. What was written is delivered; what the peer still
-// sends is refused. A second Close does nothing.
+// sends is refused. A second Close does nothing. It always returns nil: that the
+// peer has closed or reset already is no failure of closing, as with the system's
+// sockets.
 func (c *Conn) Close() error {
-	var err error
 	c.once.Do(func() {
 		c.mu.Lock()
 		c.closed = true
@@ -155,14 +156,14 @@ func (c *Conn) Close() error {
 		if c.kind == yamuxStream && !eof {
 			// Close on yamux does not tell the peer to stop sending. The end of
 			// file goes out first, so that what was written still arrives.
-			err = c.stream.CloseWrite()
+			_ = c.stream.CloseWrite()
 			_ = c.stream.Reset()
 		} else {
-			err = c.stream.Close()
+			_ = c.stream.Close()
 		}
 		c.s.finish()
 	})
-	return err
+	return nil
 }
 
 // Abort resets the connection for that reason, which Info().Err tells.
