@@ -153,11 +153,18 @@ func TestWrongAddressNamesItsFlag(t *testing.T) {
 }
 
 func TestNegativeNumberNamesItsFlag(t *testing.T) {
-	for flag, bad := range map[string]string{"-status": "-1s", "-idle": "-1s", "-max": "-1"} {
+	for _, tc := range [][3]string{
+		{"listen", "-status", "-1s"}, {"listen", "-idle", "-1s"}, {"listen", "-max", "-1"}, {"dial", "-spares", "-1"},
+	} {
 		var stderr bytes.Buffer
-		args := []string{"listen", "-proto", "/x/web", "-target", ":80", flag, bad}
-		if code := run(t.Context(), args, io.Discard, &stderr); code != exitUsage || !strings.Contains(stderr.String(), ": "+flag+" is negative") {
-			t.Errorf("%s: exit %d, %q", flag, code, &stderr)
+		args := []string{tc[0], "-proto", "/x/web", tc[1], tc[2]}
+		if tc[0] == "listen" {
+			args = append(args, "-target", ":80")
+		} else {
+			args = append(args, "-peer", "/ip4/127.0.0.1/tcp/1/p2p/12D3KooWGRUJ8FvYDUKcRUFQgkgYbtAPbv7CEgqLYR4QNSkZ6yEb")
+		}
+		if code := run(t.Context(), args, io.Discard, &stderr); code != exitUsage || !strings.Contains(stderr.String(), ": "+tc[1]+" is negative") {
+			t.Errorf("%s: exit %d, %q", tc[1], code, &stderr)
 		}
 	}
 }
