@@ -135,6 +135,16 @@ func TestNilOptions(t *testing.T) {
 	}
 }
 
+// A port that the system chooses is for binding. No service is there.
+func TestTargetHasAPort(t *testing.T) {
+	p := newTunnels(t, newHost(t, transports[0]))
+	for _, text := range []string{"/ip4/127.0.0.1/tcp/0", "/ip6/::1/tcp/0", "/dns/localhost/tcp/0"} {
+		_, err := p.NewListener(t.Context(), web, addr(t, text))
+		wantErr(t, err, ErrAddress)
+		wantErr(t, Tunnel{Protocol: web, Target: text}.Validate(), ErrAddress)
+	}
+}
+
 func TestAdmitFuncPanics(t *testing.T) {
 	overTransports(t, func(t *testing.T, dial, serve *P2P) {
 		at := tunnel(t, dial, serve, echoService(t), WithAdmitFunc(func(peer.ID) bool { panic("rule") }))

@@ -28,7 +28,7 @@ func (p *P2P) NewListener(ctx context.Context, proto string, addr ma.Multiaddr, 
 	if !set.idleSet && !set.narrowed {
 		set.idle = DefaultServedIdle
 	}
-	socket, err := parseSocket(addr)
+	socket, err := parseTarget(addr)
 	if err != nil {
 		return nil, fmt.Errorf("listen on %s: %w", proto, err)
 	}

@@ -97,6 +97,18 @@ func parseSocket(a ma.Multiaddr) (socketAddr, error) {
 	return socketAddr{}, fmt.Errorf("%w: %s is not exactly a TCP or unix socket address", ErrAddress, a)
 }
 
+// parseTarget is parseSocket for the address of a service, which has a port.
+func parseTarget(a ma.Multiaddr) (socketAddr, error) {
+	s, err := parseSocket(a)
+	if err != nil || s.network == "unix" {
+		return s, err
+	}
+	if _, port, err := net.SplitHostPort(s.address); err != nil || port == "0" {
+		return socketAddr{}, fmt.Errorf("%w: %s: no service is on port 0", ErrAddress, a)
+	}
+	return s, nil
+}
+
 // target returns what a rule can judge without resolving a name.
 func (s socketAddr) target() (Target, bool) {
 	if s.network == "unix" {

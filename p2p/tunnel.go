@@ -98,10 +98,10 @@ func (t Tunnel) parse() (parsedTunnel, error) {
 	if t.CustomProtocol {
 		out.opts = append(out.opts, WithCustomProtocols())
 	}
-	socket := func(field, s string) ma.Multiaddr {
+	socket := func(field, s string, parse func(ma.Multiaddr) (socketAddr, error)) ma.Multiaddr {
 		a, err := ma.NewMultiaddr(s)
 		if err == nil {
-			_, err = parseSocket(a)
+			_, err = parse(a)
 		}
 		if err != nil {
 			bad(field, err)
@@ -112,10 +112,10 @@ func (t Tunnel) parse() (parsedTunnel, error) {
 	case t.Bind != "" && t.Target != "":
 		bad("target", errors.New("a tunnel has either bind or target"))
 	case t.Bind != "":
-		out.bind = socket("bind", t.Bind)
+		out.bind = socket("bind", t.Bind, parseSocket)
 		t.parsePeer(&out, bad)
 	case t.Target != "":
-		out.target = socket("target", t.Target)
+		out.target = socket("target", t.Target, parseTarget)
 		t.parseService(&out, bad)
 	default:
 		bad("bind", errors.New("a tunnel needs bind and peer, or target"))
