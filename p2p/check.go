@@ -30,12 +30,20 @@ func (p *P2P) CheckRemote(ctx context.Context, remote peer.ID, proto string, opt
 }
 
 func (p *P2P) checkRemote(ctx context.Context, d dialSpec) (err error) {
+	closed := fmt.Errorf("check %s: %w", d.proto, ErrClosed)
+	if !p.enter() {
+		return closed
+	}
+	defer p.work.Done()
 	bounded, cancel := context.WithTimeout(ctx, d.set.dialTimeout)
 	defer cancel()
+	defer context.AfterFunc(p.ctx, cancel)() // Close ends the check, too
 	for range openAttempts {
 		err = p.askRemote(bounded, d)
 		var ne net.Error
 		switch {
+		case err != nil && p.ctx.Err() != nil:
+			return closed
 		case errors.Is(stream.Explain(err), ErrTargetRefused): // who says so serves it
 			return nil
 		case err == nil || errors.Is(err, ErrUnreachable) || errors.Is(err, ErrNotServed), ctx.Err() != nil:

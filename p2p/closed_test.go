@@ -92,3 +92,27 @@ func TestVirtualClosedWhileThePeerIsDialled(t *testing.T) {
 		})
 	}
 }
+
+// Close ends checks that wait for a peer.
+func TestVirtualClosedWhileAPeerIsChecked(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		mustEcho(t, w.connect(w.tunnel(w.service(echoConn))), "before")
+		w.net.Partition([]netip.Addr{w.a}, []netip.Addr{w.b})
+		checked := make(chan error, 2)
+		go func() { checked <- w.dial.CheckRemote(context.Background(), w.serve.self, web) }()
+		go func() {
+			_, err := w.dial.Dial(context.Background(), nil, w.serve.self, web, addr(t, loopback), WithCheck())
+			checked <- err
+		}()
+		time.Sleep(time.Second)
+		begin := time.Now()
+		_ = w.dial.Close()
+		for range 2 {
+			wantErr(t, <-checked, ErrClosed)
+		}
+		if d := time.Since(begin); d > time.Second {
+			t.Errorf("took %v", d)
+		}
+		wantErr(t, w.dial.CheckRemote(t.Context(), w.serve.self, web), ErrClosed)
+	})
+}
