@@ -9,7 +9,7 @@ import (
 	"github.com/go-nebnet/nebnet/stream"
 )
 
-// P2P returns the node's tunnels, nil before Start: TCP and unix-socket
+// P2P returns the tunnels of a node that runs, else nil: TCP and unix-socket
 // services bridged to peers, see package p2p. They serve peers with a session
 // only, as the nodes that they dial do, and their connections end with it; a
 // program that wants tunnels to others makes a p2p.P2P of its own. Those of

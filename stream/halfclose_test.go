@@ -155,3 +155,21 @@ func TestBridgeConnectionLostBehindTheEnd(t *testing.T) {
 		})
 	}
 }
+
+// A client that takes nothing of what is left does not hold its place for ever.
+func TestBridgeConnectionLostAndNobodyReads(t *testing.T) {
+	inRig(t, Settings{Stall: time.Minute}, func(t *testing.T, r *rig) {
+		_ = r.client.CloseWrite()
+		if _, err := r.peer.Write(make([]byte, 1_000_000)); err != nil {
+			t.Fatal(err)
+		}
+		_ = r.peer.CloseWrite()
+		synctest.Wait()
+		_ = r.peer.Conn().Close()
+		began := time.Now()
+		err := <-r.ended
+		if d := time.Since(began); !errors.Is(err, errConnLost) || d < time.Minute || d > 2*time.Minute {
+			t.Errorf("ended after %v: %v", d, err)
+		}
+	})
+}

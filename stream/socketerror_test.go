@@ -69,6 +69,8 @@ func (s *stuckStream) Reset() error {
 
 type yamuxConn struct{ network.Conn }
 
+func (yamuxConn) IsClosed() bool { return false }
+
 func (yamuxConn) ConnState() network.ConnectionState {
 	return network.ConnectionState{StreamMultiplexer: yamux.ID}
 }

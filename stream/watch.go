@@ -34,7 +34,7 @@ type watch struct {
 	outMoved time.Time
 	stuck    time.Time // when the write that still waits for the peer was first seen
 	blocked  time.Time // since when the peer takes nothing, zero while it does
-	refused  time.Time // since when it is known to refuse data
+	refused  time.Time // since when it is known to refuse data, or gone, and no more comes
 	heldFrom uint64    // in, when a held buffer was first seen
 	held     bool
 }
@@ -134,7 +134,8 @@ func (w *watch) lookLocked(now time.Time) error {
 	}
 	since(&w.stuck, writing, now)
 	since(&w.blocked, writing && down != running && !outMoved, now)
-	since(&w.refused, up == broken && down == running && !inMoved, now)
+	gone := b.stream.Conn().IsClosed()
+	since(&w.refused, (up == broken || up == clean && gone) && down == running && !inMoved, now)
 	if !w.stuck.IsZero() && now.Sub(w.stuck) >= lookTime {
 		if err := socketError(b.local); err != nil {
 			return err
@@ -143,6 +144,8 @@ func (w *watch) lookLocked(now time.Time) error {
 	switch {
 	case w.idle > 0 && now.Sub(w.inMoved) >= w.idle && now.Sub(w.outMoved) >= w.idle:
 		return ErrIdle
+	case !w.refused.IsZero() && now.Sub(w.refused) >= w.stall && gone:
+		return errConnLost
 	case !w.blocked.IsZero() && now.Sub(w.blocked) >= w.stall,
 		!w.refused.IsZero() && now.Sub(w.refused) >= w.stall:
 		return ErrStalled
