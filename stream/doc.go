@@ -17,7 +17,9 @@
 // sending before, and within ten where its sending waits for a peer that takes
 // nothing. (A unix socket cannot tell its other end of a reset: that one reads an
 // end of file. When the connection is lost after the peer had finished sending, the
-// local end is closed in good order: it may not have read everything yet.)
+// local end is closed in good order: it may not have read everything yet. What has
+// not been taken from a QUIC stream by then is lost with the connection, and the
+// local end is reset.)
 //
 // A local end that has sent something and then resets, as a service does that
 // answers and closes with unread input, is reset at the peer 100 ms later: what
