@@ -226,7 +226,7 @@ func ExampleNebService_SubscribePeers() {
 	defer cancel()
 	a, b, stop := pair(ctx, nil)
 	defer stop()
-	events := a.SubscribePeers()
+	events := a.SubscribePeers(netservice.PeerDisconnected)
 	defer events.Close()
 	b.ClosePeer(a.Node().ID().String(), netservice.ReasonRequested)
 	e := <-events.Events()
