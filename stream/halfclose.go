@@ -2,6 +2,7 @@ package stream
 
 import (
 	"errors"
+	"io"
 	"net"
 	"os"
 	"syscall"
@@ -85,6 +86,9 @@ func (b *bridge) pause(d time.Duration) {
 
 // upRefused: the peer takes no more data.
 func (b *bridge) upRefused(err error) {
+	if errors.Is(err, io.EOF) { // of the connection below
+		err = lost(err)
+	}
 	b.s.setErr(err)
 	b.settle(&b.up, broken)
 	b.watch.arm()

@@ -67,6 +67,37 @@ func (s *stuckStream) Reset() error {
 	return nil
 }
 
+// endedStream is a stream of a connection that its peer has just closed.
+type endedStream struct{ *stuckStream }
+
+func (endedStream) Write([]byte) (int, error) { return 0, io.EOF }
+
+// The end of the connection below, which a write may meet as an end of file, is no
+// end of file of the stream.
+func TestWriteToAClosedConnection(t *testing.T) {
+	client, local := socketPair(t)
+	s, _, err := NewRegistry(Config{}).NewGroup(Settings{}).Open(t.Context(), "peer", Outbound)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := client.Write([]byte("upload")); err != nil {
+		t.Fatal(err)
+	}
+	remote := endedStream{&stuckStream{reset: make(chan struct{})}}
+	ended := make(chan error, 1)
+	go func() { ended <- s.Bridge(local, remote, nil) }()
+	for failed := error(nil); failed == nil; runtime.Gosched() { // until the write has failed
+		s.mu.Lock()
+		failed = s.err
+		s.mu.Unlock()
+	}
+	_ = remote.Reset()
+	err = <-ended
+	if !errors.Is(err, network.ErrReset) || errors.Is(err, io.EOF) {
+		t.Errorf("the bridge ended with %v", err)
+	}
+}
+
 type yamuxConn struct{ network.Conn }
 
 func (yamuxConn) IsClosed() bool { return false }
