@@ -107,10 +107,16 @@ func (yamuxConn) ConnState() network.ConnectionState {
 }
 
 // A local end that resets while its upload waits for the peer is found by asking,
-// too.
+// too, also where the watch looks for an idle timeout now and then.
 func TestResetWhileThePeerTakesNothing(t *testing.T) {
+	for _, idle := range []time.Duration{0, time.Hour} {
+		t.Run("idle "+idle.String(), func(t *testing.T) { testResetWhileThePeerTakesNothing(t, idle) })
+	}
+}
+
+func testResetWhileThePeerTakesNothing(t *testing.T, idle time.Duration) {
 	client, local := socketPair(t)
-	s, _, err := NewRegistry(Config{}).NewGroup(Settings{Stall: time.Hour}).Open(t.Context(), "peer", Outbound)
+	s, _, err := NewRegistry(Config{}).NewGroup(Settings{Idle: idle, Stall: time.Hour}).Open(t.Context(), "peer", Outbound)
 	if err != nil {
 		t.Fatal(err)
 	}

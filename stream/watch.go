@@ -23,7 +23,7 @@ type watch struct {
 	idle  time.Duration
 	stall time.Duration
 
-	armed atomic.Bool // a timer runs
+	armed atomic.Bool // a timer runs that looks every lookTime or sooner
 
 	mu       sync.Mutex // guards the fields below
 	timer    *time.Timer
@@ -63,7 +63,7 @@ func (w *watch) armLocked() {
 		return
 	}
 	w.period = want
-	w.armed.Store(true)
+	w.armed.Store(want <= lookTime)
 	if w.timer == nil {
 		w.timer = time.AfterFunc(want, w.tick)
 		return
