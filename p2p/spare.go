@@ -174,20 +174,25 @@ func (sp *spares) close() {
 // to see whether it is still there.
 const headSize = 512
 
-// alive returns a stream that reads as s does, or nil when s has ended, be it after
-// a word. It does not wait.
+// alive returns a stream that reads as s does, or nil when s has ended, on transports
+// other than QUIC also when it has after a word. It does not wait. (A QUIC stream
+// whose deadline has passed keeps what has come, and the end behind that.)
 func alive(s network.Stream) network.Stream {
 	if s.SetReadDeadline(time.Unix(1, 0)) != nil {
 		return nil
 	}
-	var err error
 	head := make([]byte, 0, headSize)
-	for n := 0; err == nil && len(head) < headSize; head = head[:len(head)+n] {
+	for n, late := 0, 0; late < 2 && len(head) < headSize; head = head[:len(head)+n] {
+		var err error
 		n, err = s.Read(head[len(head):headSize])
-	}
-	var timeout net.Error
-	if err != nil && (!errors.As(err, &timeout) || !timeout.Timeout()) {
-		return nil
+		var timeout net.Error
+		switch {
+		case err == nil:
+		case errors.As(err, &timeout) && timeout.Timeout():
+			late++ // QUIC comes upon an end in such a read, and tells it in the next
+		default:
+			return nil
+		}
 	}
 	if s.SetReadDeadline(time.Time{}) != nil {
 		return nil

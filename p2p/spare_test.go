@@ -151,6 +151,39 @@ func TestDeadSpareIsNotTaken(t *testing.T) {
 	}
 }
 
+// The end of a stream is seen the first time it is looked for, on every transport.
+func TestAliveSeesTheEnd(t *testing.T) {
+	overTransports(t, func(t *testing.T, dial, serve *P2P) {
+		came := make(chan network.Stream, 2)
+		serve.host.SetStreamHandler(web, func(s network.Stream) {
+			_, _ = io.CopyN(s, s, 1)
+			came <- s
+		})
+		open := func() (near, far network.Stream) {
+			near = openStream(t, dial.host, serve.self)
+			_, _ = near.Write([]byte("x"))
+			if _, err := io.ReadFull(near, make([]byte, 1)); err != nil {
+				t.Fatal(err)
+			}
+			return near, await(t, came, "a stream")
+		}
+		ended, farEnded := open()
+		other, farOther := open()
+		if got := alive(ended); got != ended {
+			t.Errorf("an open stream is %v", got)
+		}
+		_ = farEnded.CloseWrite()
+		_, _ = farOther.Write([]byte("x"))
+		_, _ = io.ReadFull(other, make([]byte, 1)) // comes after the end of the first one
+		if got := alive(ended); got != nil {
+			t.Errorf("an ended stream is %v", got)
+		}
+		for _, s := range []network.Stream{ended, other, farEnded, farOther} {
+			_ = s.Reset()
+		}
+	})
+}
+
 func TestSpareOfALostConnection(t *testing.T) {
 	inSpareWorld(t, 1, echoNumbered, func(t *testing.T, w *spareWorld) {
 		_, _ = w.numbered()
