@@ -34,6 +34,7 @@ type spares struct {
 	mu      sync.Mutex // guards the fields below
 	ready   []*spare   // the oldest first
 	filling *time.Timer
+	left    int // how many fill may still make for the connections that came
 	closed  bool
 }
 
@@ -81,20 +82,24 @@ func (sp *spares) last() network.Stream {
 	return s.Stream
 }
 
-// refill makes fill run soon, if it does not yet.
+// refill makes fill run soon, if it does not yet. What one connection gives rise to
+// is bounded: where to make a stream takes long, the first expire before the last is
+// made.
 func (sp *spares) refill() {
 	if sp == nil {
 		return
 	}
 	sp.mu.Lock()
 	defer sp.mu.Unlock()
+	sp.left = sp.want
 	if !sp.closed && sp.filling == nil {
 		sp.work.Add(1)
 		sp.filling = time.AfterFunc(spareDelay, sp.fill)
 	}
 }
 
-// fill makes streams until there are enough, or one cannot be made.
+// fill makes streams until there are enough or it has made its share, or one cannot
+// be made.
 func (sp *spares) fill() {
 	defer sp.work.Done()
 	for sp.lacks() {
@@ -111,11 +116,12 @@ func (sp *spares) fill() {
 	}
 }
 
-// lacks reports whether there are too few, and if not that fill is over.
+// lacks reports whether one more is to be made, and if not that fill is over.
 func (sp *spares) lacks() bool {
 	sp.mu.Lock()
 	defer sp.mu.Unlock()
-	if !sp.closed && len(sp.ready) < sp.want {
+	if !sp.closed && len(sp.ready) < sp.want && sp.left > 0 {
+		sp.left--
 		return true
 	}
 	sp.filling = nil

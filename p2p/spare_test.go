@@ -233,6 +233,21 @@ func TestSparesEnd(t *testing.T) {
 	}
 }
 
+// However long it takes to make the spare streams, they are made once.
+func TestSparesAreNotMadeForEver(t *testing.T) {
+	inSpareWorld(t, 10, echoNumbered, func(t *testing.T, w *spareWorld) {
+		w.net.SetLink(func(from, to netip.Addr) testnet.Link { return testnet.Link{Latency: time.Second} })
+		_, _ = w.numbered()
+		time.Sleep(time.Minute)
+		if n := w.came.Load(); n > 11 {
+			t.Errorf("%d connections came", n)
+		}
+		if n := w.serve.Streams.Len(); n != 1 {
+			t.Errorf("%d streams are served", n)
+		}
+	})
+}
+
 // tunnelled counts the streams of the tunnel.
 func tunnelled(conns []network.Conn) (n int) {
 	for _, c := range conns {
