@@ -138,7 +138,7 @@ func (sp *spares) put(s network.Stream) {
 	}
 	sp.mu.Unlock()
 	if closed {
-		_ = s.Close()
+		dismiss(s)
 	}
 }
 
@@ -151,8 +151,19 @@ func (sp *spares) expired(one *spare) {
 	}
 	sp.mu.Unlock()
 	if i >= 0 {
-		_ = one.Close()
+		dismiss(one.Stream)
 	}
+}
+
+// dismiss ends a stream that nobody takes. Its service reads an end of file, and can
+// write no more: yamux tells that by a reset alone, which leaves the end of file.
+func dismiss(s network.Stream) {
+	if isQUIC(s.Conn()) {
+		_ = s.Close()
+		return
+	}
+	_ = s.CloseWrite()
+	_ = s.Reset()
 }
 
 // close ends those that wait, and waits for fill.
@@ -171,7 +182,7 @@ func (sp *spares) close() {
 	sp.mu.Unlock()
 	for _, s := range ready {
 		s.expire.Stop()
-		_ = s.Close()
+		dismiss(s.Stream)
 	}
 	sp.work.Wait()
 }

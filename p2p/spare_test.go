@@ -119,6 +119,11 @@ func TestSparesExpire(t *testing.T) {
 		if n := w.serve.Streams.Len(); n != 1 {
 			t.Errorf("%d streams are served", n)
 		}
+		for name, n := range counts(w.serve) {
+			if strings.Contains(name, "failed") && n != 0 {
+				t.Errorf("%s is %d", name, n)
+			}
+		}
 	})
 }
 
@@ -246,6 +251,37 @@ func TestSparesAreNotMadeForEver(t *testing.T) {
 			t.Errorf("%d streams are served", n)
 		}
 	})
+}
+
+// A service that talks and does not listen learns that a spare connection has
+// ended, by whatever it is ended.
+func TestSpareOfAServiceThatTalks(t *testing.T) {
+	for name, end := range map[string]func(w *spareWorld){
+		"expired": func(w *spareWorld) { time.Sleep(SpareTime) },
+		"closed":  func(w *spareWorld) { _ = w.tunnel.Close() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			inSpareWorld(t, 2, func(c *testnet.Conn, _ int64) {
+				for {
+					if _, err := io.WriteString(c, "tick\n"); err != nil {
+						return
+					}
+					time.Sleep(time.Second)
+				}
+			}, func(t *testing.T, w *spareWorld) {
+				_, _ = w.numbered()
+				time.Sleep(time.Second)
+				if n := w.serve.Streams.Len(); n != 3 {
+					t.Errorf("%d streams are served", n)
+				}
+				end(w)
+				time.Sleep(5 * time.Second)
+				if n := w.serve.Streams.Len(); n != 1 {
+					t.Errorf("%d streams are served", n)
+				}
+			})
+		})
+	}
 }
 
 // tunnelled counts the streams of the tunnel.
