@@ -346,6 +346,9 @@ func TestLimitedRelay(t *testing.T) {
 	if conns := outside.Network().ConnsToPeer(hidden.ID()); len(conns) == 0 || !conns[0].Stat().Limited {
 		t.Error("the connection is not a limited one")
 	}
+	if n := sparesMade(t, dial, hidden.ID(), WithSpares(1), WithLimitedRelay()); n != 0 {
+		t.Errorf("%d spare streams use the relay", n)
+	}
 	if _, err := dial.DialConn(t.Context(), hidden.ID(), web, WithDialTimeout(2*time.Second)); !errors.Is(err, network.ErrLimitedConn) {
 		t.Errorf("without the option: %v", err)
 	}

@@ -48,7 +48,7 @@ func (p *P2P) newSpares(d dialSpec) *spares {
 	if d.set.spares == 0 {
 		return nil
 	}
-	d.sure = true
+	d.sure, d.set.limited = true, false
 	sp := &spares{p: p, d: d, want: d.set.spares}
 	sp.ctx, sp.cancel = context.WithCancel(p.ctx)
 	return sp
@@ -99,7 +99,7 @@ func (sp *spares) refill() {
 }
 
 // fill makes streams until there are enough or it has made its share, or one cannot
-// be made.
+// be made. It dials nobody.
 func (sp *spares) fill() {
 	defer sp.work.Done()
 	for sp.lacks() {
@@ -118,9 +118,10 @@ func (sp *spares) fill() {
 
 // lacks reports whether one more is to be made, and if not that fill is over.
 func (sp *spares) lacks() bool {
+	room := sp.p.slots.ample(sp.p.host.Network().ConnsToPeer(sp.d.peer))
 	sp.mu.Lock()
 	defer sp.mu.Unlock()
-	if !sp.closed && len(sp.ready) < sp.want && sp.left > 0 {
+	if !sp.closed && room && len(sp.ready) < sp.want && sp.left > 0 {
 		sp.left--
 		return true
 	}

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/go-nebnet/nebnet/internal/testnet"
 	"github.com/go-nebnet/nebnet/listener"
@@ -282,6 +283,55 @@ func TestSpareOfAServiceThatTalks(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Spare streams leave half of a QUIC connection to others, and are no reason to dial.
+func TestSparesLeaveRoom(t *testing.T) {
+	a, b := newPair(t, transports[1])
+	dial, serve := newTunnels(t, a), newTunnels(t, b)
+	if _, err := serve.NewListener(t.Context(), web, echoService(t)); err != nil {
+		t.Fatal(err)
+	}
+	want := func(n int) {
+		t.Helper()
+		if got := sparesMade(t, dial, serve.self, WithSpares(2)); got != n {
+			t.Errorf("made %d, want %d", got, n)
+		}
+	}
+	want(0)
+	if n := len(a.Network().ConnsToPeer(b.ID())); n != 0 {
+		t.Errorf("%d connections were made", n)
+	}
+	if err := a.Connect(t.Context(), peer.AddrInfo{ID: b.ID()}); err != nil {
+		t.Fatal(err)
+	}
+	want(2)
+	conns := a.Network().ConnsToPeer(b.ID())
+	use := func(n int) {
+		dial.slots.mu.Lock()
+		defer dial.slots.mu.Unlock()
+		for _, c := range conns {
+			dial.slots.opening[c] += n
+		}
+	}
+	use(quicStreams / 2)
+	want(0)
+	use(-quicStreams / 2)
+	want(2)
+}
+
+// sparesMade is how many spare streams a connection would give rise to now.
+func sparesMade(t *testing.T, dial *P2P, to peer.ID, opts ...Option) int {
+	t.Helper()
+	d, err := dial.dialSpec(t.Context(), nil, to, web, opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sp := dial.newSpares(d)
+	defer sp.close()
+	sp.refill()
+	sp.work.Wait()
+	return len(sp.ready)
 }
 
 // tunnelled counts the streams of the tunnel.
