@@ -77,7 +77,7 @@ func (sp *spares) last() network.Stream {
 		return nil
 	}
 	s := sp.ready[n]
-	sp.ready = sp.ready[:n]
+	sp.ready = slices.Delete(sp.ready, n, n+1)
 	s.expire.Stop()
 	return s.Stream
 }
@@ -92,7 +92,7 @@ func (sp *spares) refill() {
 	sp.mu.Lock()
 	defer sp.mu.Unlock()
 	sp.left = sp.want
-	if !sp.closed && sp.filling == nil {
+	if !sp.closed && sp.filling == nil && sp.p.enter() {
 		sp.work.Add(1)
 		sp.filling = time.AfterFunc(spareDelay, sp.fill)
 	}
@@ -101,7 +101,7 @@ func (sp *spares) refill() {
 // fill makes streams until there are enough or it has made its share, or one cannot
 // be made. It dials nobody.
 func (sp *spares) fill() {
-	defer sp.work.Done()
+	defer sp.filled()
 	for sp.lacks() {
 		ctx, cancel := context.WithTimeout(sp.ctx, sp.d.set.dialTimeout)
 		s, _, err := sp.p.open(ctx, sp.d)
@@ -114,6 +114,12 @@ func (sp *spares) fill() {
 		}
 		sp.put(s)
 	}
+}
+
+// filled undoes what refill has counted.
+func (sp *spares) filled() {
+	sp.work.Done()
+	sp.p.work.Done()
 }
 
 // lacks reports whether one more is to be made, and if not that fill is over.
@@ -176,7 +182,7 @@ func (sp *spares) close() {
 	sp.mu.Lock()
 	sp.closed = true
 	if sp.filling != nil && sp.filling.Stop() {
-		sp.work.Done()
+		sp.filled()
 	}
 	ready := sp.ready
 	sp.ready = nil

@@ -320,6 +320,36 @@ func TestSparesLeaveRoom(t *testing.T) {
 	want(2)
 }
 
+// Close of all tunnels waits for spare streams that are being made, also when it is
+// another call that closes their listener.
+func TestCloseWaitsForSpares(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		d, err := w.dial.dialSpec(t.Context(), nil, w.serve.self, web, []Option{WithSpares(1)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		sp := w.dial.newSpares(d)
+		defer sp.close()
+		filling := func() bool {
+			sp.mu.Lock()
+			defer sp.mu.Unlock()
+			return sp.filling != nil
+		}
+		sp.refill()
+		if !filling() {
+			t.Error("nothing is made")
+		}
+		_ = w.dial.Close()
+		if filling() {
+			t.Error("Close did not wait")
+		}
+		sp.refill()
+		if filling() {
+			t.Error("streams are made after Close")
+		}
+	})
+}
+
 // sparesMade is how many spare streams a connection would give rise to now.
 func sparesMade(t *testing.T, dial *P2P, to peer.ID, opts ...Option) int {
 	t.Helper()
