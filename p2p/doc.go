@@ -29,8 +29,8 @@
 // When a peer goes away, its connections end with a reset: at once where the
 // network tells, else when libp2p notices, which takes up to some 30 s on QUIC and
 // 40 s on TCP. A connection made after it came back works. One made within five
-// seconds of the peer's last answer, while nothing has told of its end (as on
-// QUIC), may still be lost with the old ones.
+// seconds of the peer's last answer (ten with WithSpares), while nothing has told of
+// its end (as on QUIC), may still be lost with the old ones.
 //
 // An end that does not read makes the other end wait; nothing is dropped, and
 // no more is buffered than one piece of 256 KiB each way beside the windows of
