@@ -171,10 +171,12 @@ func WithCheck() Option { return func(s *settings) { s.check = true } }
 // round trips, and hears at once what the service says first. One that nobody
 // takes within SpareTime is closed; the service sees a client that comes, says
 // nothing and goes. Should the service end such a connection in the very moment in
-// which it is taken, or on QUIC have ended it after saying something, the client sees
-// it end. Spare streams count for the limits of
-// the peer only. They take no more than half of what a QUIC connection carries, do
-// not use limited relays, and are not dialled for. Default: 0.
+// which it is taken, or on QUIC have ended it after saying something, the client
+// sees it end.
+//
+// Spare streams count for the limits of the peer only. They take no more than half
+// of what a QUIC connection carries, do not use limited relays, and are not dialled
+// for. Default: 0.
 func WithSpares(n int) Option { return func(s *settings) { s.spares = max(n, 0) } }
 
 // WithBacklog sets how many connections may wait for Accept on a net.Listener.
