@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"slices"
 
 	"github.com/libp2p/go-libp2p/core/network"
@@ -40,7 +39,6 @@ func (p *P2P) checkRemote(ctx context.Context, d dialSpec) (err error) {
 	defer context.AfterFunc(p.ctx, cancel)() // Close ends the check, too
 	for range openAttempts {
 		err = p.askRemote(bounded, d)
-		var ne net.Error
 		switch {
 		case err != nil && p.ctx.Err() != nil:
 			return closed
@@ -48,7 +46,7 @@ func (p *P2P) checkRemote(ctx context.Context, d dialSpec) (err error) {
 			return nil
 		case err == nil || errors.Is(err, ErrUnreachable) || errors.Is(err, ErrNotServed), ctx.Err() != nil:
 			return err
-		case bounded.Err() != nil || errors.As(err, &ne) && ne.Timeout():
+		case bounded.Err() != nil || isTimeout(err):
 			return d.fail("check", fmt.Errorf("%w: %w", ErrUnreachable, err))
 		case p.connected(d.peer):
 			return err

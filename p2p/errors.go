@@ -96,9 +96,11 @@ func (e *opError) Unwrap() error        { return e.err }
 func (e *opError) TunnelReason() string { return e.reason }
 
 // Timeout makes an error that wraps a timeout a net.Error with Timeout.
-func (e *opError) Timeout() bool {
+func (e *opError) Timeout() bool { return isTimeout(e.err) }
+
+func isTimeout(err error) bool {
 	var t interface{ Timeout() bool }
-	return errors.As(e.err, &t) && t.Timeout()
+	return errors.As(err, &t) && t.Timeout()
 }
 
 // Temporary is part of net.Error.

@@ -2,8 +2,6 @@ package p2p
 
 import (
 	"context"
-	"errors"
-	"net"
 	"slices"
 	"sync"
 	"time"
@@ -209,10 +207,9 @@ func alive(s network.Stream) network.Stream {
 	for n, late := 0, 0; late < 2 && len(head) < headSize; head = head[:len(head)+n] {
 		var err error
 		n, err = s.Read(head[len(head):headSize])
-		var timeout net.Error
 		switch {
 		case err == nil:
-		case errors.As(err, &timeout) && timeout.Timeout():
+		case isTimeout(err):
 			late++ // QUIC comes upon an end in such a read, and tells it in the next
 		default:
 			return nil

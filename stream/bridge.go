@@ -90,7 +90,7 @@ func (b *bridge) runUp() {
 		data, err := src.next()
 		if len(data) > 0 {
 			b.writing.Store(true)
-			if !b.watch.armed.Load() {
+			if !b.watch.looksWithin(lookTime) {
 				b.watch.arm() // in case this takes long
 			}
 			werr := b.send(data)

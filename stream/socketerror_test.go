@@ -133,8 +133,8 @@ func testResetWhileThePeerTakesNothing(t *testing.T, idle time.Duration) {
 	look := func(at time.Time) error {
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		if w.period == 0 || w.period > lookTime {
-			t.Errorf("the watch looks every %v", w.period)
+		if !w.looksWithin(lookTime) {
+			t.Errorf("the watch looks every %v", time.Duration(w.period.Load()))
 		}
 		return w.lookLocked(at)
 	}

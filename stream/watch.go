@@ -23,11 +23,10 @@ type watch struct {
 	idle  time.Duration
 	stall time.Duration
 
-	armed atomic.Bool // a timer runs that looks every lookTime or sooner
+	period atomic.Int64 // of the running timer, 0 when none runs; written with mu
 
 	mu       sync.Mutex // guards the fields below
 	timer    *time.Timer
-	period   time.Duration // of the running timer, 0 when none runs
 	stopped  bool
 	in, out  uint64    // the counters when they were last seen to move
 	inMoved  time.Time // when that was
@@ -57,13 +56,18 @@ func (w *watch) arm() {
 	w.armLocked()
 }
 
+// looksWithin reports whether a timer runs that looks every d or sooner.
+func (w *watch) looksWithin(d time.Duration) bool {
+	p := time.Duration(w.period.Load())
+	return p != 0 && p <= d
+}
+
 func (w *watch) armLocked() {
 	want := w.wantLocked()
-	if w.stopped || want == 0 || w.period != 0 && w.period <= want {
+	if w.stopped || want == 0 || w.looksWithin(want) {
 		return
 	}
-	w.period = want
-	w.armed.Store(want <= lookTime)
+	w.period.Store(int64(want))
 	if w.timer == nil {
 		w.timer = time.AfterFunc(want, w.tick)
 		return
@@ -100,8 +104,7 @@ func (w *watch) tick() {
 		return
 	}
 	w.mu.Lock()
-	w.period = 0
-	w.armed.Store(false)
+	w.period.Store(0)
 	if w.stopped {
 		w.mu.Unlock()
 		return
