@@ -18,27 +18,32 @@ import (
 	"github.com/go-nebnet/nebnet/stream"
 )
 
+// connPair is a connection of two programs: c dialled it, and s was accepted by ln.
+func connPair(t *testing.T, dial, serve *P2P) (ln net.Listener, c, s net.Conn) {
+	t.Helper()
+	ln, err := serve.Listen(t.Context(), web)
+	if err == nil {
+		c, err = dial.DialConn(t.Context(), serve.self, web)
+	}
+	if err == nil {
+		s, err = ln.Accept()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ln, c, s
+}
+
 func TestConnIsANetConn(t *testing.T) {
 	overTransports(t, func(t *testing.T, dial, serve *P2P) {
-		ln, err := serve.Listen(t.Context(), web)
-		if err != nil {
-			t.Fatal(err)
-		}
-		c, err := dial.DialConn(t.Context(), serve.self, web)
-		if err != nil {
-			t.Fatal(err)
-		}
-		s, err := ln.Accept()
-		if err != nil {
-			t.Fatal(err)
-		}
+		ln, c, s := connPair(t, dial, serve)
 		if c.RemoteAddr().String() != serve.self.String() || s.RemoteAddr().String() != dial.self.String() ||
 			c.RemoteAddr().Network() != "libp2p" || ln.Addr().String() != serve.self.String() {
 			t.Error("wrong addresses")
 		}
 		// Deadlines.
 		_ = c.SetReadDeadline(time.Now().Add(10 * time.Millisecond))
-		_, err = c.Read(make([]byte, 1))
+		_, err := c.Read(make([]byte, 1))
 		var ne net.Error
 		if !errors.Is(err, os.ErrDeadlineExceeded) || !errors.As(err, &ne) || !ne.Timeout() {
 			t.Errorf("deadline: %v", err)
@@ -95,24 +100,14 @@ func TestConnPassesNettest(t *testing.T) {
 // written here.
 func TestConnCloseStopsThePeer(t *testing.T) {
 	overTransports(t, func(t *testing.T, dial, serve *P2P) {
-		ln, err := serve.Listen(t.Context(), web)
-		if err != nil {
-			t.Fatal(err)
-		}
-		c, err := dial.DialConn(t.Context(), serve.self, web)
-		if err != nil {
-			t.Fatal(err)
-		}
-		s, err := ln.Accept()
-		if err != nil {
-			t.Fatal(err)
-		}
+		_, c, s := connPair(t, dial, serve)
 		_, _ = c.Write([]byte("last words"))
 		_ = c.Close()
 		_ = s.SetDeadline(time.Now().Add(deadline))
 		if got, err := io.ReadAll(s); err != nil || string(got) != "last words" {
 			t.Errorf("got %q, %v", got, err)
 		}
+		var err error
 		for { // more than any window
 			if _, err = s.Write(make([]byte, 64<<10)); err != nil {
 				break
@@ -128,18 +123,7 @@ func TestConnCloseStopsThePeer(t *testing.T) {
 // Whoever closes last closes as well as the first one.
 func TestConnCloseAfterThePeersClose(t *testing.T) {
 	overTransports(t, func(t *testing.T, dial, serve *P2P) {
-		ln, err := serve.Listen(t.Context(), web)
-		if err != nil {
-			t.Fatal(err)
-		}
-		c, err := dial.DialConn(t.Context(), serve.self, web)
-		if err != nil {
-			t.Fatal(err)
-		}
-		s, err := ln.Accept()
-		if err != nil {
-			t.Fatal(err)
-		}
+		_, c, s := connPair(t, dial, serve)
 		if err := s.Close(); err != nil {
 			t.Errorf("the first: %v", err)
 		}
@@ -147,6 +131,7 @@ func TestConnCloseAfterThePeersClose(t *testing.T) {
 		if _, err := io.ReadAll(c); err != nil && !errors.Is(err, network.ErrReset) {
 			t.Error(err)
 		}
+		var err error
 		for err == nil { // until the peer's word has arrived that it takes nothing
 			_, err = c.Write(make([]byte, 64<<10))
 		}
@@ -163,18 +148,7 @@ func TestConnCloseAfterThePeersClose(t *testing.T) {
 // update either: the stream goes on at full width.
 func TestReadDeadlinesLoseNothing(t *testing.T) {
 	overTransports(t, func(t *testing.T, dial, serve *P2P) {
-		ln, err := serve.Listen(t.Context(), web)
-		if err != nil {
-			t.Fatal(err)
-		}
-		c, err := dial.DialConn(t.Context(), serve.self, web)
-		if err != nil {
-			t.Fatal(err)
-		}
-		s, err := ln.Accept()
-		if err != nil {
-			t.Fatal(err)
-		}
+		_, c, s := connPair(t, dial, serve)
 		data := bytes.Repeat([]byte("0123456789"), 400_000)
 		var wg sync.WaitGroup
 		defer wg.Wait()

@@ -33,8 +33,8 @@ func joined() (dialing, serving *p2p.P2P, end func()) {
 	}
 }
 
-// echo serves a protocol that sends back what it gets.
-func echo(serving *p2p.P2P, proto string) {
+// serve serves a protocol with a function for each connection.
+func serve(serving *p2p.P2P, proto string, handle func(net.Conn)) {
 	ln, err := serving.Listen(context.Background(), proto)
 	if err != nil {
 		log.Fatal(err)
@@ -45,12 +45,17 @@ func echo(serving *p2p.P2P, proto string) {
 			if err != nil {
 				return
 			}
-			go func() {
-				defer c.Close()
-				io.Copy(c, c)
-			}()
+			go handle(c)
 		}
 	}()
+}
+
+// echo serves a protocol that sends back what it gets.
+func echo(serving *p2p.P2P, proto string) {
+	serve(serving, proto, func(c net.Conn) {
+		defer c.Close()
+		io.Copy(c, c)
+	})
 }
 
 // A local port leads to a peer. Port 0 is any free one; the result tells which.
@@ -89,19 +94,7 @@ func ExampleP2P_Dial() {
 func ExampleWithSpares() {
 	dialing, serving, end := joined()
 	defer end()
-	ln, err := serving.Listen(context.Background(), "/x/greeter")
-	if err != nil {
-		log.Fatal(err)
-	}
-	go func() {
-		for {
-			c, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			fmt.Fprintln(c, "welcome")
-		}
-	}()
+	serve(serving, "/x/greeter", func(c net.Conn) { fmt.Fprintln(c, "welcome") })
 
 	tunnel, err := dialing.Dial(context.Background(), nil, serving.Identity(), "/x/greeter",
 		ma.StringCast("/ip4/127.0.0.1/tcp/0"), p2p.WithSpares(1))
