@@ -14,6 +14,7 @@ import (
 
 	"github.com/go-nebnet/nebnet/internal/obs"
 	"github.com/libp2p/go-libp2p"
+	"github.com/libp2p/go-libp2p/core/event"
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -176,6 +177,7 @@ func join(t testing.TB, a, b *node) (sa, sb *Session) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	awaitIdentified(ctx, t, a.host, b.host)
 	p := a.engine.Expect(st.Conn())
 	if _, err := st.Write([]byte(handshakeBytes)); err != nil {
 		t.Fatal(err)
@@ -189,6 +191,32 @@ func join(t testing.TB, a, b *node) (sa, sb *Session) {
 		t.Fatal("the other side did not attach")
 	}
 	return sa, sb
+}
+
+// awaitIdentified waits until a knows what b serves. The list that a gets when they
+// connect may be older than b's latest handlers; a new one follows it.
+func awaitIdentified(ctx context.Context, t testing.TB, a, b host.Host) {
+	t.Helper()
+	updates, err := a.EventBus().Subscribe(new(event.EvtPeerProtocolsUpdated))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer updates.Close()
+	serves := b.Mux().Protocols()
+	for {
+		known, err := a.Peerstore().SupportsProtocols(b.ID(), serves...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(known) == len(serves) {
+			return
+		}
+		select {
+		case <-updates.Out():
+		case <-ctx.Done():
+			t.Fatalf("the other side is not known to serve more than %v", known)
+		}
+	}
 }
 
 // randomBytes are the same for the same seed and do not compress.
