@@ -3,6 +3,7 @@ package bench
 import (
 	"context"
 	"sync/atomic"
+	"time"
 
 	pubsub "github.com/libp2p/go-libp2p-pubsub"
 	"github.com/libp2p/go-libp2p/core/host"
@@ -64,18 +65,19 @@ func (p *PubSub) Close() { p.cancel() }
 // duplicates counts them, and nothing else.
 type duplicates struct{ n *atomic.Int64 }
 
-func (d duplicates) DuplicateMessage(*pubsub.Message)       { d.n.Add(1) }
-func (duplicates) OnNewOutboundStream(peer.ID, protocol.ID) {}
-func (duplicates) OnClosedOutboundStream(peer.ID)           {}
-func (duplicates) Join(string)                              {}
-func (duplicates) Leave(string)                             {}
-func (duplicates) Graft(peer.ID, string)                    {}
-func (duplicates) Prune(peer.ID, string)                    {}
-func (duplicates) ValidateMessage(*pubsub.Message)          {}
-func (duplicates) DeliverMessage(*pubsub.Message)           {}
-func (duplicates) RejectMessage(*pubsub.Message, string)    {}
-func (duplicates) ThrottlePeer(peer.ID)                     {}
-func (duplicates) RecvRPC(*pubsub.RPC)                      {}
-func (duplicates) SendRPC(*pubsub.RPC, peer.ID)             {}
-func (duplicates) DropRPC(*pubsub.RPC, peer.ID)             {}
-func (duplicates) UndeliverableMessage(*pubsub.Message)     {}
+func (d duplicates) DuplicateMessage(*pubsub.Message)                   { d.n.Add(1) }
+func (duplicates) OnNewOutboundStream(peer.ID, protocol.ID)             {}
+func (duplicates) OnClosedOutboundStream(peer.ID)                       {}
+func (duplicates) Join(string)                                          {}
+func (duplicates) Leave(string)                                         {}
+func (duplicates) Graft(peer.ID, string)                                {}
+func (duplicates) Prune(peer.ID, string)                                {}
+func (duplicates) ValidateMessage(*pubsub.Message)                      {}
+func (duplicates) DeliverMessage(*pubsub.Message)                       {}
+func (duplicates) RejectMessage(*pubsub.Message, string)                {}
+func (duplicates) ThrottlePeer(peer.ID)                                 {}
+func (duplicates) RecvRPC(*pubsub.RPC)                                  {}
+func (duplicates) SendRPC(*pubsub.RPC, peer.ID)                         {}
+func (duplicates) SendRPCCompleted(*pubsub.RPC, peer.ID, time.Duration) {}
+func (duplicates) DropRPC(*pubsub.RPC, peer.ID)                         {}
+func (duplicates) UndeliverableMessage(*pubsub.Message)                 {}

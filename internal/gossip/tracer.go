@@ -1,6 +1,8 @@
 package gossip
 
 import (
+	"time"
+
 	pubsub "github.com/libp2p/go-libp2p-pubsub"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
@@ -146,6 +148,9 @@ func (l *lane) SendRPC(rpc *pubsub.RPC, p peer.ID) {
 		l.e.cutOff(l, p)
 	}
 }
+
+// SendRPCCompleted is ignored: the streams tell what was written of each frame.
+func (l *lane) SendRPCCompleted(*pubsub.RPC, peer.ID, time.Duration) {}
 
 // DropRPC counts what it did not take.
 func (l *lane) DropRPC(rpc *pubsub.RPC, p peer.ID) {
