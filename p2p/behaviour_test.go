@@ -14,6 +14,7 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/network"
 
+	"github.com/go-nebnet/nebnet/internal/testkit"
 	"github.com/go-nebnet/nebnet/listener"
 	"github.com/go-nebnet/nebnet/stream"
 )
@@ -43,7 +44,7 @@ func TestResetOfTheClientReachesTheService(t *testing.T) {
 		_, _ = io.ReadFull(c, make([]byte, 1))
 		_ = c.SetLinger(0)
 		_ = c.Close()
-		wantErr(t, await(t, got, "service to see the reset"), syscall.ECONNRESET)
+		wantErr(t, testkit.Receive(t, got, "service to see the reset"), syscall.ECONNRESET)
 		awaitEmpty(t, dial, serve)
 	})
 }
@@ -264,8 +265,8 @@ func TestContextEndsTheTunnel(t *testing.T) {
 		c := connectInfo(t, l)
 		mustEcho(t, c, "x")
 		cancel()
-		await(t, l.Done(), "tunnel to close")
-		await(t, served.Done(), "service to close")
+		testkit.Receive(t, l.Done(), "tunnel to close")
+		testkit.Receive(t, served.Done(), "service to close")
 		wantReset(t, c)
 		awaitEmpty(t, dial, serve)
 		if serve.CheckProtoExists(web) {

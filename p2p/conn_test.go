@@ -15,6 +15,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/network"
 	"golang.org/x/net/nettest"
 
+	"github.com/go-nebnet/nebnet/internal/testkit"
 	"github.com/go-nebnet/nebnet/stream"
 )
 
@@ -222,9 +223,9 @@ func TestListenBacklogAndClose(t *testing.T) {
 				ended <- err
 			}()
 		}
-		wantErr(t, await(t, ended, "one to be refused"), ErrLimit)
+		wantErr(t, testkit.Receive(t, ended, "one to be refused"), ErrLimit)
 		_ = ln.Close()
-		if err := await(t, ended, "the other to be reset"); !errors.Is(err, network.ErrReset) || errors.Is(err, ErrLimit) {
+		if err := testkit.Receive(t, ended, "the other to be reset"); !errors.Is(err, network.ErrReset) || errors.Is(err, ErrLimit) {
 			t.Errorf("nobody accepted: %v", err)
 		}
 		_, err = ln.Accept()
@@ -261,7 +262,7 @@ func TestListenTellsWhyItRefuses(t *testing.T) {
 			if _, err := s.Write([]byte("x")); err != nil { // completes the negotiation
 				t.Fatal(err)
 			}
-			await(t, put, "the stream to come")
+			testkit.Receive(t, put, "the stream to come")
 			return s
 		}
 		wantCode := func(s network.Stream, want network.StreamErrorCode) {

@@ -11,6 +11,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 
+	"github.com/go-nebnet/nebnet/internal/testkit"
 	"github.com/go-nebnet/nebnet/listener"
 	"github.com/go-nebnet/nebnet/stream"
 )
@@ -75,9 +76,9 @@ func TestConnCloseEndsABlockedWrite(t *testing.T) {
 					n, err := c.Write(make([]byte, size))
 					wrote <- result{n, err}
 				}()
-				await(t, raw.entered, "the write to begin")
+				testkit.Receive(t, raw.entered, "the write to begin")
 				_ = end(c)
-				got := await(t, wrote, "the write to end")
+				got := testkit.Receive(t, wrote, "the write to end")
 				if wantErr(t, got.err, net.ErrClosed); got.n >= size {
 					t.Errorf("%d bytes were taken", got.n)
 				}
@@ -137,11 +138,11 @@ func TestContextEndsListen(t *testing.T) {
 		}
 		defer c.Close()
 		_ = c.SetDeadline(time.Now().Add(deadline))
-		if err := await(t, accepted, "a connection"); err != nil {
+		if err := testkit.Receive(t, accepted, "a connection"); err != nil {
 			t.Fatal(err)
 		}
 		cancel()
-		wantErr(t, await(t, accepted, "Accept to end"), net.ErrClosed)
+		wantErr(t, testkit.Receive(t, accepted, "Accept to end"), net.ErrClosed)
 		_, err = c.Read(make([]byte, 1))
 		wantErr(t, err, network.ErrReset)
 		awaitCount(t, serve, 0)

@@ -1,6 +1,7 @@
 package p2p
 
 import (
+	"fmt"
 	"net"
 	"reflect"
 	"runtime"
@@ -14,6 +15,7 @@ import (
 	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
 	ma "github.com/multiformats/go-multiaddr"
 
+	"github.com/go-nebnet/nebnet/internal/testkit"
 	"github.com/go-nebnet/nebnet/listener"
 )
 
@@ -46,13 +48,7 @@ func connectInfo(t testing.TB, l *listener.Info) *net.TCPConn {
 // freePort returns a loopback address on which nothing listens.
 func freePort(t testing.TB) ma.Multiaddr {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	a := multiaddr(t, ln.Addr())
-	_ = ln.Close()
-	return a
+	return addr(t, fmt.Sprintf("/ip4/127.0.0.1/tcp/%d", testkit.FreePort(t)))
 }
 
 // fullBacklog returns the address of a listener that answers no one: its

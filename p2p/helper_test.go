@@ -17,12 +17,14 @@ import (
 	ma "github.com/multiformats/go-multiaddr"
 	manet "github.com/multiformats/go-multiaddr/net"
 	"github.com/sirupsen/logrus"
+
+	"github.com/go-nebnet/nebnet/internal/testkit"
 )
 
 const (
 	web      = "/x/web"
 	loopback = "/ip4/127.0.0.1/tcp/0"
-	deadline = 20 * time.Second // of anything that should take no time
+	deadline = testkit.Deadline
 )
 
 func newTunnels(t testing.TB, h host.Host, opts ...Option) *P2P {
@@ -180,23 +182,12 @@ func wantErr(t testing.TB, err, target error) {
 	}
 }
 
-// await waits for a channel.
-func await[T any](t testing.TB, ch <-chan T, what string) (v T) {
-	t.Helper()
-	select {
-	case v = <-ch:
-	case <-time.After(deadline):
-		t.Fatalf("timeout: %s", what)
-	}
-	return v
-}
-
 // awaitEmpty waits until no stream runs.
 func awaitEmpty(t testing.TB, ps ...*P2P) {
 	t.Helper()
 	for _, p := range ps {
 		for _, s := range p.Streams.List() {
-			await(t, s.Done(), "stream to end")
+			testkit.Receive(t, s.Done(), "stream to end")
 		}
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
+
+	"github.com/go-nebnet/nebnet/internal/testkit"
 )
 
 // A connection that ends in the middle of an answer is no end of file, also when
@@ -27,7 +29,7 @@ func TestLostConnectionIsNoEndOfFile(t *testing.T) {
 		defer conn.Close()
 		_ = conn.SetDeadline(time.Now().Add(deadline))
 		for _, c := range []io.Reader{bridged, conn} {
-			await(t, answered, "the stream")
+			testkit.Receive(t, answered, "the stream")
 			if _, err := io.ReadFull(c, make([]byte, len("half an ans"))); err != nil {
 				t.Fatal(err)
 			}
@@ -38,7 +40,7 @@ func TestLostConnectionIsNoEndOfFile(t *testing.T) {
 		if _, err := conn.Read(make([]byte, 1)); err == nil || errors.Is(err, io.EOF) {
 			t.Errorf("the connection of the program ends with %v", err)
 		}
-		await(t, bridge.Done(), "the bridge to end")
+		testkit.Receive(t, bridge.Done(), "the bridge to end")
 		if err := bridge.Err(); err == nil || errors.Is(err, io.EOF) {
 			t.Errorf("the bridge ended with %v", err)
 		}

@@ -17,6 +17,8 @@ import (
 	"github.com/libp2p/go-libp2p/core/peerstore"
 	"github.com/libp2p/go-libp2p/p2p/protocol/circuitv2/client"
 	"github.com/libp2p/go-libp2p/p2p/protocol/circuitv2/relay"
+
+	"github.com/go-nebnet/nebnet/internal/testkit"
 )
 
 // The eight mistakes that older tunnels made.
@@ -84,7 +86,7 @@ func TestHalfCloseByService(t *testing.T) {
 			}
 		}
 		_ = c.CloseWrite()
-		if got := await(t, heard, "service to hear"); got != strings.Repeat("still here ", 3) {
+		if got := testkit.Receive(t, heard, "service to hear"); got != strings.Repeat("still here ", 3) {
 			t.Errorf("service heard %q", got)
 		}
 	})
@@ -297,7 +299,7 @@ func TestRunningStreamsProtectThePeer(t *testing.T) {
 		}
 		_ = b.Close()
 		for _, s := range streams {
-			await(t, s.Done(), "streams to end")
+			testkit.Receive(t, s.Done(), "streams to end")
 		}
 		awaitCount(t, dial, 0)
 		if protected() {

@@ -1,9 +1,9 @@
 package p2p
 
 import (
+	"fmt"
 	"io"
 	"net"
-	"os"
 	"runtime"
 	"sync"
 	"testing"
@@ -17,6 +17,7 @@ import (
 
 	"github.com/go-nebnet/nebnet/internal/obs"
 	"github.com/go-nebnet/nebnet/internal/p2phost"
+	"github.com/go-nebnet/nebnet/internal/testkit"
 )
 
 // newLimitedHost is a host as the library makes it, with its default limits.
@@ -103,7 +104,7 @@ func TestThousandIdleConnections(t *testing.T) {
 			}
 		}
 	}()
-	services := await(t, held, "all connections at the service")
+	services := testkit.Receive(t, held, "all connections at the service")
 	defer func() {
 		for _, c := range services {
 			_ = c.Close()
@@ -135,15 +136,6 @@ func TestThousandIdleConnections(t *testing.T) {
 	}
 }
 
-func openFiles(t testing.TB) int {
-	t.Helper()
-	entries, err := os.ReadDir("/proc/self/fd")
-	if err != nil {
-		t.Skip("no /proc here")
-	}
-	return len(entries)
-}
-
 // After many connections, descriptors and goroutines are back where they were.
 // TUNNEL_CONNECTIONS=10000 runs as many.
 func TestNothingIsLeftBehind(t *testing.T) {
@@ -153,7 +145,7 @@ func TestNothingIsLeftBehind(t *testing.T) {
 		mustEcho(t, connect(t, at), "first")
 		awaitFirst := connect(t, at)
 		mustEcho(t, awaitFirst, "x")
-		files := openFiles(t)
+		files := testkit.OpenFiles(t)
 		_, goroutines := heapAndGoroutines()
 		var wg sync.WaitGroup
 		for range 16 {
@@ -178,9 +170,11 @@ func TestNothingIsLeftBehind(t *testing.T) {
 		wg.Wait()
 		awaitCount(t, dial, 2)
 		awaitCount(t, serve, 2)
-		_, goroutinesNow := heapAndGoroutines()
-		if filesNow := openFiles(t); filesNow > files+4 || goroutinesNow > goroutines+8 {
-			t.Errorf("files %d, then %d; goroutines %d, then %d", files, filesNow, goroutines, goroutinesNow)
-		}
+		// The service and the kernel are told of an end after the stream is.
+		testkit.Goroutines(t, goroutines+8)
+		most := files + 4
+		testkit.Eventually(t, fmt.Sprintf("at most %d open files", most),
+			func() bool { return testkit.OpenFiles(t) <= most },
+			func() string { return fmt.Sprintf("there are %d", testkit.OpenFiles(t)) })
 	})
 }

@@ -14,6 +14,8 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	ma "github.com/multiformats/go-multiaddr"
 	manet "github.com/multiformats/go-multiaddr/net"
+
+	"github.com/go-nebnet/nebnet/internal/testkit"
 )
 
 func TestProtocolNames(t *testing.T) {
@@ -211,7 +213,7 @@ func TestPeerReport(t *testing.T) {
 			}
 			_, _ = io.WriteString(c, "bytes of the peer")
 			_ = c.Close()
-			text := await(t, got, "service to be told")
+			text := testkit.Receive(t, got, "service to be told")
 			id := dial.self.String()
 			switch report {
 			case ReportPeerID:

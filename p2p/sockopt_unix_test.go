@@ -7,6 +7,8 @@ import (
 	"net"
 	"syscall"
 	"testing"
+
+	"github.com/go-nebnet/nebnet/internal/testkit"
 )
 
 // acceptLog tells which connections a listener accepts.
@@ -42,7 +44,7 @@ func TestNoDelayAndKeepAlive(t *testing.T) {
 		c := connect(t, tunnel(t, dial, serve, echoService(t)))
 		mustEcho(t, c, "x")
 		for who, conn := range map[string]net.Conn{
-			"accepted": await(t, accepted, "a connection"), "dialled": await(t, dialled, "a connection"),
+			"accepted": testkit.Receive(t, accepted, "a connection"), "dialled": testkit.Receive(t, dialled, "a connection"),
 		} {
 			if sockopt(t, conn, syscall.IPPROTO_TCP, syscall.TCP_NODELAY) == 0 {
 				t.Errorf("%s: TCP_NODELAY is off", who)

@@ -17,6 +17,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 
+	"github.com/go-nebnet/nebnet/internal/testkit"
 	"github.com/go-nebnet/nebnet/internal/testnet"
 	"github.com/go-nebnet/nebnet/listener"
 )
@@ -171,7 +172,7 @@ func TestAliveSeesTheEnd(t *testing.T) {
 			if _, err := io.ReadFull(near, make([]byte, 1)); err != nil {
 				t.Fatal(err)
 			}
-			return near, await(t, came, "a stream")
+			return near, testkit.Receive(t, came, "a stream")
 		}
 		ended, farEnded := open()
 		other, farOther := open()
@@ -394,7 +395,7 @@ func TestSpareLosesNothing(t *testing.T) {
 			at := bind(t, dial, serve.self, WithSpares(1))
 			for i := range 4 {
 				c := connect(t, at)
-				await(t, came, "a connection")
+				testkit.Receive(t, came, "a connection")
 				request := bytes.Repeat([]byte{byte(i)}, 1000)
 				_, _ = c.Write(request)
 				_ = c.CloseWrite()

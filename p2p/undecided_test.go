@@ -8,6 +8,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/go-nebnet/nebnet/internal/obs"
+	"github.com/go-nebnet/nebnet/internal/testkit"
 	"github.com/go-nebnet/nebnet/stream"
 )
 
@@ -30,9 +31,9 @@ func TestUndecidedStreamsCount(t *testing.T) {
 			return s
 		}
 		first := open()
-		await(t, asked, "the first stream")
+		testkit.Receive(t, asked, "the first stream")
 		second := open()
-		await(t, asked, "the second stream")
+		testkit.Receive(t, asked, "the second stream")
 		third := open()
 		if _, err := third.Read(make([]byte, 1)); !errors.Is(stream.Explain(err), ErrLimit) {
 			t.Fatalf("one too many: %v", err)
@@ -51,7 +52,7 @@ func TestUndecidedStreamsCount(t *testing.T) {
 		}
 		var in, out int
 		for range 2 {
-			switch err := await(t, got, "an answer"); {
+			switch err := testkit.Receive(t, got, "an answer"); {
 			case err == nil:
 				in++
 			case errors.Is(err, ErrNotAdmitted):

@@ -50,6 +50,7 @@ var imports = map[string][]string{
 
 	// Test support and programs.
 	"internal/testnet":   {"internal/obs", "internal/identity", "internal/p2phost"},
+	"internal/testkit":   {},
 	"internal/netns":     {},
 	"netservice/nettest": {"netservice", "dispatcher", "p2p", "listener", "stream", "internal/..."},
 	"examples/...":       {"netservice", "netservice/nettest", "dispatcher", "p2p", "listener", "stream"},
@@ -60,7 +61,7 @@ var imports = map[string][]string{
 var engine = []string{"internal/obs", "internal/identity", "internal/p2phost", "internal/handshake", "dispatcher"}
 
 // testSupport may be imported by any test file.
-var testSupport = []string{"internal/testnet", "internal/bench", "netservice/nettest", "internal/obs", "internal/identity", "internal/p2phost"}
+var testSupport = []string{"internal/testkit", "internal/testnet", "internal/bench", "netservice/nettest", "internal/obs", "internal/identity", "internal/p2phost"}
 
 // anyTest lists packages whose tests join everything.
 var anyTest = []string{"netservice", "netservice/nettest", "internal/testnet", "internal/netns"}
