@@ -37,6 +37,7 @@ var imports = map[string][]string{
 	"internal/obs":      {},
 	"internal/identity": {},
 	"internal/p2phost":  {"internal/obs"},
+	"internal/msgtype":  {},
 	"internal/archtest": {},
 	"internal/bench":    {}, // baselines to compare with
 
@@ -58,10 +59,10 @@ var imports = map[string][]string{
 
 // engine is what an engine may import: leaves, and the dispatcher where a
 // Message has to be handed over.
-var engine = []string{"internal/obs", "internal/identity", "internal/p2phost", "internal/handshake", "dispatcher"}
+var engine = []string{"internal/obs", "internal/identity", "internal/p2phost", "internal/handshake", "internal/msgtype", "dispatcher"}
 
 // testSupport may be imported by any test file.
-var testSupport = []string{"internal/testkit", "internal/testnet", "internal/bench", "netservice/nettest", "internal/obs", "internal/identity", "internal/p2phost"}
+var testSupport = []string{"internal/testkit", "internal/testnet", "internal/bench", "netservice/nettest", "internal/obs", "internal/identity", "internal/p2phost", "internal/msgtype"}
 
 // anyTest lists packages whose tests join everything.
 var anyTest = []string{"netservice", "netservice/nettest", "internal/testnet", "internal/netns"}
