@@ -1,0 +1,48 @@
+package inspect
+
+import "html/template"
+
+// glossary says what the terms of the page mean.
+var glossary = map[string]string{
+	"peer":         "A node of the same chain that has shaken hands with this one.",
+	"session":      "What two peers have from the handshake on until one of them ends it or the connection is lost.",
+	"network":      "16 hex digits that stand for chain ID and genesis. Nodes with another one cannot even negotiate.",
+	"inbound":      "The peer opened the handshake.",
+	"outbound":     "This node opened the handshake.",
+	"agent":        "What the peer's program calls itself. Nobody has checked it.",
+	"transport":    "How the connection is made.",
+	"age":          "Since the handshake was completed.",
+	"round trip":   "How long the last ping took to come back.",
+	"rate":         "Bytes of messages a second, as of the last two seconds.",
+	"queue":        "What waits to be sent to the peer.",
+	"value":        "What the peer is worth when places are short.",
+	"score":        "What gossip thinks of the peer: below zero it has misbehaved.",
+	"mesh":         "The peers to which broadcasts of a type are passed on at once.",
+	"protected":    "Why the peer is not given up for another one.",
+	"differs":      "Types that the peer declares otherwise than this node. What both allow still arrives.",
+	"faults":       "Violations of the protocol by the peer.",
+	"duplicate":    "A copy of a message that had come before. It is no loss.",
+	"rejected":     "The validator called it wrong. Its senders lose score.",
+	"ignored":      "The validator did not want it, and nobody is blamed.",
+	"deferred":     "The validator waits for something, such as a parent block.",
+	"turned away":  "There was no room for it. It is taken when it comes again.",
+	"dispatcher":   "Hands each message to every subscriber of its type.",
+	"subscriber":   "A part of the program that takes messages of a type.",
+	"policy":       "What happens when the subscriber is full.",
+	"dropped":      "Lost, and counted with the reason.",
+	"reachability": "Whether others can dial this node, as far as it was found out.",
+	"boot":         "The nodes that this one connects to first.",
+	"tunnel":       "A TCP or unix-socket service that is reached through a peer.",
+	"in flight":    "Begun and not yet answered.",
+	"panics":       "Crashes of the program's own code that were caught.",
+}
+
+// term writes a word with its meaning, for a mouse and for a screen reader. An
+// unknown one is written as it is.
+func term(word string) template.HTML {
+	text := template.HTMLEscapeString(word)
+	if about, ok := glossary[word]; ok {
+		return template.HTML(`<abbr title="` + template.HTMLEscapeString(about) + `">` + text + `</abbr>`)
+	}
+	return template.HTML(text)
+}

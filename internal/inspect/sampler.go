@@ -1,0 +1,124 @@
+package inspect
+
+import (
+	"sync"
+	"time"
+)
+
+// sampler takes a snapshot every second while somebody looks.
+type sampler struct {
+	source Source
+
+	mu      sync.Mutex // guards the fields below
+	viewers int
+	left    time.Time // when the last viewer left
+	running bool
+	closed  bool
+	history ring
+	now     *Snapshot
+	rates   map[string]PeerRate
+	next    chan struct{} // closed at the next sample
+	quit    chan struct{}
+	wg      sync.WaitGroup
+}
+
+func newSampler(source Source) *sampler {
+	return &sampler{source: source, next: make(chan struct{}), quit: make(chan struct{})}
+}
+
+// view is what a page shows.
+type view struct {
+	Snapshot
+	Rates   map[string]PeerRate
+	Samples []Sample
+	Alarms  []Alarm
+}
+
+// look registers a viewer until done is called. It is false after close.
+func (s *sampler) look() (done func(), ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil, false
+	}
+	s.viewers++
+	if !s.running {
+		s.running = true
+		s.wg.Go(s.run)
+	}
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.viewers--
+		s.left = time.Now()
+	}, true
+}
+
+// run is the sampler's goroutine.
+func (s *sampler) run() {
+	t := time.NewTicker(sampleEvery)
+	defer t.Stop()
+	for {
+		s.sample()
+		select {
+		case <-t.C:
+		case <-s.quit: // close
+			return
+		}
+		s.mu.Lock()
+		if s.viewers == 0 && time.Since(s.left) > keepFor {
+			// Old samples would be drawn as one long silence.
+			s.running, s.history, s.now, s.rates = false, ring{}, nil, nil
+			s.mu.Unlock()
+			return
+		}
+		s.mu.Unlock()
+	}
+}
+
+// sample reads the node and wakes the viewers.
+func (s *sampler) sample() {
+	snap := s.source.Snapshot()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.now != nil {
+		s.rates = peerRates(s.now, &snap)
+	}
+	s.now = &snap
+	s.history.add(Sample{At: snap.At, Peers: len(snap.Peers), Totals: snap.Totals})
+	close(s.next)
+	s.next = make(chan struct{})
+}
+
+// view is the latest sample, or one of its own while nobody looks, and the
+// channel that is closed at the next.
+func (s *sampler) view() (view, <-chan struct{}) {
+	s.mu.Lock()
+	v := view{Rates: s.rates, Samples: s.history.samples}
+	next := s.next
+	fresh := s.now
+	lately, known := s.history.minuteAgo()
+	s.mu.Unlock()
+	if fresh == nil {
+		snap := s.source.Snapshot()
+		fresh = &snap
+	}
+	v.Snapshot = *fresh
+	if known {
+		v.Alarms = alarms(fresh, &lately)
+	} else {
+		v.Alarms = alarms(fresh, nil)
+	}
+	return v, next
+}
+
+// close ends the goroutine and waits for it.
+func (s *sampler) close() {
+	s.mu.Lock()
+	if !s.closed {
+		s.closed = true
+		close(s.quit)
+	}
+	s.mu.Unlock()
+	s.wg.Wait()
+}
