@@ -2,9 +2,12 @@ package netservice_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 
 	"github.com/libp2p/go-libp2p"
@@ -182,4 +185,30 @@ func ExampleWithoutBroadcast() {
 	err = getBlocks.Broadcast(context.Background(), s, []byte("7"))
 	fmt.Println(errors.Is(err, netservice.ErrNoBroadcast))
 	// Output: true
+}
+
+// The page of a node belongs behind the program's own access control. Here it is
+// asked for its numbers as a script would.
+func ExampleNebService_Inspector() {
+	svc, err := netservice.NewNebService(netservice.Config{ChainID: "example", Listen: []string{netservice.ListenNowhere}})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/node/", http.StripPrefix("/node", svc.Inspector()))
+	defer svc.Stop()
+	server := httptest.NewServer(mux) // a program listens on an address of its own
+	defer server.Close()
+
+	resp, err := http.Get(server.URL + "/node/api/overview")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer resp.Body.Close()
+	var answer struct{ Node struct{ Chain, State string } }
+	err = json.NewDecoder(resp.Body).Decode(&answer)
+	fmt.Println(answer.Node.Chain, answer.Node.State, err)
+	// Output: example not started <nil>
 }

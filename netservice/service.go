@@ -23,6 +23,7 @@ type NebService struct {
 	obs        *obs.Obs
 	node       *Node
 	dispatcher *dispatcher.Dispatcher
+	inspection inspection
 	subs       sync.Map // dispatcher.Identity of those that peers are told of
 	// serial tells services apart without keeping one alive; random, not zero.
 	serial uint64
@@ -152,6 +153,9 @@ func (s *NebService) end() (parts []error) {
 	defer cancelEarly()
 	if err := s.node.stop(early); err != nil {
 		parts = append(parts, err)
+	}
+	if err := s.inspection.close(early); err != nil {
+		parts = append(parts, fmt.Errorf("inspector: %w", err))
 	}
 	if err := s.dispatcher.Stop(ctx); err != nil {
 		parts = append(parts, err)

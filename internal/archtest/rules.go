@@ -48,6 +48,7 @@ var imports = map[string][]string{
 	"internal/discovery": engine,
 	"internal/gossip":    engine,
 	"internal/reqresp":   engine,
+	"internal/inspect":   engine,
 
 	// Test support and programs.
 	"internal/testnet":   {"internal/obs", "internal/identity", "internal/p2phost"},

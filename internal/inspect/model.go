@@ -181,7 +181,6 @@ type Tunnel struct {
 	Active   int       `json:"active"`
 	Opened   uint64    `json:"opened"`
 	Refused  uint64    `json:"refused"`
-	Failed   uint64    `json:"failed"`
 	BytesIn  uint64    `json:"bytes_in"`
 	BytesOut uint64    `json:"bytes_out"`
 }

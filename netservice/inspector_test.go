@@ -1,0 +1,127 @@
+package netservice_test
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-nebnet/nebnet/netservice"
+	"github.com/go-nebnet/nebnet/netservice/nettest"
+)
+
+// look asks the inspector of a service.
+func look(t *testing.T, s *netservice.NebService, path string) string {
+	t.Helper()
+	rec := httptest.NewRecorder()
+	s.Inspector().ServeHTTP(rec, httptest.NewRequest(http.MethodGet, path, nil))
+	if rec.Code != http.StatusOK {
+		t.Fatalf("%s: status %d: %s", path, rec.Code, rec.Body)
+	}
+	return rec.Body.String()
+}
+
+// asked is an answer under /api/ as a T.
+func asked[T any](t *testing.T, s *netservice.NebService, path string) (v T) {
+	t.Helper()
+	if err := json.Unmarshal([]byte(look(t, s, path)), &v); err != nil {
+		t.Fatalf("%s: %v", path, err)
+	}
+	return v
+}
+
+func TestInspectorShowsPeersAndEvents(t *testing.T) {
+	inBubble(t, func(t *testing.T, nw *nettest.Network) {
+		const evil = `<script>alert("x")</script>`
+		a := nw.Add(chain(), quiet())
+		s := a.Service()
+		s.Inspector() // notes events from now on
+		cfg := booted(a)
+		cfg.Agent = evil
+		b := nw.Add(cfg, quiet())
+		got := inbox(t, s, 1)
+		nw.Start()
+		if err := s.WaitForPeers(t.Context(), 1); err != nil {
+			t.Fatal(err)
+		}
+		if err := text.Broadcast(t.Context(), b.Service(), []byte("hello")); err != nil {
+			t.Fatal(err)
+		}
+		next(t, "message", got)
+
+		type peer struct {
+			ID, Agent, Direction string
+			Since                time.Time
+		}
+		peers := asked[[]peer](t, s, "/api/peers")
+		if len(peers) != 1 || peers[0].ID != b.Service().Node().ID().String() || peers[0].Direction != "inbound" {
+			t.Fatalf("peers: %+v", peers)
+		}
+		if page := look(t, s, "/peers"); strings.Contains(page, evil) || !strings.Contains(page, "&lt;script&gt;") {
+			t.Error("the agent is not shown as text")
+		}
+		type flow struct {
+			Name   string
+			Gossip struct{ Delivered int }
+			Sub    []struct{ Delivered int } `json:"subscribers"`
+		}
+		found := false
+		for _, f := range asked[[]flow](t, s, "/api/flow") {
+			if f.Name == "text" {
+				found = f.Gossip.Delivered == 1 && len(f.Sub) == 1
+			}
+		}
+		if !found {
+			t.Errorf("flow of the type: %s", look(t, s, "/api/flow"))
+		}
+		why := asked[map[string]string](t, s, "/api/why?peer="+peers[0].ID)
+		if !strings.Contains(why["why"], "session") {
+			t.Errorf("why: %v", why)
+		}
+
+		ended := s.SubscribePeers(netservice.PeerDisconnected)
+		defer ended.Close()
+		if err := b.Service().Stop(); err != nil {
+			t.Fatal(err)
+		}
+		event(t, ended, netservice.PeerDisconnected)
+		time.Sleep(2 * time.Second)
+		type happened struct{ Kind, Reason, Peer string }
+		events := asked[[]happened](t, s, "/api/events?peer="+peers[0].ID)
+		if len(events) != 2 || events[0].Kind != "disconnected" || events[0].Reason != netservice.ReasonShuttingDown.String() || events[1].Kind != "connected" {
+			t.Errorf("events: %+v", events)
+		}
+		if n := len(asked[[]peer](t, s, "/api/peers")); n != 0 {
+			t.Errorf("%d peers are left", n)
+		}
+		if page := look(t, s, "/"); !strings.Contains(page, "There are no peers.") {
+			t.Error("no alarm about the lack of peers")
+		}
+	})
+}
+
+// The handler can be mounted before Start, and serves after Stop.
+func TestInspectorOutlivesTheService(t *testing.T) {
+	inBubble(t, func(t *testing.T, nw *nettest.Network) {
+		s := nw.Add(chain(), quiet()).Service()
+		for _, state := range []string{"not started", "running", "stopped"} {
+			type answer struct{ Node struct{ State string } }
+			if got := asked[answer](t, s, "/api/overview").Node.State; got != state {
+				t.Errorf("state %q, want %q", got, state)
+			}
+			for _, path := range []string{"/", "/peers", "/flow", "/requests", "/tunnels", "/events"} {
+				look(t, s, path)
+			}
+			switch state {
+			case "not started":
+				nw.Start()
+			case "running":
+				if err := s.Stop(); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	})
+}

@@ -1,0 +1,279 @@
+package netservice
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	ma "github.com/multiformats/go-multiaddr"
+
+	"github.com/go-nebnet/nebnet/dispatcher"
+	"github.com/go-nebnet/nebnet/internal/inspect"
+)
+
+// snapshots reads a service for its inspector.
+type snapshots struct{ s *NebService }
+
+// Snapshot reads the service as it is now.
+func (x snapshots) Snapshot() inspect.Snapshot {
+	st := x.s.Stats()
+	out := inspect.Snapshot{At: time.Now(), Node: x.node(st), Boot: x.boot()}
+	for _, p := range x.s.Peers() {
+		out.Peers = append(out.Peers, peerShown(p, st))
+	}
+	out.Types = x.types(st)
+	out.Tunnels, out.Streams = x.tunnels()
+	out.Totals = totals(st, out.Types)
+	return out
+}
+
+func (x snapshots) node(st Stats) inspect.Node {
+	n := x.s.node
+	shown := inspect.Node{
+		ID: n.ID().String(), Network: n.Network(), Chain: n.cfg.ChainID, Agent: n.cfg.Agent,
+		State: state(x.s.state.Load()).String(), MaxPeers: n.cfg.MaxPeers,
+		MaxInbound: int(math.Ceil(float64(n.cfg.MaxPeers) * n.cfg.InboundShare)),
+		Parked:     st.Gossip.Parked, ParkedBytes: st.Gossip.ParkedBytes,
+	}
+	for _, a := range n.Addrs() {
+		shown.Addrs = append(shown.Addrs, a.String())
+	}
+	return shown
+}
+
+func (s state) String() string {
+	return [...]string{"not started", "starting", "running", "stopped"}[s]
+}
+
+func (x snapshots) boot() (boot []inspect.Boot) {
+	running := x.s.running() == nil
+	for _, ai := range x.s.node.addrs.bootstrap {
+		boot = append(boot, inspect.Boot{ID: ai.ID.String(), Connected: running && x.s.node.links.session(ai.ID) != nil})
+	}
+	return boot
+}
+
+// peerShown joins what is known of a peer.
+func peerShown(p PeerInfo, st Stats) inspect.Peer {
+	id := p.ID.String()
+	streams, gossip := st.Peers[id], st.Gossip.Peers[p.ID]
+	shown := inspect.Peer{
+		ID: id, Agent: p.Agent, Addr: p.Addr.String(), Direction: "inbound", Transport: transport(p.Addr),
+		Since: p.Since, RTT: p.RTT.Seconds(), Version: p.Version, Capabilities: p.Capabilities,
+		MessagesIn: streams.Receive.Messages, MessagesOut: streams.Send.Written,
+		BytesIn: streams.Receive.Bytes, BytesOut: streams.Send.WrittenBytes,
+		Queue: streams.Send.Pending, QueueBytes: streams.Send.PendingBytes + int(gossip.Waiting),
+		Dropped: streams.Send.Dropped, Faults: streams.Receive.Faults,
+		Mesh: gossip.Mesh, Score: gossip.Score,
+	}
+	if p.Direction == network.DirOutbound {
+		shown.Direction = "outbound"
+	}
+	if p.Reserved {
+		shown.Protected = append(shown.Protected, "reserved")
+	}
+	return shown
+}
+
+// transport names how the connection of an address is made: the last protocol
+// of it that is a transport.
+func transport(a ma.Multiaddr) string {
+	name := "other"
+	for _, c := range a {
+		switch p := c.Protocol(); p.Code {
+		case ma.P_TCP, ma.P_QUIC_V1, ma.P_WS, ma.P_WSS, ma.P_WEBTRANSPORT, ma.P_WEBRTC_DIRECT, ma.P_CIRCUIT:
+			name = p.Name
+		}
+	}
+	return name
+}
+
+// types shows every type that is known here or by the dispatcher.
+func (x snapshots) types(st Stats) []inspect.Type {
+	all := make(map[string]*inspect.Type)
+	of := func(name string) *inspect.Type {
+		if all[name] == nil {
+			all[name] = &inspect.Type{Name: name}
+		}
+		return all[name]
+	}
+	x.s.node.types.states.Range(func(_, v any) bool {
+		spec := v.(*typeState).spec
+		t := of(spec.Name)
+		t.MaxSize, t.Priority = spec.MaxSize, spec.Priority.String()
+		return true
+	})
+	for _, p := range st.Peers {
+		for name, ts := range p.Types {
+			t := of(name)
+			t.Sent.Queued += ts.Send.Queued
+			t.Sent.Written += ts.Send.Written
+			t.Sent.Pending += ts.Send.Pending
+			t.Sent.Dropped = plus(t.Sent.Dropped, ts.Send.Dropped)
+			t.Direct.Received += ts.Receive.Messages
+			t.Direct.Faults += ts.Receive.Faults
+		}
+	}
+	for name, g := range st.Gossip.Types {
+		of(name).Gossip = gossipShown(g)
+	}
+	for name, d := range st.Dispatcher.Types {
+		of(name).Arrived = inspect.Arrived{
+			Received: d.Received, Delivered: d.Delivered, Duplicate: d.Duplicate, Unrouted: d.Unrouted,
+			Dropped: byText(d.Dropped), Queued: d.Queued, Waiting: d.Waiting,
+		}
+	}
+	for _, sub := range st.Dispatcher.Subscribers {
+		t := of(sub.Type)
+		t.Subscribers = append(t.Subscribers, subscriberShown(sub))
+	}
+	types := make([]inspect.Type, 0, len(all))
+	for _, t := range all {
+		types = append(types, *t)
+	}
+	slices.SortFunc(types, func(a, b inspect.Type) int { return cmp.Compare(a.Name, b.Name) })
+	return types
+}
+
+func gossipShown(g GossipTypeStats) *inspect.Gossip {
+	count := func(n int64) uint64 { return uint64(max(n, 0)) }
+	shown := &inspect.Gossip{
+		Topic: g.Topic, Joined: g.Joined, Mesh: g.Mesh,
+		Published: count(g.Published), Unsent: count(g.Unsent), Waiting: g.Waiting,
+		Delivered: count(g.Delivered), Duplicates: count(g.Duplicates),
+		Rejected: count(g.Rejected), Ignored: count(g.Ignored),
+		Deferred: count(g.Deferred), Expired: count(g.Expired),
+		Retaken: count(g.Retaken), Forgotten: count(g.Forgotten), Dropped: count(g.Dropped), Panics: count(g.Panics),
+	}
+	for why, n := range g.Away {
+		shown.TurnedAway = plus(shown.TurnedAway, map[string]uint64{why: count(n)})
+	}
+	if g.Delay.Count > 0 {
+		shown.Delay = &inspect.Delay{
+			Count: count(g.Delay.Count), P50: g.Delay.P50.Seconds(), P99: g.Delay.P99.Seconds(), Max: g.Delay.Max.Seconds(),
+		}
+	}
+	return shown
+}
+
+func subscriberShown(sub dispatcher.SubscriberStats) inspect.Subscriber {
+	return inspect.Subscriber{
+		Name: subscriberName(sub.ID), Policy: sub.Policy.String(),
+		Offered: sub.Offered, Delivered: sub.Delivered, Duplicate: sub.Duplicate,
+		Dropped: byText(sub.Dropped), Queued: sub.Queued, Full: sub.Backlog > 0, Panics: sub.Panics,
+	}
+}
+
+// subscriberName is a word for the ID of a subscriber. What a pointer points to
+// may be changing.
+func subscriberName(id any) string {
+	switch id := id.(type) {
+	case string:
+		return id
+	case int, int8, int16, int32, int64, uint, uint8, uint16, uint32, uint64:
+		return fmt.Sprint(id)
+	}
+	return strings.TrimPrefix(fmt.Sprintf("%T", id), "*")
+}
+
+func (x snapshots) tunnels() (tunnels []inspect.Tunnel, streams []inspect.Stream) {
+	p := x.s.P2P()
+	if p == nil {
+		return nil, nil
+	}
+	for _, l := range p.Listeners.List() {
+		t := inspect.Tunnel{
+			ID: l.ID, Kind: l.Kind.String(), Protocol: string(l.Protocol), Listen: l.Listen.String(), Since: l.Opened,
+			Active: l.Active, Opened: l.Accepted, Refused: l.Refused, BytesIn: l.BytesIn, BytesOut: l.BytesOut,
+		}
+		if l.Target != nil {
+			t.Target = l.Target.String()
+		}
+		tunnels = append(tunnels, t)
+	}
+	for _, s := range p.Streams.List() {
+		streams = append(streams, inspect.Stream{
+			ID: s.ID, Tunnel: s.Listener, Protocol: string(s.Protocol), Peer: s.Peer.String(), Direction: s.Direction.String(),
+			State: s.State.String(), Local: s.Local, Age: s.Age.Seconds(), BytesIn: s.BytesIn, BytesOut: s.BytesOut,
+		})
+	}
+	return tunnels, streams
+}
+
+// totals are sums for the charts. A broadcast counts when it is delivered, and
+// each copy that gossip sends to a peer is a message out.
+func totals(st Stats, types []inspect.Type) (sum inspect.Totals) {
+	for _, p := range st.Peers {
+		sum.MessagesOut += p.Send.Written
+		sum.BytesIn += p.Receive.Bytes
+		sum.BytesOut += p.Send.WrittenBytes
+	}
+	sum.BytesIn += uint64(max(st.Gossip.WireIn, 0))
+	sum.BytesOut += uint64(max(st.Gossip.WireOut, 0))
+	sum.Panics = st.Dispatcher.Panics
+	for _, t := range types {
+		sum.MessagesIn += t.Direct.Received
+		for _, n := range t.Sent.Dropped {
+			sum.Dropped += n
+		}
+		for _, n := range t.Arrived.Dropped {
+			sum.Dropped += n
+		}
+		for _, sub := range t.Subscribers {
+			for _, n := range sub.Dropped {
+				sum.Dropped += n
+			}
+		}
+		if g := t.Gossip; g != nil {
+			sum.MessagesIn += g.Delivered
+			sum.MessagesOut += g.Published
+			sum.Dropped += g.Dropped + g.Unsent + g.Forgotten
+			sum.Panics += g.Panics
+		}
+	}
+	return sum
+}
+
+// Why says how it stands with a peer.
+func (x snapshots) Why(text string) (string, bool) {
+	id, err := peer.Decode(text)
+	if err != nil {
+		return "", false
+	}
+	if id == x.s.node.ID() {
+		return "That is this node itself.", true
+	}
+	for _, p := range x.s.Peers() {
+		if p.ID == id {
+			return fmt.Sprintf("There is a session with it since %s.", p.Since.UTC().Format(time.DateTime)), true
+		}
+	}
+	if until, banned := x.s.node.peers.Banned(id); banned {
+		return fmt.Sprintf("It is banned until %s.", until.UTC().Format(time.DateTime)), true
+	}
+	return "There is no session with it.", true
+}
+
+func plus(a, b map[string]uint64) map[string]uint64 {
+	if a == nil {
+		return maps.Clone(b)
+	}
+	for k, n := range b {
+		a[k] += n
+	}
+	return a
+}
+
+func byText[K ~string](m map[K]uint64) map[string]uint64 {
+	out := make(map[string]uint64, len(m))
+	for k, n := range m {
+		out[string(k)] = n
+	}
+	return out
+}
