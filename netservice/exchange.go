@@ -8,14 +8,14 @@ import (
 	"github.com/go-nebnet/nebnet/internal/discovery"
 )
 
-// exchangeConfig joins peer exchange with the links (whom to ask) and the peer
+// exchangeConfig joins peer exchange with the peer set (whom to ask) and the peer
 // manager (what to do with the answers).
 func (n *Node) exchangeConfig() discovery.Config {
 	return discovery.Config{
 		Host: n.host, Network: n.network, Obs: n.obs,
-		Member: func(p peer.ID) bool { return n.links.session(p) != nil },
+		Member: n.peerSet.has,
 		Sessions: func() []peer.ID {
-			all := n.links.all()
+			all := n.peerSet.all()
 			ids := make([]peer.ID, len(all))
 			for i, k := range all {
 				ids[i] = k.id

@@ -47,9 +47,9 @@ func (n *Node) gossipConfig() gossip.Config {
 	cfg := gossip.Config{
 		Host: n.host, Network: n.network, Obs: n.obs,
 		Deliver: n.deliverGossip,
-		Member:  func(p peer.ID) bool { return n.links.session(p) != nil },
+		Member:  n.peerSet.has,
 		Heard: func(p peer.ID) {
-			if k := n.links.session(p); k != nil {
+			if k := n.peerSet.get(p); k != nil {
 				k.session.Heard()
 			}
 		},
@@ -73,7 +73,7 @@ func (n *Node) maxBulk() int { return max(n.cfg.MaxMessageSize, gossip.DefaultMa
 // punish holds it against session peers that gossip has given up on them.
 func (n *Node) punish(scores map[peer.ID]float64, graylist float64) {
 	for p, s := range scores {
-		if s < graylist && n.links.session(p) != nil {
+		if s < graylist && n.peerSet.has(p) {
 			n.peers.Penalise(p, penaltyGraylisted)
 		}
 	}
@@ -97,7 +97,7 @@ func (n *Node) deliverGossip(ctx context.Context, m gossip.Message, wait bool) e
 
 func (n *Node) gossiped(m gossip.Message) *gossiped {
 	name := ""
-	if k := n.links.session(m.From); k != nil {
+	if k := n.peerSet.get(m.From); k != nil {
 		name = k.name
 	} else {
 		name = m.From.String()

@@ -26,7 +26,7 @@ import (
 )
 
 // Node is the libp2p host of a service and the engines round it: peers decides
-// whom to know, links shakes hands, session carries the messages. This file
+// whom to know, peerSet shakes hands, session carries the messages. This file
 // makes and joins them; none of them knows another.
 type Node struct {
 	cfg     Config
@@ -41,7 +41,6 @@ type Node struct {
 	instance uint64
 
 	types    *typeTable
-	lately   atomic.Pointer[link] // whose message was decoded last
 	peers    *peers.Manager
 	direct   *directPeers
 	dispatch *dispatcher.Dispatcher
@@ -52,7 +51,7 @@ type Node struct {
 	engine   *session.Engine
 	gossip   *gossip.Engine
 	exchange *discovery.Exchange
-	links    *links
+	peerSet  *peerSet
 	tunnels  *p2p.P2P
 	unbridge func() // takes libp2p's logs off this service again
 }
@@ -117,10 +116,10 @@ func (n *Node) start() (err error) {
 		return err
 	}
 	n.public.Store(&n.host)
+	n.peerSet = newPeerSet(n)
 	if n.engine, err = session.New(n.sessionConfig()); err != nil {
 		return err
 	}
-	n.links = newLinks(n)
 	if n.gossip, err = gossip.New(n.gossipConfig()); err != nil {
 		return err
 	}
@@ -148,8 +147,8 @@ func (n *Node) start() (err error) {
 		n.peers.AddPersistent(ai)
 	}
 	n.tunnels = n.newTunnels()
-	n.links.start()
-	if err = n.tunnels.Apply(n.links.ctx, n.cfg.Tunnels); err != nil {
+	n.peerSet.start()
+	if err = n.tunnels.Apply(n.peerSet.ctx, n.cfg.Tunnels); err != nil {
 		return err
 	}
 	n.peers.Start()
@@ -171,8 +170,8 @@ func (n *Node) stop(ctx context.Context) error {
 	}
 	soft, cancel := share(ctx, hostsShare)
 	defer cancel()
-	if n.links != nil {
-		n.links.refuseNew() // tunnels wait for handshakes
+	if n.peerSet != nil {
+		n.peerSet.refuseNew() // tunnels wait for handshakes
 	}
 	if n.tunnels != nil {
 		end("tunnels", within(soft, n.tunnels.Close))
@@ -187,8 +186,8 @@ func (n *Node) stop(ctx context.Context) error {
 	if n.engine != nil {
 		end("sessions", n.engine.Close(soft))
 	}
-	if n.links != nil {
-		end("handshakes", n.links.close(soft))
+	if n.peerSet != nil {
+		end("handshakes", n.peerSet.close(soft))
 	}
 	if n.host != nil && n.opts.host == nil {
 		end("host", within(ctx, n.host.Close))
@@ -205,18 +204,18 @@ func (n *Node) peersConfig() peers.Config {
 		Self: n.id, Obs: n.obs,
 		MaxPeers: n.cfg.MaxPeers, InboundShare: n.cfg.InboundShare,
 		HandshakeTimeout: timeout(n.cfg.HandshakeTimeout),
-		Connect:          func(ctx context.Context, ai peer.AddrInfo) error { return n.links.connect(ctx, ai) },
+		Connect:          func(ctx context.Context, ai peer.AddrInfo) error { return n.peerSet.connect(ctx, ai) },
 	}
 }
 
 func (n *Node) sessionConfig() session.Config {
 	return session.Config{
 		Host: n.host, Network: n.network, Obs: n.obs,
+		Peers:        n.peerSet,
 		Deliver:      n.deliver,
 		Penalise:     func(p peer.ID, f session.Fault) { n.peers.Penalise(p, faultWeight(f)) },
 		QueueBytes:   n.cfg.PeerQueueBytes,
 		PingInterval: timeout(n.cfg.PingInterval), PingTimeout: timeout(n.cfg.PingTimeout),
-		PendingTimeout: timeout(n.cfg.HandshakeTimeout),
 	}
 }
 

@@ -69,7 +69,7 @@ func (s *NebService) WaitForPeers(ctx context.Context, n int) error {
 		if err := s.running(); err != nil {
 			return err
 		}
-		if len(s.node.links.all()) >= n {
+		if len(s.node.peerSet.all()) >= n {
 			return nil
 		}
 		select {
@@ -89,7 +89,7 @@ func (s *NebService) Peers() []PeerInfo {
 }
 
 func (n *Node) peerInfos() []PeerInfo {
-	all := n.links.all()
+	all := n.peerSet.all()
 	infos := make([]PeerInfo, len(all))
 	for i, k := range all {
 		infos[i] = k.info(n.peers.Reserved(k.id))
@@ -117,5 +117,5 @@ func (s *NebService) ConnectPeer(ctx context.Context, addr string) error {
 		return fmt.Errorf("connect to %s: %w", ai.ID, ReasonBanned)
 	}
 	s.node.peers.Forgive(ai.ID)
-	return s.node.links.connect(ctx, *ai)
+	return s.node.peerSet.connect(ctx, *ai)
 }

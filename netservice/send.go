@@ -44,7 +44,7 @@ func (s *NebService) SendMessageToPeer(ctx context.Context, msgType string, data
 	if _, err := s.node.types.use(msgType); err != nil {
 		return err
 	}
-	return s.node.send(ctx, s.node.links.named(peerID), msgType, data, sendOptions(opts))
+	return s.node.send(ctx, s.node.peerSet.named(peerID), msgType, data, sendOptions(opts))
 }
 
 // SendMessageToPeers queues a message to every peer that the filter chooses
@@ -121,7 +121,7 @@ func (s *NebService) ClosePeer(peerID string, reason DisconnectReason) error {
 	if err := s.running(); err != nil {
 		return err
 	}
-	k := s.node.links.named(peerID)
+	k := s.node.peerSet.named(peerID)
 	if k == nil {
 		return ErrUnknownPeer
 	}

@@ -54,7 +54,7 @@ func (s state) String() string {
 func (x snapshots) boot() (boot []inspect.Boot) {
 	running := x.s.running() == nil
 	for _, ai := range x.s.node.addrs.bootstrap {
-		boot = append(boot, inspect.Boot{ID: ai.ID.String(), Connected: running && x.s.node.links.session(ai.ID) != nil})
+		boot = append(boot, inspect.Boot{ID: ai.ID.String(), Connected: running && x.s.node.peerSet.has(ai.ID)})
 	}
 	return boot
 }

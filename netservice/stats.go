@@ -52,7 +52,7 @@ func (s *NebService) Stats() Stats {
 	if err != nil {
 		return st
 	}
-	for _, k := range s.node.links.all() {
+	for _, k := range s.node.peerSet.all() {
 		st.Peers[k.name] = k.session.Stats()
 	}
 	return st

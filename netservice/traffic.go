@@ -19,13 +19,9 @@ var batches = sync.Pool{New: func() any { return new([]dispatcher.Message) }}
 
 // deliver hands a batch that a peer sent to the dispatcher. It blocks while a
 // lossless subscriber of the type is full, and the peer's stream with it.
-func (n *Node) deliver(ctx context.Context, from peer.ID, spec session.TypeSpec, payloads [][]byte) error {
-	k := n.links.sessionSoon(ctx, from)
-	if k == nil {
-		return ErrUnknownPeer // the session has ended meanwhile
-	}
+func (n *Node) deliver(ctx context.Context, from *session.Session, spec session.TypeSpec, payloads [][]byte) error {
 	batch := batches.Get().(*[]dispatcher.Message)
-	*batch = dispatcher.AppendMessages((*batch)[:0], spec.Name, k.name, payloads)
+	*batch = dispatcher.AppendMessages((*batch)[:0], spec.Name, from.Name(), payloads)
 	_, err := n.dispatch.PutMessages(ctx, *batch)
 	clear(*batch)
 	batches.Put(batch)
@@ -37,7 +33,7 @@ func (n *Node) deliver(ctx context.Context, from peer.ID, spec session.TypeSpec,
 
 // send queues a message of a known type to one peer, nil where there is none,
 // and waits for room until ctx ends.
-func (n *Node) send(ctx context.Context, k *link, msgType string, data []byte, o session.SendOptions) error {
+func (n *Node) send(ctx context.Context, k *sessionPeer, msgType string, data []byte, o session.SendOptions) error {
 	if k == nil {
 		return ErrUnknownPeer
 	}
@@ -79,7 +75,7 @@ func (n *Node) sendToMany(msgType string, data []byte, filter PeerFilter, o sess
 	var sent []string
 	var tally tally
 	for _, p := range filter(n.peerInfos()) {
-		if k := n.links.session(p.ID); k != nil && tally.add(k.session.TrySendPrepared(m, o.Priority)) {
+		if k := n.peerSet.get(p.ID); k != nil && tally.add(k.session.TrySendPrepared(m, o.Priority)) {
 			sent = append(sent, k.name)
 		}
 	}
@@ -138,11 +134,7 @@ func (n *Node) sender(m dispatcher.Message) peer.ID {
 	if name == "" {
 		return ""
 	}
-	if k := n.lately.Load(); k != nil && k.name == name {
-		return k.id // most often the very same string
-	}
-	if k := n.links.named(name); k != nil {
-		n.lately.Store(k)
+	if k := n.peerSet.named(name); k != nil {
 		return k.id
 	}
 	id, _ := peer.Decode(name) // gone meanwhile; or the program's own invention

@@ -218,7 +218,7 @@ func (t *Type[T]) Send(ctx context.Context, s *NebService, to peer.ID, v T, opts
 	if err := s.running(); err != nil {
 		return err
 	}
-	return s.node.send(ctx, s.node.links.session(to), t.spec.Name, data, sendOptions(opts))
+	return s.node.send(ctx, s.node.peerSet.get(to), t.spec.Name, data, sendOptions(opts))
 }
 
 // SendTo sends v to the peers that the filter chooses and returns those for

@@ -166,7 +166,7 @@ func (e *simEnd) stand(with peer.ID) handshake.Reason {
 	old := e.node.sessions[with]
 	e.node.sessions[with] = e
 	e.node.w.mu.Unlock()
-	r := e.t.Commit(func(r handshake.Reason) { go e.end(r, false) })
+	r := e.t.Commit(func(r handshake.Reason) { go e.end(r, false) }, func() {})
 	if r != none {
 		e.node.w.mu.Lock()
 		if e.node.sessions[with] == e {

@@ -15,7 +15,7 @@
 //	t, r := m.Admit(p, network.DirOutbound, 0)      // opener: before its hello
 //	r = t.Confirm(remote.Instance)                  // opener: in verify
 //	t, r := m.Admit(p, network.DirInbound, remote.Instance) // answerer: in verify
-//	r = t.Commit(sess.Close)                        // both: the session stands
+//	r = t.Commit(sess.Close, live)                  // both: the session stands
 //	t.Abort(err)                                    // both: the handshake failed
 //	t.Release(reason, byRemote)                     // both: the session ended
 //

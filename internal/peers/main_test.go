@@ -103,7 +103,7 @@ func (fx *fixture) commit(t *Ticket) handshake.Reason {
 		fx.mu.Lock()
 		fx.closed[t.p] = r
 		fx.mu.Unlock()
-	})
+	}, func() {})
 	fx.mu.Lock()
 	fx.tickets[t.p] = t
 	fx.mu.Unlock()

@@ -154,11 +154,11 @@ func TestTicketLosesItsPlace(t *testing.T) {
 		if r != none {
 			t.Fatal(r)
 		}
-		if r := first.Commit(nil); r != alreadyConnected {
+		if r := first.Commit(nil, func() {}); r != alreadyConnected {
 			t.Errorf("superseded ticket: %v", r)
 		}
 		fx.Ban(zoe, 0)
-		if r := second.Commit(nil); r != handshake.ReasonBanned {
+		if r := second.Commit(nil, func() {}); r != handshake.ReasonBanned {
 			t.Errorf("ticket of a banned peer: %v", r)
 		}
 		out, _ := fx.Admit(alice, dirOut, 0)
@@ -169,7 +169,7 @@ func TestTicketLosesItsPlace(t *testing.T) {
 		if r := out.Confirm(1); r != alreadyConnected {
 			t.Errorf("outbound after inbound: %v", r)
 		}
-		if r := out.Commit(nil); r != alreadyConnected {
+		if r := out.Commit(nil, func() {}); r != alreadyConnected {
 			t.Errorf("outbound after inbound: %v", r)
 		}
 		out.Abort(alreadyConnected)
@@ -206,7 +206,7 @@ func TestCloseEndsSessions(t *testing.T) {
 		if r := fx.closedFor(zoe); r != handshake.ReasonShuttingDown {
 			t.Errorf("closed for %v", r)
 		}
-		if r := pending.Commit(nil); r != handshake.ReasonShuttingDown {
+		if r := pending.Commit(nil, func() {}); r != handshake.ReasonShuttingDown {
 			t.Errorf("commit after Close: %v", r)
 		}
 		if _, r := fx.Admit(peerN(1), dirIn, 1); r != handshake.ReasonShuttingDown {
@@ -239,14 +239,14 @@ func TestChurnLeavesNothing(t *testing.T) {
 			case 0:
 				tk.Abort(handshake.ReasonTimeout)
 			case 1:
-				tk.Commit(nil)
+				tk.Commit(nil, func() {})
 				tk.Release(handshake.ReasonTransportLost, true)
 			case 2:
-				tk.Commit(nil)
+				tk.Commit(nil, func() {})
 				fx.Penalise(p, 10)
 				tk.Release(handshake.ReasonProtocol, false)
 			case 3:
-				tk.Commit(nil)
+				tk.Commit(nil, func() {})
 				fx.Ban(p, time.Minute)
 			case 4:
 				tk.Abort(&handshake.RefusedError{Reason: handshake.ReasonWrongChain})

@@ -127,21 +127,22 @@ func (m *Manager) replaceLocked(e *entry, v verdict) []func() {
 	return after
 }
 
-// Commit turns the ticket into a session and announces it. The manager calls
-// close, once and outside its lock, when the session has to end (ban,
+// Commit turns the ticket into a session and announces it. live is called before
+// anybody hears of it, under the manager's lock: it must not block, nor call the
+// manager. The manager calls close, once and outside its lock, when the session has to end (ban,
 // replacement, Close); close must not block, nor wait for the session to have
 // ended. When Commit returns another reason than ReasonNone, the ticket has
 // lost its place meanwhile, and the caller closes the session itself.
-func (t *Ticket) Commit(close func(handshake.Reason)) handshake.Reason {
+func (t *Ticket) Commit(close func(handshake.Reason), live func()) handshake.Reason {
 	m := t.m
 	m.mu.Lock()
-	r, after := t.commitLocked(close)
+	r, after := t.commitLocked(close, live)
 	m.mu.Unlock()
 	run(after...)
 	return r
 }
 
-func (t *Ticket) commitLocked(close func(handshake.Reason)) (handshake.Reason, []func()) {
+func (t *Ticket) commitLocked(close func(handshake.Reason), live func()) (handshake.Reason, []func()) {
 	m := t.m
 	switch t.state {
 	case ticketGone:
@@ -167,6 +168,7 @@ func (t *Ticket) commitLocked(close func(handshake.Reason)) (handshake.Reason, [
 	if target := m.targets[t.p]; target != nil {
 		target.due = time.Time{}
 	}
+	live()
 	m.publishLocked(Event{Kind: Connected, Peer: t.p, Direction: t.dir})
 	return handshake.ReasonNone, nil
 }

@@ -11,8 +11,8 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 )
 
-// DeliverFunc takes messages of one type that a peer sent, in order. It is
-// called by one goroutine per stream, one batch after the other for a (peer,
+// DeliverFunc takes messages of one type that the peer of a session sent, in
+// order. It is called by one goroutine per stream, one batch after the other for a (peer,
 // type). While it blocks, that stream is not read and its sender feels it; no
 // other stream does. ctx ends with the session.
 //
@@ -20,7 +20,7 @@ import (
 // return. Payloads of at most 1 KiB that came together share an allocation of at
 // most 3 KiB. An error resets the stream, without blame on the peer, and so does
 // a panic.
-type DeliverFunc func(ctx context.Context, from peer.ID, spec TypeSpec, batch [][]byte) error
+type DeliverFunc func(ctx context.Context, from *Session, spec TypeSpec, batch [][]byte) error
 
 // Config is what an Engine is made from.
 type Config struct {
@@ -30,6 +30,8 @@ type Config struct {
 	Network string
 	// Obs is required.
 	Obs *obs.Obs
+	// Peers is required.
+	Peers Peers
 	// Deliver is required.
 	Deliver DeliverFunc
 	// Penalise is told of every violation of the protocol by a peer, from the
@@ -70,9 +72,6 @@ type Config struct {
 	// OpenTimeout bounds the opening of a stream, give or take a quarter of it.
 	// Default 10 s.
 	OpenTimeout time.Duration
-	// PendingTimeout bounds how long a stream waits for a handshake to end.
-	// Default 10 s.
-	PendingTimeout time.Duration
 	// FlushTimeout bounds how long Close goes on writing what is queued, and
 	// how long it then waits for the peer to have taken it. Default 1 s each.
 	FlushTimeout time.Duration
@@ -98,7 +97,6 @@ func (c Config) withDefaults() Config {
 	def(&c.PingInterval, 3*time.Second)
 	def(&c.PingTimeout, 5*time.Second)
 	def(&c.OpenTimeout, 10*time.Second)
-	def(&c.PendingTimeout, 10*time.Second)
 	def(&c.FlushTimeout, time.Second)
 	def(&c.UnsupportedFor, 30*time.Second)
 	def(&c.StreamsPerType, 3)
@@ -123,6 +121,9 @@ func (c Config) validate() error {
 	if c.Obs == nil {
 		bad("Obs is required")
 	}
+	if c.Peers == nil {
+		bad("Peers is required")
+	}
 	if c.Deliver == nil {
 		bad("Deliver is required")
 	}
@@ -134,7 +135,7 @@ func (c Config) validate() error {
 	}
 	for _, d := range []time.Duration{
 		c.WriteTimeout, c.FrameTimeout, c.StreamIdle, c.ReceiveIdle, c.PingInterval, c.PingTimeout,
-		c.OpenTimeout, c.PendingTimeout, c.FlushTimeout, c.UnsupportedFor,
+		c.OpenTimeout, c.FlushTimeout, c.UnsupportedFor,
 	} {
 		if d < 0 {
 			bad("a duration is negative")

@@ -1,16 +1,15 @@
 // Package session carries typed messages between this node and one peer, once
 // the two have shaken hands.
 //
-// An [Engine] belongs to a host. Types are declared on it, handshakes are
-// announced with [Engine.Expect] and become a [Session] with [Pending.Attach]:
+// An [Engine] belongs to a host. Types are declared on it, and the stream of a
+// handshake becomes a [Session] with [Engine.Attach]. Whose session it is, the
+// owner keeps in a book of its own, which the engine asks: see [Peers].
 //
-//	e, err := session.New(session.Config{Host: h, Network: id, Obs: o, Deliver: deliver})
+//	e, err := session.New(session.Config{Host: h, Network: id, Obs: o, Peers: book, Deliver: deliver})
 //	err = e.Declare(session.TypeSpec{Name: "tx", Priority: session.PriorityHigh})
 //
-//	p := e.Expect(stream.Conn())
-//	defer p.Cancel()
 //	res, err := handshake.Open(ctx, stream, hello, verify)
-//	s, err := p.Attach(stream)
+//	s, err := e.Attach(stream)
 //
 //	err = s.Send(ctx, "tx", data, session.SendOptions{})
 //

@@ -48,8 +48,7 @@ func (s *Session) end(reason handshake.Reason, byRemote bool) {
 	s.closing.Store(true)
 	s.timer.Stop()
 	s.mu.Unlock()
-	s.room.signal() // to whoever waits for room
-	s.e.forget(s)
+	s.room.signal()                 // to whoever waits for room
 	go s.conclude(reason, byRemote) // Engine.wg was raised by Attach
 }
 
@@ -224,7 +223,7 @@ func (s *Session) cutOff(streams []*outStream, clean bool) {
 	for o := range s.outbounds() {
 		o.giveUpOpening(context.Canceled)
 	}
-	if !clean && s.e.owns(s) {
+	if !clean && !s.e.cfg.Peers.Shared(s) {
 		s.wg.Go(func() { s.conn.Close() })
 	}
 	s.wg.Go(func() {

@@ -31,12 +31,10 @@ type Engine struct {
 	// taken within.
 	handlers sync.Mutex
 
-	mu       sync.Mutex // guards the fields below
-	closed   bool
-	slots    map[string]int // of all names that were ever declared, from 0
-	bindings map[network.Conn]*binding
-	sessions map[peer.ID]*Session
-	live     map[*Session]struct{} // until their goroutines have ended
+	mu     sync.Mutex // guards the fields below
+	closed bool
+	slots  map[string]int        // of all names that were ever declared, from 0
+	live   map[*Session]struct{} // until their goroutines have ended
 }
 
 // New makes an engine. It starts nothing and sets no handler before Declare.
@@ -46,13 +44,11 @@ func New(cfg Config) (*Engine, error) {
 		return nil, err
 	}
 	e := &Engine{
-		cfg:      cfg,
-		codec:    newCodec(),
-		total:    newTotals(cfg.Obs),
-		slots:    make(map[string]int),
-		bindings: make(map[network.Conn]*binding),
-		sessions: make(map[peer.ID]*Session),
-		live:     make(map[*Session]struct{}),
+		cfg:   cfg,
+		codec: newCodec(),
+		total: newTotals(cfg.Obs),
+		slots: make(map[string]int),
+		live:  make(map[*Session]struct{}),
 	}
 	e.ctx, e.cancel = context.WithCancel(context.Background())
 	e.types.Store(&map[string]*declared{})
@@ -105,7 +101,7 @@ func (e *Engine) Refuse(name string) {
 	if t == nil {
 		return
 	}
-	for _, s := range e.Sessions() {
+	for _, s := range e.sessions() {
 		s.resetInbound(t)
 	}
 }
@@ -158,18 +154,11 @@ func (e *Engine) takeType(name string) (t *declared, live []*Session) {
 	return t, live
 }
 
-// Session is the one with a peer, nil when there is none or it is closing.
-func (e *Engine) Session(p peer.ID) *Session {
+// sessions lists those whose goroutines have not ended, in no order.
+func (e *Engine) sessions() []*Session {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.sessions[p]
-}
-
-// Sessions lists those of all peers, in no order.
-func (e *Engine) Sessions() []*Session {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return slices.Collect(maps.Values(e.sessions))
+	return slices.Collect(maps.Keys(e.live))
 }
 
 // accept is the stream handler of a type.
@@ -183,9 +172,9 @@ func (e *Engine) accept(t *declared, st network.Stream) {
 	e.wg.Add(1)
 	e.mu.Unlock()
 	defer e.wg.Done()
-	s, why := e.await(st.Conn())
+	s := e.cfg.Peers.SessionOn(e.ctx, st.Conn())
 	if s == nil {
-		e.refuse(st, network.StreamGated, why)
+		e.refuse(st, network.StreamGated, refuseNoSession)
 		return
 	}
 	s.receive(t, st)
@@ -194,7 +183,6 @@ func (e *Engine) accept(t *declared, st network.Stream) {
 // Why an inbound stream is reset before anything is read from it.
 const (
 	refuseNoSession = "no_session"
-	refuseWaiting   = "waiting"
 	refuseExcess    = "excess"
 	refuseStorm     = "storm"
 	refuseClosed    = "closed"

@@ -21,9 +21,6 @@ var (
 	ErrDeclared = errors.New("session: message type is declared already")
 	// ErrClosed means that the engine is closed. It matches net.ErrClosed.
 	ErrClosed = fmt.Errorf("session: engine is %w", net.ErrClosed)
-	// ErrNoHandshake means that Attach was called on a Pending that was
-	// cancelled or used already.
-	ErrNoHandshake = errors.New("session: no handshake under way")
 )
 
 // ClosedError is a send on a session that has ended. It matches net.ErrClosed

@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/go-nebnet/nebnet/internal/handshake"
 	"github.com/go-nebnet/nebnet/internal/obs"
 	"github.com/libp2p/go-libp2p"
 	"github.com/libp2p/go-libp2p/core/event"
@@ -67,6 +68,7 @@ type node struct {
 	engine *Engine
 
 	mu       sync.Mutex
+	sessions map[network.Conn]*Session
 	got      map[string][]string
 	faults   []Fault
 	arrived  notice
@@ -76,10 +78,10 @@ type node struct {
 
 func newNode(t testing.TB, h host.Host, tweak func(*Config), types ...TypeSpec) *node {
 	t.Helper()
-	n := &node{host: h, got: make(map[string][]string), attached: make(chan *Session, 16)}
+	n := &node{host: h, got: make(map[string][]string), sessions: make(map[network.Conn]*Session), attached: make(chan *Session, 16)}
 	cfg := Config{
-		Host: h, Network: testNetwork, Obs: obs.Discard(),
-		Deliver: func(ctx context.Context, from peer.ID, spec TypeSpec, batch [][]byte) error {
+		Host: h, Network: testNetwork, Obs: obs.Discard(), Peers: n,
+		Deliver: func(ctx context.Context, _ *Session, spec TypeSpec, batch [][]byte) error {
 			if n.handle != nil {
 				return n.handle(ctx, spec, batch)
 			}
@@ -107,14 +109,12 @@ func newNode(t testing.TB, h host.Host, tweak func(*Config), types ...TypeSpec) 
 		}
 	}
 	h.SetStreamHandler(helloProtocol, func(st network.Stream) {
-		p := e.Expect(st.Conn())
-		defer p.Cancel()
 		b := make([]byte, len(handshakeBytes))
 		if _, err := st.Read(b); err != nil {
 			st.Reset()
 			return
 		}
-		s, err := p.Attach(st)
+		s, err := n.attach(st)
 		if err != nil {
 			st.Reset()
 			return
@@ -122,6 +122,63 @@ func newNode(t testing.TB, h host.Host, tweak func(*Config), types ...TypeSpec) 
 		n.attached <- s
 	})
 	return n
+}
+
+// attach makes a session, in place of an older one with the same peer.
+func (n *node) attach(st network.Stream) (*Session, error) {
+	s, err := n.engine.Attach(st)
+	if err != nil {
+		return nil, err
+	}
+	n.mu.Lock()
+	var old *Session
+	for _, other := range n.sessions {
+		if other.Peer() == s.Peer() {
+			old = other
+		}
+	}
+	n.sessions[st.Conn()] = s
+	n.mu.Unlock()
+	n.arrived.signal()
+	if old != nil {
+		old.end(handshake.ReasonReplaced, false)
+	}
+	s.AfterDone(func() {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		if n.sessions[s.Conn()] == s {
+			delete(n.sessions, s.Conn())
+		}
+	})
+	return s, nil
+}
+
+// SessionOn implements Peers: the handshake of these tests is over on this side
+// as soon as its stream is there.
+func (n *node) SessionOn(ctx context.Context, c network.Conn) *Session {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.sessions[c]
+}
+
+// Shared implements Peers.
+func (n *node) Shared(s *Session) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	other := n.sessions[s.Conn()]
+	return other != nil && other != s
+}
+
+// sessionWith is the session with a peer that is not over, nil when there is none.
+func (n *node) sessionWith(h host.Host) *Session {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, s := range n.sessions {
+		if s.Peer() == h.ID() {
+			return s
+		}
+	}
+	return nil
 }
 
 func (n *node) record(msgType string, batch [][]byte) {
@@ -178,11 +235,10 @@ func join(t testing.TB, a, b *node) (sa, sb *Session) {
 		t.Fatal(err)
 	}
 	awaitIdentified(ctx, t, a.host, b.host)
-	p := a.engine.Expect(st.Conn())
 	if _, err := st.Write([]byte(handshakeBytes)); err != nil {
 		t.Fatal(err)
 	}
-	if sa, err = p.Attach(st); err != nil {
+	if sa, err = a.attach(st); err != nil {
 		t.Fatal(err)
 	}
 	select {

@@ -226,7 +226,7 @@ func TestStorm(t *testing.T) {
 		if n := b.counted(obs.Faults + FaultStorm.String()); n < 10 || n > 30 {
 			t.Errorf("%d penalties", n)
 		}
-		s := b.engine.Session(a.ID())
+		s := b.sessionWith(a)
 		if n := s.openInbound(); n != 0 {
 			t.Errorf("%d streams left", n)
 		}
@@ -245,7 +245,7 @@ func TestControlFaults(t *testing.T) {
 				b := simNode(t, net, 1, nil, tx)
 				a := simHost(t, net, 2)
 				control := hello(t, a, b)
-				s := b.engine.Session(a.ID())
+				s := b.sessionWith(a)
 				write(t, control, data)
 				<-s.Done()
 				if r, _ := s.Reason(); r != handshake.ReasonProtocol {

@@ -36,53 +36,6 @@ func TestMessageBeforeHandshake(t *testing.T) {
 	})
 }
 
-func TestMessageDuringHandshake(t *testing.T) {
-	inBubble(t, func(t *testing.T, net *testnet.Net) {
-		b := simNode(t, net, 1, nil, tx)
-		a := simHost(t, net, 2)
-		st := open(t, a, b, "tx")
-		c := b.host.Network().ConnsToPeer(a.ID())[0]
-		p := b.engine.Expect(c)
-		write(t, st, frames(newCodec(), CompressNone, []byte("early")))
-		time.Sleep(time.Second)
-		if got := b.messages("tx"); got != nil {
-			t.Fatalf("delivered %q before the handshake", got)
-		}
-		control := hello(t, a, b) // attaches on the same connection
-		p.Cancel()
-		b.await(t, "the message", func() bool { return slices.Equal(b.got["tx"], []string{"early"}) })
-		control.Reset()
-		// A handshake that fails ends the wait.
-		synctest.Wait()
-		p = b.engine.Expect(c)
-		late := open(t, a, b, "tx")
-		write(t, late, frames(newCodec(), CompressNone, []byte("never")))
-		time.Sleep(time.Second)
-		p.Cancel()
-		if _, err := ended(t, late); !errors.Is(err, network.ErrReset) {
-			t.Errorf("stream ended with %v, want a reset", err)
-		}
-		if _, err := p.Attach(control); !errors.Is(err, ErrNoHandshake) {
-			t.Errorf("attach after cancel: %v", err)
-		}
-	})
-}
-
-func TestPendingIsBounded(t *testing.T) {
-	inBubble(t, func(t *testing.T, net *testnet.Net) {
-		b := simNode(t, net, 1, nil, tx)
-		a := simHost(t, net, 2)
-		first := open(t, a, b, "tx")
-		p := b.engine.Expect(b.host.Network().ConnsToPeer(a.ID())[0])
-		defer p.Cancel()
-		write(t, first, []byte{0, 0})
-		took, err := ended(t, first)
-		if !errors.Is(err, network.ErrReset) || took > 11*time.Second {
-			t.Errorf("ended after %s with %v", took, err)
-		}
-	})
-}
-
 // TestCloseDelivers closes at once after a burst: what was queued arrives, and
 // the peer learns the reason.
 func TestCloseDelivers(t *testing.T) {
@@ -108,7 +61,7 @@ func TestCloseDelivers(t *testing.T) {
 		if !errors.Is(err, net0Closed) || !errors.Is(err, handshake.ReasonRequested) {
 			t.Errorf("send on a closed session: %v", err)
 		}
-		if a.engine.Session(b.host.ID()) != nil || b.engine.Session(a.host.ID()) != nil {
+		if a.sessionWith(b.host) != nil || b.sessionWith(a.host) != nil {
 			t.Error("a closed session is still there")
 		}
 		sa.Close(handshake.ReasonBanned) // idempotent
@@ -169,7 +122,7 @@ func TestReplaced(t *testing.T) {
 			t.Errorf("reason %v", r)
 		}
 		synctest.Wait()
-		if a.engine.Session(b.host.ID()) != neu || b.engine.Session(a.host.ID()) != neuB {
+		if a.sessionWith(b.host) != neu || b.sessionWith(a.host) != neuB {
 			t.Fatal("the end of the old session removed the new one")
 		}
 		send(t, neu, "tx", "newer")

@@ -16,7 +16,6 @@ import (
 
 	"github.com/go-nebnet/nebnet/internal/obs"
 	"github.com/libp2p/go-libp2p/core/network"
-	"github.com/libp2p/go-libp2p/core/peer"
 )
 
 // fakeStream gives bytes in pieces, then an error.
@@ -56,7 +55,7 @@ func readAll(data []byte, maxSize, piece int, end error) (got [][]byte, err erro
 }
 
 func readFrom(raw *fakeStream, maxSize int) (got [][]byte, err error) {
-	cfg := Config{Obs: obs.Discard(), Deliver: func(_ context.Context, _ peer.ID, _ TypeSpec, batch [][]byte) error {
+	cfg := Config{Obs: obs.Discard(), Deliver: func(_ context.Context, _ *Session, _ TypeSpec, batch [][]byte) error {
 		got = append(got, batch...)
 		return nil
 	}}.withDefaults()

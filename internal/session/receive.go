@@ -175,7 +175,7 @@ func (s *Session) deliver(in *inbound, batch [][]byte, wire int) (err error) {
 	in.messages.Add(uint64(len(batch)))
 	in.bytes.Add(uint64(wire))
 	in.t.countIn(len(batch), wire)
-	if err := s.e.cfg.Deliver(s.ctx, s.peer, in.t.spec, batch); err != nil {
+	if err := s.e.cfg.Deliver(s.ctx, s, in.t.spec, batch); err != nil {
 		in.errors.Add(1)
 		s.e.total.errors.Inc(1)
 		return errors.Join(errDeliver, err)

@@ -15,8 +15,6 @@ import (
 	"golang.org/x/time/rate"
 )
 
-const reasonReplaced = handshake.ReasonReplaced
-
 // Session is the exchange of messages with one peer over one connection. It is
 // safe for concurrent use.
 type Session struct {
@@ -24,6 +22,7 @@ type Session struct {
 	conn    network.Conn
 	control network.Stream
 	peer    peer.ID
+	name    string // the peer's ID as text
 	start   time.Time
 
 	ctx    context.Context // ends when the streams are cut
@@ -72,9 +71,10 @@ type Session struct {
 	over   chan struct{} // closed when its goroutines have ended
 }
 
-func newSession(e *Engine, c network.Conn, control network.Stream) *Session {
+func newSession(e *Engine, control network.Stream) *Session {
+	c := control.Conn()
 	s := &Session{
-		e: e, conn: c, control: control, peer: c.RemotePeer(), start: time.Now(),
+		e: e, conn: c, control: control, peer: c.RemotePeer(), name: c.RemotePeer().String(), start: time.Now(),
 		opened: rate.NewLimiter(rate.Limit(e.cfg.StreamRate), e.cfg.StreamBurst),
 		live:   liveness{interval: pingInterval(e.cfg.PingInterval, control), timeout: e.cfg.PingTimeout},
 	}
@@ -85,6 +85,9 @@ func newSession(e *Engine, c network.Conn, control network.Stream) *Session {
 
 // Peer is who is at the other end.
 func (s *Session) Peer() peer.ID { return s.peer }
+
+// Name is the text of the peer's ID.
+func (s *Session) Name() string { return s.name }
 
 // Conn is the connection that the session is bound to.
 func (s *Session) Conn() network.Conn { return s.conn }

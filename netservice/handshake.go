@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
-	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
 	"github.com/multiformats/go-multistream"
 	"github.com/sirupsen/logrus"
@@ -15,80 +15,132 @@ import (
 	"github.com/go-nebnet/nebnet/internal/handshake"
 	"github.com/go-nebnet/nebnet/internal/obs"
 	"github.com/go-nebnet/nebnet/internal/peers"
-	"github.com/go-nebnet/nebnet/internal/session"
 )
 
-// shaking is one handshake under way. It belongs to one goroutine.
-type shaking struct {
-	l       *links
-	c       network.Conn
-	opener  bool
-	pending *session.Pending // holds message streams back until the outcome
-	ticket  *peers.Ticket    // its place among the peers, once it has one
+// handshaking is one handshake under way. It belongs to one goroutine.
+type handshaking struct {
+	s      *peerSet
+	e      *peerEntry
+	c      network.Conn
+	opener bool
+	ticket *peers.Ticket // its place among the peers, once it has one
+}
+
+// maxHellos bounds the handshakes under way on one connection: an own one, one
+// that the peer opened at the same time, and those of a peer that was restarted.
+const maxHellos = 4
+
+// beginHello notes a handshake on a connection, until it is over; its goroutine
+// ends with end. It is nil when this node says hello there already, when there
+// are too many, or when the node is closing.
+func (s *peerSet) beginHello(c network.Conn, opener bool) *handshaking {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closing {
+		return nil
+	}
+	e := s.entryLocked(c.RemotePeer())
+	here := 0
+	for _, x := range e.hellos {
+		if x.c != c {
+			continue
+		}
+		if here++; here == maxHellos || opener && x.opener {
+			return nil
+		}
+	}
+	x := &handshaking{s: s, e: e, c: c, opener: opener}
+	e.hellos = append(e.hellos, x)
+	s.helloCameLocked(c)
+	s.wg.Add(1)
+	return x
+}
+
+// failed takes a handshake without a session out of the set. The next one may
+// begin before anybody hears of the outcome: whoever hears may want that next one.
+func (x *handshaking) failed(err error) {
+	x.s.mu.Lock()
+	defer x.s.mu.Unlock()
+	if handshake.ReasonOf(err) != handshake.ReasonAlreadyConnected { // another one decides
+		x.e.failures++
+		x.e.failure = err
+	}
+	x.overLocked()
+}
+
+// overLocked takes the handshake out of the set.
+func (x *handshaking) overLocked() {
+	x.e.hellos = slices.DeleteFunc(x.e.hellos, func(o *handshaking) bool { return o == x })
+	x.s.changedLocked(x.c.RemotePeer(), x.e)
+}
+
+func (x *handshaking) end() {
+	x.s.mu.Lock()
+	x.overLocked()
+	x.s.mu.Unlock()
+	x.s.wg.Done()
 }
 
 // shake opens a hello on a connection, unless there is one already.
-func (l *links) shake(c network.Conn) {
-	x := l.begin(c)
+func (s *peerSet) shake(c network.Conn) {
+	x := s.beginHello(c, true)
 	if x == nil {
 		return
 	}
 	go func() {
-		defer l.end(x)
-		ctx, cancel := context.WithTimeout(l.ctx, timeout(l.n.cfg.HandshakeTimeout))
+		defer x.end()
+		ctx, cancel := context.WithTimeout(s.ctx, timeout(s.n.cfg.HandshakeTimeout))
 		defer cancel()
-		x.opener, x.pending = true, l.n.engine.Expect(c)
-		t, r := l.n.peers.Admit(c.RemotePeer(), network.DirOutbound, 0)
+		t, r := s.n.peers.Admit(c.RemotePeer(), network.DirOutbound, 0)
 		if r != handshake.ReasonNone {
 			x.fail(&handshake.RefusedError{Reason: r})
 			return
 		}
 		x.ticket = t
-		s, err := openHello(ctx, c, handshake.Protocols(l.n.network))
+		st, err := openHello(ctx, c, handshake.Protocols(s.n.network))
 		if err != nil {
 			x.fail(err)
 			return
 		}
-		res, err := handshake.Open(ctx, s, l.n.hello(), func(remote handshake.Hello) error {
+		res, err := handshake.Open(ctx, st, s.n.hello(), func(remote handshake.Hello) error {
 			if err := t.Confirm(remote.Instance).Err(); err != nil {
 				return err
 			}
-			return l.n.check(ctx, c, remote)
+			return s.n.check(ctx, c, remote)
 		})
-		x.conclude(s, res, err)
+		x.conclude(st, res, err)
 	}()
 }
 
 // answer is the stream handler of the hello protocols.
-func (l *links) answer(s network.Stream) {
-	c := s.Conn()
+func (s *peerSet) answer(st network.Stream) {
+	c := st.Conn()
 	if c.Stat().Limited {
-		s.Reset()
+		st.Reset()
 		return
 	}
-	x := l.begin(c)
+	x := s.beginHello(c, false)
 	if x == nil {
-		s.Reset()
+		st.Reset()
 		return
 	}
-	defer l.end(x)
-	ctx, cancel := context.WithTimeout(l.ctx, timeout(l.n.cfg.HandshakeTimeout))
+	defer x.end()
+	ctx, cancel := context.WithTimeout(s.ctx, timeout(s.n.cfg.HandshakeTimeout))
 	defer cancel()
-	x.pending = l.n.engine.Expect(c)
-	res, err := handshake.Answer(ctx, s, l.n.hello(), func(remote handshake.Hello) error {
-		if k := l.session(c.RemotePeer()); k != nil && k.conn == c {
+	res, err := handshake.Answer(ctx, st, s.n.hello(), func(remote handshake.Hello) error {
+		if k := s.get(c.RemotePeer()); k != nil && k.conn == c {
 			// A session that the peer had lost would have ended here as well,
 			// and another process of the peer would have another connection.
 			return handshake.ReasonAlreadyConnected
 		}
-		t, r := l.n.peers.Admit(c.RemotePeer(), network.DirInbound, remote.Instance)
+		t, r := s.n.peers.Admit(c.RemotePeer(), network.DirInbound, remote.Instance)
 		if r != handshake.ReasonNone {
 			return r
 		}
 		x.ticket = t
-		return l.n.check(ctx, c, remote)
+		return s.n.check(ctx, c, remote)
 	})
-	x.conclude(s, res, err)
+	x.conclude(st, res, err)
 }
 
 // openHello opens a stream on that very connection and negotiates one of the
@@ -119,38 +171,35 @@ func openHello(ctx context.Context, c network.Conn, ids []protocol.ID) (network.
 
 // conclude makes a session of a handshake that both sides accepted, and
 // disposes of any other.
-func (x *shaking) conclude(s network.Stream, res handshake.Result, err error) {
+func (x *handshaking) conclude(st network.Stream, res handshake.Result, err error) {
 	if err != nil {
 		x.fail(err)
 		return
 	}
-	arrived := x.l.arrive(x.c.RemotePeer())
-	defer arrived()
-	sess, err := x.pending.Attach(s)
+	sess, err := x.s.n.engine.Attach(st)
 	if err != nil {
-		s.Reset()
+		st.Reset()
 		x.fail(err)
 		return
 	}
-	x.l.adopt(x, &link{
-		id: x.c.RemotePeer(), name: x.c.RemotePeer().String(), conn: x.c,
+	x.s.onSession(x, &sessionPeer{
+		id: sess.Peer(), name: sess.Name(), conn: x.c,
 		session: sess, ticket: x.ticket, opener: x.opener, since: time.Now(),
 		version: res.Version, agent: res.Remote.Agent, capabilities: res.Remote.Capabilities, payload: res.Remote.Payload,
 	})
 }
 
 // fail accounts for a handshake without a session.
-func (x *shaking) fail(err error) {
-	l, n, p := x.l, x.l.n, x.c.RemotePeer()
-	x.pending.Cancel()
-	l.over(x)
+func (x *handshaking) fail(err error) {
+	s, n, p := x.s, x.s.n, x.c.RemotePeer()
 	reason := handshake.ReasonOf(err)
+	x.failed(err)
 	if reason == handshake.ReasonAlreadyConnected && x.opener && x.ticket == nil {
 		// Not even tried. A second connection to a peer with a session was
 		// dialled for protocols of its own; one beside a handshake that is being
 		// answered is the loser of a simultaneous dial.
-		if l.session(p) == nil {
-			l.hangUpOn(x.c)
+		if !s.has(p) {
+			s.hangUp(x.c)
 		}
 		return
 	}
@@ -164,23 +213,20 @@ func (x *shaking) fail(err error) {
 		n.peers.NoteRefused(p, dir, err)
 	}
 	fields := logrus.Fields{"peer": p.String(), "direction": dir.String(), "reason": reason.Label(), "error": obs.Clean(err.Error())}
-	expected := foreigner(reason) && n.types.hasOpen()
-	if !expected && (reason.Permanent() || reason == handshake.ReasonApplication) {
-		n.obs.WarnLimited("links", "refused/"+reason.Label(), fields, "peer refused")
+	foreigner := foreigner(reason) && n.types.hasOpen()
+	if !foreigner && (reason.Permanent() || reason == handshake.ReasonApplication) {
+		n.obs.WarnLimited("peerset", "refused/"+reason.Label(), fields, "peer refused")
 	} else {
-		n.obs.Log("links").WithFields(fields).Debug("no session")
+		n.obs.Log("peerset").WithFields(fields).Debug("no session")
 	}
 	if panicked, ok := errors.AsType[*handshake.PanicError](err); ok {
 		n.panicked("check", panicked.Value, panicked.Stack)
 	}
-	if reason != handshake.ReasonAlreadyConnected {
-		l.announce(p, err)
-	}
-	if !foreigner(reason) || !n.types.hasOpen() {
-		l.hangUpOn(x.c)
+	if !foreigner {
+		s.hangUp(x.c)
 	}
 	if reason.Permanent() {
-		l.forgetLater(p)
+		s.forgetLater(p)
 	}
 }
 
@@ -194,45 +240,10 @@ func foreigner(reason handshake.Reason) bool {
 	return false
 }
 
-// hangUpOn closes a connection, unless it is of a host that is not ours.
-func (l *links) hangUpOn(c network.Conn) {
-	if l.n.opts.host == nil {
-		c.Close()
-	}
-}
-
-// forgetAfter leaves identify, which may still be at work on a connection that
-// is being closed, the time to end.
-const forgetAfter = 5 * time.Second
-
-// forgetLater takes a peer that can never be one of ours out of libp2p's
-// address book.
-func (l *links) forgetLater(p peer.ID) {
-	if l.n.opts.host != nil {
-		return // the program may know the peer for reasons of its own
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.closing {
-		return
-	}
-	var t *time.Timer
-	t = time.AfterFunc(forgetAfter, func() {
-		l.mu.Lock()
-		delete(l.forgetting, t)
-		l.mu.Unlock()
-		if h := l.n.host; h.Network().Connectedness(p) != network.Connected {
-			h.Peerstore().ClearAddrs(p)
-			h.Peerstore().RemovePeer(p)
-		}
-	})
-	l.forgetting[t] = true
-}
-
 // panicked notes a panic of a callback. A stack of nil is the caller's.
 func (n *Node) panicked(callback string, value any, stack []byte) {
 	n.obs.Panicked(obs.Panic{
-		Component: "links", In: callback, Value: value, Stack: stack, Count: n.obs.Counter(obs.CallbackPanics),
+		Component: "peerset", In: callback, Value: value, Stack: stack, Count: n.obs.Counter(obs.CallbackPanics),
 	})
 }
 
@@ -261,7 +272,7 @@ func (n *Node) payload() (data []byte) {
 	data = n.opts.payload()
 	if len(data) > handshake.MaxPayload {
 		n.obs.Counter(obs.PayloadTooLarge).Inc(1)
-		n.obs.WarnLimited("links", "payload", logrus.Fields{"bytes": len(data), "limit": handshake.MaxPayload},
+		n.obs.WarnLimited("peerset", "payload", logrus.Fields{"bytes": len(data), "limit": handshake.MaxPayload},
 			"the payload is too long: no handshake succeeds")
 	}
 	return data

@@ -1,0 +1,161 @@
+package netservice
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/p2p/net/swarm"
+	ma "github.com/multiformats/go-multiaddr"
+
+	"github.com/go-nebnet/nebnet/internal/handshake"
+)
+
+// Connected is called by libp2p for every new connection, before any stream.
+// Whoever dialled says hello; on the other side the connection waits for that.
+func (s *peerSet) Connected(_ network.Network, c network.Conn) {
+	if c.Stat().Limited {
+		return // relayed for coordination only
+	}
+	if c.Stat().Direction == network.DirOutbound {
+		s.shake(c)
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closing || s.awaiting[c] != nil {
+		return
+	}
+	s.awaiting[c] = time.AfterFunc(timeout(s.n.cfg.HandshakeTimeout), func() { s.noHello(c) })
+}
+
+// helloCameLocked ends the wait for a hello on a connection, if there is one.
+func (s *peerSet) helloCameLocked(c network.Conn) (awaited bool) {
+	t := s.awaiting[c]
+	if t == nil {
+		return false
+	}
+	t.Stop()
+	delete(s.awaiting, c)
+	if e := s.view.Load().entries[c.RemotePeer()]; e != nil {
+		s.changedLocked(c.RemotePeer(), e)
+	}
+	return true
+}
+
+// awaitingLocked tells whether a peer may say hello on some connection.
+func (s *peerSet) awaitingLocked(p peer.ID) bool {
+	for c := range s.awaiting {
+		if c.RemotePeer() == p {
+			return true
+		}
+	}
+	return false
+}
+
+// noHello closes an inbound connection on which no hello came. It runs on the
+// timer's goroutine.
+func (s *peerSet) noHello(c network.Conn) {
+	s.mu.Lock()
+	awaited := s.helloCameLocked(c)
+	s.mu.Unlock()
+	if !awaited || s.n.opts.host != nil || s.has(c.RemotePeer()) || s.n.types.hasOpen() {
+		return
+	}
+	s.n.peers.NoteRefused(c.RemotePeer(), network.DirInbound, handshake.ReasonTimeout)
+	c.Close()
+}
+
+// Disconnected is called by libp2p; a session notices by its own streams.
+func (s *peerSet) Disconnected(_ network.Network, c network.Conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.helloCameLocked(c)
+}
+
+// Listen and ListenClose are of no interest.
+func (s *peerSet) Listen(network.Network, ma.Multiaddr)      {}
+func (s *peerSet) ListenClose(network.Network, ma.Multiaddr) {}
+
+// connect dials a peer and waits for the outcome of the handshake, no longer
+// than a handshake may take. It is how package peers dials.
+func (s *peerSet) connect(ctx context.Context, ai peer.AddrInfo) error {
+	if ai.ID == s.n.id {
+		return handshake.ReasonSelf
+	}
+	if s.has(ai.ID) {
+		return nil
+	}
+	w := s.begin(ai.ID, false)
+	defer w.end()
+	// When to try again is the peer manager's decision, not that of libp2p's
+	// own dial back-off.
+	if n, ok := s.n.host.Network().(interface{ Backoff() *swarm.DialBackoff }); ok {
+		n.Backoff().Clear(ai.ID)
+	}
+	if err := s.n.host.Connect(ctx, ai); err != nil {
+		return fmt.Errorf("%w: %w", handshake.ReasonUnreachable, err)
+	}
+	if s.has(ai.ID) {
+		return nil
+	}
+	// The connection may be older than this call: then nobody says hello on it
+	// unless we do.
+	for _, c := range s.n.host.Network().ConnsToPeer(ai.ID) {
+		if s.mayOpen(c) {
+			s.shake(c)
+		}
+	}
+	return w.outcome(ctx)
+}
+
+// mayOpen tells whether a hello may be opened on a connection that stands. That
+// is for the side that dialled; but where connections outlive sessions, because
+// the hosts are the programs' own, the other side would wait for ever.
+func (s *peerSet) mayOpen(c network.Conn) bool {
+	return !c.Stat().Limited && (c.Stat().Direction == network.DirOutbound || s.n.opts.host != nil)
+}
+
+// hangUp closes a connection that no session is on, nor will soon be, unless it
+// is of a host that is not ours.
+func (s *peerSet) hangUp(c network.Conn) {
+	if s.n.opts.host != nil {
+		return
+	}
+	s.mu.Lock()
+	used := s.usedLocked(c)
+	s.mu.Unlock()
+	if !used {
+		c.Close()
+	}
+}
+
+// forgetAfter leaves identify, which may still be at work on a connection that
+// is being closed, the time to end.
+const forgetAfter = 5 * time.Second
+
+// forgetLater takes a peer that can never be one of ours out of libp2p's
+// address book.
+func (s *peerSet) forgetLater(p peer.ID) {
+	if s.n.opts.host != nil {
+		return // the program may know the peer for reasons of its own
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closing {
+		return
+	}
+	var t *time.Timer
+	t = time.AfterFunc(forgetAfter, func() {
+		s.mu.Lock()
+		delete(s.forgetting, t)
+		s.mu.Unlock()
+		if h := s.n.host; h.Network().Connectedness(p) != network.Connected {
+			h.Peerstore().ClearAddrs(p)
+			h.Peerstore().RemovePeer(p)
+		}
+	})
+	s.forgetting[t] = true
+}
