@@ -13,6 +13,7 @@ import (
 	"github.com/libp2p/go-libp2p"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/go-nebnet/nebnet/dispatcher"
 	"github.com/go-nebnet/nebnet/netservice"
@@ -211,4 +212,31 @@ func ExampleNebService_Inspector() {
 	err = json.NewDecoder(resp.Body).Decode(&answer)
 	fmt.Println(answer.Node.Chain, answer.Node.State, err)
 	// Output: example not started <nil>
+}
+
+// A program serves the metrics of its node with its own.
+func ExampleNebService_Collector() {
+	svc, err := netservice.NewNebService(netservice.Config{ChainID: "example", Listen: []string{netservice.ListenNowhere}}, quiet())
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(svc.Collector())
+	if err := svc.Start(); err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer svc.Stop()
+	families, err := registry.Gather()
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for _, f := range families {
+		if f.GetName() == "nebnet_send_queue_bytes" {
+			fmt.Println(f.GetName(), f.GetMetric()[0].GetGauge().GetValue())
+		}
+	}
+	// Output: nebnet_send_queue_bytes 0
 }

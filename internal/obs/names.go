@@ -2,6 +2,9 @@ package obs
 
 import "github.com/rcrowley/go-metrics"
 
+// Prefix begins every metric name of the library.
+const Prefix = "neb.net."
+
 // Every metric name of the library. A name part that follows a prefix comes
 // only from what is registered or declared locally (message types, fixed
 // reasons), never from a remote string.

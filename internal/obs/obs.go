@@ -67,10 +67,11 @@ func (o *Obs) Gauge(name string) metrics.Gauge {
 	return metrics.NewGauge()
 }
 
-// Histogram returns the histogram of that name over a uniform sample of 1,028
-// values, under the same rule as Counter.
+// Histogram returns the histogram of that name, of durations in microseconds, in
+// Buckets and over a uniform sample of 1,028 values, under the same rule as
+// Counter.
 func (o *Obs) Histogram(name string) metrics.Histogram {
-	fresh := func() metrics.Histogram { return metrics.NewHistogram(metrics.NewUniformSample(1028)) }
+	fresh := func() metrics.Histogram { return newBucketed() }
 	if h, ok := o.reg.GetOrRegister(name, fresh).(metrics.Histogram); ok {
 		return h
 	}
