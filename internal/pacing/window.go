@@ -1,0 +1,122 @@
+package pacing
+
+import "time"
+
+const (
+	// minWindow is never undercut, so that nothing is starved. It is half a
+	// second of a line of 256 kbit/s.
+	minWindow = 16 << 10
+	// firstWindow is what a new connection begins with.
+	firstWindow = 32 << 10
+	// maxWindow is that of a yamux stream.
+	maxWindow = 16 << 20
+	// express is how much of class High may be on its way in addition, so that
+	// a small message waits for no window.
+	express = 16 << 10
+	// probeEvery is how often the delay without a queue of our own is measured
+	// again.
+	probeEvery = 10 * time.Second
+	// quietFor is how long the smallest round trip that was measured on an empty
+	// connection is believed to be that without a queue.
+	quietFor = 10 * time.Minute
+)
+
+// queueTarget is how much delay by queueing is allowed while a class is the
+// highest that waits, beside a quarter of the round trip, whose jitter is no
+// queue. Low alone makes hardly any queue, so that it gives way to other
+// connections too.
+var queueTarget = [Classes]time.Duration{100 * time.Millisecond, 100 * time.Millisecond, 10 * time.Millisecond}
+
+// window bounds what is on its way on one connection: a delay-based window, as of
+// LEDBAT (RFC 6817). It has no clock: times are durations since the budget was
+// made.
+type window struct {
+	bytes   int64         // 0 stands for firstWindow
+	base    time.Duration // smallest delay with at most minWindow on the way
+	probed  time.Duration // when base was measured
+	probing bool          // base is being measured
+	quiet   time.Duration // smallest delay with nothing on the way; 0: unknown
+	quietAt time.Duration // when that was measured
+
+	steady  bool  // it has once been too large; until then it doubles
+	limited bool  // somebody has had to wait since the last round
+	wants   Class // the highest class that has
+	round   int64 // a mark at or past this many bytes ends the round
+}
+
+// size is how many bytes may be on their way.
+func (w *window) size() int64 {
+	switch {
+	case w.probing:
+		return minWindow
+	case w.bytes == 0:
+		return firstWindow
+	}
+	return w.bytes
+}
+
+// wait notes that a writer has to wait.
+func (w *window) wait(now time.Duration, class Class) {
+	if !w.limited || class < w.wants {
+		w.wants = class
+	}
+	w.limited = true
+	if w.base == 0 || now-w.probed >= probeEvery {
+		w.probing = w.base != 0 || w.quietRTT(now) == 0
+		if !w.probing {
+			w.base, w.probed = w.quiet, now
+		}
+	}
+}
+
+// quietRTT is the round trip of the connection without traffic, 0 when it is not
+// known.
+func (w *window) quietRTT(now time.Duration) time.Duration {
+	if now-w.quietAt > quietFor {
+		return 0
+	}
+	return w.quiet
+}
+
+// arrived notes a mark that took delay to come back. It was made when at bytes had
+// been written and inFlight were on their way; sent have been written by now.
+func (w *window) arrived(now, delay time.Duration, at, inFlight, sent int64) {
+	delay = max(delay, time.Microsecond)
+	if q := w.quietRTT(now); inFlight == 0 && (q == 0 || delay <= q) {
+		w.quiet, w.quietAt = delay, now
+	}
+	if w.probing && inFlight <= minWindow {
+		w.probing, w.probed, w.base = false, now, delay
+		w.round = sent
+		return
+	}
+	size := w.size()
+	if at < w.round || w.probing || !w.limited || inFlight < size/2 {
+		return // of before the last change, or of a moment when little was on the way
+	}
+	if w.base == 0 || delay < w.base {
+		w.base = delay
+	}
+	base := w.base
+	if q := w.quietRTT(now); q > 0 {
+		base = min(base, q)
+	}
+	allowed := base + base/4 + queueTarget[w.wants]
+	if inFlight >= size*3/4 && inFlight < size {
+		inFlight = size // but for the end of it, in which no chunk has room
+	}
+	next := int64(float64(inFlight) * float64(allowed) / float64(delay))
+	if delay > allowed {
+		w.steady = true
+	} else {
+		if !w.steady {
+			next = 2 * inFlight
+		}
+		if next <= size {
+			return // there is room, but too little was on the way to tell how much
+		}
+	}
+	next = min(max(next, size/2), size*2)
+	w.bytes = min(max(next, minWindow), maxWindow)
+	w.round, w.limited = sent, false
+}
