@@ -15,6 +15,7 @@ import (
 	"github.com/go-nebnet/nebnet/dispatcher"
 	"github.com/go-nebnet/nebnet/internal/discovery"
 	"github.com/go-nebnet/nebnet/internal/handshake"
+	"github.com/go-nebnet/nebnet/internal/testkit"
 	"github.com/go-nebnet/nebnet/internal/testnet"
 	"github.com/go-nebnet/nebnet/netservice"
 )
@@ -148,55 +149,79 @@ func TestHostileNames(t *testing.T) {
 	})
 }
 
-// Row 20: streams to a handler that is stuck are few per peer, and hold up
-// neither other peers nor other types of the same peer.
+// Row 20: streams of one type that a peer leaves open are few, whether their
+// frames never end or the handler is stuck, and hold up neither other peers nor
+// other types of the same peer. What waits behind a stuck handler is no fault of
+// the peer; frames that never end are.
 func TestHostileStreamFlood(t *testing.T) {
-	besiege(t, nil, func(t *testing.T, s *siege) {
-		release := make(chan struct{})
-		defer close(release)
-		stuck := netservice.Declare("stuck", netservice.Raw(), netservice.WithSubscription(
-			dispatcher.WithPolicy(dispatcher.Lossless), dispatcher.WithQueue(1)))
-		if _, err := stuck.Subscribe(s.victim, func(context.Context, netservice.Received[[]byte]) { <-release }); err != nil {
-			t.Fatal(err)
-		}
-		s.catchBait(func(netservice.Received[[]byte]) {})
-		a := s.session()
-		a.identified()
-		base := runtime.NumGoroutine()
-		flood := func(n int) {
-			for range n {
-				st := a.open("stuck")
-				st.Write(append(frame(1, plain, 'x'), frame(1, plain, 'y')...))
-			}
-			time.Sleep(100 * time.Millisecond)
-		}
-		flood(9)
-		held := 0
+	for name, faults := range map[string]int64{"frames that do not end": 6, "stuck handler": 0} {
+		t.Run(name, func(t *testing.T) {
+			few := func(cfg *netservice.Config) { cfg.DispatchQueue = 4 }
+			besiege(t, few, func(t *testing.T, s *siege) { floodStreams(t, s, faults) })
+		})
+	}
+}
+
+func floodStreams(t *testing.T, s *siege, faults int64) {
+	release := make(chan struct{})
+	defer close(release)
+	stuck := netservice.Declare("stuck", netservice.Raw(), netservice.WithSubscription(
+		dispatcher.WithPolicy(dispatcher.Lossless), dispatcher.WithQueue(1)))
+	if _, err := stuck.Subscribe(s.victim, func(context.Context, netservice.Received[[]byte]) { <-release }); err != nil {
+		t.Fatal(err)
+	}
+	s.catchBait(func(netservice.Received[[]byte]) {})
+	a := s.session()
+	a.identified()
+	base := runtime.NumGoroutine()
+	held := func() (n int) {
 		for _, c := range s.victim.Node().Host().Network().ConnsToPeer(a.ID()) {
 			for _, st := range c.GetStreams() {
 				if st.Protocol() == s.protocol("stuck") {
-					held++
+					n++
 				}
 			}
 		}
-		if held != 3 {
-			t.Errorf("%d streams are held", held)
+		return n
+	}
+	refused := func() int64 { return s.count("neb.net.streams.refused.excess") }
+	flood := func(n int) {
+		for range n {
+			a.open("stuck").Write(frame(1, plain))
 		}
-		if n := s.count("neb.net.faults.streams"); n != 6 {
-			t.Errorf("%d faults are counted", n)
+	}
+	first := a.open("stuck")
+	if faults > 0 {
+		first.Write(frame(1, plain))
+	} else {
+		received := func() uint64 { return s.victim.Stats().Dispatcher.Types["stuck"].Received }
+		for taken := uint64(0); ; taken = received() { // until a delivery waits for the handler
+			first.Write(frame(1, plain, 'x'))
+			time.Sleep(time.Second)
+			if received() == taken {
+				break
+			}
 		}
-		a.open("bait").Write(frame(1, plain, 'x'))
-		s.mustServe("during")
-		if s.baits() != 1 {
-			t.Error("another type of the same peer is held up")
-		}
-		flood(100)
-		if n := runtime.NumGoroutine() - base; n > 40 {
-			t.Errorf("%d more goroutines", n)
-		}
+	}
+	flood(2)
+	testkit.Equal(t, "streams that are held", 3, held)
+	flood(6)
+	testkit.Equal(t, "streams refused", 6, refused)
+	if held() != 3 {
+		t.Errorf("%d streams are held", held())
+	}
+	if n := s.count("neb.net.faults.streams"); n != faults {
+		t.Errorf("%d faults are counted, want %d", n, faults)
+	}
+	a.open("bait").Write(frame(1, plain, 'x'))
+	s.mustServe("during")
+	testkit.Equal(t, "messages of another type of the same peer", 1, s.baits)
+	flood(100)
+	if faults > 0 {
 		s.event(netservice.PeerBanned, a.ID())
-		s.mustServe("during")
-	})
+	}
+	testkit.Goroutines(t, base+40)
+	s.mustServe("after")
 }
 
 // Row 21: streams that are opened and reset at once, of every protocol that
