@@ -52,6 +52,11 @@ const (
 	// Faults, followed by a fault, counts protocol violations of peers.
 	Faults = "neb.net.faults."
 
+	// TypesDiffer, with a dot and a declared type, counts peers that have
+	// declared the type otherwise than this node, each for each way in which
+	// it differed.
+	TypesDiffer = "neb.net.types.differ"
+
 	// Undecodable, with a dot and a declared type, counts messages whose codec
 	// refused them.
 	Undecodable = "neb.net.undecodable"

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"github.com/go-nebnet/nebnet/internal/msgtype"
 	"io"
 	"runtime"
 	"slices"
@@ -48,11 +49,11 @@ type pair struct {
 	plainN  *counter
 }
 
-func newPair(b *testing.B, security string, specs ...TypeSpec) *pair {
+func newPair(b *testing.B, security string, specs ...msgtype.Spec) *pair {
 	x := &pair{got: newCounter(), plainN: newCounter()}
 	x.a = newNode(b, newHost(b, security), nil, specs...)
 	x.b = newNode(b, newHost(b, security), nil, specs...)
-	x.b.handle = func(_ context.Context, _ TypeSpec, batch [][]byte) error {
+	x.b.handle = func(_ context.Context, _ string, batch [][]byte) error {
 		x.got.add(len(batch))
 		return nil
 	}
@@ -178,7 +179,7 @@ func BenchmarkStream(b *testing.B) {
 	for _, security := range []string{"tls", "noise"} {
 		for _, size := range []int{128, 1 << 10, 64 << 10, 1 << 20} {
 			b.Run(fmt.Sprintf("%s/%d", security, size), func(b *testing.B) {
-				x := newPair(b, security, TypeSpec{Name: "tx", MaxSize: max(size, 1<<20)})
+				x := newPair(b, security, msgtype.Spec{Name: "tx", MaxSize: max(size, 1<<20)})
 				payload := randomBytes(1, size)
 				n := min(400_000, (256<<20)/size)
 				one := max(n/10, min(n, 200))
@@ -225,15 +226,15 @@ func median(v []float64) float64 {
 func BenchmarkPriority(b *testing.B) {
 	for _, security := range []string{"tls", "noise"} {
 		b.Run(security, func(b *testing.B) {
-			specs := []TypeSpec{
-				{Name: "block", MaxSize: 1 << 20, Priority: PriorityLow},
-				{Name: "vote", Priority: PriorityHigh},
+			specs := []msgtype.Spec{
+				{Name: "block", MaxSize: 1 << 20, Priority: msgtype.PriorityLow},
+				{Name: "vote", Priority: msgtype.PriorityHigh},
 			}
 			x := newPair(b, security, specs...)
 			arrived := make(chan time.Time, 1)
 			var bulk atomic.Int64
-			x.b.handle = func(_ context.Context, spec TypeSpec, batch [][]byte) error {
-				if spec.Name == "vote" {
+			x.b.handle = func(_ context.Context, msgType string, batch [][]byte) error {
+				if msgType == "vote" {
 					arrived <- time.Now()
 					return nil
 				}
@@ -276,7 +277,7 @@ func BenchmarkPriority(b *testing.B) {
 func BenchmarkSend(b *testing.B) {
 	for _, size := range []int{128, 64 << 10, 1 << 20} {
 		b.Run(fmt.Sprint(size), func(b *testing.B) {
-			x := newPair(b, "tls", TypeSpec{Name: "tx", MaxSize: max(size, 1<<20)})
+			x := newPair(b, "tls", msgtype.Spec{Name: "tx", MaxSize: max(size, 1<<20)})
 			payload := randomBytes(1, size)
 			b.SetBytes(int64(size))
 			b.ReportAllocs()

@@ -3,6 +3,7 @@ package session
 import (
 	"sync"
 
+	"github.com/go-nebnet/nebnet/internal/msgtype"
 	"github.com/klauspost/compress/s2"
 	"github.com/klauspost/compress/zstd"
 )
@@ -32,11 +33,11 @@ func newCodec() *codec {
 
 // compress tries to make a payload smaller. It gives the payload itself, with
 // flagNone, when that saves less than one byte in sixteen.
-func (c *codec) compress(payload []byte, how Compression) ([]byte, byte) {
+func (c *codec) compress(payload []byte, how msgtype.Compression) ([]byte, byte) {
 	var out []byte
 	var flags byte
 	switch how {
-	case CompressS2:
+	case msgtype.CompressS2:
 		buf := scratches.Get().(*[]byte)
 		defer scratches.Put(buf)
 		if !promising(buf, payload) {
@@ -47,7 +48,7 @@ func (c *codec) compress(payload []byte, how Compression) ([]byte, byte) {
 			return payload, flagNone
 		}
 		return append([]byte(nil), packed...), flagS2
-	case CompressZstd:
+	case msgtype.CompressZstd:
 		enc, err := c.enc()
 		if err != nil {
 			return payload, flagNone

@@ -2,6 +2,7 @@ package session
 
 import (
 	"bytes"
+	"github.com/go-nebnet/nebnet/internal/msgtype"
 	"slices"
 	"strings"
 	"testing"
@@ -13,7 +14,7 @@ import (
 func TestCompress(t *testing.T) {
 	c := newCodec()
 	text := []byte(strings.Repeat("block header, transaction, receipt; ", 400))
-	for how, flag := range map[Compression]byte{CompressS2: flagS2, CompressZstd: flagZstd} {
+	for how, flag := range map[msgtype.Compression]byte{msgtype.CompressS2: flagS2, msgtype.CompressZstd: flagZstd} {
 		t.Run(how.String(), func(t *testing.T) {
 			packed, flags := c.compress(text, how)
 			if flags != flag || len(packed) >= len(text) {
@@ -52,7 +53,7 @@ func TestCompressSamples(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			payload := randomBytes(2, size)
 			copy(payload[tc.from:], text(tc.n))
-			packed, flags := c.compress(payload, CompressS2)
+			packed, flags := c.compress(payload, msgtype.CompressS2)
 			if flags != tc.want {
 				t.Fatalf("flags %d, %d bytes of %d", flags, len(packed), size)
 			}
@@ -107,7 +108,7 @@ func TestDecompressHostile(t *testing.T) {
 func FuzzDecompress(f *testing.F) {
 	c := newCodec()
 	text := []byte(strings.Repeat("the same again, ", 64))
-	for _, how := range []Compression{CompressS2, CompressZstd} {
+	for _, how := range []msgtype.Compression{msgtype.CompressS2, msgtype.CompressZstd} {
 		packed, flags := c.compress(text, how)
 		f.Add(packed, flags, len(text))
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/go-nebnet/nebnet/internal/msgtype"
 	"github.com/go-nebnet/nebnet/internal/obs"
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -14,13 +15,14 @@ import (
 // DeliverFunc takes messages of one type that the peer of a session sent, in
 // order. It is called by one goroutine per stream, one batch after the other for a (peer,
 // type). While it blocks, that stream is not read and its sender feels it; no
-// other stream does. ctx ends with the session.
+// other stream does. ctx ends with the session. Nothing is delivered before
+// Attach is about to return the session.
 //
 // Each payload belongs to the callee; the outer slice is used again after the
 // return. Payloads of at most 1 KiB that came together share an allocation of at
 // most 3 KiB. An error resets the stream, without blame on the peer, and so does
 // a panic.
-type DeliverFunc func(ctx context.Context, from *Session, spec TypeSpec, batch [][]byte) error
+type DeliverFunc func(ctx context.Context, from *Session, msgType string, batch [][]byte) error
 
 // Config is what an Engine is made from.
 type Config struct {
@@ -37,6 +39,11 @@ type Config struct {
 	// Penalise is told of every violation of the protocol by a peer, from the
 	// goroutine that saw it; it must not block. Optional.
 	Penalise func(p peer.ID, f Fault)
+	// OnRecord and OnPayload are called when a peer renews its signed address
+	// record, a marshalled envelope that nobody has verified yet, and when it
+	// renews its payload, by the goroutine that reads the control stream: they
+	// must not block. What they get belongs to them. Optional.
+	OnRecord, OnPayload func(p peer.ID, data []byte)
 
 	// QueueBytes bounds what is queued for one peer over all types. A type
 	// whose own queue holds no more than 64 KiB is served even beyond it, so
@@ -75,9 +82,6 @@ type Config struct {
 	// FlushTimeout bounds how long Close goes on writing what is queued, and
 	// how long it then waits for the peer to have taken it. Default 1 s each.
 	FlushTimeout time.Duration
-	// UnsupportedFor is how long a type that a peer refused is not offered to
-	// it again, unless identify tells otherwise. Default 30 s.
-	UnsupportedFor time.Duration
 	// StreamsPerType is how many inbound streams of one type a peer may have
 	// open. Default 3: one that is read, one that waits, one in reserve.
 	StreamsPerType int
@@ -98,7 +102,6 @@ func (c Config) withDefaults() Config {
 	def(&c.PingTimeout, 5*time.Second)
 	def(&c.OpenTimeout, 10*time.Second)
 	def(&c.FlushTimeout, time.Second)
-	def(&c.UnsupportedFor, 30*time.Second)
 	def(&c.StreamsPerType, 3)
 	def(&c.StreamRate, 20)
 	def(&c.StreamBurst, 200)
@@ -127,15 +130,15 @@ func (c Config) validate() error {
 	if c.Deliver == nil {
 		bad("Deliver is required")
 	}
-	if !validName(c.Network) {
-		bad("Network %q: want 1 to %d visible ASCII characters without '/'", c.Network, MaxTypeName)
+	if err := msgtype.CheckName(c.Network); err != nil {
+		bad("Network %q %v", c.Network, err)
 	}
 	if c.QueueBytes < 0 || c.StallLimit < 0 || c.StreamsPerType < 0 || c.StreamRate < 0 || c.StreamBurst < 0 {
 		bad("QueueBytes, StallLimit, StreamsPerType, StreamRate and StreamBurst must not be negative")
 	}
 	for _, d := range []time.Duration{
 		c.WriteTimeout, c.FrameTimeout, c.StreamIdle, c.ReceiveIdle, c.PingInterval, c.PingTimeout,
-		c.OpenTimeout, c.FlushTimeout, c.UnsupportedFor,
+		c.OpenTimeout, c.FlushTimeout,
 	} {
 		if d < 0 {
 			bad("a duration is negative")

@@ -6,16 +6,31 @@ import (
 	"github.com/go-nebnet/nebnet/internal/handshake"
 )
 
-// Control frames (SPEC.md): type, length of the body, body. Types that are not
-// known are skipped.
+// Control frames (SPEC.md): type, length of the body as a uvarint, body. Types
+// that are not known are skipped.
 const (
 	ctlPing    byte = 1 // 8 bytes that come back in the pong
 	ctlPong    byte = 2
 	ctlGoodbye byte = 3 // reason, 2 bytes, and message streams opened, 4 bytes; big endian
+	ctlOffers  byte = 4 // entries of offers
+	ctlReady   byte = 5 // empty: these were the first offers
+	ctlRecord  byte = 6 // the sender's signed address record
+	ctlPayload byte = 7 // the application's part of the hello, renewed
 
-	ctlHead    = 2
-	ctlMaxBody = 255
+	ctlMaxHead = 1 + 3
+	ctlMaxBody = 32 << 10
 )
+
+// Bounds of the bodies.
+const (
+	maxRecord  = 8 << 10
+	maxPayload = handshake.MaxPayload
+)
+
+func appendControl(dst []byte, typ byte, body []byte) []byte {
+	dst = binary.AppendUvarint(append(dst, typ), uint64(len(body)))
+	return append(dst, body...)
+}
 
 func appendPing(dst []byte, typ byte, nonce uint64) []byte {
 	return binary.BigEndian.AppendUint64(append(dst, typ, 8), nonce)
@@ -37,29 +52,45 @@ func parseGoodbye(body []byte) goodbye {
 	return goodbye{handshake.Reason(binary.BigEndian.Uint16(body)), binary.BigEndian.Uint32(body[2:])}
 }
 
-// parseControl reads one control frame from the front of b. n is 0 while b
-// ends in its middle.
-func parseControl(b []byte) (typ byte, body []byte, n int, fault Fault) {
-	if len(b) < ctlHead {
-		return 0, nil, 0, FaultNone
+// parseControl reads one control frame from the front of b. While b ends in its
+// middle, n is 0; need is then the length of the whole frame, 0 while that is
+// not known. What is wrong with a frame is found before the rest of it has come.
+func parseControl(b []byte) (typ byte, body []byte, n, need int, fault Fault) {
+	if len(b) < 2 {
+		return 0, nil, 0, 0, FaultNone
 	}
-	size := int(b[1])
-	if want := controlBody(b[0]); want >= 0 && size != want {
-		return 0, nil, 0, FaultControl
+	size, head, fault := parseLength(b[1:min(len(b), ctlMaxHead)], ctlMaxBody)
+	if fault != FaultNone || head == 0 && len(b) >= ctlMaxHead {
+		return 0, nil, 0, 0, FaultControl
 	}
-	if len(b) < ctlHead+size {
-		return 0, nil, 0, FaultNone
+	if head == 0 {
+		return 0, nil, 0, 0, FaultNone
 	}
-	return b[0], b[ctlHead : ctlHead+size], ctlHead + size, FaultNone
+	if least, most := controlBody(b[0]); size < least || size > most {
+		return 0, nil, 0, 0, FaultControl
+	}
+	head++
+	if len(b) < head+size {
+		return 0, nil, 0, head + size, FaultNone
+	}
+	return b[0], b[head : head+size], head + size, 0, FaultNone
 }
 
-// controlBody is how long the body of a known type is, -1 for an unknown one.
-func controlBody(typ byte) int {
+// controlBody is how long the body of a frame may be.
+func controlBody(typ byte) (least, most int) {
 	switch typ {
 	case ctlPing, ctlPong:
-		return 8
+		return 8, 8
 	case ctlGoodbye:
-		return 6
+		return 6, 6
+	case ctlOffers:
+		return 1, ctlMaxBody
+	case ctlReady:
+		return 0, 0
+	case ctlRecord:
+		return 1, maxRecord
+	case ctlPayload:
+		return 0, maxPayload
 	}
-	return -1
+	return 0, ctlMaxBody
 }

@@ -47,7 +47,9 @@ func (s *Session) end(reason handshake.Reason, byRemote bool) {
 	s.hungUp, s.over = make(chan struct{}), make(chan struct{})
 	s.closing.Store(true)
 	s.timer.Stop()
+	s.beginLocked()
 	s.mu.Unlock()
+	s.ctl.stop()
 	s.room.signal()                 // to whoever waits for room
 	go s.conclude(reason, byRemote) // Engine.wg was raised by Attach
 }
@@ -100,8 +102,8 @@ func (s *Session) finish() {
 
 // stopSending drops what is still queued and returns the streams on which
 // nobody is writing.
-func (s *Session) stopSending() (streams []*outStream) {
-	for o := range s.outbounds() {
+func (s *Session) stopSending() (streams []*sendStream) {
+	for o := range s.queues() {
 		o.mu.Lock()
 		o.closed, o.closedWhy = true, DropClosed
 		bytes, count := o.dropLocked(DropClosed)
@@ -118,7 +120,7 @@ func (s *Session) stopSending() (streams []*outStream) {
 // farewell closes the outbound streams, says goodbye, and waits until the peer
 // has taken everything, or, where the peer said goodbye, until all that it sent
 // has been delivered. It is false when that did not come to its end in time.
-func (s *Session) farewell(streams []*outStream, reason handshake.Reason, byRemote bool) bool {
+func (s *Session) farewell(streams []*sendStream, reason handshake.Reason, byRemote bool) bool {
 	timeout := s.e.cfg.FlushTimeout
 	said := s.bounded(timeout, func() {
 		for _, st := range streams {
@@ -203,7 +205,7 @@ func (s *Session) drained() bool {
 // cutOff ends whatever is still open. Doing so may block on a connection that
 // is stuck, so it happens beside; a connection that did not let the peer say
 // goodbye is closed, which unblocks the rest, unless a newer session is on it.
-func (s *Session) cutOff(streams []*outStream, clean bool) {
+func (s *Session) cutOff(streams []*sendStream, clean bool) {
 	s.mu.Lock()
 	s.cut = true
 	open := make([]network.Stream, 0, len(s.inStreams))
@@ -211,7 +213,7 @@ func (s *Session) cutOff(streams []*outStream, clean bool) {
 		open = append(open, st)
 	}
 	s.mu.Unlock()
-	for o := range s.outbounds() {
+	for o := range s.queues() {
 		o.mu.Lock()
 		for _, st := range o.streamsLocked() {
 			open = append(open, st.raw)
@@ -220,7 +222,7 @@ func (s *Session) cutOff(streams []*outStream, clean bool) {
 	}
 	r, byRemote := s.Reason()
 	s.cancel(&ClosedError{Reason: r, ByRemote: byRemote})
-	for o := range s.outbounds() {
+	for o := range s.queues() {
 		o.giveUpOpening(context.Canceled)
 	}
 	if !clean && !s.e.cfg.Peers.Shared(s) {

@@ -7,6 +7,7 @@ import (
 	"net"
 
 	"github.com/go-nebnet/nebnet/internal/handshake"
+	"github.com/libp2p/go-libp2p/core/peer"
 )
 
 var (
@@ -15,10 +16,10 @@ var (
 	ErrQueueFull = errors.New("session: send queue is full")
 	// ErrUnknownType means that the message type is not declared here.
 	ErrUnknownType = errors.New("session: message type is not declared")
-	// ErrUnsupported means that the peer does not understand the message type.
-	ErrUnsupported = errors.New("session: peer does not support the message type")
-	// ErrDeclared means that a type of that name is declared already.
-	ErrDeclared = errors.New("session: message type is declared already")
+	// ErrUnsupported is what an *UnsupportedError matches with errors.Is.
+	ErrUnsupported = errors.New("peer does not take messages of this type")
+	// ErrTooManyOffers is what an *OffersError matches with errors.Is.
+	ErrTooManyOffers = errors.New("too many message types and methods")
 	// ErrClosed means that the engine is closed. It matches net.ErrClosed.
 	ErrClosed = fmt.Errorf("session: engine is %w", net.ErrClosed)
 )
@@ -41,31 +42,51 @@ func (e *ClosedError) Error() string {
 // Unwrap gives net.ErrClosed and the reason.
 func (e *ClosedError) Unwrap() []error { return []error{net.ErrClosed, e.Reason} }
 
-// TooLargeError is a message that exceeds the maximum of its type.
+// UnsupportedError is a send of a type that the peer does not offer to take.
+type UnsupportedError struct {
+	Type string
+	Peer peer.ID
+}
+
+func (e *UnsupportedError) Error() string {
+	return fmt.Sprintf("%v: %s, %s", ErrUnsupported, e.Type, e.Peer)
+}
+
+// Is matches ErrUnsupported.
+func (e *UnsupportedError) Is(target error) bool { return target == ErrUnsupported }
+
+// OffersError is a type or method that would make more than peers may be told
+// of: MaxOffers, or MaxOfferBytes.
+type OffersError struct{ Name string }
+
+func (e *OffersError) Error() string {
+	return fmt.Sprintf("%v: %s would be beyond %d of them, or %d bytes", ErrTooManyOffers, e.Name, MaxOffers, MaxOfferBytes)
+}
+
+// Is matches ErrTooManyOffers.
+func (e *OffersError) Is(target error) bool { return target == ErrTooManyOffers }
+
+// TooLargeError is a message that exceeds the maximum of its type: this node's
+// own, or what a peer offers to take.
 type TooLargeError struct {
 	Type      string
 	Size, Max int
+	Peer      peer.ID // whose maximum it is; empty for this node's
 }
 
 // ErrTooLarge is what a *TooLargeError matches with errors.Is.
-var ErrTooLarge = errors.New("session: message is too large")
+var ErrTooLarge = errors.New("message is too large")
 
 func (e *TooLargeError) Error() string {
-	return fmt.Sprintf("session: message of %d bytes exceeds the %d of type %s", e.Size, e.Max, e.Type)
+	whose := "MaxSize"
+	if e.Peer != "" {
+		whose = "the maximum of " + e.Peer.String()
+	}
+	return fmt.Sprintf("%v: %d bytes of type %s exceed %s, %d", ErrTooLarge, e.Size, e.Type, whose, e.Max)
 }
 
 // Is matches ErrTooLarge.
 func (e *TooLargeError) Is(target error) bool { return target == ErrTooLarge }
-
-// TypeError is a TypeSpec that cannot be declared.
-type TypeError struct {
-	Name     string
-	Problems string
-}
-
-func (e *TypeError) Error() string {
-	return fmt.Sprintf("session: declare message type: %s", e.Problems)
-}
 
 // StuckError is what Engine.Close returns when deliveries or streams did not
 // end in time.

@@ -18,10 +18,12 @@ const (
 	FaultStreams         // more streams of one type at once than allowed
 	FaultStorm           // streams opened faster than allowed
 	FaultControl         // a violation on the control stream
+	FaultOffers          // more offers than allowed, or changed too often
+	FaultNumber          // a stream of a number that was never offered
 )
 
 var faultNames = [...]string{
-	"none", "oversize", "corrupt", "bomb", "flags", "truncated", "timeout", "streams", "storm", "control",
+	"none", "oversize", "corrupt", "bomb", "flags", "truncated", "timeout", "streams", "storm", "control", "offers", "number",
 }
 
 func (f Fault) String() string {

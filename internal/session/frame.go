@@ -1,6 +1,10 @@
 package session
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+
+	"github.com/go-nebnet/nebnet/internal/msgtype"
+)
 
 // A frame on a message stream (SPEC.md):
 //
@@ -13,7 +17,7 @@ const (
 	flagS2   byte = 1
 	flagZstd byte = 2
 
-	maxLenBytes = 5 // uvarint of MaxMessageSize
+	maxLenBytes = 5 // uvarint of 1 GiB
 	maxHeader   = maxLenBytes + 1 + maxLenBytes
 )
 
@@ -95,13 +99,28 @@ func parseLength(b []byte, limit int) (v, n int, fault Fault) {
 // side's own queue.
 func countFrames(b []byte) (frames int) {
 	for {
-		h, n, fault := parseHeader(b, MaxMessageSize)
+		h, n, fault := parseHeader(b, msgtype.MaxSize)
 		if n == 0 || fault != FaultNone || len(b)-n < h.body {
 			return frames
 		}
 		frames++
 		b = b[n+h.body:]
 	}
+}
+
+// splitFrames looks at whole frames of which the first n bytes were written: how
+// many of them went out whole, and where the first one is that was not begun.
+func splitFrames(b []byte, n int) (written, next int) {
+	for next < n {
+		h, head, fault := parseHeader(b[next:], msgtype.MaxSize)
+		if head == 0 || fault != FaultNone {
+			return written, len(b)
+		}
+		if next += head + h.body; next <= n {
+			written++
+		}
+	}
+	return written, next
 }
 
 // size is how many bytes the header takes.

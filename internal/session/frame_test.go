@@ -3,6 +3,7 @@ package session
 import (
 	"bytes"
 	"encoding/binary"
+	"github.com/go-nebnet/nebnet/internal/msgtype"
 	"testing"
 )
 
@@ -48,18 +49,18 @@ func TestParseHeader(t *testing.T) {
 func TestHeaderRoundTrip(t *testing.T) {
 	for _, h := range []header{
 		{}, {body: 1, raw: 1}, {body: 127, raw: 127}, {body: 128, raw: 128},
-		{body: 7, raw: 300, flags: flagS2}, {body: MaxMessageSize - 1, raw: MaxMessageSize, flags: flagZstd},
+		{body: 7, raw: 300, flags: flagS2}, {body: msgtype.MaxSize - 1, raw: msgtype.MaxSize, flags: flagZstd},
 	} {
 		b := appendHeader(nil, h)
 		if len(b) != h.size() || len(b) > maxHeader {
 			t.Errorf("%+v: %d bytes, size() says %d", h, len(b), h.size())
 		}
 		for i := range b {
-			if _, n, fault := parseHeader(b[:i], MaxMessageSize); n != 0 || fault != FaultNone {
+			if _, n, fault := parseHeader(b[:i], msgtype.MaxSize); n != 0 || fault != FaultNone {
 				t.Errorf("%+v: prefix of %d bytes: %d, %v", h, i, n, fault)
 			}
 		}
-		if got, n, fault := parseHeader(b, MaxMessageSize); got != h || n != len(b) || fault != FaultNone {
+		if got, n, fault := parseHeader(b, msgtype.MaxSize); got != h || n != len(b) || fault != FaultNone {
 			t.Errorf("%+v came back as %+v, %d, %v", h, got, n, fault)
 		}
 	}
@@ -80,6 +81,9 @@ func TestCountFrames(t *testing.T) {
 		if got := countFrames(b[:i]); got != want {
 			t.Errorf("%d bytes: %d frames, want %d", i, got, want)
 		}
+		if got, next := splitFrames(b, i); got != want || next < i || countFrames(b[:next]) != want && countFrames(b[:next]) != want+1 {
+			t.Errorf("%d bytes were written: %d frames, want %d; goes on at %d", i, got, want, next)
+		}
 	}
 }
 
@@ -88,7 +92,7 @@ func FuzzParseHeader(f *testing.F) {
 		f.Add(b, 1000)
 	}
 	f.Fuzz(func(t *testing.T, b []byte, limit int) {
-		limit = max(0, min(limit, MaxMessageSize))
+		limit = max(0, min(limit, msgtype.MaxSize))
 		h, n, fault := parseHeader(b, limit)
 		if n == 0 || fault != FaultNone {
 			if n != 0 || h != (header{}) {

@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"encoding/binary"
+	"github.com/go-nebnet/nebnet/internal/msgtype"
 	"github.com/go-nebnet/nebnet/internal/testnet"
 	"io"
 	"math/rand/v2"
@@ -15,7 +16,6 @@ import (
 	"github.com/go-nebnet/nebnet/internal/handshake"
 	"github.com/go-nebnet/nebnet/internal/obs"
 	"github.com/libp2p/go-libp2p"
-	"github.com/libp2p/go-libp2p/core/event"
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -73,19 +73,19 @@ type node struct {
 	faults   []Fault
 	arrived  notice
 	attached chan *Session
-	handle   func(ctx context.Context, spec TypeSpec, batch [][]byte) error
+	handle   func(ctx context.Context, msgType string, batch [][]byte) error
 }
 
-func newNode(t testing.TB, h host.Host, tweak func(*Config), types ...TypeSpec) *node {
+func newNode(t testing.TB, h host.Host, tweak func(*Config), types ...msgtype.Spec) *node {
 	t.Helper()
 	n := &node{host: h, got: make(map[string][]string), sessions: make(map[network.Conn]*Session), attached: make(chan *Session, 16)}
 	cfg := Config{
 		Host: h, Network: testNetwork, Obs: obs.Discard(), Peers: n,
-		Deliver: func(ctx context.Context, _ *Session, spec TypeSpec, batch [][]byte) error {
+		Deliver: func(ctx context.Context, _ *Session, msgType string, batch [][]byte) error {
 			if n.handle != nil {
-				return n.handle(ctx, spec, batch)
+				return n.handle(ctx, msgType, batch)
 			}
-			n.record(spec.Name, batch)
+			n.record(msgType, batch)
 			return nil
 		},
 		Penalise: func(_ peer.ID, f Fault) {
@@ -104,17 +104,17 @@ func newNode(t testing.TB, h host.Host, tweak func(*Config), types ...TypeSpec) 
 	}
 	n.engine = e
 	for _, spec := range types {
-		if err := e.Declare(spec); err != nil {
+		if err := e.Set(spec, true); err != nil {
 			t.Fatal(err)
 		}
 	}
 	h.SetStreamHandler(helloProtocol, func(st network.Stream) {
 		b := make([]byte, len(handshakeBytes))
-		if _, err := st.Read(b); err != nil {
+		if _, err := io.ReadFull(st, b); err != nil {
 			st.Reset()
 			return
 		}
-		s, err := n.attach(st)
+		s, err := n.attach(context.Background(), st)
 		if err != nil {
 			st.Reset()
 			return
@@ -125,8 +125,8 @@ func newNode(t testing.TB, h host.Host, tweak func(*Config), types ...TypeSpec) 
 }
 
 // attach makes a session, in place of an older one with the same peer.
-func (n *node) attach(st network.Stream) (*Session, error) {
-	s, err := n.engine.Attach(st)
+func (n *node) attach(ctx context.Context, st network.Stream) (*Session, error) {
+	s, err := n.engine.Attach(ctx, st)
 	if err != nil {
 		return nil, err
 	}
@@ -234,11 +234,10 @@ func join(t testing.TB, a, b *node) (sa, sb *Session) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	awaitIdentified(ctx, t, a.host, b.host)
 	if _, err := st.Write([]byte(handshakeBytes)); err != nil {
 		t.Fatal(err)
 	}
-	if sa, err = a.attach(st); err != nil {
+	if sa, err = a.attach(ctx, st); err != nil {
 		t.Fatal(err)
 	}
 	select {
@@ -247,32 +246,6 @@ func join(t testing.TB, a, b *node) (sa, sb *Session) {
 		t.Fatal("the other side did not attach")
 	}
 	return sa, sb
-}
-
-// awaitIdentified waits until a knows what b serves. The list that a gets when they
-// connect may be older than b's latest handlers; a new one follows it.
-func awaitIdentified(ctx context.Context, t testing.TB, a, b host.Host) {
-	t.Helper()
-	updates, err := a.EventBus().Subscribe(new(event.EvtPeerProtocolsUpdated))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer updates.Close()
-	serves := b.Mux().Protocols()
-	for {
-		known, err := a.Peerstore().SupportsProtocols(b.ID(), serves...)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if len(known) == len(serves) {
-			return
-		}
-		select {
-		case <-updates.Out():
-		case <-ctx.Done():
-			t.Fatalf("the other side is not known to serve more than %v", known)
-		}
-	}
 }
 
 // randomBytes are the same for the same seed and do not compress.
@@ -293,7 +266,7 @@ func inBubble(t *testing.T, f func(t *testing.T, net *testnet.Net)) {
 }
 
 // simNode is a node of the in-memory network, closed at the end of the test.
-func simNode(t *testing.T, net *testnet.Net, i int, tweak func(*Config), types ...TypeSpec) *node {
+func simNode(t *testing.T, net *testnet.Net, i int, tweak func(*Config), types ...msgtype.Spec) *node {
 	t.Helper()
 	n := newNode(t, simHost(t, net, i), tweak, types...)
 	t.Cleanup(func() { n.close(t) })
@@ -310,14 +283,23 @@ func simHost(t *testing.T, net *testnet.Net, i int) host.Host {
 	return h
 }
 
-// open opens a message stream by hand, past the engine.
+// open opens a message stream by hand, past the engine, and says what it carries.
 func open(t *testing.T, from host.Host, to *node, msgType string) network.Stream {
 	t.Helper()
+	to.engine.mu.Lock()
+	number := to.engine.reg.numbers[offered{KindMessage, msgType}]
+	to.engine.mu.Unlock()
+	return openNumber(t, from, to, number)
+}
+
+func openNumber(t *testing.T, from host.Host, to *node, number uint32) network.Stream {
+	t.Helper()
 	from.Peerstore().AddAddrs(to.host.ID(), to.host.Addrs(), peerstore.PermanentAddrTTL)
-	st, err := from.NewStream(t.Context(), to.host.ID(), Protocol(testNetwork, msgType))
+	st, err := from.NewStream(t.Context(), to.host.ID(), Protocol(testNetwork))
 	if err != nil {
 		t.Fatal(err)
 	}
+	write(t, st, binary.AppendUvarint(nil, uint64(number)))
 	return st
 }
 
@@ -329,7 +311,7 @@ func hello(t *testing.T, from host.Host, to *node) network.Stream {
 	if err != nil {
 		t.Fatal(err)
 	}
-	write(t, st, []byte(handshakeBytes))
+	write(t, st, appendControl([]byte(handshakeBytes), ctlReady, nil))
 	<-to.attached
 	return st
 }

@@ -5,8 +5,11 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
+	"github.com/go-nebnet/nebnet/internal/msgtype"
 	"io"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -25,7 +28,7 @@ func TestFaults(t *testing.T) {
 		data []byte
 		want Fault
 	}{
-		{"oversize", binary.AppendUvarint(nil, DefaultMaxSize+1), FaultOversize},
+		{"oversize", binary.AppendUvarint(nil, msgtype.DefaultMaxSize+1), FaultOversize},
 		{"flags", []byte{1, 9, 0}, FaultFlags},
 		{"bomb", append([]byte{9, 1}, binary.AppendUvarint(nil, 1<<40)...), FaultBomb},
 		{"corrupt", []byte{3, 1, 200, 1, 0xff, 0xff, 0xff}, FaultCorrupt},
@@ -39,7 +42,7 @@ func TestFaults(t *testing.T) {
 				control := hello(t, a, b)
 				defer control.Reset()
 				st := open(t, a, b, "tx")
-				write(t, st, frames(newCodec(), CompressNone, []byte("good")))
+				write(t, st, frames(newCodec(), msgtype.CompressNone, []byte("good")))
 				write(t, st, tt.data)
 				if tt.want == FaultTruncated {
 					st.CloseWrite()
@@ -55,7 +58,7 @@ func TestFaults(t *testing.T) {
 				}
 				// An honest stream still works.
 				again := open(t, a, b, "tx")
-				write(t, again, frames(newCodec(), CompressNone, []byte("still here")))
+				write(t, again, frames(newCodec(), msgtype.CompressNone, []byte("still here")))
 				b.await(t, "both good messages", func() bool { return slices.Equal(b.got["tx"], []string{"good", "still here"}) })
 				again.Close()
 			})
@@ -71,7 +74,7 @@ func TestConnectionLostInAFrame(t *testing.T) {
 		a := simHost(t, net, 2)
 		hello(t, a, b)
 		st := open(t, a, b, "tx")
-		write(t, st, frames(newCodec(), CompressNone, []byte("good")))
+		write(t, st, frames(newCodec(), msgtype.CompressNone, []byte("good")))
 		write(t, st, []byte{30, 0, 'x'})
 		b.await(t, "the message", func() bool { return slices.Equal(b.got["tx"], []string{"good"}) })
 		if err := a.Network().ClosePeer(b.host.ID()); err != nil {
@@ -94,7 +97,7 @@ func TestSlowFrame(t *testing.T) {
 		join(t, an, b)
 		st := open(t, a, b, "tx")
 		began := time.Now()
-		data := frames(newCodec(), CompressNone, make([]byte, 100))
+		data := frames(newCodec(), msgtype.CompressNone, make([]byte, 100))
 		for _, c := range data {
 			if _, err := st.Write([]byte{c}); err != nil {
 				break
@@ -114,7 +117,7 @@ func TestSlowFrame(t *testing.T) {
 // and nobody is to blame.
 func TestLargeFrameOverASlowLine(t *testing.T) {
 	inBubble(t, func(t *testing.T, net *testnet.Net) {
-		large := TypeSpec{Name: "large", MaxSize: 64 << 20, Compress: CompressNone}
+		large := msgtype.Spec{Name: "large", MaxSize: 64 << 20, Compression: msgtype.CompressNone}
 		a, b := simNode(t, net, 1, nil, large), simNode(t, net, 2, nil, large)
 		sa, _ := join(t, a, b)
 		net.SetBandwidth(net.Node(1), testnet.Bandwidth{Up: 8e6})
@@ -133,29 +136,51 @@ func TestLargeFrameOverASlowLine(t *testing.T) {
 	})
 }
 
-// TestRefusalMeetsTraffic: nothing that is written on a stream whose protocol the
-// peer refuses counts as written, whenever the answer comes.
-func TestRefusalMeetsTraffic(t *testing.T) {
+// TestWithdrawalMeetsTraffic: a type that the peer takes and does not take, again
+// and again, in the middle of traffic. Every message is accounted for, none comes
+// twice, and nobody is blamed.
+func TestWithdrawalMeetsTraffic(t *testing.T) {
 	inBubble(t, func(t *testing.T, net *testnet.Net) {
-		a, b := simNode(t, net, 1, nil, tx), simNode(t, net, 2, nil)
+		a, b := simNode(t, net, 1, nil, tx), simNode(t, net, 2, nil, tx)
 		sa, _ := join(t, a, b)
 		net.SetBandwidth(net.Node(1), testnet.Bandwidth{Up: 1600 << 10})
-		for range 20 {
-			a.host.Peerstore().SetProtocols(b.host.ID(), Protocol(testNetwork, "tx")) // a lie
-			for range 200 {
-				_ = sa.Send(t.Context(), "tx", make([]byte, 1000), SendOptions{})
+		taken := 0
+		for round := range 20 {
+			if err := b.engine.Set(tx, round%2 == 0); err != nil {
+				t.Fatal(err)
+			}
+			for i := range 200 {
+				switch err := sa.Send(t.Context(), "tx", fmt.Appendf(make([]byte, 1000), "%d %d", round, i), SendOptions{}); {
+				case err == nil:
+					taken++
+				case !errors.Is(err, ErrUnsupported):
+					t.Fatal(err)
+				}
 				time.Sleep(time.Millisecond)
 			}
-			time.Sleep(4 * time.Second)
-			st := sa.Stats().Types["tx"].Send
-			if st.Written != 0 || st.WrittenBytes != 0 || st.Pending != 0 || st.Dropped["unsupported"] != st.Queued {
-				t.Fatalf("%+v", st)
-			}
+			time.Sleep(time.Duration(round) * 100 * time.Millisecond)
 		}
-		if st := sa.Stats().Types["tx"].Send; st.Queued == 0 {
-			t.Error("nothing was sent")
+		time.Sleep(10 * time.Second)
+		st := sa.Stats().Types["tx"].Send
+		if st.Pending != 0 || st.Queued != uint64(taken) || st.Refused == 0 || st.Dropped["unsupported"] == 0 {
+			t.Errorf("%+v, %d were taken", st, taken)
 		}
 		balance(t, sa)
+		seen := make(map[string]bool)
+		for _, m := range b.messages("tx") {
+			if seen[m] {
+				t.Errorf("%q came twice", m[1000:])
+			}
+			seen[m] = true
+		}
+		if len(seen) < 1000 || len(seen) > int(st.Written) {
+			t.Errorf("%d messages came, %d were written", len(seen), st.Written)
+		}
+		for _, n := range []*node{a, b} {
+			if f := n.faulted(); f != nil {
+				t.Errorf("faults %v", f)
+			}
+		}
 	})
 }
 
@@ -177,7 +202,7 @@ func TestGoodbyeWithoutReason(t *testing.T) {
 	})
 }
 
-// TestSilentStreams opens streams and says nothing on them.
+// TestSilentStreams opens streams of one type and says nothing more on them.
 func TestSilentStreams(t *testing.T) {
 	inBubble(t, func(t *testing.T, net *testnet.Net) {
 		b := simNode(t, net, 1, nil, tx)
@@ -187,9 +212,7 @@ func TestSilentStreams(t *testing.T) {
 		join(t, an, b)
 		var streams []network.Stream
 		for range 5 {
-			st := open(t, a, b, "tx")
-			st.Write(nil)
-			streams = append(streams, st)
+			streams = append(streams, open(t, a, b, "tx"))
 			time.Sleep(100 * time.Millisecond)
 		}
 		synctest.Wait()
@@ -205,6 +228,86 @@ func TestSilentStreams(t *testing.T) {
 	})
 }
 
+// TestNamelessStreams opens streams and does not say what they carry: so many are
+// borne, for so long.
+func TestNamelessStreams(t *testing.T) {
+	inBubble(t, func(t *testing.T, net *testnet.Net) {
+		b := simNode(t, net, 1, nil, tx)
+		a := simHost(t, net, 2)
+		an := newNode(t, a, nil) // answers pings
+		defer an.close(t)
+		join(t, an, b)
+		var streams []network.Stream
+		for range maxUnnamed + 5 {
+			st, err := a.NewStream(t.Context(), b.host.ID(), Protocol(testNetwork))
+			if err != nil {
+				t.Fatal(err)
+			}
+			st.Write(nil)
+			streams = append(streams, st)
+		}
+		time.Sleep(time.Second)
+		if n := b.counted(obs.StreamsRefused + refuseUnnamed); n != 5 {
+			t.Errorf("%d streams refused", n)
+		}
+		for _, st := range streams {
+			if took, _ := ended(t, st); took > 90*time.Second {
+				t.Errorf("ended after %s", took)
+			}
+		}
+		if n := b.sessionWith(a).openInbound(); n != 0 {
+			t.Errorf("%d streams left", n)
+		}
+	})
+}
+
+// TestForeignNumbers: a stream of a number that was never offered is a violation,
+// one of a number that is withdrawn is not.
+func TestForeignNumbers(t *testing.T) {
+	inBubble(t, func(t *testing.T, net *testnet.Net) {
+		gone, sent := msgtype.Spec{Name: "gone"}, msgtype.Spec{Name: "sent"}
+		b := simNode(t, net, 1, nil, tx, gone)
+		if err := b.engine.Set(sent, false); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := b.engine.Offer(Offer{Kind: KindMethod, Name: "method", MaxSize: 1, Properties: Taken}); err != nil {
+			t.Fatal(err)
+		}
+		b.engine.Remove("gone")
+		a := simHost(t, net, 2)
+		an := newNode(t, a, nil) // answers pings
+		defer an.close(t)
+		join(t, an, b)
+		for _, tc := range []struct {
+			number uint32
+			faults []Fault
+		}{
+			{2, nil}, {3, nil}, // withdrawn, and declared but not taken
+			{4, []Fault{FaultNumber}},                           // a method
+			{5, []Fault{FaultNumber, FaultNumber}},              // never given away
+			{0, []Fault{FaultNumber, FaultNumber, FaultNumber}}, // none
+			{maxNumber, []Fault{FaultNumber, FaultNumber, FaultNumber, FaultNumber}},
+		} {
+			st := openNumber(t, a, b, tc.number)
+			st.Write(frames(newCodec(), msgtype.CompressNone, []byte("x")))
+			if _, err := ended(t, st); !errors.Is(err, network.ErrReset) {
+				t.Errorf("%d: stream ended with %v, want a reset", tc.number, err)
+			}
+			if f := b.faulted(); !slices.Equal(f, tc.faults) {
+				t.Errorf("%d: faults %v, want %v", tc.number, f, tc.faults)
+			}
+		}
+		if n := b.counted(obs.StreamsRefused + refuseWithdrawn); n != 2 {
+			t.Errorf("%d streams refused", n)
+		}
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		if len(b.got) != 0 {
+			t.Errorf("delivered %v", b.got)
+		}
+	})
+}
+
 // TestStorm opens and resets streams as fast as it can.
 func TestStorm(t *testing.T) {
 	inBubble(t, func(t *testing.T, net *testnet.Net) {
@@ -215,7 +318,7 @@ func TestStorm(t *testing.T) {
 		join(t, an, b)
 		for range 1000 {
 			st := open(t, a, b, "tx")
-			write(t, st, []byte{0, 0})
+			st.Write([]byte{0, 0})
 			time.Sleep(11 * time.Millisecond) // until it is there
 			st.Reset()
 		}
@@ -239,19 +342,53 @@ func TestControlFaults(t *testing.T) {
 	for range 200 {
 		flood = appendPing(flood, ctlPing, 1)
 	}
-	for name, data := range map[string][]byte{"bad length": {ctlPing, 3, 1, 2, 3}, "flood": flood} {
+	offer := func(n uint32, name string) []byte {
+		return appendEntry(nil, entry{n, Offer{KindMessage, name, 1, Taken}})
+	}
+	var many, churn []byte // each below the other bounds
+	for i := range MaxOffers + 1 {
+		many = append(many, offer(uint32(i+1), fmt.Sprint(i))...)
+	}
+	for range entryBurst + 1 {
+		churn = append(churn, 2, 1, 0)
+	}
+	long := strings.Repeat("x", 60)
+	var large []byte
+	for i := range MaxOfferBytes / 60 {
+		large = append(large, offer(uint32(i+1), fmt.Sprintf("%s%04d", long, i))...)
+	}
+	offers := func(entries []byte) (b []byte) {
+		for len(entries) > 0 {
+			var part []byte
+			for len(entries) > 0 && len(part) < maxOfferFrame {
+				n := int(entries[0]) + 1
+				part, entries = append(part, entries[:n]...), entries[n:]
+			}
+			b = appendControl(b, ctlOffers, part)
+		}
+		return b
+	}
+	for name, data := range map[string][]byte{
+		"bad length": {ctlPing, 3, 1, 2, 3}, "flood": flood, "flood of bytes": bytes.Repeat(appendControl(nil, 99, make([]byte, ctlMaxBody)), 33),
+		"ready twice": {ctlReady, 0, ctlReady, 0}, "bad offer": {ctlOffers, 1, 9},
+		"too many offers": offers(many), "too many bytes of offers": offers(large), "offers that change too fast": offers(churn),
+	} {
+		want := FaultControl
+		if strings.Contains(name, "offers") {
+			want = FaultOffers
+		}
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T, net *testnet.Net) {
 				b := simNode(t, net, 1, nil, tx)
 				a := simHost(t, net, 2)
 				control := hello(t, a, b)
 				s := b.sessionWith(a)
-				write(t, control, data)
+				control.Write(data) // which may fail when it is in the middle
 				<-s.Done()
 				if r, _ := s.Reason(); r != handshake.ReasonProtocol {
 					t.Errorf("reason %v", r)
 				}
-				if f := b.faulted(); !slices.Equal(f, []Fault{FaultControl}) {
+				if f := b.faulted(); !slices.Equal(f, []Fault{want}) {
 					t.Errorf("faults %v", f)
 				}
 			})
@@ -269,19 +406,17 @@ func TestDeliverFails(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T, net *testnet.Net) {
 				a, b := simNode(t, net, 1, nil, tx), simNode(t, net, 2, nil, tx)
-				b.handle = func(_ context.Context, spec TypeSpec, batch [][]byte) error {
+				b.handle = func(_ context.Context, msgType string, batch [][]byte) error {
 					if string(batch[0]) == "bad" {
 						return fail()
 					}
-					b.record(spec.Name, batch)
+					b.record(msgType, batch)
 					return nil
 				}
 				sa, sb := join(t, a, b)
 				send(t, sa, "tx", "bad")
 				time.Sleep(time.Second)
-				send(t, sa, "tx", "lost") // finds the stream reset
-				time.Sleep(time.Second)
-				send(t, sa, "tx", "good")
+				send(t, sa, "tx", "good") // finds the stream reset, and goes to the next one
 				b.await(t, "the good message", func() bool { return slices.Equal(b.got["tx"], []string{"good"}) })
 				if f := b.faulted(); f != nil {
 					t.Errorf("the peer was blamed: %v", f)
@@ -291,47 +426,41 @@ func TestDeliverFails(t *testing.T) {
 					t.Errorf("%+v", st)
 				}
 				balance(t, sa)
-				if d := sa.Stats().Send.Dropped["reset"]; d != 1 {
-					t.Errorf("%d messages dropped by the reset", d)
+				if st := sa.Stats().Send; st.Written != 2 || len(st.Dropped) != 0 {
+					t.Errorf("%+v", st)
 				}
 			})
 		})
 	}
 }
 
-// TestUnsupported: a type that the peer does not know is refused at once when
-// identify has told so, and otherwise what was queued is counted as dropped.
+// TestUnsupported: a type that the peer does not take is refused at once, from the
+// first moment of the session, and taken as soon as the peer says so.
 func TestUnsupported(t *testing.T) {
-	other := TypeSpec{Name: "other"}
+	other := msgtype.Spec{Name: "other"}
 	inBubble(t, func(t *testing.T, net *testnet.Net) {
 		a, b := simNode(t, net, 1, nil, tx, other), simNode(t, net, 2, nil, tx)
 		sa, _ := join(t, a, b)
-		if err := trySend(sa, "other", nil, SendOptions{}); !errors.Is(err, ErrUnsupported) {
-			t.Errorf("identify has told: %v", err)
+		err := trySend(sa, "other", nil, SendOptions{})
+		u, ok := errors.AsType[*UnsupportedError](err)
+		if !ok || !errors.Is(err, ErrUnsupported) || u.Type != "other" || u.Peer != b.host.ID() {
+			t.Errorf("%v", err)
 		}
-		// The peer learns the type; identify pushes that.
-		if err := b.engine.Declare(other); err != nil {
+		send(t, sa, "tx", "this one it takes")
+		if err := b.engine.Set(other, true); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(3 * time.Second)
+		time.Sleep(time.Second)
 		send(t, sa, "other", "now")
 		b.await(t, "the message", func() bool { return len(b.got["other"]) == 1 })
-	})
-	inBubble(t, func(t *testing.T, net *testnet.Net) {
-		a, b := simNode(t, net, 1, nil, tx, other), simNode(t, net, 2, nil, tx)
-		sa, _ := join(t, a, b)
-		a.host.Peerstore().SetProtocols(b.host.ID(), Protocol(testNetwork, "other")) // a lie
-		send(t, sa, "other", "in vain")
+		if err := b.engine.Set(other, false); err != nil {
+			t.Fatal(err)
+		}
 		time.Sleep(time.Second)
-		a.host.Peerstore().SetProtocols(b.host.ID())
 		if err := trySend(sa, "other", nil, SendOptions{}); !errors.Is(err, ErrUnsupported) {
-			t.Errorf("after the refusal: %v", err)
+			t.Errorf("after it was withdrawn: %v", err)
 		}
-		st := sa.Stats().Types["other"].Send
-		if st.Written != 0 || st.Dropped["unsupported"] != 1 {
-			t.Errorf("%+v", st)
-		}
-		if n := a.counted(obs.PacketsOut + ".other"); n != 0 {
+		if n := a.counted(obs.PacketsOut + ".other"); n != 1 {
 			t.Errorf("%d messages counted as sent", n)
 		}
 		balance(t, sa)
@@ -392,8 +521,8 @@ func pings(s *Session) uint64 {
 // TestFalseAcks: a receiver that acknowledges what was not sent is penalised.
 func TestFalseAcks(t *testing.T) {
 	inBubble(t, func(t *testing.T, net *testnet.Net) {
-		a, b := simNode(t, net, 1, nil, tx), simNode(t, net, 2, nil)
-		b.host.SetStreamHandler(Protocol(testNetwork, "tx"), func(st network.Stream) {
+		a, b := simNode(t, net, 1, nil, tx), simNode(t, net, 2, nil, tx)
+		b.host.SetStreamHandler(Protocol(testNetwork), func(st network.Stream) {
 			write(t, st, bytes.Repeat([]byte{255}, 100))
 			io.Copy(io.Discard, st)
 			st.Reset()

@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"fmt"
+	"github.com/go-nebnet/nebnet/internal/msgtype"
 	"runtime"
 	"sync"
 	"testing"
@@ -19,19 +20,19 @@ import (
 //	go test -run '^$' -bench BenchmarkIdlePeers -benchtime 1x ./internal/session
 func BenchmarkIdlePeers(b *testing.B) {
 	const peers = 200
-	var types []TypeSpec
+	var types []msgtype.Spec
 	for i := range 5 {
-		types = append(types, TypeSpec{Name: fmt.Sprintf("type%d", i)})
+		types = append(types, msgtype.Spec{Name: fmt.Sprintf("type%d", i)})
 	}
 	fast := func(c *Config) { c.StreamIdle, c.PingInterval = 100*time.Millisecond, 100*time.Millisecond }
 	hub := newNode(b, newHost(b, "tls"), fast, types...)
 	hub.attached = make(chan *Session, peers)
 	got, hubGot := newCounter(), newCounter()
-	hub.handle = func(_ context.Context, _ TypeSpec, m [][]byte) error { hubGot.add(len(m)); return nil }
+	hub.handle = func(_ context.Context, _ string, m [][]byte) error { hubGot.add(len(m)); return nil }
 	var nodes []*node
 	for range peers {
 		n := newNode(b, newHost(b, "tls"), fast, types...)
-		n.handle = func(_ context.Context, _ TypeSpec, m [][]byte) error { got.add(len(m)); return nil }
+		n.handle = func(_ context.Context, _ string, m [][]byte) error { got.add(len(m)); return nil }
 		nodes = append(nodes, n)
 	}
 	defer func() {

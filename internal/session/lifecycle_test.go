@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"github.com/go-nebnet/nebnet/internal/msgtype"
 	"net"
 	"slices"
 	"testing"
@@ -16,14 +17,14 @@ import (
 	"github.com/libp2p/go-libp2p/core/network"
 )
 
-var tx = TypeSpec{Name: "tx"}
+var tx = msgtype.Spec{Name: "tx"}
 
 func TestMessageBeforeHandshake(t *testing.T) {
 	inBubble(t, func(t *testing.T, net *testnet.Net) {
 		b := simNode(t, net, 1, nil, tx)
 		stranger := simHost(t, net, 2)
 		st := open(t, stranger, b, "tx")
-		write(t, st, frames(newCodec(), CompressNone, []byte("too early")))
+		write(t, st, frames(newCodec(), msgtype.CompressNone, []byte("too early")))
 		if _, err := ended(t, st); !errors.Is(err, network.ErrReset) {
 			t.Errorf("stream ended with %v, want a reset", err)
 		}
@@ -159,32 +160,29 @@ func TestIdleStreams(t *testing.T) {
 	})
 }
 
-func TestRetract(t *testing.T) {
+func TestRemove(t *testing.T) {
 	inBubble(t, func(t *testing.T, net *testnet.Net) {
 		a, b := simNode(t, net, 1, nil, tx), simNode(t, net, 2, nil, tx)
 		sa, _ := join(t, a, b)
 		send(t, sa, "tx", "one")
 		b.await(t, "the message", func() bool { return len(b.got["tx"]) == 1 })
-		a.engine.Retract("tx")
+		a.engine.Remove("tx")
 		if err := trySend(sa, "tx", nil, SendOptions{}); !errors.Is(err, ErrUnknownType) {
-			t.Errorf("send of a retracted type: %v", err)
+			t.Errorf("send of a removed type: %v", err)
 		}
-		if err := a.engine.Declare(tx); err != nil {
+		if err := a.engine.Set(tx, true); err != nil {
 			t.Fatal(err)
-		}
-		if err := a.engine.Declare(tx); !errors.Is(err, ErrDeclared) {
-			t.Errorf("second declaration: %v", err)
 		}
 		send(t, sa, "tx", "two")
 		b.await(t, "the message", func() bool { return len(b.got["tx"]) == 2 })
 	})
 }
 
-// TestRetractWhileWaiting: a Send that waits for room learns that its type is
+// TestRemoveWhileWaiting: a Send that waits for room learns that its type is
 // gone, not that the session were.
-func TestRetractWhileWaiting(t *testing.T) {
+func TestRemoveWhileWaiting(t *testing.T) {
 	inBubble(t, func(t *testing.T, net *testnet.Net) {
-		small := TypeSpec{Name: "tx", MaxSize: 1 << 20, QueueBytes: 1 << 20, Compress: CompressNone}
+		small := msgtype.Spec{Name: "tx", MaxSize: 1 << 20, QueueBytes: 1 << 20, Compression: msgtype.CompressNone}
 		a, b := simNode(t, net, 1, nil, small), simNode(t, net, 2, nil, small)
 		sa, _ := join(t, a, b)
 		net.StopReading(net.Node(2))
@@ -198,7 +196,7 @@ func TestRetractWhileWaiting(t *testing.T) {
 			}
 		}()
 		time.Sleep(time.Second)
-		a.engine.Retract("tx")
+		a.engine.Remove("tx")
 		if err := <-waited; !errors.Is(err, ErrUnknownType) {
 			t.Errorf("error %v", err)
 		}
@@ -213,7 +211,7 @@ func TestEngineCloseNamesTheStuck(t *testing.T) {
 		a, b := simNode(t, net, 1, nil, tx), simNode(t, net, 2, nil, tx)
 		free := make(chan struct{})
 		entered := make(chan struct{})
-		b.handle = func(context.Context, TypeSpec, [][]byte) error {
+		b.handle = func(context.Context, string, [][]byte) error {
 			close(entered)
 			<-free
 			return nil
@@ -232,8 +230,8 @@ func TestEngineCloseNamesTheStuck(t *testing.T) {
 		if err := b.engine.Close(t.Context()); err != nil {
 			t.Errorf("second close: %v", err)
 		}
-		if err := b.engine.Declare(TypeSpec{Name: "late"}); !errors.Is(err, ErrClosed) {
-			t.Errorf("declare after close: %v", err)
+		if err := b.engine.Set(msgtype.Spec{Name: "late"}, true); !errors.Is(err, ErrClosed) {
+			t.Errorf("set after close: %v", err)
 		}
 	})
 }

@@ -22,9 +22,14 @@ type Peers interface {
 
 // Attach begins the session of a handshake that succeeded, of which the stream
 // was; nothing may have been read from it beyond. The stream becomes the control
-// stream. Messages of the peer are received once Peers knows of the session.
-// Error: ErrClosed.
-func (e *Engine) Attach(control network.Stream) (*Session, error) {
+// stream.
+//
+// It returns when the peer's first offers have come, so that from the first
+// moment of the session it is known what the peer takes: half a round trip later
+// at most, as both sides send theirs at once. When ctx ends before, so does the
+// session, with ReasonTimeout. Messages of the peer are received once Peers knows
+// of the session. Errors: ErrClosed, *ClosedError.
+func (e *Engine) Attach(ctx context.Context, control network.Stream) (*Session, error) {
 	s := newSession(e, control)
 	e.mu.Lock()
 	if e.closed {
@@ -36,7 +41,10 @@ func (e *Engine) Attach(control network.Stream) (*Session, error) {
 	e.wg.Add(1) // until the session's goroutines have ended
 	s.startLocked()
 	e.mu.Unlock()
-	s.ping() // tells the round trip before there is traffic
+	s.ping() // tells the round trip before there is traffic; the offers go with it
+	if err := s.awaitReady(ctx); err != nil {
+		return nil, err
+	}
 	return s, nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"github.com/go-nebnet/nebnet/internal/msgtype"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -24,17 +25,17 @@ type blocker struct {
 	free chan struct{}
 }
 
-func blockType(n *node, msgType string) *blocker {
+func blockType(n *node, blocked string) *blocker {
 	k := &blocker{n: n, free: make(chan struct{})}
-	n.handle = func(ctx context.Context, spec TypeSpec, batch [][]byte) error {
-		if spec.Name == msgType {
+	n.handle = func(ctx context.Context, msgType string, batch [][]byte) error {
+		if msgType == blocked {
 			select {
 			case <-k.free:
 			case <-ctx.Done():
 				return ctx.Err()
 			}
 		}
-		n.record(spec.Name, batch)
+		n.record(msgType, batch)
 		return nil
 	}
 	return k
@@ -65,7 +66,7 @@ func fillQueue(t *testing.T, s *Session, msgType string, size int) (taken int) {
 // nothing is lost, and another type goes on as if nothing were.
 func TestBackPressure(t *testing.T) {
 	inBubble(t, func(t *testing.T, net *testnet.Net) {
-		slow := TypeSpec{Name: "slow", QueueBytes: 1 << 20}
+		slow := msgtype.Spec{Name: "slow", QueueBytes: 1 << 20}
 		a, b := simNode(t, net, 1, nil, tx, slow), simNode(t, net, 2, nil, tx, slow)
 		k := blockType(b, "slow")
 		sa, _ := join(t, a, b)
@@ -110,14 +111,14 @@ func TestBackPressure(t *testing.T) {
 // that is not stalled.
 func TestPeerBound(t *testing.T) {
 	inBubble(t, func(t *testing.T, net *testnet.Net) {
-		s1, s2 := TypeSpec{Name: "s1"}, TypeSpec{Name: "s2"}
+		s1, s2 := msgtype.Spec{Name: "s1"}, msgtype.Spec{Name: "s2"}
 		bound := func(c *Config) { c.QueueBytes = 1 << 20 }
 		a, b := simNode(t, net, 1, bound, tx, s1, s2), simNode(t, net, 2, nil, tx, s1, s2)
-		b.handle = func(ctx context.Context, spec TypeSpec, batch [][]byte) error {
-			if spec.Name != "tx" {
+		b.handle = func(ctx context.Context, msgType string, batch [][]byte) error {
+			if msgType != "tx" {
 				<-ctx.Done()
 			}
-			b.record(spec.Name, batch)
+			b.record(msgType, batch)
 			return nil
 		}
 		sa, _ := join(t, a, b)
@@ -135,7 +136,7 @@ func TestPeerBound(t *testing.T) {
 // queue dropped; after StallLimit of them the session ends.
 func TestSlowReader(t *testing.T) {
 	inBubble(t, func(t *testing.T, net *testnet.Net) {
-		spec := TypeSpec{Name: "slow", QueueBytes: 1 << 20}
+		spec := msgtype.Spec{Name: "slow", QueueBytes: 1 << 20}
 		a, b := simNode(t, net, 1, nil, spec, tx), simNode(t, net, 2, nil, spec, tx)
 		blockType(b, "slow")
 		sa, sb := join(t, a, b)
@@ -175,7 +176,7 @@ func TestSlowReader(t *testing.T) {
 // allows takes one message all the same.
 func TestTooLarge(t *testing.T) {
 	inBubble(t, func(t *testing.T, net *testnet.Net) {
-		small := TypeSpec{Name: "small", MaxSize: 100, QueueBytes: 10}
+		small := msgtype.Spec{Name: "small", MaxSize: 100, QueueBytes: 10}
 		a, b := simNode(t, net, 1, nil, small), simNode(t, net, 2, nil, small)
 		sa, _ := join(t, a, b)
 		err := trySend(sa, "small", make([]byte, 101), SendOptions{})
@@ -194,8 +195,8 @@ func TestTooLarge(t *testing.T) {
 func TestPriorityOnSlowLink(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		net := testnet.New(1, testnet.WithLink(testnet.Link{Latency: 10 * time.Millisecond}))
-		low := TypeSpec{Name: "low", Priority: PriorityLow, Compress: CompressNone}
-		high := TypeSpec{Name: "high", Priority: PriorityHigh}
+		low := msgtype.Spec{Name: "low", Priority: msgtype.PriorityLow, Compression: msgtype.CompressNone}
+		high := msgtype.Spec{Name: "high", Priority: msgtype.PriorityHigh}
 		a, b := simNode(t, net, 1, nil, low, high), simNode(t, net, 2, nil, low, high)
 		net.SetBandwidth(net.Node(1), testnet.Bandwidth{Up: 8 << 20})
 		sa, _ := join(t, a, b)
@@ -235,9 +236,9 @@ func TestPriorityOnSlowLink(t *testing.T) {
 func TestLowIsNotStarved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		net := testnet.New(1, testnet.WithLink(testnet.Link{Latency: time.Millisecond}))
-		specs := []TypeSpec{
-			{Name: "low", Priority: PriorityLow, Compress: CompressNone},
-			{Name: "high", Priority: PriorityHigh, Compress: CompressNone},
+		specs := []msgtype.Spec{
+			{Name: "low", Priority: msgtype.PriorityLow, Compression: msgtype.CompressNone},
+			{Name: "high", Priority: msgtype.PriorityHigh, Compression: msgtype.CompressNone},
 		}
 		a, b := simNode(t, net, 1, nil, specs...), simNode(t, net, 2, nil, specs...)
 		net.SetBandwidth(net.Node(1), testnet.Bandwidth{Up: 32 << 20})
@@ -273,7 +274,7 @@ func TestPriorityWithinType(t *testing.T) {
 		sa, _ := join(t, a, b)
 		n := fillQueue(t, sa, "tx", 50_000)
 		// Room for the urgent one.
-		if err := trySend(sa, "tx", []byte("urgent"), SendOptions{Priority: PriorityHigh}); err != nil {
+		if err := trySend(sa, "tx", []byte("urgent"), SendOptions{Priority: msgtype.PriorityHigh}); err != nil {
 			t.Fatal(err)
 		}
 		close(k.free)

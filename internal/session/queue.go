@@ -3,11 +3,8 @@ package session
 // largeBody is the size from which a frame does not share a block with others.
 const largeBody = 16 << 10
 
-// classes is the number of priorities.
+// classes is the number of priorities; class 0 is the highest.
 const classes = 3
-
-// class is the index of a priority: 0 is the highest.
-func (p Priority) class() int { return int(p) - 1 }
 
 // segment is what a writer takes from a queue in one go: a block of small
 // frames, or one large frame.
@@ -127,6 +124,43 @@ func (l *lane) add(seg segment) *segment {
 	}
 	l.segs = append(l.segs, seg)
 	return &l.segs[len(l.segs)-1]
+}
+
+// unpop puts what a stream did not take back in front.
+func (q *queue) unpop(class int, seg segment) {
+	l := q.lane(class)
+	if l.head == 0 {
+		l.segs = append([]segment{{}}, l.segs...)
+		l.head = 1
+	}
+	l.head--
+	l.segs[l.head] = seg
+	q.bytes += seg.size
+	q.count += seg.count
+}
+
+// keepRest takes off a segment what can no longer be sent, now that a stream has
+// taken n bytes of it and then failed: the frames that it took whole, and the one
+// that it took a part of. It tells how many there are of the first sort. What is
+// left was never given to a stream.
+func (s *segment) keepRest(n int) (written int) {
+	switch {
+	case n == 0:
+		return 0
+	case s.chain != nil || s.tail != nil: // one large frame
+		if n == s.size {
+			written = 1
+		}
+		s.release()
+		*s = segment{}
+		return written
+	}
+	written, next := splitFrames(s.block.b, n)
+	left := s.block.b[next:]
+	s.count = countFrames(left)
+	s.size = len(left)
+	s.block.b = append(s.block.b[:0], left...)
+	return written
 }
 
 // pop takes the first segment of the highest class that has one.

@@ -27,17 +27,21 @@ const (
 
 // How a stream ended, apart from faults and errors of the transport.
 var (
-	errIdle    = errors.New("session: stream without traffic")
-	errDeliver = errors.New("session: delivery failed")
+	errIdle      = errors.New("session: stream without traffic")
+	errDeliver   = errors.New("session: delivery failed")
+	errExcess    = errors.New("session: too many streams of a type, behind a slow delivery")
+	errWithdrawn = errors.New("session: the type is not taken any more")
+	errShrunk    = errors.New("session: message is larger than its type is now, and was not before")
 )
 
 // reader reads one inbound message stream.
 type reader struct {
 	s   *Session
-	in  *inbound
+	in  *receiver
 	raw network.Stream
 
 	first   [firstRead]byte
+	ahead   []byte    // of first: what came with the header of the stream
 	batch   [][]byte  // of the buffer in use
 	block   []byte    // what is left of the allocation that small payloads share
 	wire    int       // bytes on the wire of the batch
@@ -46,9 +50,38 @@ type reader struct {
 	acks    acker
 }
 
+// number reads the header of the stream: the number of the offer that it is for.
+func (r *reader) number() (int, error) {
+	r.arm(r.s.e.cfg.FrameTimeout)
+	for have := 0; ; {
+		n, err := r.read(r.first[have:])
+		have += n
+		number, size, fault := parseLength(r.first[:have], maxNumber)
+		switch {
+		case fault != FaultNone:
+			return 0, FaultNumber
+		case size > 0:
+			r.ahead = r.first[size:have]
+			return number, nil
+		case n > 0:
+		case err == io.EOF && have == 0:
+			return 0, errIdle // it never said anything
+		case err != nil && timedOut(err):
+			return 0, errIdle
+		case err != nil:
+			return 0, r.broken(err)
+		}
+	}
+}
+
 // run reads until the stream ends. It returns nil at a proper end, and a Fault
 // when the peer violated the protocol.
 func (r *reader) run() error {
+	if len(r.ahead) > 0 {
+		if err := r.burst(r.ahead); err != nil {
+			return err
+		}
+	}
 	for {
 		r.arm(r.s.e.cfg.ReceiveIdle)
 		n, err := r.read(r.first[:])
@@ -68,10 +101,23 @@ func (r *reader) run() error {
 	}
 }
 
+// header parses the header of a frame. The bounds are those of this moment: the
+// type may be declared anew while the stream is open.
+func (r *reader) header(b []byte) (h header, n int, err error) {
+	h, n, fault := parseHeader(b, int(r.in.t.largest.Load()))
+	if fault != FaultNone {
+		return h, n, fault
+	}
+	if set := r.in.t.now.Load(); n > 0 && (set == nil || h.raw > set.spec.MaxSize) {
+		return h, n, errShrunk
+	}
+	return h, n, nil
+}
+
 // burst reads on from the first bytes until it has emptied the stream, as far
 // as it can tell without waiting. It holds a pooled buffer meanwhile.
 func (r *reader) burst(data []byte) error {
-	if h, n, fault := parseHeader(data, r.in.t.spec.MaxSize); fault == FaultNone && n > 0 && h.body >= directBody {
+	if h, n, err := r.header(data); err == nil && n > 0 && h.body >= directBody {
 		return r.body(h, n, data[n:])
 	}
 	buf := readBuffers.Get().(*readBuffer)
@@ -85,7 +131,7 @@ func (r *reader) burst(data []byte) error {
 		if err != nil || len(rest) == 0 {
 			return err
 		}
-		if h, n, _ := parseHeader(rest, r.in.t.spec.MaxSize); n > 0 && h.body >= directBody {
+		if h, n, _ := r.header(rest); n > 0 && h.body >= directBody {
 			return r.body(h, n, rest[n:])
 		}
 		r.armFrame()
@@ -102,15 +148,16 @@ func (r *reader) burst(data []byte) error {
 // incomplete one that follows them.
 func (r *reader) decode(data []byte) (rest []byte, err error) {
 	for {
-		h, n, fault := parseHeader(data, r.in.t.spec.MaxSize)
-		if fault != FaultNone {
-			return nil, errors.Join(r.deliver(), fault)
+		h, n, err := r.header(data)
+		if err != nil {
+			return nil, errors.Join(r.deliver(), err)
 		}
 		if n == 0 || len(data)-n < h.body {
 			return data, r.deliver()
 		}
 		body := data[n : n+h.body]
 		var payload []byte
+		var fault Fault
 		if h.flags == flagNone {
 			payload = r.own(body, len(data)-n)
 		} else if payload, fault = r.s.e.codec.decompress(h, body); fault != FaultNone {

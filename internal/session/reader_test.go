@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"github.com/go-nebnet/nebnet/internal/msgtype"
 	"io"
 	"os"
 	"runtime"
@@ -55,20 +56,21 @@ func readAll(data []byte, maxSize, piece int, end error) (got [][]byte, err erro
 }
 
 func readFrom(raw *fakeStream, maxSize int) (got [][]byte, err error) {
-	cfg := Config{Obs: obs.Discard(), Deliver: func(_ context.Context, _ *Session, _ TypeSpec, batch [][]byte) error {
+	cfg := Config{Obs: obs.Discard(), Deliver: func(_ context.Context, _ *Session, _ string, batch [][]byte) error {
 		got = append(got, batch...)
 		return nil
 	}}.withDefaults()
 	e := &Engine{cfg: cfg, codec: newCodec(), total: newTotals(cfg.Obs)}
 	s := &Session{e: e, ctx: context.Background(), start: time.Now()}
-	t := newDeclared(TypeSpec{Name: "x", MaxSize: maxSize}, testNetwork, cfg.Obs, e.total)
-	r := reader{s: s, in: &inbound{t: t}, raw: raw, waits: new(patience), acks: acker{s: s, w: raw}}
+	t := newMessageType("x", cfg.Obs, e.total)
+	t.set(&settings{spec: msgtype.Spec{Name: "x", MaxSize: maxSize}, receive: true})
+	r := reader{s: s, in: &receiver{t: t}, raw: raw, waits: new(patience), acks: acker{s: s, w: raw}}
 	err = r.run()
 	r.acks.stop()
 	return got, err
 }
 
-func frames(c *codec, how Compression, payloads ...[]byte) (b []byte) {
+func frames(c *codec, how msgtype.Compression, payloads ...[]byte) (b []byte) {
 	for _, p := range payloads {
 		body, flags := c.compress(p, how)
 		b = append(appendHeader(b, header{body: len(body), raw: len(p), flags: flags}), body...)
@@ -82,7 +84,7 @@ func TestReader(t *testing.T) {
 	for i, n := range []int{0, 1, 14, 15, 100, 4095, 4096, 5000, 64 << 10, 0, 0, 100_000, 7, 300_000, 3} {
 		payloads = append(payloads, randomBytes(uint64(i), n), bytes.Repeat([]byte("text "), n/5))
 	}
-	for _, how := range []Compression{CompressNone, CompressS2, CompressZstd} {
+	for _, how := range []msgtype.Compression{msgtype.CompressNone, msgtype.CompressS2, msgtype.CompressZstd} {
 		data := frames(c, how, payloads...)
 		for _, piece := range []int{15, 16, 17, 1000, 64 << 10, 1 << 30} {
 			got, err := readAll(data, 1<<20, piece, io.EOF)
@@ -95,7 +97,7 @@ func TestReader(t *testing.T) {
 
 // A wait that was over when its end came does not end the next one.
 func TestReaderLateDeadline(t *testing.T) {
-	data := frames(newCodec(), CompressNone, []byte("first"), randomBytes(1, 100_000))
+	data := frames(newCodec(), msgtype.CompressNone, []byte("first"), randomBytes(1, 100_000))
 	got, err := readFrom(&fakeStream{data: data, piece: 1000, end: io.EOF, late: 2}, 1<<20)
 	if err != nil || len(got) != 2 {
 		t.Errorf("%d of 2 messages, %v", len(got), err)
@@ -104,8 +106,8 @@ func TestReaderLateDeadline(t *testing.T) {
 
 func TestReaderFaults(t *testing.T) {
 	c := newCodec()
-	ok := frames(c, CompressNone, []byte("first"), []byte("second"))
-	zeros := frames(c, CompressS2, make([]byte, 100_000))
+	ok := frames(c, msgtype.CompressNone, []byte("first"), []byte("second"))
+	zeros := frames(c, msgtype.CompressS2, make([]byte, 100_000))
 	corrupt := slices.Clone(zeros)
 	corrupt[len(corrupt)-1] ^= 0xff
 	reset := errors.New("reset")
@@ -181,9 +183,9 @@ func faultOf(err error) Fault {
 // message above the maximum, and judge them alike however they are cut.
 func FuzzReader(f *testing.F) {
 	c := newCodec()
-	f.Add(frames(c, CompressNone, nil, []byte("a"), []byte(strings.Repeat("b", 5000))), 3)
-	f.Add(frames(c, CompressS2, make([]byte, 9000)), 100)
-	f.Add(frames(c, CompressZstd, make([]byte, 9000)), 100)
+	f.Add(frames(c, msgtype.CompressNone, nil, []byte("a"), []byte(strings.Repeat("b", 5000))), 3)
+	f.Add(frames(c, msgtype.CompressS2, make([]byte, 9000)), 100)
+	f.Add(frames(c, msgtype.CompressZstd, make([]byte, 9000)), 100)
 	f.Add([]byte{0xff, 0xff, 0xff, 0xff, 0xff}, 1)
 	f.Add([]byte{200, 1, 0, 'x'}, 2)
 	f.Add([]byte{9, 1, 0x80, 0x80, 0x40}, 1)

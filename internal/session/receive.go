@@ -3,7 +3,6 @@ package session
 import (
 	"errors"
 	"net"
-	"slices"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
@@ -12,16 +11,20 @@ import (
 	"github.com/go-nebnet/nebnet/internal/obs"
 )
 
-// stormPenalty is the number of streams refused for being opened too fast after
-// which the peer is penalised, again and again.
-const stormPenalty = 32
+const (
+	// stormPenalty is the number of streams refused for being opened too fast
+	// after which the peer is penalised, again and again.
+	stormPenalty = 32
+	// maxUnnamed bounds the inbound streams that have not said what they carry.
+	maxUnnamed = 32
+)
 
 // receive reads an inbound message stream in its handler's goroutine.
-func (s *Session) receive(t *declared, st network.Stream) {
-	in, waits, why := s.admit(t, st)
-	if in == nil {
+func (s *Session) receive(st network.Stream) {
+	open, why := s.admit(st)
+	if open == nil {
 		code := network.StreamShutdown
-		if why == refuseStorm {
+		if why != refuseClosed {
 			code = network.StreamRateLimited
 		}
 		s.e.refuse(st, code, why)
@@ -29,35 +32,64 @@ func (s *Session) receive(t *declared, st network.Stream) {
 		return
 	}
 	defer s.endReader(st)
-	end, ok := in.turn(s.ctx, s.e.cfg.StreamsPerType)
+	r := reader{s: s, raw: st, waits: &open.waits, acks: acker{s: s, w: st}}
+	err := s.identify(open, &r)
+	if err == nil {
+		err = s.read(&r)
+	}
+	r.acks.stop()
+	s.dispose(r.in, st, err)
+}
+
+// read reads a stream of a type that this node takes, when its turn has come.
+func (s *Session) read(r *reader) error {
+	in := r.in
+	end, ok := in.enter(s.ctx, s.e.cfg.StreamsPerType)
 	if !ok {
-		s.mu.Lock()
-		s.refused++
-		s.mu.Unlock()
 		if !in.delivering.Load() {
 			// Streams that the peer gave up on wait behind a slow delivery, and
 			// that is not its fault.
-			in.faults.Add(1)
-			s.e.penalise(s.peer, FaultStreams)
+			return FaultStreams
 		}
-		s.e.refuse(st, network.StreamResourceLimitExceeded, refuseExcess)
-		return
+		return errExcess
 	}
 	defer end()
 	if s.ctx.Err() != nil { // cut off while it waited
-		s.e.refuse(st, network.StreamShutdown, refuseClosed)
-		return
+		return net.ErrClosed
 	}
-	r := reader{s: s, in: in, raw: st, waits: waits, acks: acker{s: s, w: st}}
-	err := r.run()
-	r.acks.stop()
-	s.dispose(in, st, err)
+	return r.run()
 }
 
-// receiving is an inbound stream that is open.
-type receiving struct {
-	t     *declared
-	waits patience // of its reader
+// arrival is an inbound stream that is open.
+type arrival struct {
+	t     *messageType // nil until the stream has said what it carries
+	waits patience     // of its reader
+}
+
+// identify reads what a stream carries, and finds its receiver.
+func (s *Session) identify(open *arrival, r *reader) error {
+	defer func() {
+		s.mu.Lock()
+		s.unnamed--
+		s.mu.Unlock()
+	}()
+	number, err := r.number()
+	if err != nil {
+		return err
+	}
+	t, _ := s.e.reg.numbered(number)
+	if t == nil {
+		return FaultNumber
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r.in = s.receiverLocked(t)
+	// After it is known to resetInbound, which comes after the type is no longer
+	// received.
+	if open.t = t; !t.received() {
+		return errWithdrawn
+	}
+	return nil
 }
 
 // overdue lists the inbound streams of which data has been awaited for too long.
@@ -73,40 +105,41 @@ func (s *Session) overdue(now time.Duration) (streams []network.Stream) {
 }
 
 // admit counts an inbound stream and decides whether it is looked at.
-func (s *Session) admit(t *declared, st network.Stream) (in *inbound, waits *patience, why string) {
+func (s *Session) admit(st network.Stream) (open *arrival, why string) {
 	inTime := s.admitRate()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	// Together with inStreams, for drained.
 	s.arrived++
-	if !inTime {
-		return nil, nil, refuseStorm
+	switch {
+	case !inTime:
+		return nil, refuseStorm
+	case s.cut:
+		return nil, refuseClosed
+	case s.unnamed >= maxUnnamed:
+		s.refused++
+		return nil, refuseUnnamed
 	}
-	if s.cut || t.retracted.Load() {
-		return nil, nil, refuseClosed
-	}
-	in = s.inboundLocked(t)
 	if s.inStreams == nil {
-		s.inStreams = make(map[network.Stream]*receiving)
+		s.inStreams = make(map[network.Stream]*arrival)
 	}
-	open := &receiving{t: t}
+	s.unnamed++
+	open = new(arrival)
 	s.inStreams[st] = open
 	s.wg.Add(1)
-	return in, &open.waits, ""
+	return open, ""
 }
 
-// inboundLocked finds what there is of a type, or makes it, in place of a type
-// that was retracted.
-func (s *Session) inboundLocked(t *declared) *inbound {
-	i := slices.IndexFunc(s.ins, func(in *inbound) bool { return in.t.spec.Name == t.spec.Name })
-	switch {
-	case i < 0:
-		s.ins = append(s.ins, &inbound{t: t})
-		i = len(s.ins) - 1
-	case s.ins[i].t != t:
-		s.ins[i] = &inbound{t: t}
+// receiverLocked finds what there is of a type, or makes it.
+func (s *Session) receiverLocked(t *messageType) *receiver {
+	for _, in := range s.ins {
+		if in.t == t {
+			return in
+		}
 	}
-	return s.ins[i]
+	in := &receiver{t: t}
+	s.ins = append(s.ins, in)
+	return in
 }
 
 // admitRate tells whether the peer opens streams no faster than it may.
@@ -136,16 +169,28 @@ func (s *Session) endReader(st network.Stream) {
 	s.wg.Done()
 }
 
-// dispose ends a stream that was read.
-func (s *Session) dispose(in *inbound, st network.Stream, err error) {
+// dispose ends a stream that was read; in is nil when it never said what it
+// carries.
+func (s *Session) dispose(in *receiver, st network.Stream, err error) {
 	var f Fault
 	switch {
 	case err == nil:
 		st.Close()
 	case errors.As(err, &f):
-		in.faults.Add(1)
+		if in != nil {
+			in.faults.Add(1)
+		}
+		if f == FaultStreams {
+			s.countRefused(refuseExcess)
+		}
 		st.ResetWithError(network.StreamProtocolViolation)
 		s.e.penalise(s.peer, f)
+	case errors.Is(err, errExcess):
+		s.countRefused(refuseExcess)
+		st.ResetWithError(network.StreamResourceLimitExceeded)
+	case errors.Is(err, errWithdrawn):
+		s.countRefused(refuseWithdrawn)
+		st.ResetWithError(network.StreamShutdown)
 	case errors.Is(err, errIdle):
 		st.ResetWithError(network.StreamGarbageCollected)
 	default:
@@ -153,9 +198,16 @@ func (s *Session) dispose(in *inbound, st network.Stream, err error) {
 	}
 }
 
+func (s *Session) countRefused(why string) {
+	s.mu.Lock()
+	s.refused++
+	s.mu.Unlock()
+	s.e.cfg.Obs.Counter(obs.StreamsRefused + why).Inc(1)
+}
+
 // deliver hands a batch over. Whatever the callback does, only its own stream
 // suffers.
-func (s *Session) deliver(in *inbound, batch [][]byte, wire int) (err error) {
+func (s *Session) deliver(in *receiver, batch [][]byte, wire int) (err error) {
 	if !s.mayDeliver(in) {
 		return net.ErrClosed
 	}
@@ -166,7 +218,7 @@ func (s *Session) deliver(in *inbound, batch [][]byte, wire int) (err error) {
 		if v := recover(); v != nil {
 			in.panics.Add(1)
 			s.e.cfg.Obs.Panicked(obs.Panic{
-				Component: "session", In: in.t.spec.Name, Value: v, Count: s.e.total.panics,
+				Component: "session", In: in.t.name, Value: v, Count: s.e.total.panics,
 				Fields: logrus.Fields{"peer": s.peer.String()},
 			})
 			err = errDeliver
@@ -175,7 +227,7 @@ func (s *Session) deliver(in *inbound, batch [][]byte, wire int) (err error) {
 	in.messages.Add(uint64(len(batch)))
 	in.bytes.Add(uint64(wire))
 	in.t.countIn(len(batch), wire)
-	if err := s.e.cfg.Deliver(s.ctx, s, in.t.spec, batch); err != nil {
+	if err := s.e.cfg.Deliver(s.ctx, s, in.t.name, batch); err != nil {
 		in.errors.Add(1)
 		s.e.total.errors.Inc(1)
 		return errors.Join(errDeliver, err)
@@ -184,7 +236,7 @@ func (s *Session) deliver(in *inbound, batch [][]byte, wire int) (err error) {
 }
 
 // mayDeliver counts a delivery that begins, unless the session is over.
-func (s *Session) mayDeliver(in *inbound) bool {
+func (s *Session) mayDeliver(in *receiver) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.finished {

@@ -29,7 +29,7 @@ type Session struct {
 	cancel context.CancelCauseFunc
 	wg     sync.WaitGroup
 
-	opens    atomic.Uint32 // outbound streams that the peer has not refused
+	opens    atomic.Uint32 // outbound streams
 	queued   atomic.Int64  // bytes booked by all types
 	lastLife atomic.Int64  // nanoseconds since start
 	rtt      atomic.Int64  // of the last ping, nanoseconds
@@ -39,19 +39,20 @@ type Session struct {
 	room     notice // a writer made progress, or ended
 	gate     gate
 
-	outs atomic.Pointer[[]*outbound] // by slot of the type, nil where there is none; replaced as a whole under mu
+	outs atomic.Pointer[[]*sendQueue] // by slot of the type, nil where there is none; replaced as a whole under mu
 
 	closing atomic.Bool // nothing is queued any more
 
 	mu        sync.Mutex // guards the fields below
 	reason    handshake.Reason
 	byRemote  bool
-	cut       bool                          // streams are reset; nothing is started any more
-	ins       []*inbound                    // one of a name
-	inStreams map[network.Stream]*receiving // nil when there are none
-	opened    *rate.Limiter                 // of inbound streams
-	refused   uint64                        // inbound streams
-	storm     int                           // of them, in a row, for being opened too fast
+	cut       bool                        // streams are reset; nothing is started any more
+	ins       []*receiver                 // one of each type that came
+	inStreams map[network.Stream]*arrival // nil when there are none
+	unnamed   int                         // of them, that have not said what they carry
+	opened    *rate.Limiter               // of inbound streams
+	refused   uint64                      // inbound streams
+	storm     int                         // of them, in a row, for being opened too fast
 	live      liveness
 	pingAt    time.Time
 	nonce     uint64
@@ -60,11 +61,19 @@ type Session struct {
 	finished  bool          // it is
 	done      chan struct{} // closed then; nil until somebody asks
 
+	book      offerBook     // what the peer offers
+	differing map[int]Offer // of that, what differs from what is declared here, by slot; nil while nothing does
+	isReady   bool          // the peer's first offers have come
+	isBegun   bool          // begun is closed
+
 	arrived   uint32 // inbound streams, refused ones included
 	goodbye   bool   // the peer has said it
 	announced uint32 // with it: the streams that the peer has opened
 
 	ctl controlWriter
+
+	// begun is closed when the peer's first offers have come, or the session ends.
+	begun chan struct{}
 
 	// Made by end.
 	hungUp chan struct{} // closed when the control stream has ended
@@ -75,11 +84,12 @@ func newSession(e *Engine, control network.Stream) *Session {
 	c := control.Conn()
 	s := &Session{
 		e: e, conn: c, control: control, peer: c.RemotePeer(), name: c.RemotePeer().String(), start: time.Now(),
+		begun:  make(chan struct{}),
 		opened: rate.NewLimiter(rate.Limit(e.cfg.StreamRate), e.cfg.StreamBurst),
 		live:   liveness{interval: pingInterval(e.cfg.PingInterval, control), timeout: e.cfg.PingTimeout},
 	}
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())
-	s.outs.Store(new([]*outbound))
+	s.outs.Store(new([]*sendQueue))
 	return s
 }
 
@@ -203,8 +213,8 @@ func (s *Session) spawn(f func()) bool {
 	return true
 }
 
-// outbound finds the queue of a type, or makes it.
-func (s *Session) outbound(t *declared) (*outbound, error) {
+// queue finds the queue of a type, or makes it.
+func (s *Session) queue(t *messageType) (*sendQueue, error) {
 	if t == nil {
 		return nil, ErrUnknownType
 	}
@@ -216,38 +226,36 @@ func (s *Session) outbound(t *declared) (*outbound, error) {
 	if s.closing.Load() {
 		return nil, &ClosedError{Reason: s.reason, ByRemote: s.byRemote}
 	}
-	if t.retracted.Load() {
+	if t.now.Load() == nil {
 		return nil, ErrUnknownType
 	}
 	if o := s.existing(t); o != nil {
 		return o, nil
 	}
-	o := &outbound{s: s, t: t}
-	s.setOutLocked(t, o)
+	o := &sendQueue{s: s, t: t, offer: s.book.standing(t.name)}
+	s.setQueueLocked(t, o)
 	return o, nil
 }
 
 // existing is the queue of a type, nil when there is none.
-func (s *Session) existing(t *declared) *outbound {
+func (s *Session) existing(t *messageType) *sendQueue {
 	if outs := *s.outs.Load(); t.slot < len(outs) {
-		if o := outs[t.slot]; o != nil && o.t == t {
-			return o
-		}
+		return outs[t.slot]
 	}
 	return nil
 }
 
-func (s *Session) setOutLocked(t *declared, o *outbound) {
+func (s *Session) setQueueLocked(t *messageType, o *sendQueue) {
 	old := *s.outs.Load()
-	outs := make([]*outbound, max(len(old), t.slot+1))
+	outs := make([]*sendQueue, max(len(old), t.slot+1))
 	copy(outs, old)
 	outs[t.slot] = o
 	s.outs.Store(&outs)
 }
 
-// outbounds are the queues of all types.
-func (s *Session) outbounds() iter.Seq[*outbound] {
-	return func(yield func(*outbound) bool) {
+// queues are those of all types.
+func (s *Session) queues() iter.Seq[*sendQueue] {
+	return func(yield func(*sendQueue) bool) {
 		for _, o := range *s.outs.Load() {
 			if o != nil && !yield(o) {
 				return
@@ -256,22 +264,22 @@ func (s *Session) outbounds() iter.Seq[*outbound] {
 	}
 }
 
-// retract ends a type on this session.
-func (s *Session) retract(t *declared) {
+// remove ends a type on this session.
+func (s *Session) remove(t *messageType) {
 	s.mu.Lock()
 	o := s.existing(t)
 	if o != nil {
-		s.setOutLocked(t, nil)
+		s.setQueueLocked(t, nil)
 	}
 	s.mu.Unlock()
 	if o != nil {
-		o.retire(DropRetracted)
+		o.retire()
 	}
 	s.resetInbound(t)
 }
 
 // resetInbound resets the streams on which the peer sends a type.
-func (s *Session) resetInbound(t *declared) {
+func (s *Session) resetInbound(t *messageType) {
 	var streams []network.Stream
 	s.mu.Lock()
 	for st, in := range s.inStreams {
@@ -288,9 +296,9 @@ func (s *Session) resetInbound(t *declared) {
 // Stats reads the counters.
 func (s *Session) Stats() Stats {
 	st := Stats{Types: make(map[string]TypeStats), RTT: s.RTT()}
-	for o := range s.outbounds() {
+	for o := range s.queues() {
 		t := TypeStats{Send: o.stats()}
-		st.Types[o.t.spec.Name] = t
+		st.Types[o.t.name] = t
 		st.Send.add(t.Send)
 	}
 	s.mu.Lock()
@@ -298,9 +306,9 @@ func (s *Session) Stats() Stats {
 	st.StreamsRefused = s.refused
 	s.mu.Unlock()
 	for _, in := range ins {
-		t := st.Types[in.t.spec.Name]
+		t := st.Types[in.t.name]
 		t.Receive = in.stats()
-		st.Types[in.t.spec.Name] = t
+		st.Types[in.t.name] = t
 		st.Receive.add(t.Receive)
 	}
 	return st

@@ -3,13 +3,14 @@ package session
 import (
 	"context"
 	"fmt"
+	"github.com/go-nebnet/nebnet/internal/msgtype"
 	"testing"
 )
 
 func TestSendReceive(t *testing.T) {
 	for _, security := range []string{"tls", "noise", "quic"} {
 		t.Run(security, func(t *testing.T) {
-			spec := TypeSpec{Name: "tx", MaxSize: 4 << 20}
+			spec := msgtype.Spec{Name: "tx", MaxSize: 4 << 20}
 			a := newNode(t, newHost(t, security), nil, spec)
 			b := newNode(t, newHost(t, security), nil, spec)
 			defer b.close(t)

@@ -25,16 +25,16 @@ const (
 )
 
 var (
-	errStalled = errors.New("session: peer does not read")
-	errRefused = errors.New("session: peer refused the protocol")
-	errOpen    = errors.New("session: no stream")
-	errAck     = errors.New("session: peer acknowledged what was not sent")
+	errStalled  = errors.New("session: peer does not read")
+	errNotTaken = errors.New("session: peer takes the type no longer")
+	errOpen     = errors.New("session: no stream")
+	errAck      = errors.New("session: peer acknowledged what was not sent")
 )
 
 // writer writes what one type has queued, and ends when that is nothing. It is
 // a part of its outbound and belongs to the goroutine that push starts.
 type writer struct {
-	o *outbound
+	o *sendQueue
 	*learned
 	lanes sched    // among the priorities within the type
 	slot  slot     // among the types on the connection
@@ -68,8 +68,7 @@ func (w *writer) run() {
 			return
 		}
 		n, err := w.segment(seg, class)
-		w.settle(seg, n, err)
-		seg.release()
+		w.settle(seg, class, n, err)
 		if err != nil {
 			w.recover(err)
 		}
@@ -92,9 +91,6 @@ func (w *writer) next() (seg segment, class int, ok bool) {
 	}
 	w.leave()
 	w.win.idle()
-	if st := o.stream; st != nil && st.confirmed && st.refused {
-		o.stream = nil // watch has reset it
-	}
 	o.writing = false
 	o.idleSince = o.s.since()
 	return seg, 0, false
@@ -135,24 +131,30 @@ func (w *writer) segment(seg segment, class int) (n int, err error) {
 }
 
 // open opens the stream. The session may have ended meanwhile.
-func (w *writer) open() (*outStream, error) {
+func (w *writer) open() (*sendStream, error) {
 	o := w.o
 	if err := o.awaitFinish(); err != nil {
 		return nil, err
+	}
+	o.mu.Lock()
+	number := o.offer.number
+	o.mu.Unlock()
+	if number == 0 {
+		return nil, errNotTaken
 	}
 	ctx := o.s.newOpening()
 	w.setOpening(ctx)
 	if o.s.ctx.Err() != nil { // cutOff may have come before
 		ctx.cancel(nil)
 	}
-	st, err := o.s.openStream(ctx, o.t.pid)
+	st, err := o.s.openStream(ctx, number)
 	w.setOpening(nil)
 	ctx.cancel(nil)
 	if err != nil {
 		return nil, errors.Join(errOpen, err)
 	}
 	o.mu.Lock()
-	dead := o.closed || o.s.ctx.Err() != nil
+	dead := o.closed || o.offer.number == 0 || o.s.ctx.Err() != nil
 	if !dead {
 		o.stream = st
 		o.sent.streams++
@@ -173,7 +175,7 @@ func (w *writer) setOpening(ctx *opening) {
 
 // part writes bytes chunk by chunk, each when there is room for it on the way
 // and it is the class's turn.
-func (w *writer) part(st *outStream, b []byte, class int) (n int, err error) {
+func (w *writer) part(st *sendStream, b []byte, class int) (n int, err error) {
 	for n < len(b) {
 		size, err := w.room(st, class, min(len(b)-n, w.pace.chunk(class)))
 		if err != nil {
@@ -190,7 +192,7 @@ func (w *writer) part(st *outStream, b []byte, class int) (n int, err error) {
 
 // chunk writes one chunk. A write that timed out but moved something is none
 // that failed: the rest of it is written with what follows.
-func (w *writer) chunk(st *outStream, b []byte, class int) (int, error) {
+func (w *writer) chunk(st *sendStream, b []byte, class int) (int, error) {
 	s := w.o.s
 	if !w.in {
 		s.gate.enter(&w.slot, class)
@@ -201,17 +203,12 @@ func (w *writer) chunk(st *outStream, b []byte, class int) (int, error) {
 		return 0, err
 	}
 	st.writes.begin(began.Sub(s.start), s.e.cfg.WriteTimeout)
-	n, err := st.lazy.Write(b)
+	n, err := st.write(s, b)
 	st.writes.end()
 	took := time.Since(began)
 	s.gate.release(&w.slot)
 	w.pace.add(n, took)
-	st.sent += int64(n)
 	w.win.wrote(began.Sub(s.start), st.sent, st.acked)
-	if !st.watched {
-		st.watched = true
-		s.wg.Go(func() { w.o.watch(st) })
-	}
 	if n > 0 && took >= congested {
 		s.touch()
 	}
@@ -228,7 +225,7 @@ func (w *writer) chunk(st *outStream, b []byte, class int) (int, error) {
 
 // room waits until a chunk of the given size, or a smaller one, may be on its
 // way. Meanwhile the writer is not at the gate: others go on.
-func (w *writer) room(st *outStream, class, size int) (int, error) {
+func (w *writer) room(st *sendStream, class, size int) (int, error) {
 	for {
 		limit := w.win.limit(class)
 		// Several chunks on the way, so that it does not run empty; and less than
@@ -241,16 +238,16 @@ func (w *writer) room(st *outStream, class, size int) (int, error) {
 		w.win.wait(w.o.s.since(), st.sent)
 		began := w.o.s.since()
 		st.reads.begin(began, w.o.s.e.cfg.WriteTimeout)
-		n, err := st.lazy.Read(w.acks[:])
+		acks, err := st.readAcks(w.acks[:])
 		st.reads.end()
-		for _, units := range w.acks[:n] {
+		for _, units := range acks {
 			st.acked += int64(units) * ackUnit
 		}
 		if st.acked > st.sent {
 			w.o.s.e.penalise(w.o.s.peer, FaultControl)
 			return 0, errAck
 		}
-		if n > 0 {
+		if len(acks) > 0 {
 			w.o.s.touch()
 			w.win.ack(w.o.s.since(), class, st.acked, w.o.s.quietRTT())
 			continue
@@ -269,20 +266,19 @@ func (w *writer) room(st *outStream, class, size int) (int, error) {
 	}
 }
 
-// settle accounts for a segment of which n bytes went out.
-func (w *writer) settle(seg segment, n int, err error) {
+// settle accounts for a segment of which n bytes went out. What a stream that
+// failed has not begun to take goes back to the front of the queue, for the next
+// one.
+func (w *writer) settle(seg segment, class, n int, err error) {
 	o := w.o
-	written := seg.count
+	written, lost := seg.count, 0
 	if err != nil {
-		written = countFrames(seg.block.b[:min(n, len(seg.block.b))])
+		was := seg.count
+		written = seg.keepRest(n)
+		lost = was - written - seg.count
 	}
-	lost := seg.count - written
 	why := dropReason(err)
 	o.mu.Lock()
-	if st := o.stream; st != nil && st.confirmed && st.refused {
-		// The answer came while this was being written: nobody reads it.
-		written, n, lost, why = 0, 0, seg.count, DropUnsupported
-	}
 	w.popped, w.poppedCount = 0, 0
 	o.sent.written += uint64(written)
 	o.sent.bytes += uint64(n)
@@ -295,9 +291,10 @@ func (w *writer) settle(seg segment, n int, err error) {
 	if st := o.stream; st != nil && st.acked > 0 {
 		o.stalls = 0
 	}
-	if st := o.stream; st != nil && !st.confirmed {
-		st.unconfirmed += written
-		st.unconfSize += n
+	if err != nil && seg.count > 0 {
+		o.q.unpop(class, seg)
+	} else {
+		seg.release()
 	}
 	free := o.unbookLocked()
 	o.mu.Unlock()
@@ -309,7 +306,7 @@ func dropReason(err error) DropReason {
 	switch {
 	case errors.Is(err, errStalled):
 		return DropSlow
-	case refusal(err), errors.Is(err, errRefused):
+	case errors.Is(err, errNotTaken):
 		return DropUnsupported
 	case errors.Is(err, net.ErrClosed), errors.Is(err, context.Canceled):
 		return DropClosed
@@ -334,14 +331,8 @@ func (w *writer) recover(err error) {
 	st := o.stream
 	o.stream = nil
 	var age time.Duration
-	refused := refusal(err)
 	if st != nil {
 		age = time.Since(st.opened)
-		select {
-		case <-st.answered:
-			refused = refused || st.refused
-		default:
-		}
 	}
 	switch {
 	case age >= resetSoon:
@@ -356,14 +347,13 @@ func (w *writer) recover(err error) {
 		why = o.closedWhy
 	case s.ctx.Err() != nil:
 		why = DropClosed
-	case refused:
+	case o.offer.number == 0:
 		why = DropUnsupported
-		o.support.refuse(s.since())
 	case errors.Is(err, errStalled):
 		why = DropSlow
 		o.stalls = min(o.stalls, math.MaxUint16-1) + 1
 		slow = int(o.stalls) >= s.e.cfg.StallLimit
-	case errors.Is(err, errOpen) && o.resets > openTries:
+	case errors.Is(err, errOpen) && (o.resets > openTries || timedOut(err)):
 		why = DropOpen
 		o.resets = 0
 	default:
@@ -390,7 +380,7 @@ func (w *writer) recover(err error) {
 }
 
 // openTries is how often a stream is tried to be opened before the queue is
-// given up.
+// given up, where each try fails at once.
 const openTries = 4
 
 // pause waits before the next stream is opened, at most until the session ends.
@@ -404,30 +394,4 @@ func (w *writer) pause(d time.Duration) {
 	case <-t.C:
 	case <-w.o.s.ctx.Done():
 	}
-}
-
-// watch awaits the answer to the negotiation of a stream. A refusal takes back
-// what was counted as written on it and drops the queue.
-func (o *outbound) watch(st *outStream) {
-	st.awaitAnswer()
-	o.mu.Lock()
-	st.confirmed = true
-	if !st.refused {
-		o.mu.Unlock()
-		return
-	}
-	o.s.opens.Add(^uint32(0))
-	count, size := st.unconfirmed, st.unconfSize
-	o.sent.written -= uint64(count)
-	o.sent.bytes -= uint64(size)
-	o.sent.drop(DropUnsupported, count)
-	o.support.refuse(o.s.since())
-	bytes, queued := o.dropLocked(DropUnsupported)
-	if o.stream == st && !o.writing {
-		o.stream = nil
-	}
-	o.mu.Unlock()
-	o.t.countOut(-count, -size)
-	o.s.settle(bytes, queued+count, DropUnsupported)
-	st.reset(network.StreamNoError)
 }

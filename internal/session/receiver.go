@@ -6,14 +6,14 @@ import (
 	"sync/atomic"
 )
 
-// inbound is one message type on its way from one peer: the streams of it, of
+// receiver is one message type on its way from one peer: the streams of it, of
 // which one is read at a time, in the order of their arrival.
-type inbound struct {
-	t *declared
+type receiver struct {
+	t *messageType
 
 	mu   sync.Mutex    // guards the two fields below
 	tail chan struct{} // closed when the last open stream has ended
-	open int32         // streams that are read or wait for their turn
+	open int32         // streams that are read or wait for it
 
 	delivering atomic.Bool // Deliver has not returned
 
@@ -21,9 +21,9 @@ type inbound struct {
 	streams, faults, panics, errors atomic.Uint32
 }
 
-// turn waits until the streams before this one have ended. It is false when
+// enter waits until the streams before this one have ended. It is false when
 // there are too many of them. The caller calls end when its stream is finished.
-func (in *inbound) turn(ctx context.Context, most int) (end func(), ok bool) {
+func (in *receiver) enter(ctx context.Context, most int) (end func(), ok bool) {
 	in.mu.Lock()
 	if int(in.open) >= most {
 		in.mu.Unlock()
@@ -52,7 +52,7 @@ func (in *inbound) turn(ctx context.Context, most int) (end func(), ok bool) {
 	}, true
 }
 
-func (in *inbound) stats() ReceiveStats {
+func (in *receiver) stats() ReceiveStats {
 	return ReceiveStats{
 		Messages: in.messages.Load(),
 		Bytes:    in.bytes.Load(),

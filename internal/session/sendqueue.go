@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/go-nebnet/nebnet/internal/msgtype"
 	"github.com/libp2p/go-libp2p/core/network"
 )
 
@@ -16,11 +17,11 @@ const typeReserve = 64 << 10
 // not every message touches the counters that all types share.
 const bookAhead = 8 << 10
 
-// outbound is one message type on its way to one peer: a queue, and a stream
+// sendQueue is one message type on its way to one peer: a queue, and a stream
 // and a writer while there is something to write.
-type outbound struct {
+type sendQueue struct {
 	s *Session
-	t *declared
+	t *messageType
 
 	mu      sync.Mutex // guards the fields below
 	q       queue
@@ -31,12 +32,12 @@ type outbound struct {
 	// else what it holds and up to bookAhead more.
 	booked int
 
-	stream    *outStream
-	finishing *outStream    // closed when idle; the peer has not read all of it yet
+	offer     standing // what the peer offers of the type
+	stream    *sendStream
+	finishing *sendStream   // closed when idle; the peer has not read all of it yet
 	idleSince time.Duration // when the last writer ended
-	support   support
-	stalls    uint16 // streams in a row that ran into WriteTimeout
-	resets    uint8  // streams in a row that the peer reset soon
+	stalls    uint16        // streams in a row that ran into WriteTimeout
+	resets    uint8         // streams in a row that the peer reset soon
 
 	// writing tells that a writer goroutine is at work. While it is, it owns
 	// the stream; others may only reset it.
@@ -49,42 +50,37 @@ type outbound struct {
 type SendOptions struct {
 	// Priority overrides that of the type. Messages of one type keep their
 	// order within a priority.
-	Priority Priority
+	Priority msgtype.Priority
 	// Shared tells that nobody will change data any more, so that a large
 	// message is queued by reference and not copied: a broadcast keeps one copy
 	// for all peers.
 	Shared bool
 }
 
-// message is one on its way into a queue; Engine.prepare checks it, and
-// compresses it where that helps.
+// message is one on its way into a queue, as Engine.prepare makes it.
 type message struct {
-	t      *declared
+	t      *messageType
 	head   header
 	body   []byte
 	shared bool // body does not change any more
 }
 
-func newMessage(t *declared, data []byte, shared bool) message {
-	return message{t: t, head: header{body: len(data), raw: len(data)}, body: data, shared: shared}
-}
-
 func (m *message) size() int { return m.head.size() + len(m.body) }
 
 // push queues a message. It does not wait: ErrQueueFull means no room.
-func (o *outbound) push(m *message, class int) error {
+func (o *sendQueue) push(m *message, class int) error {
 	var seg segment
 	size := m.size()
 	large := len(m.body) >= largeBody
 	if large {
 		// Copied outside the lock, and not at all when there is no room.
-		if err := o.admit(size); err != nil {
+		if err := o.admit(m, size); err != nil {
 			return err
 		}
 		seg = newLarge(m.head, m.body, m.shared)
 	}
 	o.mu.Lock()
-	if err := o.admitLocked(size); err != nil {
+	if err := o.admitLocked(m, size); err != nil {
 		o.mu.Unlock()
 		seg.release()
 		return err
@@ -113,7 +109,7 @@ func (o *outbound) push(m *message, class int) error {
 
 // startLocked gives the type a writer. It goes on with what the last one
 // learned.
-func (o *outbound) startLocked() {
+func (o *sendQueue) startLocked() {
 	if o.learned == nil {
 		o.learned = new(learned)
 	}
@@ -121,7 +117,7 @@ func (o *outbound) startLocked() {
 }
 
 // restLocked lets go of what only a type at work needs.
-func (o *outbound) restLocked() {
+func (o *sendQueue) restLocked() {
 	if o.learned != nil && o.learned.nothing() {
 		o.learned = nil
 	}
@@ -130,36 +126,38 @@ func (o *outbound) restLocked() {
 }
 
 // heldLocked is how many bytes are queued or being written.
-func (o *outbound) heldLocked() int {
+func (o *sendQueue) heldLocked() int {
 	if o.w == nil {
 		return o.q.bytes
 	}
 	return o.q.bytes + o.w.popped
 }
 
-func (o *outbound) admit(size int) error {
+func (o *sendQueue) admit(m *message, size int) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.admitLocked(size)
+	return o.admitLocked(m, size)
 }
 
-// admitLocked tells whether a frame of size bytes can be queued.
-func (o *outbound) admitLocked(size int) error {
+// admitLocked tells whether a message can be queued whose frame has size bytes.
+func (o *sendQueue) admitLocked(m *message, size int) error {
+	set := o.t.now.Load()
 	switch {
 	case o.s.closing.Load():
 		return o.s.closedErr()
-	case o.closed: // retracted
-		return fmt.Errorf("%w: %s", ErrUnknownType, o.t.spec.Name)
-	}
-	if !o.supportedLocked() {
-		return ErrUnsupported
+	case o.closed || set == nil: // removed
+		return fmt.Errorf("%w: %s", ErrUnknownType, o.t.name)
+	case o.offer.number == 0:
+		return &UnsupportedError{Type: o.t.name, Peer: o.s.peer}
+	case m.head.raw > o.offer.maxSize:
+		return &TooLargeError{Type: o.t.name, Size: m.head.raw, Max: o.offer.maxSize, Peer: o.s.peer}
 	}
 	have := o.heldLocked()
 	if have == 0 {
 		return nil
 	}
 	need := have + size - o.booked
-	if have+size > o.t.spec.QueueBytes ||
+	if have+size > set.spec.QueueBytes ||
 		need > 0 && have+size > typeReserve && int(o.s.queued.Load())+need > o.s.e.cfg.QueueBytes {
 		return ErrQueueFull
 	}
@@ -167,7 +165,7 @@ func (o *outbound) admitLocked(size int) error {
 }
 
 // bookLocked books bytes that are held, and some ahead where there is room.
-func (o *outbound) bookLocked(bytes int) {
+func (o *sendQueue) bookLocked(bytes int) {
 	room := o.s.e.cfg.QueueBytes - int(o.s.queued.Load()) - bytes
 	bytes += max(min(bookAhead, room), 0)
 	o.booked += bytes
@@ -177,7 +175,7 @@ func (o *outbound) bookLocked(bytes int) {
 
 // unbookLocked returns how many bytes are booked for no reason. They no longer
 // are; the caller tells the session.
-func (o *outbound) unbookLocked() (bytes int) {
+func (o *sendQueue) unbookLocked() (bytes int) {
 	held := o.heldLocked()
 	if held > 0 {
 		held += bookAhead
@@ -189,17 +187,38 @@ func (o *outbound) unbookLocked() (bytes int) {
 
 // dropLocked empties the queue. The caller tells the session of the booked bytes
 // that are free with it.
-func (o *outbound) dropLocked(why DropReason) (bytes, count int) {
+func (o *sendQueue) dropLocked(why DropReason) (bytes, count int) {
 	count = o.q.clear()
 	o.sent.drop(why, count)
 	return o.unbookLocked(), count
 }
 
-// retire ends the type on this session: what is queued is dropped and the
-// stream reset. A writer at work ends by itself.
-func (o *outbound) retire(why DropReason) {
+// retire ends the type on this session.
+func (o *sendQueue) retire() {
 	o.mu.Lock()
-	o.closed, o.closedWhy = true, why
+	o.closed, o.closedWhy = true, DropRetracted
+	o.dropAndUnlock(DropRetracted)
+}
+
+// refresh looks at what the peer offers of the type now. When it takes it no
+// longer, what is queued is dropped. The look is taken under the queue's lock, so
+// that of two calls at once the later one counts.
+func (o *sendQueue) refresh() {
+	o.mu.Lock()
+	o.s.mu.Lock()
+	was := o.offer
+	o.offer = o.s.book.standing(o.t.name)
+	o.s.mu.Unlock()
+	if o.offer.number != 0 || was.number == 0 {
+		o.mu.Unlock()
+		return
+	}
+	o.dropAndUnlock(DropUnsupported)
+}
+
+// dropAndUnlock drops what is queued and resets the streams. A writer at work
+// ends by itself.
+func (o *sendQueue) dropAndUnlock(why DropReason) {
 	bytes, count := o.dropLocked(why)
 	streams := o.streamsLocked()
 	if !o.writing {
@@ -213,8 +232,8 @@ func (o *outbound) retire(why DropReason) {
 }
 
 // streamsLocked are those that are open.
-func (o *outbound) streamsLocked() (streams []*outStream) {
-	for _, st := range []*outStream{o.stream, o.finishing} {
+func (o *sendQueue) streamsLocked() (streams []*sendStream) {
+	for _, st := range []*sendStream{o.stream, o.finishing} {
 		if st != nil {
 			streams = append(streams, st)
 		}
@@ -223,7 +242,7 @@ func (o *outbound) streamsLocked() (streams []*outStream) {
 }
 
 // stats reads the counters as of one moment.
-func (o *outbound) stats() SendStats {
+func (o *sendQueue) stats() SendStats {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	st := o.sent.stats()
@@ -235,12 +254,12 @@ func (o *outbound) stats() SendStats {
 }
 
 // trySend queues a message or counts it as refused.
-func (o *outbound) trySend(m *message, class int) error {
+func (o *sendQueue) trySend(m *message, class int) error {
 	return o.refused(o.push(m, class))
 }
 
 // refused counts a message that was not taken.
-func (o *outbound) refused(err error) error {
+func (o *sendQueue) refused(err error) error {
 	if err != nil {
 		o.mu.Lock()
 		defer o.mu.Unlock()
@@ -250,7 +269,7 @@ func (o *outbound) refused(err error) error {
 }
 
 // send waits for room until ctx ends.
-func (o *outbound) send(ctx context.Context, m *message, class int) error {
+func (o *sendQueue) send(ctx context.Context, m *message, class int) error {
 	for {
 		err := o.push(m, class)
 		if err != ErrQueueFull {

@@ -2,42 +2,32 @@ package session
 
 import (
 	"context"
-	"errors"
+	"encoding/binary"
 	"fmt"
 	"io"
 	"net"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
-	"github.com/libp2p/go-libp2p/core/protocol"
-	"github.com/multiformats/go-multistream"
 )
 
-// outStream is an outbound message stream. Negotiation is lazy: the first
-// write carries it, and the answer is awaited beside.
-type outStream struct {
+// sendStream is an outbound message stream.
+type sendStream struct {
 	raw    network.Stream
-	lazy   multistream.LazyConn
 	opened time.Time
 
-	watched bool // the writer's: the answer is being awaited
-
-	// The writer's: bytes written and acknowledged.
+	// The writer's: what has to go out before the first message, negotiation and
+	// header, and how much of it is the header; and what is to come of the answer.
+	preface []byte
+	header  int
+	answer  []byte
+	// The writer's: bytes written and acknowledged, the header included.
 	sent, acked int64
 
 	writes, reads patience // of the writer
 
 	// finished is closed when a stream that was closed for being idle has ended.
 	finished chan struct{}
-
-	// answered is closed when the negotiation has ended; refused is valid then.
-	answered chan struct{}
-	refused  bool
-
-	// Messages written before the answer: a refusal takes them back. Guarded by
-	// the outbound's lock.
-	confirmed               bool
-	unconfirmed, unconfSize int
 }
 
 // opening is the context of a stream that is being opened. The session's tick
@@ -66,7 +56,7 @@ func (s *Session) newOpening() *opening {
 }
 
 // giveUpOpening ends the opening of a stream, if one is under way.
-func (o *outbound) giveUpOpening(why error) {
+func (o *sendQueue) giveUpOpening(why error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.w != nil && o.w.opening != nil {
@@ -74,45 +64,59 @@ func (o *outbound) giveUpOpening(why error) {
 	}
 }
 
-// openStream opens a stream for a type on the session's connection.
-func (s *Session) openStream(ctx *opening, pid protocol.ID) (*outStream, error) {
+// openStream opens a stream for the offer of a number on the session's
+// connection.
+func (s *Session) openStream(ctx *opening, number uint32) (*sendStream, error) {
 	raw, err := s.conn.NewStream(network.WithAllowLimitedConn(ctx, "message stream"))
 	if err != nil {
 		return nil, fmt.Errorf("open message stream: %w", err)
 	}
-	if err := raw.SetProtocol(pid); err != nil {
+	if err := raw.SetProtocol(s.e.protocol); err != nil {
 		raw.ResetWithError(network.StreamResourceLimitExceeded)
 		return nil, fmt.Errorf("open message stream: %w", err)
 	}
-	s.opens.Add(1)
-	return &outStream{
-		raw:      raw,
-		lazy:     multistream.NewMSSelect(raw, pid),
-		opened:   time.Now(),
-		answered: make(chan struct{}),
-		finished: make(chan struct{}),
-	}, nil
+	st := &sendStream{raw: raw, opened: time.Now(), answer: s.e.negotiation, finished: make(chan struct{})}
+	header := binary.AppendUvarint(nil, uint64(number))
+	st.preface = append(append(st.preface, s.e.negotiation...), header...)
+	st.header = len(header)
+	return st, nil
 }
 
-// awaitAnswer ends with the negotiation. The first write has been made.
-func (st *outStream) awaitAnswer() {
-	_, err := st.lazy.Read(nil)
-	st.refused = refusal(err)
-	close(st.answered)
-}
-
-// refusal tells whether an error says that the peer does not know the protocol.
-// Its reset may overtake the answer itself.
-func refusal(err error) bool {
-	if errors.Is(err, multistream.ErrNotSupported[protocol.ID]{}) {
-		return true
+// write writes messages, the first time with the preface before them, and tells
+// how much of the messages went out.
+func (st *sendStream) write(s *Session, b []byte) (n int, err error) {
+	if st.preface == nil {
+		n, err = st.raw.Write(b)
+		st.sent += int64(n)
+		return n, err
 	}
-	se, ok := errors.AsType[*network.StreamError](err)
-	return ok && se.Remote && se.ErrorCode == network.StreamProtocolNegotiationFailed
+	before := len(st.preface)
+	n, err = st.raw.Write(append(st.preface, b...))
+	if n < before {
+		st.preface = st.preface[n:]
+		return 0, err
+	}
+	st.preface = nil
+	s.opens.Add(1)
+	st.sent = int64(n - before + st.header)
+	return n - before, err
+}
+
+// readAcks reads acknowledgements, behind the answer to the negotiation.
+func (st *sendStream) readAcks(b []byte) ([]byte, error) {
+	n, err := st.raw.Read(b)
+	if len(st.answer) == 0 {
+		return b[:n], err
+	}
+	acks, wrong := skipAnswer(&st.answer, b[:n])
+	if wrong != nil {
+		return nil, wrong
+	}
+	return acks, err
 }
 
 // hurry ends a wait of the writer that has taken too long.
-func (o *outbound) hurry(now time.Duration) {
+func (o *sendQueue) hurry(now time.Duration) {
 	o.mu.Lock()
 	st := o.stream
 	late := o.w != nil && o.w.opening != nil && !time.Now().Before(o.w.opening.at)
@@ -135,7 +139,7 @@ func (o *outbound) hurry(now time.Duration) {
 // closes its side when it has read everything; until then no other stream of
 // the type is opened, so that messages stay in order and the peer has one
 // stream of a type at a time.
-func (o *outbound) finishIdle(now, idle time.Duration) {
+func (o *sendQueue) finishIdle(now, idle time.Duration) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.writing || o.stream == nil && o.w == nil || now-o.idleSince < idle {
@@ -152,14 +156,14 @@ func (o *outbound) finishIdle(now, idle time.Duration) {
 
 // finish ends an idle stream. It may block on a connection that is stuck, or
 // for as long as the peer does not read.
-func (o *outbound) finish(st *outStream) {
+func (o *sendQueue) finish(st *sendStream) {
 	defer close(st.finished)
 	err := st.raw.CloseWrite()
 	if err == nil {
 		err = st.raw.SetReadDeadline(time.Time{})
 	}
 	if err == nil {
-		_, err = io.Copy(io.Discard, st.lazy)
+		_, err = io.Copy(io.Discard, st.raw)
 	}
 	if err == nil {
 		st.raw.Close()
@@ -178,7 +182,7 @@ func (o *outbound) finish(st *outStream) {
 
 // awaitFinish waits until the stream before has been read to its end. errStalled
 // means that it was not, for the time that a write may take.
-func (o *outbound) awaitFinish() error {
+func (o *sendQueue) awaitFinish() error {
 	o.mu.Lock()
 	st := o.finishing
 	o.mu.Unlock()
@@ -199,4 +203,4 @@ func (o *outbound) awaitFinish() error {
 	}
 }
 
-func (st *outStream) reset(code network.StreamErrorCode) { st.raw.ResetWithError(code) }
+func (st *sendStream) reset(code network.StreamErrorCode) { st.raw.ResetWithError(code) }

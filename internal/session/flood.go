@@ -1,0 +1,43 @@
+package session
+
+import "time"
+
+// allowance bounds how fast something may come: so many a second, and so many at
+// once. It has no clock: times are durations since the session began. The zero
+// value is a full allowance.
+type allowance struct {
+	used float64 // of the burst
+	at   time.Duration
+}
+
+// take tells whether n more may come now.
+func (a *allowance) take(now time.Duration, n int, rate, burst float64) bool {
+	a.used = max(0, a.used-(now-a.at).Seconds()*rate)
+	a.at = now
+	if a.used+float64(n) > burst {
+		return false
+	}
+	a.used += float64(n)
+	return true
+}
+
+// flood bounds what a peer may say on the control stream: frames, bytes, and
+// entries of offers, each a second and at once. What this side says stays below
+// (offersEvery, announceEvery).
+type flood struct{ frames, bytes, entries allowance }
+
+const (
+	frameRate, frameBurst     = 20, 100
+	controlRate, controlBurst = 128 << 10, 1 << 20 // bytes
+	entryRate, entryBurst     = 2048, 4 * MaxOffers
+)
+
+// frame tells whether a frame of size bytes may come.
+func (f *flood) frame(now time.Duration, size int) bool {
+	return f.frames.take(now, 1, frameRate, frameBurst) && f.bytes.take(now, size, controlRate, controlBurst)
+}
+
+// entry tells whether an entry of an offers frame may come.
+func (f *flood) entry(now time.Duration) bool {
+	return f.entries.take(now, 1, entryRate, entryBurst)
+}
