@@ -67,7 +67,7 @@ func (n *Node) gossipConfig() gossip.Config {
 	return cfg
 }
 
-// maxBulk bounds broadcasts of types that are declared to be large.
+// maxBulk bounds broadcasts of types that may have large ones.
 func (n *Node) maxBulk() int { return max(n.cfg.MaxMessageSize, gossip.DefaultMaxBulkSize) }
 
 // punish holds it against session peers that gossip has given up on them.
@@ -102,7 +102,7 @@ func (n *Node) gossiped(m gossip.Message) *gossiped {
 	} else {
 		name = m.From.String()
 	}
-	return &gossiped{BasicMessage: dispatcher.NewMessage(m.Type, name, m.Data), origin: m}
+	return &gossiped{BasicMessage: dispatcher.NewMessage(typeOf(m.Type), name, m.Data), origin: m}
 }
 
 // judge asks the type's validator about a message.
@@ -123,11 +123,12 @@ func (n *Node) publish(ctx context.Context, msgType string, data []byte) error {
 	if s.spec.NoBroadcast {
 		return fmt.Errorf("%w: %s", ErrNoBroadcast, msgType)
 	}
-	err = n.gossip.Publish(ctx, msgType, data)
+	topic := topicFor(s, len(data))
+	err = n.gossip.Publish(ctx, topic, data)
 	if errors.Is(err, gossip.ErrNotDeclared) {
 		// Just now its declaration is replaced by another one.
 		n.types.settle()
-		err = n.gossip.Publish(ctx, msgType, data)
+		err = n.gossip.Publish(ctx, topic, data)
 	}
 	return err
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/go-nebnet/nebnet/internal/handshake"
 	"github.com/go-nebnet/nebnet/internal/obs"
 	"github.com/go-nebnet/nebnet/internal/peers"
+	"github.com/go-nebnet/nebnet/internal/session"
 )
 
 // handshaking is one handshake under way. It belongs to one goroutine.
@@ -176,9 +177,11 @@ func (x *handshaking) conclude(st network.Stream, res handshake.Result, err erro
 		x.fail(err)
 		return
 	}
-	sess, err := x.s.n.engine.Attach(st)
+	sess, err := x.attach(st)
 	if err != nil {
-		st.Reset()
+		if errors.Is(err, session.ErrClosed) { // else it ends with its session
+			st.Reset()
+		}
 		x.fail(err)
 		return
 	}
@@ -187,6 +190,13 @@ func (x *handshaking) conclude(st network.Stream, res handshake.Result, err erro
 		session: sess, ticket: x.ticket, opener: x.opener, since: time.Now(),
 		version: res.Version, agent: res.Remote.Agent, capabilities: res.Remote.Capabilities, payload: res.Remote.Payload,
 	})
+}
+
+// attach waits for the peer's first offers, as long as a handshake may take.
+func (x *handshaking) attach(st network.Stream) (*session.Session, error) {
+	ctx, cancel := context.WithTimeout(x.s.ctx, timeout(x.s.n.cfg.HandshakeTimeout))
+	defer cancel()
+	return x.s.n.engine.Attach(ctx, st)
 }
 
 // fail accounts for a handshake without a session.

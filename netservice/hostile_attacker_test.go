@@ -1,7 +1,9 @@
 package netservice_test
 
 import (
+	"bufio"
 	"context"
+	"encoding/binary"
 	"io"
 	"time"
 
@@ -46,7 +48,22 @@ func greeting() handshake.Hello {
 	return handshake.Hello{VersionMin: 1, VersionMax: 1, ChainID: "test", Genesis: []byte{1}, Agent: "evil", Instance: 1}
 }
 
-// hello opens a hello stream and completes the handshake.
+// offer is an entry of an offers frame: a message type of at most 1 MiB that is
+// taken and broadcast.
+func offer(number byte, name string) []byte {
+	entry := append([]byte{number, 1, byte(len(name))}, name...)
+	entry = append(binary.AppendUvarint(entry, 1<<20), 3)
+	return append([]byte{byte(len(entry))}, entry...)
+}
+
+// firstOffers are those of an attacker: it takes text under the number 1, and that
+// is all.
+func firstOffers() []byte {
+	entry := offer(1, "text")
+	return append(append([]byte{4, byte(len(entry))}, entry...), 5, 0)
+}
+
+// hello opens a hello stream, completes the handshake and says what it takes.
 func (a *attacker) hello(h handshake.Hello) (network.Stream, error) {
 	ctx, cancel := context.WithTimeout(a.s.t.Context(), 15*time.Second)
 	defer cancel()
@@ -54,7 +71,9 @@ func (a *attacker) hello(h handshake.Hello) (network.Stream, error) {
 	if err != nil {
 		return nil, err
 	}
-	_, err = handshake.Open(ctx, st, h, nil)
+	if _, err = handshake.Open(ctx, st, h, nil); err == nil {
+		_, err = st.Write(firstOffers())
+	}
 	return st, err
 }
 
@@ -68,7 +87,7 @@ func (a *attacker) enlist() {
 	if err != nil {
 		a.s.t.Fatalf("attacker: %v", err)
 	}
-	go pong(a.control)
+	go a.s.attend(a.control, true)
 	a.s.event(netservice.PeerConnected, a.ID())
 }
 
@@ -80,40 +99,57 @@ func (s *siege) session() *attacker {
 	return a
 }
 
-// pong answers pings until the victim says goodbye or the control stream ends.
-func pong(control network.Stream) {
-	defer control.Reset()
-	var head [2]byte
+// attend answers the victim's pings and learns its offers, until the control stream
+// ends or, with polite, the victim says goodbye.
+func (s *siege) attend(control network.Stream, polite bool) {
+	r := bufio.NewReader(control)
 	for {
-		if _, err := io.ReadFull(control, head[:]); err != nil {
-			return
+		kind, err := r.ReadByte()
+		if err != nil {
+			break
 		}
-		body := make([]byte, head[1])
-		if _, err := io.ReadFull(control, body); err != nil {
-			return
+		size, err := binary.ReadUvarint(r)
+		if err != nil {
+			break
 		}
-		switch head[0] {
+		body := make([]byte, size)
+		if _, err := io.ReadFull(r, body); err != nil {
+			break
+		}
+		switch kind {
 		case 1:
 			control.Write(append([]byte{2, 8}, body...))
-		case 3:
-			return
+		case 4:
+			s.learn(body)
 		}
+		if kind == 3 && polite {
+			break
+		}
+	}
+	if polite {
+		control.Reset()
 	}
 }
 
-// open opens a stream of a message type and waits for the victim's consent.
+// open opens a stream of a message type that the victim takes.
 func (a *attacker) open(msgType string) network.Stream {
 	a.s.t.Helper()
-	ctx, cancel := context.WithTimeout(a.s.t.Context(), 15*time.Second)
-	defer cancel()
-	st, err := a.NewStream(ctx, a.s.victim.Node().ID(), a.s.protocol(msgType))
-	if err == nil {
-		_, err = st.Write(nil) // sends what lazy negotiation holds back
-	}
+	st, err := a.openNumber(a.s.number(msgType))
 	if err != nil {
 		a.s.t.Fatalf("open a stream of %s: %v", msgType, err)
 	}
 	return st
+}
+
+// openNumber opens a message stream, on the connection that there is.
+func (a *attacker) openNumber(n uint64) (network.Stream, error) {
+	ctx, cancel := context.WithTimeout(network.WithNoDial(a.s.t.Context(), "the session's connection"), 15*time.Second)
+	defer cancel()
+	st, err := a.NewStream(ctx, a.s.victim.Node().ID(), a.s.protocol())
+	if err == nil {
+		_, err = st.Write(binary.AppendUvarint(nil, n))
+	}
+	return st, err
 }
 
 // identified waits for identify, after which libp2p opens no streams by itself.

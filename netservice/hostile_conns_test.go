@@ -132,7 +132,7 @@ func TestHostileKeyInUseElsewhere(t *testing.T) {
 				t.Fatal(err)
 			}
 			if st, err := a.hello(hello); err == nil {
-				go pong(st)
+				go s.attend(st, true)
 			}
 			time.Sleep(time.Second)
 			if s.conns() > 2 || s.peers(a.ID()) != 1 {
@@ -162,7 +162,7 @@ func TestHostileSessionLostDuringHello(t *testing.T) {
 				t.Errorf("%s: %v", delay, err)
 				continue
 			}
-			go pong(st)
+			go s.attend(st, true)
 			time.Sleep(5 * time.Second)
 			if s.conns() != 1 || s.peers(young.ID()) != 1 {
 				t.Errorf("%s: %d connections, %d sessions", delay, s.conns(), s.peers(young.ID()))

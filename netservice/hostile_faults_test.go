@@ -25,7 +25,7 @@ func TestHostileStop(t *testing.T) {
 		// Peers that neither read nor ever say goodbye, with full queues.
 		for range 20 {
 			a := s.attacker()
-			a.SetStreamHandler(s.protocol("text"), func(network.Stream) {})
+			a.SetStreamHandler(s.protocol(), func(network.Stream) {})
 			if err := a.connect(); err != nil {
 				t.Fatal(err)
 			}
@@ -33,7 +33,7 @@ func TestHostileStop(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			go deaf(st)
+			go s.attend(st, false)
 			a.open("bait").Write(frame(1000, plain, 1)) // stuck in a frame
 		}
 		// Hellos that never come, and streams without a name.
@@ -81,19 +81,6 @@ func TestHostileStop(t *testing.T) {
 			t.Errorf("%d sockets are open", n)
 		}
 	})
-}
-
-// deaf answers pings, and nothing else.
-func deaf(st network.Stream) {
-	b := make([]byte, 10)
-	for {
-		if n, err := st.Read(b); err != nil {
-			return
-		} else if n == len(b) && b[0] == 1 {
-			b[0] = 2
-			st.Write(b)
-		}
-	}
 }
 
 // Row 47: a dozen nodes that lose their boot node at one moment come back after

@@ -65,7 +65,7 @@ func TestHostileFloodOfPeers(t *testing.T) {
 			if st, err := a.hello(greeting()); errors.Is(err, netservice.ReasonTooManyPeers) {
 				refused++
 			} else if err == nil {
-				go pong(st)
+				go s.attend(st, true)
 			}
 		}
 		time.Sleep(5 * time.Second)

@@ -165,7 +165,7 @@ func TestHostileHelloStorm(t *testing.T) {
 					switch {
 					case err == nil:
 						in++
-						go pong(st)
+						go s.attend(st, true)
 					case errors.Is(err, netservice.ReasonRateLimited):
 						limited++
 					}
@@ -206,7 +206,7 @@ func TestHostileTexts(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		go pong(st)
+		go s.attend(st, true)
 		s.event(netservice.PeerConnected, a.ID())
 		a.identified()
 		info := s.victim.Peers()[0]

@@ -81,7 +81,7 @@ func TestHostileSlowReader(t *testing.T) {
 	const queue = 2 << 20
 	besiege(t, func(c *netservice.Config) { c.PeerQueueBytes = queue }, func(t *testing.T, s *siege) {
 		a := s.attacker()
-		a.SetStreamHandler(s.protocol("text"), func(st network.Stream) {}) // takes the stream and never reads
+		a.SetStreamHandler(s.protocol(), func(st network.Stream) {}) // takes the stream and never reads
 		a.enlist()
 		friend := s.service(s.address(), chain())
 		heard := inbox(t, friend, 10_000)
@@ -150,7 +150,7 @@ func TestHostileTakers(t *testing.T) {
 				s.mustServe("before")
 				base := runtime.NumGoroutine()
 				a := s.attacker()
-				a.SetStreamHandler(s.protocol("text"), take)
+				a.SetStreamHandler(s.protocol(), take)
 				a.enlist()
 				a.identified()
 				const n = 200

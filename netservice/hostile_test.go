@@ -54,6 +54,7 @@ import (
 	"fmt"
 	"io"
 	"runtime"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -78,6 +79,10 @@ type siege struct {
 	events *netservice.PeerSubscription // of the victim, all kinds
 	texts  chan string                  // the victim's
 	nodes  int                          // addresses given away
+
+	mu      sync.Mutex        // guards the fields below
+	numbers map[string]uint64 // what the victim offers; learned by attackers that are peers
+	learned chan struct{}     // closed at each change
 }
 
 // bait is a small message type, so that limits are met soon.
@@ -89,7 +94,8 @@ const baitSize = 64 << 10
 func besiege(t *testing.T, setup func(cfg *netservice.Config), f func(t *testing.T, s *siege), opts ...netservice.Option) {
 	t.Helper()
 	bubble(t, func(t *testing.T) {
-		s := &siege{t: t, net: testnet.New(1, testnet.WithLink(testnet.Link{Latency: 10 * time.Millisecond})), texts: make(chan string, 64)}
+		s := &siege{t: t, net: testnet.New(1, testnet.WithLink(testnet.Link{Latency: 10 * time.Millisecond})), texts: make(chan string, 64),
+			numbers: make(map[string]uint64), learned: make(chan struct{})}
 		cfg := chain()
 		if setup != nil {
 			setup(&cfg)
@@ -253,8 +259,43 @@ func (s *siege) catchBait(handle func(netservice.Received[[]byte])) {
 	}
 }
 
-func (s *siege) protocol(msgType string) protocol.ID {
-	return session.Protocol(s.victim.Node().Network(), msgType)
+func (s *siege) protocol() protocol.ID { return session.Protocol(s.victim.Node().Network()) }
+
+// number is that of a message type which the victim takes, or is about to.
+func (s *siege) number(msgType string) uint64 {
+	s.t.Helper()
+	limit := time.After(time.Minute)
+	for {
+		s.mu.Lock()
+		n, changed := s.numbers[msgType], s.learned
+		s.mu.Unlock()
+		if n != 0 {
+			return n
+		}
+		select {
+		case <-changed:
+		case <-limit:
+			s.t.Fatalf("the victim does not offer %s", msgType)
+		}
+	}
+}
+
+// learn takes an offers frame of the victim's.
+func (s *siege) learn(body []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for len(body) > 0 {
+		size, n := binary.Uvarint(body)
+		entry := body[n : n+int(size)]
+		body = body[n+int(size):]
+		number, n := binary.Uvarint(entry)
+		if entry[n] == 1 { // a message type
+			length, m := binary.Uvarint(entry[n+1:])
+			s.numbers[string(entry[n+1+m:][:length])] = number
+		}
+	}
+	close(s.learned)
+	s.learned = make(chan struct{})
 }
 
 // peers is how many sessions the victim has with a peer.

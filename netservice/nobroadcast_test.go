@@ -107,9 +107,9 @@ func TestNoBroadcastConflicts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = s.Declare(netservice.MessageSpec{Name: "odd", NoBroadcast: true, Gossip: netservice.GossipSpec{Bulk: true}})
+	err = s.Declare(netservice.MessageSpec{Name: "odd", NoBroadcast: true, Gossip: netservice.GossipSpec{Timed: true}})
 	if c, ok := errors.AsType[*netservice.ConfigError](err); !ok || c.Field != "odd.Gossip" {
-		t.Errorf("NoBroadcast and Bulk: %v", err)
+		t.Errorf("NoBroadcast and Timed: %v", err)
 	}
 	if err := s.Declare(netservice.MessageSpec{Name: "plain"}); err != nil {
 		t.Fatal(err)

@@ -123,8 +123,8 @@ func (n *Node) start() (err error) {
 	if n.gossip, err = gossip.New(n.gossipConfig()); err != nil {
 		return err
 	}
-	w := &wire{session: n.engine, gossip: n.gossip, maxBulk: n.maxBulk(), specs: make(map[string]session.TypeSpec), judge: n.judge}
-	if err = n.types.attach(w); err != nil {
+	b := &typeBinding{session: n.engine, gossip: n.gossip, maxBulk: n.maxBulk(), judge: n.judge}
+	if err = n.types.attach(b); err != nil {
 		return err
 	}
 	if err = n.gossip.Start(); err != nil {

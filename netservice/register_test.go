@@ -2,13 +2,11 @@ package netservice_test
 
 import (
 	"errors"
-	"slices"
-	"strings"
 	"testing"
-
-	"github.com/libp2p/go-libp2p/core/protocol"
+	"time"
 
 	"github.com/go-nebnet/nebnet/dispatcher"
+	"github.com/go-nebnet/nebnet/netservice"
 	"github.com/go-nebnet/nebnet/netservice/nettest"
 )
 
@@ -34,7 +32,7 @@ func TestRegisterAsksOnce(t *testing.T) {
 		a := nw.Add(chain(), quiet())
 		b := nw.Add(booted(a), quiet())
 		asked := 0
-		sub := &fickle{got: make(chan dispatcher.Message, 1), typ: func() string {
+		sub := &fickle{got: make(chan dispatcher.Message, 9), typ: func() string {
 			if asked++; asked == 1 {
 				return "text"
 			}
@@ -46,9 +44,8 @@ func TestRegisterAsksOnce(t *testing.T) {
 		nw.Start()
 		a.WaitForPeers(1)
 		advertised := func() bool {
-			return slices.ContainsFunc(b.Service().Node().Host().Mux().Protocols(), func(id protocol.ID) bool {
-				return strings.Contains(string(id), "/msg/text/")
-			})
+			time.Sleep(time.Second) // as long as it may take to tell
+			return !errors.Is(text.Send(t.Context(), a.Service(), b.ID(), []byte("told?")), netservice.ErrUnsupported)
 		}
 		if !advertised() {
 			t.Error("peers are not told of the type")

@@ -6,6 +6,7 @@ import (
 
 	"github.com/go-nebnet/nebnet/dispatcher"
 	"github.com/go-nebnet/nebnet/internal/handshake"
+	"github.com/go-nebnet/nebnet/internal/msgtype"
 	"github.com/go-nebnet/nebnet/internal/session"
 )
 
@@ -15,7 +16,7 @@ type SendOption func(*session.SendOptions)
 // AtPriority sends the message in another class than its type's. Messages of
 // one type keep their order only within a class.
 func AtPriority(p Priority) SendOption {
-	return func(o *session.SendOptions) { o.Priority = p }
+	return func(o *session.SendOptions) { o.Priority = msgtype.Priority(p) }
 }
 
 func sendOptions(opts []SendOption) session.SendOptions {

@@ -20,7 +20,9 @@ type Stats struct {
 	Gossip GossipStats
 }
 
-// GossipStats is what gossip has done since Start, and how it stands.
+// GossipStats is what gossip has done since Start, and how it stands. Broadcasts
+// above 1 MiB are counted apart from the others of their type, under its name
+// followed by "/large".
 type GossipStats = gossip.Stats
 
 // GossipTypeStats are those of one message type, GossipPeerStats of one peer.

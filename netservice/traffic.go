@@ -19,9 +19,9 @@ var batches = sync.Pool{New: func() any { return new([]dispatcher.Message) }}
 
 // deliver hands a batch that a peer sent to the dispatcher. It blocks while a
 // lossless subscriber of the type is full, and the peer's stream with it.
-func (n *Node) deliver(ctx context.Context, from *session.Session, spec session.TypeSpec, payloads [][]byte) error {
+func (n *Node) deliver(ctx context.Context, from *session.Session, msgType string, payloads [][]byte) error {
 	batch := batches.Get().(*[]dispatcher.Message)
-	*batch = dispatcher.AppendMessages((*batch)[:0], spec.Name, from.Name(), payloads)
+	*batch = dispatcher.AppendMessages((*batch)[:0], msgType, from.Name(), payloads)
 	_, err := n.dispatch.PutMessages(ctx, *batch)
 	clear(*batch)
 	batches.Put(batch)

@@ -12,9 +12,9 @@ import (
 	ma "github.com/multiformats/go-multiaddr"
 
 	"github.com/go-nebnet/nebnet/internal/handshake"
+	"github.com/go-nebnet/nebnet/internal/msgtype"
 	"github.com/go-nebnet/nebnet/internal/obs"
 	"github.com/go-nebnet/nebnet/internal/p2phost"
-	"github.com/go-nebnet/nebnet/internal/session"
 	"github.com/go-nebnet/nebnet/p2p"
 )
 
@@ -162,8 +162,8 @@ func (c Config) parse() (parsed, error) {
 	if gossipProfiles[c.GossipProfile] == nil {
 		bad("GossipProfile", "%q is unknown", c.GossipProfile)
 	}
-	if c.MaxMessageSize > session.MaxMessageSize {
-		bad("MaxMessageSize", "is %d, must be at most %d", c.MaxMessageSize, session.MaxMessageSize)
+	if c.MaxMessageSize > msgtype.MaxSize {
+		bad("MaxMessageSize", "is %d, must be at most %d", c.MaxMessageSize, msgtype.MaxSize)
 	}
 	atLeast("PeerQueueBytes", c.PeerQueueBytes, 64<<10)
 	atLeast("DispatchQueue", c.DispatchQueue, 1)
