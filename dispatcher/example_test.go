@@ -257,7 +257,7 @@ func ExampleValidType() {
 	fmt.Println(dispatcher.ValidType("block/v2"))
 	// Output:
 	// <nil>
-	// dispatcher: invalid message type: byte 0x2f at 5
+	// dispatcher: invalid message type: has byte 0x2f at 5: want 1 to 64 letters, digits, dots, dashes and underscores
 }
 
 func ExampleNewMessage() {
