@@ -41,6 +41,51 @@
 // back: one that finds such a subscriber full is turned away, counted, and asked
 // for again later, or waits with GossipSpec.WaitWhenFull.
 //
+// # The way of a message
+//
+// A received message passes three goroutines and two queues, and takes no lock
+// that the peers share:
+//
+//	the peer's stream                     one for each peer and type
+//	  │  the stream's reader              a goroutine for each stream that is open
+//	  ▼
+//	queue of the type                     Config.DispatchQueue
+//	  │  the dispatcher's loop            one goroutine
+//	  ▼
+//	queue of the subscriber               dispatcher.WithQueue
+//	  │  the handler's goroutine          one, or dispatcher.WithWorkers
+//	  ▼
+//	the handler
+//
+// The loop waits for nobody. The reader waits for a place in the queue of the
+// type, and while it does its stream is not read: the sender's window closes, and
+// the sender's queue of that type for this peer fills up. No other stream waits
+// with it. A broadcast comes in by gossip's own goroutines, waits for its
+// validator, and goes on from the queue of the type as the others do.
+//
+// A message that is sent goes into the queue of its type for that peer, from which
+// one writer for each such queue, which exists while there is something to write,
+// puts it on the stream.
+//
+// # The way of a peer
+//
+// Every peer passes these states, all of them in one set, which whoever needs to
+// know asks:
+//
+//	connected       libp2p has proved the peer's ID; whoever dialled says hello
+//	awaiting hello  on the side that was dialled, for a short time
+//	handshake       hello, hello, accept: is it this chain, is there a place, does
+//	                WithPeerCheck agree
+//	session         Peers lists it, PeerConnected is out, messages pass
+//	over            goodbye with the reason, PeerDisconnected, the connection closes
+//
+// What a peer sends before this side has read the end of its handshake waits for
+// that end, at most 64 streams of it and no longer than Config.HandshakeTimeout;
+// without a handshake under way it is refused at once. A dial (ConnectPeer, or of
+// a boot node) waits for the outcome in the same way. The handshake waits for
+// WithPeerCheck, and nothing else waits for user code. A session's end waits, for a
+// second or two at most, until the other side has taken what was queued.
+//
 // # Goroutines and stopping
 //
 // All goroutines belong to the service and end before Stop returns, which is

@@ -41,6 +41,7 @@
 //	45 port in use                         TestPortInUse; p2phost: TestPortInUseByAnotherProcess
 //	46 stop under load                     TestHostileStop, TestStopUnderLoad, TestLifeCycle
 //	47 partition, heal, flapping           TestHostilePartition, TestHostileFlapping, TestRestart
+//	63 two hellos on one connection       TestHostileSecondHello, TestHostileTwoHellosAtOnce, TestCrossingHellosOnOneConnection
 //
 // Beyond the list: TestHostileControlStream, TestHostileGoodbye and
 // TestHostileAnswers (a server that lies to who dials it),
