@@ -15,10 +15,9 @@ import (
 // Publishers of a lossless type wait, one after the other, and lose nothing.
 func TestPublishersWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m := newMailbox("m", "tx", false, 1)
-		d := start(t, dispatcher.Config{QueueSize: 4}, m)
-		put(t, d, "tx", numbers(0, 5)...) // one in the mailbox, four in the queue
-		synctest.Wait()
+		u := newUnread("u", "tx", false, 5)
+		d := start(t, dispatcher.Config{}, u)
+		put(t, d, "tx", numbers(0, 5)...)
 		for i := 5; i < 8; i++ {
 			go put(t, d, "tx", fmt.Sprint(i))
 			synctest.Wait() // they come in this order
@@ -29,23 +28,41 @@ func TestPublishersWait(t *testing.T) {
 		if err := d.TryPutMessage(msg("tx", "never")); !errors.Is(err, dispatcher.ErrQueueFull) {
 			t.Errorf("try: %v", err)
 		}
-		var got []string
-		for range 8 {
-			got = append(got, m.empty()...)
-			synctest.Wait()
-		}
-		want(t, "got", got, numbers(0, 8))
+		want(t, "got", read(t, u), numbers(0, 8))
 		if s := typeStats(d, "tx"); s.Refused != 1 || s.DroppedTotal() != 0 || s.Received != 8 {
 			t.Errorf("%+v", s)
 		}
 	})
 }
 
+// The queue of every lossless subscriber counts: the smallest one decides, and
+// nobody gets more than it has places for.
+func TestEveryLosslessGivesCredit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		small, large := newUnread("small", "tx", false, 2), newUnread("large", "tx", false, 5)
+		d := start(t, dispatcher.Config{}, large, small)
+		go put(t, d, "tx", numbers(0, 10)...)
+		synctest.Wait()
+		waiting := func(sub any) int { return subStats(t, d, sub).Queued }
+		if waiting("small") != 2 || waiting("large") != 2 {
+			t.Errorf("%d and %d wait, want 2 each", waiting("small"), waiting("large"))
+		}
+		got := read(t, small)
+		want(t, "small", got, numbers(0, 5)) // until large is full
+		want(t, "large", read(t, large), numbers(0, 7))
+		for range 3 {
+			got = append(got, read(t, small)...)
+			read(t, large)
+		}
+		want(t, "small", got, numbers(0, 10))
+	})
+}
+
 // A batch that waits lets its order alone and says how much was taken.
 func TestBatchWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m := newMailbox("m", "tx", true, 1)
-		d := start(t, dispatcher.Config{QueueSize: 4}, m)
+		u := newUnread("u", "tx", true, 5)
+		d := start(t, dispatcher.Config{}, u)
 		var batch []dispatcher.Message
 		for _, text := range numbers(0, 200) {
 			batch = append(batch, msg("tx", text))
@@ -61,47 +78,39 @@ func TestBatchWaits(t *testing.T) {
 			done <- result{n, err}
 		}()
 		var got []string
-		for range 10 {
-			synctest.Wait()
-			got = append(got, m.empty()...)
+		for m := range some(t, u) {
+			if got = append(got, string(m.Data())); len(got) == 10 {
+				break
+			}
 		}
 		synctest.Wait()
 		cancel()
 		r := <-done
-		if !errors.Is(r.err, context.Canceled) || r.n < 10 || r.n > 15 {
+		if !errors.Is(r.err, context.Canceled) || r.n < 15 || r.n > 16 {
 			t.Errorf("batch: %d, %v", r.n, r.err)
 		}
-		for range 10 {
-			synctest.Wait()
-			got = append(got, m.empty()...)
-		}
-		want(t, "got", got, numbers(0, r.n))
 		if s := typeStats(d, "tx"); s.Received != uint64(r.n) {
 			t.Errorf("took %d, received %+v", r.n, s)
 		}
+		want(t, "got", append(got, read(t, u)...), numbers(0, r.n))
 	})
 }
 
-// Without anybody lossless a full queue is an error at once, and a counted
-// drop. Here the loop is held up, so that the queue fills.
+// Without anybody lossless a full inbox is an error at once, and a counted
+// drop. Here the loop has not started on it yet.
 func TestQueueFull(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		gate := make(chan struct{})
-		e := &external{id: "slow", typ: "tx", deliver: func(dispatcher.Message) bool { <-gate; return true }}
-		d := start(t, dispatcher.Config{QueueSize: 4}, e)
-		put(t, d, "tx", "0")
-		synctest.Wait()
-		put(t, d, "tx", "1", "2", "3")
-		if err := d.PutMessage(msg("tx", "4")); !errors.Is(err, dispatcher.ErrQueueFull) {
-			t.Errorf("put: %v", err)
-		}
-		n, err := d.PutMessages(t.Context(), []dispatcher.Message{msg("tx", "5"), msg("other", "6"), nil, msg("other", "7")})
-		if n != 2 || !errors.Is(err, dispatcher.ErrQueueFull) {
+		ch := make(chan dispatcher.Message, 8)
+		d := start(t, dispatcher.Config{QueueBytes: 4}, dispatcher.NewSubscriber("s", ch, false, "tx", 1))
+		// One call puts the run of a type under one lock.
+		n, err := d.PutMessages(t.Context(), []dispatcher.Message{
+			msg("tx", "1"), msg("tx", "234"), msg("tx", "5"), msg("other", "6"), nil, msg("other", "7"),
+		})
+		if n != 4 || !errors.Is(err, dispatcher.ErrQueueFull) {
 			t.Errorf("batch: %d, %v", n, err)
 		}
-		close(gate)
-		synctest.Wait()
-		if s := typeStats(d, "tx"); s.Received != 6 || s.Delivered != 4 || s.Dropped[dispatcher.DropQueueFull] != 2 {
+		want(t, "got", drain(ch), []string{"1", "234"})
+		if s := typeStats(d, "tx"); s.Received != 3 || s.Delivered != 2 || s.Dropped[dispatcher.DropQueueFull] != 1 {
 			t.Errorf("%+v", s)
 		}
 		if s := d.Stats().Other; s.Unrouted != 2 {
@@ -112,7 +121,7 @@ func TestQueueFull(t *testing.T) {
 
 func TestWaitEndsWithContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := start(t, dispatcher.Config{QueueSize: 1}, newMailbox("m", "tx", false, 0))
+		d := start(t, dispatcher.Config{}, newUnread("u", "tx", false, 1))
 		put(t, d, "tx", "0")
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
@@ -129,7 +138,7 @@ func TestWaitEndsWithContext(t *testing.T) {
 
 func TestWaitEndsWithStop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := start(t, dispatcher.Config{QueueSize: 1}, newMailbox("m", "tx", false, 0))
+		d := start(t, dispatcher.Config{}, newUnread("u", "tx", false, 1))
 		put(t, d, "tx", "0")
 		errs := make(chan error, 2)
 		go func() { errs <- d.PutMessage(msg("tx", "1")) }()
@@ -148,7 +157,10 @@ func TestWaitEndsWithStop(t *testing.T) {
 		if !errors.As(err, &lost) || lost.Types["tx"] != 1 {
 			t.Errorf("stop: %v", err)
 		}
-		if s := typeStats(d, "tx"); s.Received != 1 || s.Refused != 3 || s.Dropped[dispatcher.DropStopped] != 1 {
+		if s := typeStats(d, "tx"); s.Received != 1 || s.Refused != 3 {
+			t.Errorf("%+v", s)
+		}
+		if s := subStats(t, d, "u"); s.Dropped[dispatcher.DropStopped] != 1 {
 			t.Errorf("%+v", s)
 		}
 	})
@@ -157,16 +169,16 @@ func TestWaitEndsWithStop(t *testing.T) {
 // When the lossless subscriber leaves, those who wait for it go on.
 func TestWaitEndsWithDeregister(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m := newMailbox("m", "tx", false, 0)
-		d := start(t, dispatcher.Config{QueueSize: 1}, m)
+		u := newUnread("u", "tx", false, 1)
+		d := start(t, dispatcher.Config{}, u)
 		put(t, d, "tx", "0")
 		go put(t, d, "tx", "1")
 		synctest.Wait()
-		if err := d.Deregister(m); err != nil {
+		if err := d.Deregister(u); err != nil {
 			t.Fatal(err)
 		}
 		synctest.Wait()
-		if s := typeStats(d, "tx"); s.Unrouted != 2 || s.Waiting != 0 {
+		if s := typeStats(d, "tx"); s.Unrouted != 1 || s.Delivered != 1 || s.Waiting != 0 {
 			t.Errorf("%+v", s)
 		}
 	})
@@ -217,8 +229,8 @@ func TestSleeperDelaysItsOwnTypeOnly(t *testing.T) {
 // Who waits comes before who comes later, also when that one would fit.
 func TestWaitersFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m := newMailbox("m", "tx", false, 0)
-		d := start(t, dispatcher.Config{QueueBytes: 10}, m)
+		sub := dispatcher.NewSubscription("s", "tx", dispatcher.WithPolicy(dispatcher.Lossless), dispatcher.WithQueueBytes(10))
+		d := start(t, dispatcher.Config{}, sub)
 		put(t, d, "tx", "12345678")
 		go put(t, d, "tx", "large")
 		synctest.Wait()
@@ -227,47 +239,42 @@ func TestWaitersFirst(t *testing.T) {
 		}
 		go put(t, d, "tx", "y")
 		synctest.Wait()
-		m.setLimit(10)
-		m.room()
-		synctest.Wait()
-		want(t, "got", m.empty(), []string{"12345678", "large", "y"})
+		want(t, "got", read(t, sub), []string{"12345678", "large", "y"})
 	})
 }
 
-// Room that comes while the refusal is still on its way is not overlooked.
-func TestRoomDuringRefusal(t *testing.T) {
+// When one that waits gives up, the next one that fits goes on.
+func TestNextOneWhenOneGivesUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m := newMailbox("m", "tx", false, 10)
-		calls := 0
-		m.deliver = func(msg dispatcher.Message) bool {
-			if calls++; calls == 1 {
-				m.room()
-				return false
-			}
-			return m.take(msg)
-		}
-		d := start(t, dispatcher.Config{TickInterval: time.Hour}, m)
-		put(t, d, "tx", "1")
+		sub := dispatcher.NewSubscription("s", "tx", dispatcher.WithPolicy(dispatcher.Lossless), dispatcher.WithQueueBytes(10))
+		d := start(t, dispatcher.Config{}, sub)
+		put(t, d, "tx", "12345678")
+		ctx, cancel := context.WithCancel(t.Context())
+		go func() { _ = d.PutMessageContext(ctx, msg("tx", "large")) }()
 		synctest.Wait()
-		want(t, "got", m.empty(), []string{"1"})
+		go put(t, d, "tx", "y")
+		synctest.Wait()
+		cancel()
+		synctest.Wait()
+		if s := typeStats(d, "tx"); s.Waiting != 0 || s.Received != 2 {
+			t.Errorf("%+v", s)
+		}
 	})
 }
 
-// When the last lossless subscriber has left, a full queue is an error again.
+// When the last lossless subscriber has left, a full inbox is an error again.
 func TestNobodyLosslessAnyMore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		gate := make(chan struct{})
-		m := newMailbox("m", "tx", false, 0)
-		d := start(t, dispatcher.Config{QueueSize: 1}, m,
-			&external{id: "slow", typ: "tx", deliver: func(dispatcher.Message) bool { <-gate; return true }})
-		if err := d.Deregister(m); err != nil {
+		u := newUnread("u", "tx", false, 1)
+		d := start(t, dispatcher.Config{QueueBytes: 1}, u,
+			dispatcher.NewSubscriber("s", make(chan dispatcher.Message, 8), false, "tx", 1))
+		if err := d.Deregister(u); err != nil {
 			t.Fatal(err)
 		}
-		put(t, d, "tx", "1")
-		if err := d.PutMessage(msg("tx", "2")); !errors.Is(err, dispatcher.ErrQueueFull) {
-			t.Errorf("put: %v", err)
+		n, err := d.PutMessages(t.Context(), []dispatcher.Message{msg("tx", "1"), msg("tx", "2")})
+		if n != 1 || !errors.Is(err, dispatcher.ErrQueueFull) {
+			t.Errorf("put: %d, %v", n, err)
 		}
-		close(gate)
 	})
 }
 
@@ -279,14 +286,8 @@ func TestWorkers(t *testing.T) {
 			r.add(ctx, m)
 			time.Sleep(time.Second)
 		}, dispatcher.WithWorkers(10)))
-		var batch []dispatcher.Message
-		for _, text := range numbers(0, 20) {
-			batch = append(batch, msg("tx", text))
-		}
 		began := time.Now()
-		if _, err := d.PutMessages(t.Context(), batch); err != nil {
-			t.Fatal(err)
-		}
+		putBatch(t, d, "tx", numbers(0, 20)...)
 		if err := d.Stop(t.Context()); err != nil {
 			t.Fatal(err)
 		}

@@ -1,10 +1,6 @@
 package dispatcher
 
-import (
-	"context"
-	"fmt"
-	"sync/atomic"
-)
+import "fmt"
 
 // ChanSubscriber is a Subscriber that puts messages into a channel. Make one
 // with NewSubscriber.
@@ -24,7 +20,10 @@ type ChanSubscriber struct {
 // option sets another policy. DropOldest receives from the channel to make
 // room and so needs one with a buffer. Lossless and NewestPerKey keep what the
 // channel does not take in a queue of their own (WithQueue), which a goroutine
-// empties; it runs only while the channel is full.
+// empties.
+//
+// A channel that has been full keeps a quarter of its places for senders that
+// have taken less than others of late, until half of it is free again.
 //
 // Deregister and Stop do not wait for the channel to be read. They do not
 // close it either, unless WithCloseChannel says so.
@@ -33,110 +32,52 @@ func NewSubscriber(id any, ch chan Message, doFilter bool, msgType string, weigh
 }
 
 // ID implements Subscriber.
-func (s *ChanSubscriber) ID() any { return s.id }
+func (c *ChanSubscriber) ID() any { return c.id }
 
 // MessageType implements Subscriber.
-func (s *ChanSubscriber) MessageType() string { return s.typ }
+func (c *ChanSubscriber) MessageType() string { return c.typ }
 
 // DoFilter implements Subscriber.
-func (s *ChanSubscriber) DoFilter() bool { return s.filter }
+func (c *ChanSubscriber) DoFilter() bool { return c.filter }
 
 // Weight implements Subscriber.
-func (s *ChanSubscriber) Weight() MessageWeight { return s.weight }
+func (c *ChanSubscriber) Weight() MessageWeight { return c.weight }
 
 // Deliver implements Subscriber: it puts msg into the channel if there is room.
-func (s *ChanSubscriber) Deliver(msg Message) bool {
+func (c *ChanSubscriber) Deliver(msg Message) bool {
 	select {
-	case s.ch <- msg:
+	case c.ch <- msg:
 		return true
 	default:
 		return false
 	}
 }
 
-func (s *ChanSubscriber) check() error {
+// builtin marks types whose behaviour is more than their Deliver.
+func (c *ChanSubscriber) builtin() bool { return c.opts.policy != DropNewest || c.opts.closeChan }
+
+func (c *ChanSubscriber) connect(s *subscription) error {
 	switch {
-	case s.ch == nil:
+	case c.ch == nil:
 		return ErrNilChannel
-	case s.opts.policy == DropOldest && cap(s.ch) == 0:
+	case c.opts.policy == DropOldest && cap(c.ch) == 0:
 		return fmt.Errorf("%w: DropOldest needs a channel with a buffer", ErrInvalidOption)
 	}
-	return s.opts.check()
-}
-
-// builtin marks types whose behaviour is more than their Deliver.
-func (s *ChanSubscriber) builtin() bool { return s.opts.policy != DropNewest || s.opts.closeChan }
-
-func (s *ChanSubscriber) sink(d *Dispatcher, room func()) sink {
-	if s.opts.policy == Lossless || s.opts.policy == NewestPerKey {
-		return newPump(d, s, room)
+	if err := c.opts.check(); err != nil {
+		return err
 	}
-	return &chanSink{ch: s.ch, dropOldest: s.opts.policy == DropOldest, report: s.filter, close: s.opts.closeChan}
-}
-
-// chanSink puts messages straight into a channel.
-type chanSink struct {
-	ch         chan Message
-	dropOldest bool
-	report     bool // keep what is evicted for the filter
-	close      bool
-	gone       []Message
-	oldest     atomic.Uint64
-}
-
-func (s *chanSink) offer(msgs []Message, _ []uint32, n *int) {
-	for _, m := range msgs {
-		select {
-		case s.ch <- m:
-		default:
-			if !s.dropOldest || !s.replace(m) {
-				return
-			}
-		}
-		*n++
+	s.init(&c.opts)
+	last := s.last()
+	last.ch, last.ownCode, last.closeCh = c.ch, true, c.opts.closeChan
+	switch c.opts.policy {
+	case Lossless:
+		s.direct, s.chunk, s.consume = true, 64, s.send
+	case NewestPerKey:
+		last.consume = last.send // one at a time: what is taken cannot be replaced any more
+	default:
+		s.direct = true
 	}
-}
-
-// replace makes room. Another goroutine may send on the channel too and be
-// faster, so it tries a few times only.
-func (s *chanSink) replace(m Message) bool {
-	for range 8 {
-		select {
-		case old := <-s.ch:
-			s.oldest.Add(1)
-			if s.report {
-				s.gone = append(s.gone, old)
-			}
-		default:
-		}
-		select {
-		case s.ch <- m:
-			return true
-		default:
-		}
-	}
-	return false
-}
-
-func (s *chanSink) evicted() []Message {
-	gone := s.gone
-	s.gone = s.gone[:0]
-	return gone
-}
-
-func (s *chanSink) begin(context.Context) {}
-func (s *chanSink) shrink()               {}
-
-func (s *chanSink) retire(dropIndex) {
-	if s.close {
-		closeChannel(s.ch)
-	}
-}
-
-func (s *chanSink) late() lateCounts {
-	var l lateCounts
-	l.drops[iOldest] = s.oldest.Load()
-	return l
+	return nil
 }
 
 // closeChannel survives a channel that its owner closed against the rules.

@@ -13,11 +13,12 @@ import (
 // means the default. Durations are in nanoseconds where the format has no
 // words for them.
 type Config struct {
-	// QueueSize is how many messages of one type may wait to be handed over.
+	// QueueSize is how many messages of one type may wait in its inbox for the
+	// loop. The loop waits for nobody, so they only do while it is busy; what
+	// waits for a subscriber is in the subscriber's own queue, see WithQueue.
 	// Default 65,536, at most 16,777,216.
 	QueueSize int `yaml:"queue_size" json:"queue_size" toml:"queue_size"`
-	// QueueBytes is how many bytes of payload of one type may wait to be
-	// handed over. A single message always fits. Default 64 MiB.
+	// QueueBytes is how many bytes of payload of one type may wait there. A single message always fits. Default 64 MiB.
 	QueueBytes int `yaml:"queue_bytes" json:"queue_bytes" toml:"queue_bytes"`
 	// FilterSize is how many messages per type the duplicate filter remembers
 	// at least; it remembers up to twice as many. Default 65,536, at most
@@ -88,8 +89,10 @@ func (c Config) Validate() error {
 type Option func(*options)
 
 type options struct {
-	log *logrus.Logger
-	reg metrics.Registry
+	log    *logrus.Logger
+	reg    metrics.Registry
+	opened func(msgType string) error
+	closed func(msgType string)
 }
 
 // WithLogger sets the logger. Without it, or with nil, the dispatcher has one
@@ -99,3 +102,16 @@ func WithLogger(log *logrus.Logger) Option { return func(o *options) { o.log = l
 // WithMetrics sets the metrics registry. Without it, or with nil, the
 // dispatcher has one of its own.
 func WithMetrics(reg metrics.Registry) Option { return func(o *options) { o.reg = reg } }
+
+// WithTopicHooks sets functions that tell the owner of a dispatcher which
+// message types are wanted: opened is called before a type gets its first
+// subscriber, closed when it has lost its last one. The calls for one type are
+// in order and never at the same time; those for several types may be. No lock
+// is held, but Register and Deregister of that type wait for the call, so the
+// functions must not use them. Either may be nil.
+//
+// An error of opened, and a panic, is why Register fails. After Stop nothing is
+// called any more: subscribers stay registered.
+func WithTopicHooks(opened func(msgType string) error, closed func(msgType string)) Option {
+	return func(o *options) { o.opened, o.closed = opened, closed }
+}

@@ -2,7 +2,6 @@ package dispatcher
 
 import (
 	"context"
-	"fmt"
 	"sync"
 	"sync/atomic"
 
@@ -14,28 +13,27 @@ import (
 // Dispatcher fans messages out to the subscribers of their types. Make one
 // with New; it is safe for concurrent use.
 type Dispatcher struct {
-	cfg Config
-	obs *obs.Obs
-	log *logrus.Entry
+	cfg    Config
+	obs    *obs.Obs
+	log    *logrus.Entry
+	opened func(msgType string) error // of WithTopicHooks; may be nil
+	closed func(msgType string)
 
-	state    atomic.Uint32                    // a state
-	rooms    atomic.Pointer[map[string]*room] // copied on write, under mu
-	roomList atomic.Pointer[[]*room]          // the same rooms, in order of creation
-	other    atomic.Uint64                    // messages of types without a room
-	panics   atomic.Uint64
-	meters   meters
+	state  atomic.Uint32 // a state
+	topics sync.Map      // message type → *topic
+	other  atomic.Uint64 // messages of types without a topic
+	panics atomic.Uint64
+	meters meters
 
 	ready    readyList
-	quit     chan struct{}   // closed by Stop: end the loop at once
-	draining atomic.Bool     // end the loop when everything is handed over
+	quit     chan struct{}   // closed by Stop when nothing more is admitted
 	loopDone chan struct{}   // closed by the loop
-	lost     map[string]int  // the loop's, then for Stop: hand-overs that did not happen, by type
-	turn     turn            // for user code that the loop runs
+	chunk    chunk           // the loop's
 	ctx      context.Context // of handlers
 	cancel   context.CancelFunc
 
-	mu     sync.Mutex // guards what follows, and serialises Start, Stop, Register and Deregister
-	former []ending   // deregistered, code may still be running
+	mu     sync.Mutex      // guards what follows, and serialises Start, Stop, Register and Deregister
+	former []*subscription // deregistered, code may still be running
 
 	stopErr error         // set before done is closed
 	done    chan struct{} // closed when stopped
@@ -72,71 +70,34 @@ func New(cfg Config, opts ...Option) (*Dispatcher, error) {
 		}
 	}
 	d := &Dispatcher{
-		cfg: cfg.withDefaults(), obs: obs.New(o.log, o.reg),
+		cfg: cfg.withDefaults(), obs: obs.New(o.log, o.reg), opened: o.opened, closed: o.closed,
 		quit: make(chan struct{}), loopDone: make(chan struct{}), done: make(chan struct{}),
 		ready: readyList{wake: make(chan struct{}, 1)},
-		turn:  turn{reported: make(chan struct{})},
 	}
 	d.log = d.obs.Log("dispatcher")
-	d.rooms.Store(&map[string]*room{})
-	d.roomList.Store(&[]*room{})
 	d.ctx, d.cancel = context.WithCancel(context.Background())
 	return d, nil
-}
-
-// Start starts the loop. A second call is ErrStarted, one after Stop
-// ErrClosed.
-func (d *Dispatcher) Start() error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	switch state(d.state.Load()) {
-	case stateRunning:
-		return ErrStarted
-	case stateStopped:
-		return ErrClosed
-	}
-	for _, r := range *d.roomList.Load() {
-		for _, e := range r.entries {
-			e.sink.begin(d.ctx)
-		}
-	}
-	d.state.Store(uint32(stateRunning))
-	go d.loop(nil)
-	return nil
 }
 
 // Done is closed when Stop has ended everything.
 func (d *Dispatcher) Done() <-chan struct{} { return d.done }
 
-// keyOf is seeds.of for a message whose key was not computed when it was put.
-// Hash is code of another module; if it panics, the message gets a key that no
-// other message has, as it does when Stop has no more time for it. Only the
-// loop calls it.
-func (d *Dispatcher) keyOf(r *room, m Message) (k key) {
-	if _, own := m.(*BasicMessage); own {
-		return r.seeds.of(m)
+// Weight is the largest weight of a type's subscribers, 0 without any.
+func (d *Dispatcher) Weight(msgType string) (w MessageWeight) {
+	t := d.topic(msgType)
+	if t == nil {
+		return 0
 	}
-	code := &entry{name: fmt.Sprintf("Hash of a %T", m)}
-	if !d.turn.take(code, 1) {
-		return r.unhashedKey()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, s := range t.list {
+		w = max(w, s.weight)
 	}
-	defer d.turn.give()
-	defer func() {
-		if p := recover(); p != nil {
-			d.panicked(code.name, p)
-			k = r.unhashedKey()
-		}
-	}()
-	return r.seeds.of(m)
+	return w
 }
 
-func (r *room) unhashedKey() key {
-	r.unhashed++
-	return key{a: 1, b: r.unhashed}
-}
-
-// panicked counts and logs a panic of subscriber code; p is nil when the code
-// ended its goroutine.
+// panicked counts and logs a panic of user code; p is nil when the code ended
+// its goroutine.
 func (d *Dispatcher) panicked(name string, p any) {
 	d.panics.Add(1)
 	d.obs.Panicked(obs.Panic{Component: "dispatcher", In: name, Value: p})

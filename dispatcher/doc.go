@@ -22,6 +22,39 @@
 // over. Other modules may implement Subscriber. A message goes to every
 // subscriber of its type.
 //
+// # The way of a message
+//
+// A message type with its subscriptions is a topic. A message passes two queues
+// and two goroutines at most:
+//
+//	PutMessage          the publisher's goroutine: finds the topic, computes the
+//	    |               key for the duplicate filter, takes a credit from every
+//	    |               lossless subscription, or waits for it
+//	    v
+//	inbox of the topic  QueueSize, QueueBytes
+//	    |
+//	    v
+//	the loop            one goroutine for all topics: offers each message to each
+//	    |               subscription of its topic; never waits for any of them
+//	    +-------------> channel of a subscriber, while there is room
+//	    v
+//	queue of a          WithQueue, WithQueueBytes, and a policy
+//	subscription
+//	    |
+//	    v
+//	its own goroutine   calls the handler, or Deliver of another module's
+//	                    Subscriber, or sends on the channel of a lossless
+//	                    subscriber; a loop over All or Messages takes for itself
+//
+// Between loop and queue, a subscription with the policy NewestPerKey has one
+// more of each, where the key function runs.
+//
+// So code of the user's never runs in the loop, and no lock is held while it
+// runs: what blocks there or panics delays and loses nothing for others. Who
+// waits for whom: a goroutine behind a queue waits for the code it runs; a
+// publisher waits for lossless subscriptions of its own topic that are full;
+// the loop waits for messages. Nothing else waits.
+//
 // # Order
 //
 // Messages of one type reach each subscriber in the order in which PutMessage
@@ -30,44 +63,48 @@
 //
 // # Back-pressure and loss
 //
-// Every type has a queue of its own, bounded in messages and in bytes, and
-// every subscriber has a place to put messages: its channel, or a queue. What
-// happens when that is full is the subscriber's Policy: drop the newest, drop
-// the oldest, keep the newest per key, or Lossless. A lossless subscriber
-// without room makes its messages wait in the queue of the type, and when that
-// is full too, PutMessage waits. Other types are not delayed, and other
-// subscribers of the same type go on until the queue is full.
+// What happens when a subscription's queue or channel is full is its Policy:
+// drop the newest, drop the oldest, keep the newest per key, or Lossless. A
+// lossless subscription promises a place for every message before it is
+// admitted: it has as many credits as its queue has places. While it has none
+// left, PutMessage of that type waits. Other types are not delayed. What the
+// others of the same type have got already does not wait either.
+//
+// Queues are shared fairly among senders (MessageFrom). When a queue is full,
+// the sender that holds the most of it loses a message. Publishers that wait
+// are admitted in the order of their coming for each sender, and the senders in
+// turns. While there is room, none of that costs anything.
 //
 // Every message that PutMessage has received is accounted for in Stats:
 //
 //	received = delivered + duplicate + dropped + unrouted + queued
 //
-// Delivered means that at least one subscriber took it. What a subscriber
-// loses is counted under its name, also when another one took the message.
+// Delivered means that at least one subscription took it. What a subscriber
+// loses, also afterwards, is counted under its name.
 //
 // # Duplicates
 //
 // A subscriber whose DoFilter is true is not given a message that it has taken
-// before. What it had no room for, it has not taken: it gets the next copy. A
-// subscriber that does not filter gets every copy. The filter of a type is
-// bounded by Config.FilterSize. It compares 128 bits of keyed hash over the
-// payload of a BasicMessage, and over Hash of any other Message; two different
-// messages are taken for the same with a probability of about 2^-127 times the
-// number of messages remembered, as long as the keys are not known.
+// before. What it had no room for, or was dropped again to make room, it has not
+// taken: it gets the next copy. A subscriber that does not filter gets every
+// copy. The filter of a type is bounded by Config.FilterSize. It compares 128
+// bits of keyed hash over the payload of a BasicMessage, and over Hash of any
+// other Message; two different messages are taken for the same with a
+// probability of about 2^-127 times the number of messages remembered, as long
+// as the keys are not known.
 //
 // # Goroutines
 //
-// Start starts one, the loop. A handler has as many as it has workers, from
-// Register (or Start) until it is deregistered or the dispatcher stopped. A
-// channel-backed subscriber that is lossless or keeps the newest per key has
-// one while messages wait for room in its channel. The loop runs Deliver of
-// subscribers of other modules and key functions (WithKey), and Hash of
-// messages of other modules that were put before anybody filtered; no other
-// code of the user's. No lock is held meanwhile.
+// Start starts one, the loop. A handler has as many as it has workers; a
+// lossless channel, a key function and a Subscriber of another module have one
+// each. They run from Register (or Start) until the subscriber is deregistered
+// or the dispatcher stopped. Methods of a Message run in the publisher's
+// goroutine.
 //
 // # Stop
 //
 // Stop admits nothing more, hands over what was admitted, lets handlers empty
 // their queues, waits for every goroutine, and is bounded in time. What it
-// could not deliver, and which subscriber has not returned, is in its error.
+// could not deliver, and which subscriber has not returned, is in its error. A
+// handler must not wait for Stop.
 package dispatcher

@@ -1,5 +1,29 @@
 package dispatcher
 
+// DropReason says why a message was lost.
+type DropReason string
+
+// The reasons for which messages are lost.
+const (
+	// DropQueueFull: the queue of the message's type was full.
+	DropQueueFull DropReason = "queue_full"
+	// DropSubscriberFull: the subscriber had no room.
+	DropSubscriberFull DropReason = "subscriber_full"
+	// DropPanic: the subscriber's Deliver panicked.
+	DropPanic DropReason = "panic"
+	// DropOldestWaiting: a newer message took the place of the one that had
+	// waited longest. Counted per subscriber only.
+	DropOldestWaiting DropReason = "oldest"
+	// DropReplaced: a newer message of the same key took its place. Counted
+	// per subscriber only.
+	DropReplaced DropReason = "replaced"
+	// DropDeregistered: it was waiting for a subscriber that was deregistered.
+	// Counted per subscriber only.
+	DropDeregistered DropReason = "deregistered"
+	// DropStopped: the dispatcher was stopped before it could be handed over.
+	DropStopped DropReason = "stopped"
+)
+
 // dropIndex is a DropReason as an index, for counting without a map.
 type dropIndex uint8
 

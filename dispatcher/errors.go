@@ -19,8 +19,8 @@ var (
 	ErrNotStarted = errors.New("dispatcher: not started")
 	// ErrStarted says that Start was called twice.
 	ErrStarted = errors.New("dispatcher: already started")
-	// ErrQueueFull says that the queue of the message's type is full. The
-	// message was not taken.
+	// ErrQueueFull says that the inbox of the message's type is full, or a
+	// lossless subscriber's queue. The message was not taken.
 	ErrQueueFull = errors.New("dispatcher: queue full")
 	// ErrNilMessage says that a message is nil.
 	ErrNilMessage = errors.New("dispatcher: nil message")
@@ -44,8 +44,12 @@ var (
 	// ErrNotRegistered says that no subscriber of that ID and message type is
 	// registered.
 	ErrNotRegistered = errors.New("dispatcher: subscriber not registered")
+	// ErrStopInHandler says that Stop was called with the context of one of the
+	// dispatcher's own handlers, whose name is in the error.
+	ErrStopInHandler = errors.New("dispatcher: a handler cannot wait for Stop")
 	// ErrSubscriberPanic says that a method of a subscriber panicked while it
-	// was registered or deregistered. The panic is counted in Stats.Panics.
+	// was registered or deregistered, or that a hook did. The panic is counted
+	// in Stats.Panics.
 	ErrSubscriberPanic = errors.New("dispatcher: subscriber panicked")
 )
 

@@ -171,7 +171,7 @@ func ExampleDispatcher_PutMessages() {
 
 // A publisher that must not wait for ever for a lossless subscriber.
 func ExampleDispatcher_PutMessageContext() {
-	d, err := dispatcher.New(dispatcher.Config{QueueSize: 1, StopTimeout: time.Millisecond})
+	d, err := dispatcher.New(dispatcher.Config{StopTimeout: time.Millisecond})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -189,7 +189,7 @@ func ExampleDispatcher_PutMessageContext() {
 	// Output:
 	// context deadline exceeded
 	// dispatcher: queue full
-	// dispatcher: stopped before everything was delivered; 2 of tx
+	// dispatcher: stopped before everything was delivered; 1 of tx
 }
 
 // Deregistering goes by identity.
@@ -297,46 +297,6 @@ func ExampleSubscriber() {
 	_ = d.PutMessage(dispatcher.NewMessage("tx", "", []byte("a")))
 	_ = d.Stop(context.Background())
 	// Output: a
-}
-
-// slot has room for one message. That it is a RoomNotifier makes it lossless.
-type slot struct {
-	printer
-	ch   chan dispatcher.Message
-	room func()
-}
-
-func (s *slot) NotifyRoom(room func()) { s.room = room }
-
-func (s *slot) Deliver(m dispatcher.Message) bool {
-	select {
-	case s.ch <- m:
-		return true
-	default:
-		return false
-	}
-}
-
-func (s *slot) next() dispatcher.Message {
-	m := <-s.ch
-	s.room()
-	return m
-}
-
-func ExampleRoomNotifier() {
-	s := &slot{ch: make(chan dispatcher.Message, 1)}
-	d := running(s)
-	for _, text := range []string{"a", "b", "c"} {
-		_ = d.PutMessage(dispatcher.NewMessage("tx", "", []byte(text)))
-	}
-	for range 3 {
-		fmt.Printf("%s\n", s.next().Data())
-	}
-	_ = d.Stop(context.Background())
-	// Output:
-	// a
-	// b
-	// c
 }
 
 // counter takes all that waits with one call.

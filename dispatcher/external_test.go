@@ -1,10 +1,8 @@
 package dispatcher_test
 
 import (
-	"sync"
 	"testing"
 	"testing/synctest"
-	"time"
 
 	"github.com/go-nebnet/nebnet/dispatcher"
 )
@@ -27,48 +25,6 @@ func (e *external) Deliver(m dispatcher.Message) bool {
 	return e.deliver(m)
 }
 
-// mailbox is a lossless one with room for a few messages.
-type mailbox struct {
-	external
-	mu    sync.Mutex
-	limit int
-	texts []string
-	room  func()
-}
-
-func newMailbox(id any, typ string, filter bool, limit int) *mailbox {
-	m := &mailbox{external: external{id: id, typ: typ, filter: filter}, limit: limit}
-	m.deliver = m.take
-	return m
-}
-
-func (m *mailbox) setLimit(n int) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.limit = n
-}
-
-func (m *mailbox) NotifyRoom(room func()) { m.room = room }
-
-func (m *mailbox) take(msg dispatcher.Message) bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if len(m.texts) >= m.limit {
-		return false
-	}
-	m.texts = append(m.texts, string(msg.Data()))
-	return true
-}
-
-func (m *mailbox) empty() []string {
-	m.mu.Lock()
-	texts := m.texts
-	m.texts = nil
-	m.mu.Unlock()
-	m.room()
-	return texts
-}
-
 // batcher takes several messages with one call.
 type batcher struct {
 	external
@@ -89,7 +45,6 @@ func (b *batcher) DeliverBatch(msgs []dispatcher.Message) int {
 
 var (
 	_ dispatcher.Subscriber      = (*external)(nil)
-	_ dispatcher.RoomNotifier    = (*mailbox)(nil)
 	_ dispatcher.BatchSubscriber = (*batcher)(nil)
 )
 
@@ -111,39 +66,44 @@ func TestExternalSubscriber(t *testing.T) {
 	})
 }
 
-func TestExternalLossless(t *testing.T) {
+// A Deliver that blocks delays nobody until its queue is full; then publishers
+// of its type wait, and nothing is lost.
+func TestDeliverMayBlock(t *testing.T) {
 	for _, filter := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
-			m := newMailbox("m", "tx", filter, 3)
-			d := start(t, dispatcher.Config{}, m)
-			put(t, d, "tx", numbers(0, 10)...)
+			turn := make(chan struct{})
 			var got []string
-			for range 4 {
-				synctest.Wait()
-				got = append(got, m.empty()...)
+			e := &external{id: "slow", typ: "tx", filter: filter}
+			e.deliver = func(m dispatcher.Message) bool {
+				<-turn
+				got = append(got, string(m.Data()))
+				return true
 			}
-			want(t, "lossless", got, numbers(0, 10))
-			if s := subStats(t, d, "m"); s.Policy != dispatcher.Lossless || s.DroppedTotal() != 0 {
+			ch := make(chan dispatcher.Message, 2*dispatcher.DefaultQueue)
+			d := start(t, dispatcher.Config{}, e, dispatcher.NewSubscriber("quick", ch, filter, "tx", 1))
+			put(t, d, "tx", "0")
+			synctest.Wait() // it is in the hands of Deliver
+			all := numbers(1, dispatcher.DefaultQueue+1)
+			put(t, d, "tx", all...)
+			go put(t, d, "tx", "one more")
+			synctest.Wait()
+			if s := typeStats(d, "tx"); s.Waiting != 1 {
+				t.Errorf("%+v", s)
+			}
+			if n := len(ch); n != dispatcher.DefaultQueue+1 {
+				t.Errorf("the other one got %d", n)
+			}
+			close(turn)
+			synctest.Wait()
+			want(t, "slow", got, append(append([]string{"0"}, all...), "one more"))
+			if s := subStats(t, d, "slow"); s.Policy != dispatcher.Lossless || s.DroppedTotal() != 0 {
 				t.Errorf("%+v", s)
 			}
 		})
 	}
 }
 
-// A lossless subscriber that forgets to signal is late by a tick, not for ever.
-func TestForgottenSignal(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		m := newMailbox("m", "tx", false, 1)
-		d := start(t, dispatcher.Config{TickInterval: time.Second}, m)
-		put(t, d, "tx", "1", "2")
-		synctest.Wait()
-		m.room = func() {}
-		want(t, "first", m.empty(), []string{"1"})
-		time.Sleep(time.Second + time.Millisecond)
-		want(t, "second", m.empty(), []string{"2"})
-	})
-}
-
+// What DeliverBatch does not take is lost, what comes behind it is not.
 func TestExternalBatch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &batcher{external: external{id: "b", typ: "tx"}, room: 3}

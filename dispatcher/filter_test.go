@@ -49,7 +49,7 @@ func (m *model) forget(bits uint64) {
 	})
 }
 
-func (m *model) check(t *testing.T, f *filter) {
+func (m *model) check(t *testing.T, f *table) {
 	t.Helper()
 	for i, g := range []*generation{&f.cur, &f.old} {
 		want := []map[key]uint64{m.cur, m.old}[i]
@@ -67,7 +67,7 @@ func (m *model) check(t *testing.T, f *filter) {
 // play runs operations of four bytes each against filter and model. Few places
 // and few keys make for long probes.
 func play(t *testing.T, limit int, ops []byte) {
-	f := newFilter(limit)
+	f := newTable(limit)
 	m := &model{limit: limit, cur: map[key]uint64{}, old: map[key]uint64{}}
 	for ; len(ops) >= 4; ops = ops[4:] {
 		n := uint64(binary.LittleEndian.Uint16(ops[1:]))
@@ -124,7 +124,7 @@ func FuzzFilter(f *testing.F) {
 // The last limit messages are remembered, however many come.
 func TestFilterRemembers(t *testing.T) {
 	const limit = 1000
-	f := newFilter(limit)
+	f := newTable(limit)
 	seeds := newSeeds()
 	keyAt := func(i int) key { return seeds.of(NewMessage("tx", "", fmt.Appendf(nil, "%d", i))) }
 	for i := range 10 * limit {
@@ -135,13 +135,13 @@ func TestFilterRemembers(t *testing.T) {
 			t.Fatalf("message %d is forgotten after %d others", back, limit-1)
 		}
 	}
-	if n := len(f.cur.slots) + len(f.old.slots); n > 8*limit {
-		t.Errorf("%d slots for %d messages", n, limit)
+	if n := len(f.cur.entries) + len(f.old.entries); n > 8*limit {
+		t.Errorf("%d entries for %d messages", n, limit)
 	}
 }
 
 func BenchmarkFilterAdd(b *testing.B) {
-	f := newFilter(defaultFilterSize)
+	f := newTable(defaultFilterSize)
 	rnd := rand.New(rand.NewPCG(1, 2))
 	b.ReportAllocs()
 	for b.Loop() {

@@ -12,7 +12,7 @@ type Handler struct {
 	typ  string
 	fn   func(context.Context, Message)
 	opts subOptions
-	run  atomic.Pointer[handlerRun]
+	sub  atomic.Pointer[subscription] // the last time it was registered
 }
 
 // NewHandler returns a subscriber that calls fn for every message of msgType,
@@ -25,7 +25,7 @@ type Handler struct {
 //
 // The context ends when Stop needs fn to return. After Deregister the messages
 // that still wait are dropped and counted; a call that is under way is not
-// interrupted.
+// interrupted. Dispatcher.Stop refuses the context of one of its handlers.
 func NewHandler(id any, msgType string, fn func(ctx context.Context, m Message), opts ...SubscriberOption) *Handler {
 	return &Handler{id: id, typ: msgType, fn: fn, opts: newSubOptions(opts)}
 }
@@ -43,118 +43,34 @@ func (h *Handler) DoFilter() bool { return h.opts.filter }
 func (h *Handler) Weight() MessageWeight { return h.opts.weight }
 
 // Deliver implements Subscriber: it puts msg into the handler's queue. It is
-// false while the handler is not registered.
+// false when that is full, and while the handler is not registered.
 func (h *Handler) Deliver(msg Message) bool {
-	run := h.run.Load()
-	if run == nil {
-		return false
-	}
-	var n int
-	run.offer([]Message{msg}, []uint32{sizeOf(msg)}, &n)
-	return n == 1
-}
-
-func (h *Handler) check() error {
-	if h.fn == nil {
-		return ErrNilHandler
-	}
-	return h.opts.check()
+	s := h.sub.Load()
+	return s != nil && s.deliver(msg)
 }
 
 func (h *Handler) builtin() bool { return true }
 
-func (h *Handler) sink(d *Dispatcher, room func()) sink {
-	r := &handlerRun{h: h, d: d, name: subName(h.id, h.typ), done: make(chan struct{})}
-	r.q = newQueue(&h.opts, room)
-	return r
-}
-
-// handlerRun is a Handler from Register to Deregister or Stop.
-type handlerRun struct {
-	queueSink
-	h      *Handler
-	d      *Dispatcher
-	name   string
-	ctx    context.Context
-	panics atomic.Uint64
-	left   atomic.Int32  // workers that have not ended
-	done   chan struct{} // closed by the last of them
-}
-
-func (r *handlerRun) begin(ctx context.Context) {
-	r.ctx = ctx
-	r.h.run.Store(r)
-	r.left.Store(int32(r.h.opts.workers))
-	for range r.h.opts.workers {
-		go r.work(nil)
+func (h *Handler) connect(s *subscription) error {
+	if h.fn == nil {
+		return ErrNilHandler
 	}
-}
-
-func (r *handlerRun) ended() <-chan struct{} { return r.done }
-
-func (r *handlerRun) late() lateCounts {
-	l := r.queueSink.late()
-	l.panics = r.panics.Load()
-	return l
-}
-
-// work is one worker, which begins with the messages in held. It starts
-// another in its place when the function ends the goroutine, as the FailNow of
-// a test does.
-func (r *handlerRun) work(held []Message) {
-	returned := false
-	defer func() {
-		if !returned {
-			go r.work(held)
-			return
-		}
-		if r.left.Add(-1) == 0 {
-			close(r.done)
-		}
-	}()
-	buf := make([]Message, r.chunk())
-	for {
-		for len(held) > 0 && !r.cut() {
-			r.call(&held)
-		}
-		clear(held)
-		n, closed := r.q.take(buf)
-		held = buf[:n]
-		if n == 0 {
-			if closed {
-				returned = true
-				return
-			}
-			<-r.q.wake
-		}
+	if err := h.opts.check(); err != nil {
+		return err
 	}
+	s.init(&h.opts)
+	last := s.last()
+	last.takers = h.opts.workers
+	last.consume = last.callHandler(context.WithValue(s.topic.d.ctx, handlerOf{s.topic.d}, s.name), h.fn)
+	// What a worker holds cannot be replaced any more, nor be handled by
+	// another one.
+	if !h.opts.policy.evicts() && h.opts.workers == 1 {
+		last.chunk = min(max(h.opts.queue/4, 1), 128)
+	}
+	h.sub.Store(s)
+	return nil
 }
 
-// chunk is how many messages a worker takes at once. Those it holds cannot be
-// replaced any more, nor be handled by another worker.
-func (r *handlerRun) chunk() int {
-	o := &r.h.opts
-	if o.policy == DropOldest || o.policy == NewestPerKey || o.workers > 1 {
-		return 1
-	}
-	return min(max(o.queue/4, 1), 128)
-}
-
-// call runs the function for messages in turn, until one panics, and takes
-// those it was called for from *held.
-func (r *handlerRun) call(held *[]Message) {
-	ok := false
-	defer func() {
-		if !ok {
-			r.panics.Add(1)
-			r.d.panicked(r.name, recover())
-		}
-	}()
-	for len(*held) > 0 && r.claim() {
-		m := (*held)[0]
-		(*held)[0] = nil
-		*held = (*held)[1:]
-		r.h.fn(r.ctx, m)
-	}
-	ok = true
-}
+// handlerOf is the key under which the context of a dispatcher's handler has
+// its name.
+type handlerOf struct{ d *Dispatcher }

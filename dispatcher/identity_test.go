@@ -26,7 +26,6 @@ func (a *asked) ID() any                          { a.fail("ID"); return a.id }
 func (a *asked) MessageType() string              { a.fail("MessageType"); return a.typ }
 func (a *asked) DoFilter() bool                   { a.fail("DoFilter"); return a.filter }
 func (a *asked) Weight() dispatcher.MessageWeight { a.fail("Weight"); return 1 }
-func (a *asked) NotifyRoom(func())                { a.fail("NotifyRoom") }
 
 func explodeNow() { panic("no") }
 
@@ -42,7 +41,7 @@ func (embedder) Weight() dispatcher.MessageWeight { return 1 }
 // and nothing is registered.
 func TestRegisterPanicIsCounted(t *testing.T) {
 	bad := []dispatcher.Subscriber{embedder{}}
-	for _, in := range []string{"ID", "MessageType", "DoFilter", "Weight", "NotifyRoom"} {
+	for _, in := range []string{"ID", "MessageType", "DoFilter", "Weight"} {
 		bad = append(bad, &asked{external: external{id: "bad", typ: "tx"}, in: in, end: explodeNow})
 	}
 	d := start(t, dispatcher.Config{})
@@ -67,7 +66,7 @@ func TestRegisterPanicIsCounted(t *testing.T) {
 
 // The same for one that ends the goroutine of its caller.
 func TestRegisterEndsGoroutine(t *testing.T) {
-	for _, in := range []string{"ID", "MessageType", "DoFilter", "Weight", "NotifyRoom"} {
+	for _, in := range []string{"ID", "MessageType", "DoFilter", "Weight"} {
 		d := start(t, dispatcher.Config{})
 		good, bad := &external{id: "good", typ: "tx"}, &asked{external: external{id: "bad", typ: "tx"}, in: in, end: runtime.Goexit}
 		var wg sync.WaitGroup
@@ -104,27 +103,5 @@ func TestDeregisterPanics(t *testing.T) {
 	sub.in = "Weight"
 	if err := d.Deregister(sub); err != nil {
 		t.Errorf("it was asked for its weight: %v", err)
-	}
-}
-
-// Enlist says what the subscribers are known by, and Remove goes by that.
-func TestEnlistAndRemove(t *testing.T) {
-	d := start(t, dispatcher.Config{})
-	ids, err := d.Enlist(&external{id: "a", typ: "tx"}, &external{id: 7, typ: "block"})
-	if err != nil || len(ids) != 2 || ids[0] != (dispatcher.Identity{ID: "a", Type: "tx"}) || ids[1] != (dispatcher.Identity{ID: 7, Type: "block"}) {
-		t.Fatalf("%v, %v", ids, err)
-	}
-	for _, id := range []dispatcher.Identity{{}, {ID: "a", Type: "block"}, {ID: []int{1}, Type: "tx"}} {
-		if err := d.Remove(id); !errors.Is(err, dispatcher.ErrNotRegistered) {
-			t.Errorf("%v: %v", id, err)
-		}
-	}
-	for _, id := range ids {
-		if err := d.Remove(id); err != nil {
-			t.Errorf("%v: %v", id, err)
-		}
-	}
-	if n := len(d.Stats().Subscribers); n != 0 {
-		t.Errorf("%d subscribers, want none", n)
 	}
 }

@@ -1,164 +1,244 @@
 package dispatcher
 
 import (
-	"slices"
 	"sync"
 	"time"
 )
 
-const (
-	quantum = 64   // messages a round hands over per unit of weight while several types have a backlog
-	alone   = 2048 // messages it hands over of the only type that has one
-)
+// chunkSize is how many messages of a topic are offered in one go. Between two
+// chunks the counts are brought up to date, and other topics have their turn.
+const chunkSize = 256
 
-// readyList holds the rooms in which there is something to do.
+// readyList holds the topics in which there is something to do.
 type readyList struct {
 	wake chan struct{} // capacity 1
 
-	mu    sync.Mutex // guards rooms
-	rooms []*room
+	mu     sync.Mutex // guards topics
+	topics []*topic
 }
 
-func (l *readyList) push(r *room) {
+func (l *readyList) push(t *topic) {
 	l.mu.Lock()
-	l.rooms = append(l.rooms, r)
-	first := len(l.rooms) == 1
+	l.topics = append(l.topics, t)
+	first := len(l.topics) == 1
 	l.mu.Unlock()
 	if first {
-		l.signal()
+		select {
+		case l.wake <- struct{}{}:
+		default:
+		}
 	}
 }
 
-func (l *readyList) signal() {
-	select {
-	case l.wake <- struct{}{}:
-	default:
-	}
-}
-
-func (l *readyList) take(active []*room) []*room {
+// take appends what is ready to active.
+func (l *readyList) take(active []*topic) []*topic {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	active = append(active, l.rooms...)
-	clear(l.rooms)
-	l.rooms = l.rooms[:0]
+	active = append(active, l.topics...)
+	clear(l.topics)
+	l.topics = l.topics[:0]
 	return active
 }
 
-// loop hands messages over until Stop has everything handed over or no more
-// time. It never blocks while there is something to do: a subscriber without
-// room leaves its room until it signals.
-func (d *Dispatcher) loop(active []*room) {
-	returned := false
-	defer func() {
-		if !returned {
-			// Subscriber code has ended this goroutine. Every room is looked
-			// at again: which one it was does not matter.
-			go d.loop(slices.Clone(*d.roomList.Load()))
-			return
-		}
-		d.abandon()
-		close(d.loopDone)
-	}()
+// loop fans messages out until Stop. It runs no code of the user's and waits
+// for nothing but messages.
+func (d *Dispatcher) loop() {
+	defer close(d.loopDone)
 	ticker := time.NewTicker(d.cfg.TickInterval)
 	defer ticker.Stop()
+	var active []*topic
 	for {
 		select {
-		case <-d.quit: // from Stop, whose time to drain is over
-			returned = true
-			return
 		case <-ticker.C:
 			d.tick()
-		default:
-			if len(active) == 0 {
-				if d.draining.Load() && d.empty() {
-					returned = true
-					return
+		case <-d.quit: // from Stop, when nothing more is admitted
+			d.each(func(t *topic) {
+				for t.dispatch(&d.chunk) {
 				}
-				select {
-				case <-d.quit:
-				case <-ticker.C:
-					d.tick()
-				case <-d.ready.wake: // from publishers, and subscribers with room again
-				}
+			})
+			return
+		case <-d.ready.wake: // from publishers, and those that give credit back
+		}
+		for active = d.ready.take(active); len(active) > 0; active = d.ready.take(active) {
+			active = d.pass(active)
+			select {
+			case <-ticker.C:
+				d.tick()
+			default:
 			}
 		}
-		active = d.pass(d.ready.take(active))
 	}
 }
 
-// pass gives every room its share and returns those that want more. It is a
-// deficit round robin whose packets all have size 1, so there is no deficit to
-// carry over.
-func (d *Dispatcher) pass(active []*room) []*room {
+// pass dispatches a chunk of every topic and returns those that have more.
+func (d *Dispatcher) pass(active []*topic) []*topic {
 	keep := active[:0]
-	for _, r := range active {
-		if d.turn.over.Load() {
-			return nil
-		}
-		budget := alone
-		if len(active) > 1 {
-			r.mu.Lock()
-			budget = quantum * r.weight
-			r.mu.Unlock()
-		}
-		if r.do(budget) {
-			keep = append(keep, r)
+	for _, t := range active {
+		if t.dispatch(&d.chunk) {
+			keep = append(keep, t)
 		}
 	}
 	clear(active[len(keep):])
 	return keep
 }
 
-// abandon accounts for what was not handed over in time.
-func (d *Dispatcher) abandon() {
-	d.lost = make(map[string]int)
-	for _, r := range *d.roomList.Load() {
-		if n := r.abandon(); n > 0 {
-			d.lost[r.name] = n
-		}
-	}
-}
-
-// empty tells whether nothing waits in any room.
-func (d *Dispatcher) empty() bool {
-	for _, r := range *d.roomList.Load() {
-		if !r.empty() {
-			return false
-		}
-	}
-	return true
-}
-
-// tick brings the metrics up to date, gives memory back, and tries those subscribers again that
-// have waited for a signal: one that forgot it is late by a tick at most.
+// tick brings the metrics up to date and gives memory back.
 func (d *Dispatcher) tick() {
-	for _, r := range *d.roomList.Load() {
-		if r.tick() {
-			r.wake()
-		}
-		r.shrink()
-	}
+	d.each((*topic).shrink)
 	d.meter()
 }
 
-// tick prepares parked entries for another try and reports whether there are
-// any.
-func (r *room) tick() (parked bool) {
-	r.mu.Lock()
-	entries := r.entries
-	r.mu.Unlock()
-	for _, e := range entries {
-		if e.parked {
-			e.signal.Store(true)
-			parked = true
-		}
-	}
-	return parked
+// flags say what became of a message with the subscriptions.
+type flags uint8
+
+const (
+	fTaken flags = 1 << iota
+	fDuplicate
+	fFull
+	fPanic
+)
+
+// chunk is a run of messages that are offered to the same subscriptions. The
+// dispatcher has one, which the loop uses again and again.
+type chunk struct {
+	items  []item
+	fresh  [chunkSize]uint64 // marks that the filter did not have
+	flags  [chunkSize]flags
+	panics []panicked
 }
 
-func (r *room) empty() bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return len(r.in.msgs)+r.backlog == 0
+type panicked struct {
+	name  string
+	value any
+}
+
+// dispatch offers the next messages to every subscription and reports whether
+// there are more. Only the loop calls it.
+func (t *topic) dispatch(c *chunk) (more bool) {
+	subs := t.takeChunk(c)
+	filtered := false
+	for _, s := range subs {
+		if s.filters {
+			filtered = true
+		} else {
+			s.offer(c)
+		}
+	}
+	if filtered {
+		t.offerFiltered(c, subs)
+	}
+	for _, p := range c.panics {
+		t.d.panicked(p.name, p.value)
+	}
+	c.panics = nil
+	return t.settle(c)
+}
+
+// takeChunk takes what was admitted and returns the subscriptions that get it.
+func (t *topic) takeChunk(c *chunk) []*subscription {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.next == len(t.batch) {
+		t.batch, t.inbox = t.inbox, t.batch[:0]
+		t.pending, t.pendingBytes, t.inboxBytes = len(t.batch), t.inboxBytes, 0
+		t.next = 0
+	}
+	n := min(chunkSize, len(t.batch)-t.next)
+	subs := t.list
+	for i, s := range subs { // in the order in which they joined
+		if s.from > t.first {
+			n = min(n, int(s.from-t.first))
+			subs = subs[:i]
+			break
+		}
+	}
+	c.items = t.batch[t.next : t.next+n]
+	clear(c.flags[:n])
+	return subs
+}
+
+// offerFiltered offers messages to the subscriptions that filter. It marks them
+// as taken by all first, so that the table is asked once for all; what is not
+// taken in the end is taken back by subscription.offer.
+func (t *topic) offerFiltered(c *chunk, subs []*subscription) {
+	f := &t.filter
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for g, table := range f.tables {
+		var all uint64
+		for _, s := range subs {
+			if s.mark.table == g {
+				all |= s.mark.bit
+			}
+		}
+		if all == 0 {
+			continue
+		}
+		for i := range c.items {
+			c.fresh[i] = table.add(c.items[i].key, all)
+		}
+		for _, s := range subs {
+			if s.mark.table == g && s.mark.bit != 0 {
+				s.offer(c)
+			}
+		}
+	}
+}
+
+// settle accounts for the messages of a chunk, forgets them, lets publishers in
+// and reports whether there is more to do.
+func (t *topic) settle(c *chunk) (more bool) {
+	n, bytes := len(c.items), 0
+	var sum topicCounts
+	for i, f := range c.flags[:n] {
+		bytes += c.items[i].size
+		switch {
+		case f&fTaken != 0:
+			sum.delivered++
+		case f&fPanic != 0:
+			sum.drops[iPanic]++
+		case f&fFull != 0:
+			sum.drops[iSubscriberFull]++
+		case f&fDuplicate != 0:
+			sum.duplicate++
+		default:
+			sum.unrouted++
+		}
+	}
+	clear(c.items)
+	c.items = nil
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.next += n
+	t.first += uint64(n)
+	t.pending -= n
+	t.pendingBytes -= bytes
+	t.counts.delivered += sum.delivered
+	t.counts.duplicate += sum.duplicate
+	t.counts.unrouted += sum.unrouted
+	t.counts.drops.add(sum.drops)
+	if t.waiters.n > 0 {
+		t.grantLocked()
+	}
+	t.scheduled = len(t.inbox)+t.pending > 0
+	return t.scheduled
+}
+
+// shrink gives up the memory of a past burst. Only the loop calls it.
+func (t *topic) shrink() {
+	t.mu.Lock()
+	idle := t.seq == t.seqAtTick && len(t.inbox)+t.pending == 0
+	t.seqAtTick = t.seq
+	if idle && cap(t.inbox) > shrinkAbove {
+		t.inbox = nil
+	}
+	if idle && cap(t.batch) > shrinkAbove {
+		t.batch, t.next = nil, 0
+	}
+	subs := t.list
+	t.mu.Unlock()
+	for _, s := range subs {
+		s.shrink()
+		s.last().shrink()
+	}
 }

@@ -1,6 +1,7 @@
 package dispatcher
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"testing"
@@ -9,27 +10,6 @@ import (
 
 	"github.com/sirupsen/logrus"
 )
-
-// tally counts what it gets.
-type tally struct {
-	typ    string
-	weight MessageWeight
-	n      int
-	more   func()
-}
-
-func (s *tally) ID() any               { return "tally" }
-func (s *tally) MessageType() string   { return s.typ }
-func (s *tally) DoFilter() bool        { return false }
-func (s *tally) Weight() MessageWeight { return s.weight }
-
-func (s *tally) Deliver(Message) bool {
-	s.n++
-	if s.more != nil {
-		s.more()
-	}
-	return true
-}
 
 func quietDispatcher(t *testing.T, cfg Config, subs ...Subscriber) *Dispatcher {
 	t.Helper()
@@ -45,38 +25,31 @@ func quietDispatcher(t *testing.T, cfg Config, subs ...Subscriber) *Dispatcher {
 	return d
 }
 
-// admit puts messages into a room without waking anybody.
-func admit(d *Dispatcher, typ string, n int) *room {
-	r := (*d.rooms.Load())[typ]
-	r.mu.Lock()
-	defer r.mu.Unlock()
+// admit puts messages into an inbox without waking anybody.
+func admit(d *Dispatcher, typ string, n int) *topic {
+	t := d.topic(typ)
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	for i := range n {
-		r.admitLocked(NewMessage(typ, "", fmt.Append(nil, i)), 1, key{})
+		it, _ := newItem(NewMessage(typ, "", fmt.Append(nil, i)))
+		t.admitLocked(&it)
 	}
-	return r
+	return t
 }
 
-// While several types have a backlog, each gets its share of every round; one
-// that is alone gets through without sharing.
-func TestWeights(t *testing.T) {
-	heavy, light, zero := &tally{typ: "heavy", weight: 4}, &tally{typ: "light", weight: 1}, &tally{typ: "zero"}
-	d := quietDispatcher(t, Config{}, heavy, light, zero)
-	const each = 8 * quantum
-	active := []*room{admit(d, "heavy", each), admit(d, "light", each), admit(d, "zero", each)}
-
-	active = d.pass(active)
-	if heavy.n != 4*quantum || light.n != quantum || zero.n != quantum {
-		t.Errorf("first round: %d, %d and %d, want %d, %d and %d", heavy.n, light.n, zero.n, 4*quantum, quantum, quantum)
-	}
-	active = d.pass(active)
-	if heavy.n != each || light.n != 2*quantum || len(active) != 2 {
-		t.Errorf("second round: %d and %d, %d rooms go on", heavy.n, light.n, len(active))
-	}
-	for range 6 {
+// While several types have a backlog, each gets a chunk in turn.
+func TestTopicsTakeTurns(t *testing.T) {
+	long := NewSubscriber("s", make(chan Message, 10*chunkSize), false, "long", 1)
+	short := NewSubscriber("s", make(chan Message, 10*chunkSize), false, "short", 1)
+	d := quietDispatcher(t, Config{}, long, short)
+	active := []*topic{admit(d, "long", 3*chunkSize), admit(d, "short", chunkSize+1)}
+	for i, want := range [][3]int{
+		{chunkSize, chunkSize, 2}, {2 * chunkSize, chunkSize + 1, 1}, {3 * chunkSize, chunkSize + 1, 0},
+	} {
 		active = d.pass(active)
-	}
-	if light.n != each || zero.n != each || len(active) != 0 {
-		t.Errorf("in the end: %d and %d, %d rooms go on", light.n, zero.n, len(active))
+		if got := [3]int{len(long.ch), len(short.ch), len(active)}; got != want {
+			t.Errorf("pass %d: %v, want %v", i, got, want)
+		}
 	}
 }
 
@@ -84,35 +57,29 @@ func TestWeights(t *testing.T) {
 // ticker, nor Stop.
 func TestEndlessType(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		endless, other := &tally{typ: "endless", weight: 200}, &tally{typ: "other"}
-		d := quietDispatcher(t, Config{TickInterval: time.Second}, endless, other)
-		endless.more = func() {
-			if endless.n < 1_000_000 {
-				if err := d.TryPutMessage(NewMessage("endless", "", nil)); err != nil {
-					t.Error(err)
-				}
-			}
-			if endless.n == 1000 {
-				if err := d.TryPutMessage(NewMessage("other", "", nil)); err != nil {
-					t.Error(err)
-				}
-			}
-			if other.n == 1 {
-				endless.n = 1_000_000
-			}
-		}
+		other := make(chan Message, 1)
+		var d *Dispatcher
+		puts := 0
+		endless := NewHandler("h", "endless", func(ctx context.Context, m Message) {
+			puts++
+			_ = d.TryPutMessage(m)
+		}, WithQueue(1))
+		d = quietDispatcher(t, Config{TickInterval: time.Second}, endless, NewSubscriber("s", other, false, "other", 1))
 		if err := d.Start(); err != nil {
 			t.Fatal(err)
 		}
 		if err := d.PutMessage(NewMessage("endless", "", nil)); err != nil {
 			t.Fatal(err)
 		}
-		synctest.Wait()
-		if other.n != 1 || endless.n > 1_000_100 {
-			t.Errorf("other got %d after %d", other.n, endless.n)
+		if err := d.PutMessage(NewMessage("other", "", nil)); err != nil {
+			t.Fatal(err)
 		}
+		<-other
 		if err := d.Stop(t.Context()); err != nil {
 			t.Error(err)
+		}
+		if puts == 0 {
+			t.Error("the endless type had no turn")
 		}
 	})
 }
@@ -121,58 +88,62 @@ func TestEndlessType(t *testing.T) {
 func TestShrink(t *testing.T) {
 	sub := NewSubscription("s", "tx", WithQueue(10*shrinkAbove))
 	d := quietDispatcher(t, Config{}, sub)
-	run := sub.run.Load()
-	room := func(r *room) int { return cap(r.log.msgs) + cap(r.in.msgs) + cap(r.flags) + len(run.q.ring) }
+	s := sub.sub.Load()
+	kept := func(t *topic) int { return cap(t.batch) + cap(t.inbox) + len(s.queue.buf) }
 	for range 2 {
 		const n = 4 * shrinkAbove
-		r := admit(d, "tx", n)
-		for r.do(1000) {
-			r.shrink() // nothing, while messages wait
+		topic := admit(d, "tx", n)
+		for topic.dispatch(&d.chunk) {
+			topic.shrink() // nothing, while messages wait
 		}
 		for i := range n {
-			if m, ok := run.next(t.Context()); !ok || string(m.Data()) != fmt.Sprint(i) {
+			if m, ok := s.receive(t.Context()); !ok || string(m.Data()) != fmt.Sprint(i) {
 				t.Fatalf("message %d: %v", i, m)
 			}
 		}
-		if room(r) < n {
+		if kept(topic) < n {
 			t.Error("the burst was no burst")
 		}
-		r.shrink() // sees that it was used since the last time
-		r.shrink()
-		if n := room(r); n != 0 {
-			t.Errorf("room for %d messages is kept", n)
+		topic.shrink() // sees that it was used since the last time
+		topic.shrink()
+		if n := kept(topic); n != 0 {
+			t.Errorf("memory for %d messages is kept", n)
 		}
 	}
 }
 
 // The dispatcher lets go of messages that it has handed over.
 func TestNoReferencesKept(t *testing.T) {
-	s := &tally{typ: "tx"}
-	d := quietDispatcher(t, Config{}, s)
-	r := admit(d, "tx", 100)
-	for r.do(30) {
+	sub := NewSubscription("s", "tx")
+	d := quietDispatcher(t, Config{}, sub)
+	topic := admit(d, "tx", 2*chunkSize+1)
+	for topic.dispatch(&d.chunk) {
 	}
-	if s.n != 100 {
-		t.Fatalf("%d delivered", s.n)
+	s := sub.sub.Load()
+	for range 2*chunkSize + 1 {
+		if _, ok := s.receive(t.Context()); !ok {
+			t.Fatal("too few")
+		}
 	}
-	for _, msgs := range [][]Message{r.log.msgs[:cap(r.log.msgs)], r.in.msgs[:cap(r.in.msgs)]} {
-		for i, m := range msgs {
-			if m != nil {
+	for _, items := range [][]item{topic.batch[:cap(topic.batch)], topic.inbox[:cap(topic.inbox)], s.queue.buf} {
+		for i := range items {
+			if items[i].msg != nil {
 				t.Fatalf("message %d is kept", i)
 			}
 		}
 	}
 }
 
-// While the pump's goroutine holds messages, nothing goes past it, not even
+// While the worker of a channel holds messages, nothing goes past it, not even
 // when the queue is empty and the channel has room.
-func TestPumpKeepsOrder(t *testing.T) {
+func TestChannelKeepsOrder(t *testing.T) {
 	ch := make(chan Message, 4)
-	p := newPump(nil, NewSubscriber("s", ch, false, "tx", 1, WithPolicy(Lossless)), nil)
-	p.running = true // as if it held some
-	var n int
-	p.offer([]Message{NewMessage("tx", "", nil)}, []uint32{0}, &n)
-	if n != 1 || len(ch) != 0 || p.q.n != 1 {
-		t.Errorf("taken %d, %d in the channel, %d in the queue", n, len(ch), p.q.n)
+	d := quietDispatcher(t, Config{}, NewSubscriber("s", ch, false, "tx", 1, WithPolicy(Lossless)))
+	topic := admit(d, "tx", 1)
+	s := topic.list[0]
+	s.busy = true // as if it held some
+	topic.dispatch(&d.chunk)
+	if len(ch) != 0 || s.queue.n != 1 {
+		t.Errorf("%d in the channel, %d in the queue", len(ch), s.queue.n)
 	}
 }

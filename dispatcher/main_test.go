@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"iter"
 	"slices"
 	"sync"
 	"testing"
@@ -45,8 +46,7 @@ func start(t *testing.T, cfg dispatcher.Config, subs ...dispatcher.Subscriber) *
 	return d
 }
 
-// checkAccounts checks what holds at every instant for types, and while the
-// loop is idle for subscribers.
+// checkAccounts checks what holds at every instant.
 func checkAccounts(t *testing.T, d *dispatcher.Dispatcher) {
 	t.Helper()
 	s := d.Stats()
@@ -79,6 +79,18 @@ func put(t *testing.T, d *dispatcher.Dispatcher, typ string, texts ...string) {
 	}
 }
 
+// putBatch puts them with one call.
+func putBatch(t *testing.T, d *dispatcher.Dispatcher, typ string, texts ...string) {
+	t.Helper()
+	var batch []dispatcher.Message
+	for _, text := range texts {
+		batch = append(batch, msg(typ, text))
+	}
+	if n, err := d.PutMessages(t.Context(), batch); n != len(batch) || err != nil {
+		t.Errorf("put %d of %d: %v", n, len(batch), err)
+	}
+}
+
 func numbers(from, to int) (texts []string) {
 	for i := from; i < to; i++ {
 		texts = append(texts, fmt.Sprint(i))
@@ -104,6 +116,51 @@ func want(t *testing.T, what string, got, want []string) {
 	t.Helper()
 	if !slices.Equal(got, want) {
 		t.Errorf("%s: got %v, want %v", what, got, want)
+	}
+}
+
+// newUnread returns a lossless subscriber with places for a few messages, which
+// nobody reads until the test does.
+func newUnread(id any, typ string, filter bool, places int) *dispatcher.Subscription {
+	return dispatcher.NewSubscription(id, typ, dispatcher.WithFilter(filter),
+		dispatcher.WithPolicy(dispatcher.Lossless), dispatcher.WithQueue(places))
+}
+
+// read reads what waits, and what comes because of that.
+func read(t *testing.T, sub *dispatcher.Subscription) (texts []string) {
+	for m := range some(t, sub) {
+		texts = append(texts, string(m.Data()))
+	}
+	return texts
+}
+
+// some yields messages until everybody is idle.
+func some(t *testing.T, sub *dispatcher.Subscription) iter.Seq[dispatcher.Message] {
+	return func(yield func(dispatcher.Message) bool) {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		got := make(chan dispatcher.Message)
+		go func() {
+			defer close(got)
+			for m := range sub.All(ctx) {
+				select {
+				case got <- m:
+				case <-ctx.Done(): // the loop over it has ended: m is lost
+					return
+				}
+			}
+		}()
+		for {
+			synctest.Wait()
+			select {
+			case m := <-got:
+				if !yield(m) {
+					return
+				}
+			default:
+				return
+			}
+		}
 	}
 }
 

@@ -163,7 +163,7 @@ func TestMetrics(t *testing.T) {
 			t.Fatal(err)
 		}
 		ch := make(chan dispatcher.Message, 1)
-		stuck := newMailbox("m", "block", false, 0)
+		stuck := newUnread("s", "block", false, 2)
 		if err := d.Register(dispatcher.NewSubscriber("c", ch, true, "tx", 1), stuck); err != nil {
 			t.Fatal(err)
 		}
@@ -188,7 +188,7 @@ func TestMetrics(t *testing.T) {
 		for name, want := range map[string]int64{
 			"neb.net.dispatcher.cached":                  2,
 			"neb.net.dispatcher.received":                105,
-			"neb.net.dispatcher.delivered":               1,
+			"neb.net.dispatcher.delivered":               3,
 			"neb.net.dispatcher.duplicate":               1,
 			"neb.net.dispatcher.unrouted":                100,
 			"neb.net.dispatcher.dropped.subscriber_full": 1,
@@ -201,8 +201,7 @@ func TestMetrics(t *testing.T) {
 				t.Errorf("%s is %d, want %d", name, got, want)
 			}
 		}
-		stuck.setLimit(10)
-		stuck.room()
+		want(t, "unread", read(t, stuck), numbers(1, 3))
 		if err := d.Stop(t.Context()); err != nil {
 			t.Fatal(err)
 		}

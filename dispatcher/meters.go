@@ -21,7 +21,11 @@ func (d *Dispatcher) meter() {
 	if m.last == nil {
 		m.last = make(map[string]uint64)
 	}
-	d.obs.Gauge(obs.DispatcherCached).Update(int64(s.Total.Queued))
+	waiting := s.Total.Queued
+	for _, sub := range s.Subscribers {
+		waiting += sub.Queued
+	}
+	d.obs.Gauge(obs.DispatcherCached).Update(int64(waiting))
 	m.count(d.obs, obs.DispatcherReceived, s.Total.Received)
 	m.count(d.obs, obs.DispatcherDelivered, s.Total.Delivered)
 	m.count(d.obs, obs.DispatcherDuplicate, s.Total.Duplicate)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"runtime"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -115,26 +116,67 @@ func TestOverloadIsNoPermanentLoss(t *testing.T) {
 	}
 }
 
-// The same within one hand-over: a copy right behind a message that was lost is
-// no duplicate of it.
+// The same within one hand-over: a copy right behind a message that was lost,
+// or was dropped again to make room, is no duplicate of it.
 func TestCopyBehindLostMessage(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		picky := &external{id: "picky", typ: "block", filter: true}
-		n := 0
-		picky.deliver = func(dispatcher.Message) bool { n++; return n > 1 }
-		d := start(t, dispatcher.Config{}, picky)
-		if _, err := d.PutMessages(t.Context(), []dispatcher.Message{msg("block", "1"), msg("block", "1"), msg("block", "1")}); err != nil {
-			t.Fatal(err)
-		}
-		synctest.Wait()
-		if n != 2 {
-			t.Errorf("offered %d times, want 2: lost, taken, and then a duplicate", n)
-		}
-		s := typeStats(d, "block")
-		if s.Delivered != 1 || s.Duplicate != 1 || s.Dropped[dispatcher.DropSubscriberFull] != 1 {
-			t.Errorf("%+v", s)
-		}
-	})
+	for policy, c := range map[dispatcher.Policy]struct {
+		lost dispatcher.DropReason
+		left string
+	}{
+		dispatcher.DropNewest: {dispatcher.DropSubscriberFull, "1"}, // 2 is lost twice
+		dispatcher.DropOldest: {dispatcher.DropOldestWaiting, "1"},  // 1, 2, and 2 for 1
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			sub := dispatcher.NewSubscription("s", "block", dispatcher.WithFilter(true),
+				dispatcher.WithPolicy(policy), dispatcher.WithQueue(1))
+			d := start(t, dispatcher.Config{}, sub)
+			texts := []string{"1", "2", "2"}
+			if policy == dispatcher.DropOldest {
+				texts = []string{"1", "2", "1"}
+			}
+			var batch []dispatcher.Message
+			for _, text := range texts {
+				batch = append(batch, msg("block", text))
+			}
+			if _, err := d.PutMessages(t.Context(), batch); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+			if s := subStats(t, d, "s"); s.Duplicate != 0 || s.Dropped[c.lost] != 2 {
+				t.Errorf("%v: %+v", policy, s)
+			}
+			want(t, policy.String(), read(t, sub), []string{c.left})
+		})
+	}
+}
+
+// A Deliver that refuses a message, or panics, gets the next copy of it.
+func TestCopyAfterRefusal(t *testing.T) {
+	for name, refuse := range map[string]func() bool{
+		"false": func() bool { return false }, "panic": func() bool { panic("no") }, "Goexit": func() bool { runtime.Goexit(); return true },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				picky := &external{id: "picky", typ: "block", filter: true}
+				n := 0
+				picky.deliver = func(dispatcher.Message) bool {
+					n++
+					return n > 1 || refuse()
+				}
+				d := start(t, dispatcher.Config{}, picky)
+				for range 3 {
+					put(t, d, "block", "1")
+					synctest.Wait()
+				}
+				if n != 2 {
+					t.Errorf("offered %d times, want 2: lost, taken, and then a duplicate", n)
+				}
+				if s := subStats(t, d, "picky"); s.Delivered != 1 || s.Duplicate != 1 || s.DroppedTotal() != 1 {
+					t.Errorf("%+v", s)
+				}
+			})
+		})
+	}
 }
 
 // The hash left out the type, and one cache served all types.

@@ -111,7 +111,7 @@ func TestBatchPanics(t *testing.T) {
 		d := start(t, dispatcher.Config{}, &panickyBatch{external{id: "b", typ: "tx"}})
 		put(t, d, "tx", "1", "2")
 		synctest.Wait()
-		if s := typeStats(d, "tx"); s.Dropped[dispatcher.DropPanic] != 2 {
+		if s := subStats(t, d, "b"); s.Dropped[dispatcher.DropPanic] != 2 {
 			t.Errorf("%+v", s)
 		}
 	})
@@ -207,17 +207,10 @@ func TestRegisterPanics(t *testing.T) {
 	if err := d.Register(none); !errors.Is(err, dispatcher.ErrSubscriberPanic) {
 		t.Errorf("nil pointer of another module: %v", err)
 	}
-	if err := d.Register(&panickyRoom{mailbox{external: external{id: 1, typ: "tx"}}}); !errors.Is(err, dispatcher.ErrSubscriberPanic) {
-		t.Errorf("NotifyRoom: %v", err)
-	}
 	if err := d.Register(&external{id: 1, typ: "tx"}); err != nil {
 		t.Errorf("the identity was not given back: %v", err)
 	}
 }
-
-type panickyRoom struct{ mailbox }
-
-func (*panickyRoom) NotifyRoom(func()) { panic("no") }
 
 // lockedBuffer is a log output.
 type lockedBuffer struct {

@@ -6,17 +6,33 @@ import "fmt"
 type Policy uint8
 
 const (
-	// DropNewest drops the message that finds no room. The default.
+	// DropNewest drops the message that finds no room, or the newest one of the
+	// sender that holds the most of the queue, if that holds more. The default.
 	DropNewest Policy = iota
-	// DropOldest drops the message that has waited longest.
+	// DropOldest drops the message that has waited longest of those of the
+	// sender that holds the most of the queue.
 	DropOldest
 	// NewestPerKey keeps, of messages with the same key, only the newest that
 	// is still waiting, in the place of the older one. Of more keys than there
 	// is room for, it drops the one that has waited longest. Needs WithKey.
 	NewestPerKey
-	// Lossless drops nothing: PutMessage of that type waits.
+	// Lossless drops nothing: PutMessage of that type waits for a place.
 	Lossless
 )
+
+// MarshalText returns the policy's name.
+func (p Policy) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
+
+// UnmarshalText takes a policy's name.
+func (p *Policy) UnmarshalText(text []byte) error {
+	for q := range Lossless + 1 {
+		if q.String() == string(text) {
+			*p = q
+			return nil
+		}
+	}
+	return fmt.Errorf("%w: unknown policy %.40q", ErrInvalidOption, text)
+}
 
 // evicts tells whether what was taken may be dropped for something newer.
 func (p Policy) evicts() bool { return p == DropOldest || p == NewestPerKey }
@@ -53,6 +69,7 @@ type subOptions struct {
 	key        func(Message) string
 	queue      int
 	queueBytes int
+	name       string
 	workers    int
 	filter     bool
 	weight     MessageWeight
@@ -89,10 +106,16 @@ func (o *subOptions) check() error {
 func WithPolicy(p Policy) SubscriberOption { return func(o *subOptions) { o.policy = p } }
 
 // WithKey sets the policy NewestPerKey with the key of a message. key is
-// called by the dispatcher's loop and must not block.
+// called by a goroutine of the subscription's own, one message at a time. Up to
+// DefaultQueue messages (or WithQueue, if that is more) wait for it; beyond that
+// the oldest is dropped.
 func WithKey(key func(Message) string) SubscriberOption {
 	return func(o *subOptions) { o.policy, o.key = NewestPerKey, key }
 }
+
+// WithName sets how the subscriber is called in Stats, in place of the text of
+// its ID: useful where that is a pointer.
+func WithName(name string) SubscriberOption { return func(o *subOptions) { o.name = name } }
 
 // WithQueue sets how many messages may wait in the subscriber's own queue,
 // besides those its workers hold: at least 1, DefaultQueue by default. It has

@@ -3,14 +3,15 @@ package dispatcher
 import (
 	"context"
 	"errors"
-	"math"
 )
 
 // PutMessage hands msg to every subscriber of its type, which happens soon
 // after it has returned.
 //
-// It waits only while the queue of a type with a lossless subscriber is full.
-// Without one, a full queue is ErrQueueFull at once, and the message counts as
+// It waits only for lossless subscribers of the type that have no place left in
+// their queues. Calls that wait are admitted first come, first served for each
+// sender (MessageFrom), and the senders in turns. Without a lossless subscriber,
+// a full inbox of the type is ErrQueueFull at once, and the message counts as
 // dropped. A message that nobody subscribes to is no error: it is counted.
 // After Stop, and when Stop comes while it waits, the error is ErrClosed.
 //
@@ -25,16 +26,17 @@ func (d *Dispatcher) PutMessageContext(ctx context.Context, msg Message) error {
 	return d.put(ctx, msg, true)
 }
 
-// TryPutMessage is PutMessage that never waits: a full queue is ErrQueueFull.
-// Of a type with a lossless subscriber such a message is not dropped but
-// refused: it may be put again later.
+// TryPutMessage is PutMessage that never waits: where that would wait, the error
+// is ErrQueueFull, and the message is not dropped but refused: it may be put
+// again later.
 func (d *Dispatcher) TryPutMessage(msg Message) error {
 	return d.put(context.Background(), msg, false)
 }
 
 // PutMessages puts a batch, whose messages may be of several types, as
 // PutMessageContext would one after the other, and returns how many were
-// taken. It takes fewer locks and wakes the loop less often.
+// taken. It takes fewer locks and wakes the loop less often. A batch that has to
+// wait does so as the sender of the first message that has to.
 //
 // A message that cannot be taken for a reason of its own (ErrQueueFull,
 // ErrNilMessage, ErrInvalidType) does not hold up the others; err is the first
@@ -43,206 +45,169 @@ func (d *Dispatcher) TryPutMessage(msg Message) error {
 //
 // It does not keep msgs.
 func (d *Dispatcher) PutMessages(ctx context.Context, msgs []Message) (n int, err error) {
-	var first error
+	var (
+		first error
+		items [putChunk]item
+	)
 	for len(msgs) > 0 {
-		r, err := d.route(msgs[0])
-		same, got := 1, 0
+		run := 0
+		var t *topic
+		var end error // of the run: the first message after it has its own
+		for run < min(len(msgs), putChunk) {
+			it, of, err := d.route(msgs[run])
+			if run > 0 && (err != nil || of != t) {
+				break
+			}
+			t, end = of, err
+			items[run] = it
+			run++
+			if t == nil {
+				break
+			}
+		}
+		got := run
 		switch {
-		case r != nil:
-			same = sameType(msgs, r.name)
-			got, err = r.putRun(ctx, msgs[:same])
-		case err == nil:
-			got = 1 // unrouted
+		case t != nil:
+			got, end = t.putRun(ctx, items[:run])
+			clear(items[:run])
+		case end != nil:
+			got = 0
+		default:
+			d.other.Add(1)
 		}
 		n += got
-		msgs = msgs[same:]
-		if err != nil && first == nil {
-			first = err
-		}
-		if err != nil && got < same && !ofMessage(err) {
-			if first != err {
-				err = errors.Join(first, err)
+		msgs = msgs[run:]
+		if end != nil && !ofMessage(end) {
+			if first != nil && first != end {
+				end = errors.Join(first, end)
 			}
-			return n, err
+			return n, end
+		}
+		if first == nil {
+			first = end
 		}
 	}
 	return n, first
 }
+
+const putChunk = 64 // messages that a batch admits under one lock
 
 // ofMessage tells errors of one message from those of the whole call.
 func ofMessage(err error) bool {
 	return errors.Is(err, ErrQueueFull) || errors.Is(err, ErrNilMessage) || errors.Is(err, ErrInvalidType)
 }
 
-func sameType(msgs []Message, typ string) int {
-	n := 1
-	for n < len(msgs) && !isNilMessage(msgs[n]) && msgs[n].MessageType() == typ {
-		n++
-	}
-	return n
-}
-
-// route finds the room of a message. Without one the message is accounted for.
-func (d *Dispatcher) route(m Message) (*room, error) {
-	if isNilMessage(m) {
-		return nil, ErrNilMessage
+// route finds the topic of a message: nil, without an error, for one that
+// nobody ever subscribed to.
+func (d *Dispatcher) route(m Message) (item, *topic, error) {
+	it, err := newItem(m)
+	if err != nil {
+		return it, nil, err
 	}
 	if s := state(d.state.Load()); s != stateRunning {
-		return nil, s.err()
+		return it, nil, s.err()
 	}
-	typ := m.MessageType()
-	if r := (*d.rooms.Load())[typ]; r != nil {
-		return r, nil
+	t := d.topic(it.head.msgType)
+	if t == nil {
+		return it, nil, ValidType(it.head.msgType)
 	}
-	if err := ValidType(typ); err != nil {
-		return nil, err
-	}
-	d.other.Add(1)
-	return nil, nil
-}
-
-func isNilMessage(m Message) bool {
-	bm, ok := m.(*BasicMessage)
-	return m == nil || ok && bm == nil
-}
-
-// sizeOf is the length of the payload, which is what queues are bounded by.
-func sizeOf(m Message) uint32 {
-	if bm, ok := m.(*BasicMessage); ok {
-		return uint32(min(len(bm.data), math.MaxUint32))
-	}
-	return uint32(min(len(m.Data()), math.MaxUint32))
+	return it, t, nil
 }
 
 func (d *Dispatcher) put(ctx context.Context, m Message, wait bool) error {
-	r, err := d.route(m)
-	if r == nil {
+	it, t, err := d.route(m)
+	if t == nil {
+		if err == nil {
+			d.other.Add(1)
+		}
 		return err
 	}
-	size := sizeOf(m)
-	var k key
-	if r.filtering.Load() {
-		k = r.seeds.of(m)
+	if t.filtering.Load() {
+		it.key = t.seeds.of(m)
 	}
-	r.mu.Lock()
-	v := r.acceptLocked(m, size, k)
+	t.mu.Lock()
+	v := t.acceptLocked(&it)
+	for v == needsKey || v == mustWait && wait && it.key == (key{}) {
+		// Who waits may be admitted after somebody has begun to filter.
+		t.mu.Unlock()
+		it.key = t.seeds.of(m)
+		t.mu.Lock()
+		v = t.acceptLocked(&it)
+	}
 	if v == mustWait {
 		if wait {
-			_, err := r.waitLocked(ctx, batch{[]Message{m}, []uint32{size}, []key{k}})
+			_, err := t.waitLocked(ctx, []item{it})
 			return err
 		}
-		r.refused++
+		t.refused++
 	}
-	tell := v == admitted && r.scheduleLocked()
-	r.mu.Unlock()
+	tell := v == admitted && t.scheduleLocked()
+	t.mu.Unlock()
 	if tell {
-		d.ready.push(r)
+		d.ready.push(t)
 	}
 	return v.err()
 }
 
-// verdict is what becomes of a message at its room's door.
-type verdict uint8
-
-const (
-	admitted verdict = iota
-	unrouted         // nobody there
-	dropped          // full
-	mustWait         // full, and somebody is lossless
-	shut             // stopped
-)
-
-func (v verdict) err() error {
-	switch v {
-	case dropped, mustWait:
-		return ErrQueueFull
-	case shut:
-		return ErrClosed
-	}
-	return nil
-}
-
-// acceptLocked admits a message if it can, and accounts for it unless it has
-// to wait or came too late.
-func (r *room) acceptLocked(m Message, size uint32, k key) verdict {
-	switch {
-	case r.closed:
-		return shut
-	case len(r.entries) == 0:
-		r.received++
-		r.done.unrouted++
-		return unrouted
-	case len(r.waiters) == 0 && r.fitsLocked(size):
-		r.admitLocked(m, size, k)
-		return admitted
-	case r.lossless > 0 || len(r.waiters) > 0:
-		return mustWait
-	}
-	r.received++
-	r.done.drops[iQueueFull]++
-	return dropped
-}
-
-const putChunk = 64 // messages that a batch admits under one lock
-
-// putRun puts messages of this room's type.
-func (r *room) putRun(ctx context.Context, msgs []Message) (n int, err error) {
-	anyFull := false
-	for len(msgs) > 0 {
-		chunk := msgs[:min(len(msgs), putChunk)]
-		got, full, err := r.putChunk(ctx, chunk)
-		n += got
-		anyFull = anyFull || full
-		if err != nil {
-			return n, err
-		}
-		msgs = msgs[len(chunk):]
-	}
-	if anyFull {
-		return n, ErrQueueFull
-	}
-	return n, nil
-}
-
-func (r *room) putChunk(ctx context.Context, msgs []Message) (n int, full bool, err error) {
-	var (
-		sizes [putChunk]uint32
-		keys  [putChunk]key
-	)
-	filtering := r.filtering.Load()
-	for i, m := range msgs {
-		sizes[i] = sizeOf(m)
-		if filtering {
-			keys[i] = r.seeds.of(m)
-		}
+// putRun puts messages of this topic, and returns how many it took. The error
+// is ErrQueueFull when some were dropped.
+func (t *topic) putRun(ctx context.Context, items []item) (n int, err error) {
+	keyed := t.filtering.Load()
+	if keyed {
+		t.keys(items)
 	}
 	tell := false
-	r.mu.Lock()
-	for i, m := range msgs {
-		switch r.acceptLocked(m, sizes[i], keys[i]) {
+	t.mu.Lock()
+	for i := 0; i < len(items); i++ {
+		v := t.acceptLocked(&items[i])
+		switch v {
 		case admitted:
-			tell = r.scheduleLocked() || tell
+			tell = t.scheduleLocked() || tell
 			n++
 		case unrouted:
 			n++
 		case dropped:
-			full = true
-		case mustWait:
-			// The loop has to know of what was admitted before this waits.
-			if tell {
-				r.d.ready.push(r)
-			}
-			got, err := r.waitLocked(ctx, batch{msgs[i:], sizes[i:len(msgs)], keys[i:len(msgs)]})
-			return n + got, full, err
+			err = ErrQueueFull
 		case shut:
-			r.refused += uint64(len(msgs) - i)
-			r.mu.Unlock()
-			return n, full, ErrClosed
+			t.refused += uint64(len(items) - i)
+			t.mu.Unlock()
+			return n, ErrClosed
+		case needsKey, mustWait:
+			if tell {
+				// The loop has to know of what was admitted before this waits.
+				t.mu.Unlock()
+				t.d.ready.push(t)
+				tell = false
+				t.mu.Lock()
+				i--
+				continue
+			}
+			if !keyed {
+				t.mu.Unlock()
+				t.keys(items[i:])
+				keyed = true
+				t.mu.Lock()
+				i--
+				continue
+			}
+			got, waited := t.waitLocked(ctx, items[i:])
+			if waited != nil {
+				err = waited
+			}
+			return n + got, err
 		}
 	}
-	r.mu.Unlock()
+	t.mu.Unlock()
 	if tell {
-		r.d.ready.push(r)
+		t.d.ready.push(t)
 	}
-	return n, full, nil
+	return n, err
+}
+
+// keys computes the keys of messages. Hash of a message may be code of another
+// module.
+func (t *topic) keys(items []item) {
+	for i := range items {
+		items[i].key = t.seeds.of(items[i].msg)
+	}
 }

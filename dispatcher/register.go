@@ -2,8 +2,8 @@ package dispatcher
 
 import (
 	"errors"
-	"maps"
-	"slices"
+	"fmt"
+	"reflect"
 )
 
 // Register adds subscribers. It adds all of them or, with an error that joins
@@ -12,17 +12,8 @@ import (
 //
 // It may be called before Start; after Stop the error is ErrClosed.
 func (d *Dispatcher) Register(subs ...Subscriber) error {
-	_, err := d.Enlist(subs...)
-	return err
-}
-
-// Enlist is Register for a caller that keeps a list of its own: it returns, in
-// order, what the subscribers are known by. They are asked once.
-func (d *Dispatcher) Enlist(subs ...Subscriber) ([]Identity, error) {
 	var (
-		ids   []Identity
-		added []*entry
-		rooms []*room
+		added []*subscription
 		errs  []error
 		done  bool
 	)
@@ -31,97 +22,110 @@ func (d *Dispatcher) Enlist(subs ...Subscriber) ([]Identity, error) {
 			return
 		}
 		// Also when code of a subscriber has ended this goroutine.
-		for i, e := range added {
-			rooms[i].release(e)
+		for _, s := range added {
+			s.release()
 		}
 	}()
 	for _, sub := range subs {
-		e, r, err := d.prepare(sub)
+		s, err := d.prepare(sub)
 		if err != nil {
 			errs = append(errs, err)
 			continue
 		}
-		ids, added, rooms = append(ids, Identity{e.id, r.name}), append(added, e), append(rooms, r)
+		added = append(added, s)
 	}
-	if len(errs) == 0 {
-		err := d.activate(added, rooms)
-		if err == nil {
-			done = true
-			return ids, nil
-		}
-		errs = append(errs, err)
+	if len(errs) > 0 {
+		return errors.Join(errs...)
 	}
-	return nil, errors.Join(errs...)
-}
-
-// release gives up the identity of an entry that is not registered after all.
-func (r *room) release(e *entry) {
-	r.subs.CompareAndDelete(e.id, e)
-	if e.undo != nil {
-		e.undo()
-	}
-}
-
-// prepare reserves a subscriber's identity and tells it where to signal. It
-// runs user code, so no lock is held.
-func (d *Dispatcher) prepare(sub Subscriber) (*entry, *room, error) {
-	e, typ, err := d.newEntry(sub)
-	if err != nil {
-		return nil, nil, err
-	}
-	r, err := d.roomFor(typ)
-	if err != nil {
-		return nil, nil, &SubscriberError{e.id, typ, err}
-	}
-	if _, taken := r.subs.LoadOrStore(e.id, e); taken {
-		return nil, nil, &SubscriberError{e.id, typ, ErrDuplicateSubscriber}
-	}
-	room := func() {
-		e.signal.Store(true)
-		r.wake()
-	}
-	done := false
-	defer func() {
-		if !done {
-			r.release(e)
-		}
-	}()
-	if err := d.ask(e.name, func() error { return d.connect(e, sub, room) }); err != nil {
-		return nil, nil, &SubscriberError{e.id, typ, err}
+	if err := d.activate(added); err != nil {
+		return err
 	}
 	done = true
-	return e, r, nil
+	return nil
 }
 
-func (d *Dispatcher) roomFor(typ string) (*room, error) {
+// prepare asks a subscriber for all there is to know about it and reserves its
+// identity. It runs user code, so no lock is held.
+func (d *Dispatcher) prepare(sub Subscriber) (*subscription, error) {
+	id, typ, err := d.identify(sub)
+	if err != nil {
+		return nil, err
+	}
+	s := &subscription{id: id, name: subName(id, typ), label: idText(id), mark: new(mark)}
+	bad := func(err error) (*subscription, error) { return nil, &SubscriberError{id, typ, err} }
+	t, err := d.topicFor(typ)
+	if err != nil {
+		return bad(err)
+	}
+	s.topic = t
+	if _, taken := t.subs.LoadOrStore(id, s); taken {
+		return bad(ErrDuplicateSubscriber)
+	}
+	kept := false
+	defer func() {
+		if !kept { // also when code of the subscriber has ended this goroutine
+			s.giveBack()
+		}
+	}()
+	err = d.ask(s.name, func() error {
+		s.weight, s.filters = max(sub.Weight(), 1), sub.DoFilter()
+		if s.filters {
+			s.mark = t.filter.join()
+		}
+		return s.connect(sub)
+	})
+	if err == nil {
+		err = t.begin()
+	}
+	if err != nil {
+		return bad(err)
+	}
+	kept = true
+	return s, nil
+}
+
+// release gives up a subscription that was prepared and is not registered after
+// all.
+func (s *subscription) release() {
+	s.giveBack()
+	s.topic.end()
+}
+
+func (s *subscription) giveBack() {
+	s.topic.subs.CompareAndDelete(s.id, s)
+	s.topic.filter.leave(s.last().mark)
+	if s.undo != nil {
+		s.undo()
+	}
+}
+
+func (d *Dispatcher) topicFor(typ string) (*topic, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if s := state(d.state.Load()); s == stateStopped {
 		return nil, s.err()
 	}
-	if r := (*d.rooms.Load())[typ]; r != nil {
-		return r, nil
+	if t := d.topic(typ); t != nil {
+		return t, nil
 	}
-	r := &room{d: d, name: typ, seeds: newSeeds(), weight: 1}
-	rooms := maps.Clone(*d.rooms.Load())
-	rooms[typ] = r
-	list := append(slices.Clone(*d.roomList.Load()), r)
-	d.roomList.Store(&list)
-	d.rooms.Store(&rooms)
-	return r, nil
+	t := newTopic(d, typ)
+	d.topics.Store(typ, t)
+	return t, nil
 }
 
-func (d *Dispatcher) activate(added []*entry, rooms []*room) error {
+func (d *Dispatcher) activate(added []*subscription) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if s := state(d.state.Load()); s == stateStopped {
-		return s.err()
+	now := state(d.state.Load())
+	if now == stateStopped {
+		return now.err()
 	}
-	for i, e := range added {
-		if state(d.state.Load()) == stateRunning {
-			e.sink.begin(d.ctx)
+	for _, s := range added {
+		if now == stateRunning {
+			s.startWorkers()
 		}
-		rooms[i].join(e)
+		s.open()
+		s.topic.join(s)
 	}
 	return nil
 }
@@ -136,9 +140,9 @@ func (d *Dispatcher) activate(added []*entry, rooms []*room) error {
 func (d *Dispatcher) Deregister(subs ...Subscriber) error {
 	var errs []error
 	for _, sub := range subs {
-		id, err := d.Identify(sub)
+		id, typ, err := d.identify(sub)
 		if err == nil {
-			err = d.Remove(id)
+			err = d.remove(id, typ)
 		}
 		if err != nil {
 			errs = append(errs, err)
@@ -147,34 +151,117 @@ func (d *Dispatcher) Deregister(subs ...Subscriber) error {
 	return errors.Join(errs...)
 }
 
-// Remove is Deregister by what a subscriber is known by. It runs no code of the
-// subscriber.
-func (d *Dispatcher) Remove(id Identity) error {
-	unknown := &SubscriberError{id.ID, id.Type, ErrNotRegistered}
-	r := (*d.rooms.Load())[id.Type]
-	if r == nil || !validID(id.ID) {
+func (d *Dispatcher) remove(id any, typ string) error {
+	unknown := &SubscriberError{id, typ, ErrNotRegistered}
+	t := d.topic(typ)
+	if t == nil {
 		return unknown
 	}
-	v, ok := r.subs.Load(id.ID)
+	v, ok := t.subs.Load(id)
 	if !ok {
 		return unknown
 	}
-	e := v.(*entry)
+	s := v.(*subscription)
 	d.mu.Lock()
-	defer d.mu.Unlock()
-	if !r.leave(e) {
+	if !t.leave(s) {
+		d.mu.Unlock()
 		return unknown
 	}
-	r.subs.CompareAndDelete(e.id, e)
-	now := state(d.state.Load())
-	if now == stateNew {
-		r.retireLeft(iDeregistered)
-		return nil
-	}
-	if t, ok := e.sink.(tail); ok {
-		d.rememberLocked(r, t, e.name)
-		t.retire(iDeregistered)
-	}
-	r.wake() // the loop ends the others
+	s.cutAll(iDeregistered)
+	t.filter.leave(s.last().mark)
+	t.subs.CompareAndDelete(id, s)
+	d.rememberLocked(s)
+	d.mu.Unlock()
+	t.end()
 	return nil
+}
+
+// identify asks a subscriber for its ID and its MessageType, once each. An
+// error is a *SubscriberError.
+func (d *Dispatcher) identify(sub Subscriber) (id any, typ string, err error) {
+	err = d.ask(fmt.Sprintf("identity of a %T", sub), func() error {
+		if isNil(sub) {
+			return ErrNilSubscriber
+		}
+		given := sub.ID()
+		typ = sub.MessageType()
+		if !validID(given) {
+			return ErrInvalidID
+		}
+		id = given
+		return ValidType(typ)
+	})
+	if err != nil {
+		return nil, "", &SubscriberError{id, typ, err}
+	}
+	return id, typ, nil
+}
+
+// ask runs code of a subscriber that is being registered or deregistered. Its
+// panic is counted, logged and returned as ErrSubscriberPanic.
+func (d *Dispatcher) ask(name string, code func() error) (err error) {
+	returned := false
+	defer func() {
+		if !returned {
+			p := recover()
+			d.panicked(name, p)
+			err = fmt.Errorf("%w: %v", ErrSubscriberPanic, p)
+		}
+	}()
+	err = code()
+	returned = true
+	return err
+}
+
+// connect gives a subscription what its kind of subscriber needs. It runs user
+// code.
+func (s *subscription) connect(sub Subscriber) error {
+	switch sub := sub.(type) {
+	case *ChanSubscriber:
+		return sub.connect(s)
+	case *Handler:
+		return sub.connect(s)
+	case *Subscription:
+		return sub.connect(s)
+	}
+	if b, ok := sub.(interface{ builtin() bool }); ok && b.builtin() {
+		return fmt.Errorf("%w: %T embeds a subscriber whose policy that hides; keep it in a field and register it",
+			ErrInvalidOption, sub)
+	}
+	o := newSubOptions([]SubscriberOption{WithPolicy(Lossless)})
+	s.init(&o)
+	s.consume = s.callDeliver(sub)
+	if b, ok := sub.(BatchSubscriber); ok {
+		s.chunk = foreignBatch
+		s.consume = s.callDeliverBatch(b)
+	}
+	return nil
+}
+
+// isNil finds the nil pointers of our own types; those of others panic when
+// they are asked, or are meant.
+func isNil(sub Subscriber) bool {
+	switch s := sub.(type) {
+	case nil:
+		return true
+	case *ChanSubscriber:
+		return s == nil
+	case *Handler:
+		return s == nil
+	case *Subscription:
+		return s == nil
+	}
+	return false
+}
+
+// validID tells whether an ID can be a key: the dynamic type may hold what
+// panics when compared.
+func validID(id any) bool { return id != nil && reflect.ValueOf(id).Comparable() }
+
+// subName has the address of an ID that is a pointer, to tell it from others.
+func subName(id any, typ string) string {
+	if reflect.ValueOf(id).Kind() == reflect.Pointer {
+		return fmt.Sprintf("%s(%p)/%s", idText(id), id, typ)
+	}
+	return idText(id) + "/" + typ
 }

@@ -2,10 +2,29 @@ package dispatcher
 
 import (
 	"context"
-	"maps"
+	"fmt"
 	"slices"
 	"time"
 )
+
+// Start starts the loop, and the goroutines of the subscribers that are
+// registered. A second call is ErrStarted, one after Stop ErrClosed.
+func (d *Dispatcher) Start() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	switch state(d.state.Load()) {
+	case stateRunning:
+		return ErrStarted
+	case stateStopped:
+		return ErrClosed
+	}
+	for _, s := range d.subscriptions() {
+		s.startWorkers()
+	}
+	d.state.Store(uint32(stateRunning))
+	go d.loop()
+	return nil
+}
 
 // Stop ends the dispatcher. From its call on nothing is admitted; publishers
 // that wait get ErrClosed. What was admitted is handed over, handlers and
@@ -18,9 +37,17 @@ import (
 // has not returned, the error is an *UndeliveredError.
 //
 // Further calls wait for the first one and return its error. Stop before Start
-// makes Start fail with ErrClosed. Stop must not be called by code of a
-// subscriber: it would wait for itself.
+// makes Start fail with ErrClosed.
+//
+// Code of a subscriber must not wait for Stop, which would wait for that code:
+// it takes the whole time and names the subscriber as stuck. With the context
+// that a handler was given, or one derived from it, Stop returns at once with
+// ErrStopInHandler and stops nothing; a goroutine that a handler starts in
+// order to stop the dispatcher needs another context.
 func (d *Dispatcher) Stop(ctx context.Context) error {
+	if name, ok := ctx.Value(handlerOf{d}).(string); ok {
+		return fmt.Errorf("%w: %s", ErrStopInHandler, name)
+	}
 	d.mu.Lock()
 	was := state(d.state.Swap(uint32(stateStopped)))
 	d.mu.Unlock()
@@ -44,8 +71,8 @@ func (d *Dispatcher) Stop(ctx context.Context) error {
 		d.stopErr = d.shutdown(soft, end)
 	}
 	d.cancel()
-	for _, r := range *d.roomList.Load() {
-		r.retireAll()
+	for _, s := range d.subscriptions() {
+		s.cutAll(iStopped)
 	}
 	d.meter()
 	close(d.done)
@@ -54,66 +81,46 @@ func (d *Dispatcher) Stop(ctx context.Context) error {
 
 // shutdown drains until soft ends and waits for goroutines until end does.
 func (d *Dispatcher) shutdown(soft, end context.Context) error {
-	lost := make(map[string]int)
-	var stuck []string
-	var holder *entry // whose code has not returned to the loop
-	var begun int     // messages that it got
-
-	rooms := *d.roomList.Load()
-	for _, r := range rooms {
-		r.close()
-	}
-	d.draining.Store(true)
-	d.ready.signal()
-	if !wait(d.loopDone, soft) {
-		d.turn.over.Store(true)
-		close(d.quit)
-		d.cancel()
-		if !wait(d.loopDone, end) {
-			holder, begun = d.turn.end()
+	d.each((*topic).close)
+	close(d.quit)
+	<-d.loopDone // it never blocks
+	subs := d.subscriptions()
+	var all []*subscription
+	for _, s := range append(subs, d.former...) {
+		s.drain()
+		if all = append(all, s); s.keyed != nil {
+			all = append(all, s.keyed) // drained when nothing more comes from s
 		}
 	}
-	if holder == nil {
-		<-d.loopDone // it runs no code but ours, and is about to end
-		maps.Copy(lost, d.lost)
-	} else {
-		stuck = append(stuck, holder.name)
-		for _, r := range rooms {
-			if n := r.left(holder, begun); n > 0 {
-				lost[r.name] = n
-			}
-		}
-		close(d.turn.reported)
-	}
-	tails := d.tails()
-	for _, t := range tails {
-		t.drain()
-	}
-	for _, t := range tails {
-		wait(t.ended(), soft)
+	for _, s := range all {
+		wait(s.done, soft)
 	}
 	// The queues first: a handler that returns because its context has ended
 	// would be called at once for what waits behind.
-	for _, t := range tails {
-		if closed(t.ended()) {
-			continue
-		}
-		if n := t.abort(); n > 0 {
-			lost[t.typ] += n
+	for _, s := range all {
+		if !closed(s.done) {
+			s.cut(iStopped)
 		}
 	}
 	if soft.Err() != nil {
 		d.cancel()
 	}
-	for _, t := range tails {
-		if !wait(t.ended(), end) {
-			stuck = append(stuck, t.name)
+	lost := make(map[string]int)
+	var stuck []string
+	for _, s := range all {
+		if s.ownCode {
+			<-s.done // cut has ended its send
+		} else if !wait(s.done, end) {
+			stuck = append(stuck, s.name)
+		}
+		if n := s.droppedBy(iStopped); n > 0 {
+			lost[s.topic.name] += n
 		}
 	}
 	if len(lost) == 0 && len(stuck) == 0 {
 		return nil
 	}
-	return &UndeliveredError{Types: lost, Stuck: stuck}
+	return &UndeliveredError{Types: lost, Stuck: slices.Compact(stuck)}
 }
 
 // wait waits for done, or for ctx to end.
@@ -135,94 +142,22 @@ func closed(done <-chan struct{}) bool {
 	}
 }
 
-// ending is a sink that has to be waited for.
-type ending struct {
-	tail
-	name string
-	typ  string
-}
-
-// tails returns the sinks of all subscribers, and of former ones whose code
-// still runs, that hold messages or goroutines.
-func (d *Dispatcher) tails() []ending {
-	var all []ending
-	for _, r := range *d.roomList.Load() {
-		r.mu.Lock()
-		entries := r.entries
-		r.mu.Unlock()
-		for _, e := range entries {
-			if t, ok := e.sink.(tail); ok {
-				all = append(all, ending{t, e.name, r.name})
-			}
-		}
+// subscriptions are those of all topics, sorted by type and, within a type, in
+// order of registration.
+func (d *Dispatcher) subscriptions() (all []*subscription) {
+	for _, t := range d.sorted() {
+		t.mu.Lock()
+		all = append(all, t.list...)
+		t.mu.Unlock()
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return append(all, d.former...)
+	return all
 }
 
-// rememberLocked keeps a deregistered subscriber in mind until its code has
+// rememberLocked keeps a deregistered subscription in mind until its code has
 // returned.
-func (d *Dispatcher) rememberLocked(r *room, t tail, name string) {
-	d.former = slices.DeleteFunc(d.former, func(f ending) bool { return closed(f.ended()) })
-	d.former = append(d.former, ending{t, name, r.name})
-}
-
-// abandon accounts for everything that is left in the room, and returns how
-// many hand-overs did not happen. Only the loop calls it, as its last act.
-func (r *room) abandon() (lost int) {
-	entries := r.pull()
-	limit := r.first + uint64(len(r.log.msgs)-r.head)
-	for _, e := range entries {
-		n := limit - e.next
-		for i := r.head + int(e.next-r.first); i < len(r.log.msgs); i++ {
-			r.flags[i] |= fStopped
-		}
-		e.next = limit
-		e.round.offered += n
-		e.round.drops[iStopped] += n
-		lost += int(n)
-	}
-	r.front = limit
-	r.settle(entries, limit)
-	r.publish(entries, limit)
-	return lost
-}
-
-// left is how many hand-overs did not happen. What the holder of the turn got in
-// it was handed over, or is in its hands. Only Stop calls it, after turn.end and
-// before reported is closed.
-func (r *room) left(holder *entry, begun int) (lost int) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, e := range r.entries {
-		lost += int(r.seq - e.next)
-		if e == holder {
-			lost -= begun
-		}
-	}
-	return lost
-}
-
-// retireLeft ends the sinks of those that have left and that the loop has not
-// ended.
-func (r *room) retireLeft(reason dropIndex) {
-	r.mu.Lock()
-	left := r.retired
-	r.retired = nil
-	r.mu.Unlock()
-	for _, e := range left {
-		e.sink.retire(reason)
-	}
-}
-
-// retireAll ends the sinks of all subscribers.
-func (r *room) retireAll() {
-	r.retireLeft(iDeregistered)
-	r.mu.Lock()
-	entries := r.entries
-	r.mu.Unlock()
-	for _, e := range entries {
-		e.sink.retire(iStopped)
-	}
+func (d *Dispatcher) rememberLocked(s *subscription) {
+	d.former = slices.DeleteFunc(d.former, func(f *subscription) bool {
+		return closed(f.done) && (f.keyed == nil || closed(f.keyed.done))
+	})
+	d.former = append(d.former, s)
 }

@@ -1,162 +1,399 @@
 package dispatcher
 
 import (
-	"context"
-	"iter"
 	"sync"
 	"sync/atomic"
 )
 
-// Subscription is a Subscriber whose messages are read by a loop of the
-// caller. Make one with NewSubscription, or use Dispatcher.Messages.
-type Subscription struct {
-	id   any
-	typ  string
-	opts subOptions
-	run  atomic.Pointer[subscriptionRun]
+// subscription is one registered subscriber: its bounded queue or its channel,
+// with its policy. The loop offers it messages; what is behind the queue takes
+// them out: goroutines of its own (see worker.go), or a loop over All.
+type subscription struct {
+	id       any
+	name     string // ID/type, for logs and errors
+	label    string // for Stats
+	topic    *topic
+	policy   Policy
+	weight   MessageWeight
+	filters  bool
+	maxLen   int // bounds of the queue
+	maxBytes int
+	ch       chan Message  // of a channel-backed one
+	direct   bool          // the loop may put messages into ch
+	closeCh  bool          // ch is to be closed in the end
+	takers   int           // how many may take at the same time
+	chunk    int           // how many messages a worker takes at once
+	consume  func(*[]item) // what a worker does; nil without workers
+	ownCode  bool          // consume runs no code of the user's
+	keyed    *subscription // NewestPerKey: where the messages go with their keys
+	undo     func()        // when it is not registered after all; may be nil
+
+	mark *mark // guarded by the filter; zero without one, and when it has left
+
+	credit // of a lossless one
+
+	// handled counts messages that were handed over, or are in the hands of
+	// the user's code. With cutBit, no more are.
+	handled atomic.Uint64
+	wake    chan struct{} // capacity 1: something to take, or closed
+	stop    chan struct{} // closed by cut
+	done    chan struct{} // closed when nothing waits and no worker runs
+
+	mu       sync.Mutex // guards what follows
+	queue    ring
+	shares   *shares           // nil while the queue has room
+	crowd    *crowd            // nil while the channel has room
+	sent     ring              // what may be in ch, to know its keys when it is evicted
+	byKey    map[string]uint64 // position in the queue of a key's message, where there are keys
+	keyAt    map[uint64]string // and the other way round
+	busy     bool              // the worker of a channel has taken messages and not come back
+	closed   bool              // takes no messages: not yet, or no more
+	reason   dropIndex         // of what was not handed over when it was cut
+	finished bool              // done is closed
+	workers  int               // that run
+	out      uint64            // taken from the queue, or sent directly, and not lost since
+	unmarked bool              // the offer under way has taken a mark back
+	counts   subCounts
+	atTick   uint64 // counts.offered at the last tick
 }
 
-// NewSubscription returns a subscriber for messages of msgType that wait, in a
-// queue of its own, for a loop over All. It can be registered once.
-func NewSubscription(id any, msgType string, opts ...SubscriberOption) *Subscription {
-	return &Subscription{id: id, typ: msgType, opts: newSubOptions(opts)}
+// subCounts: offered = duplicate + drops + waiting in the queue + out.
+type subCounts struct {
+	offered, duplicate, panics uint64
+	drops                      dropCounts
 }
 
-// ID implements Subscriber.
-func (s *Subscription) ID() any { return s.id }
+const cutBit = 1 << 63
 
-// MessageType implements Subscriber.
-func (s *Subscription) MessageType() string { return s.typ }
-
-// DoFilter implements Subscriber.
-func (s *Subscription) DoFilter() bool { return s.opts.filter }
-
-// Weight implements Subscriber.
-func (s *Subscription) Weight() MessageWeight { return s.opts.weight }
-
-// Deliver implements Subscriber: it puts msg into the queue. It is false while
-// the subscription is not registered.
-func (s *Subscription) Deliver(msg Message) bool {
-	run := s.run.Load()
-	if run == nil {
-		return false
+// init sets what an option may have set.
+func (s *subscription) init(o *subOptions) {
+	s.policy, s.closeCh = o.policy, o.closeChan
+	s.maxLen, s.maxBytes = o.queue, o.queueBytes
+	s.takers, s.chunk = 1, 1
+	if o.name != "" {
+		s.label = o.name
 	}
-	var n int
-	run.offer([]Message{msg}, []uint32{sizeOf(msg)}, &n)
-	return n == 1
+	s.wake, s.stop, s.done = make(chan struct{}, 1), make(chan struct{}), make(chan struct{})
+	s.closed = true
+	if s.policy == NewestPerKey {
+		s.splitKeyed(o.key)
+	}
 }
 
-// All returns a sequence of the messages in order, waiting for each. It ends
-// when ctx does, when the subscription is deregistered, and, once the queue is
-// empty, when the dispatcher stops. It ends at once if the subscription is not
-// registered. It may be ranged over again, to go on where it was left; of
-// several loops at the same time each gets a part.
-func (s *Subscription) All(ctx context.Context) iter.Seq[Message] {
-	return func(yield func(Message) bool) {
-		run := s.run.Load()
-		if run == nil {
+// open lets a subscription take messages.
+func (s *subscription) open() {
+	s.mu.Lock()
+	s.closed = false
+	s.mu.Unlock()
+	if s.keyed != nil {
+		s.keyed.open()
+	}
+}
+
+// offer offers the messages of a chunk in order. The filter is locked when the
+// subscription filters. Only the loop calls it. It never blocks.
+func (s *subscription) offer(c *chunk) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return
+	}
+	s.unmarked = false
+	was := s.queue.n
+	for i := 0; i < len(c.items); {
+		i = s.offerFromLocked(c, i)
+	}
+	if was == 0 && s.queue.n > 0 {
+		s.signal()
+	}
+}
+
+// offerFromLocked offers messages from an index on and returns where to go on.
+// It ends early when the owner of the channel has closed it against the rules,
+// which counts as a panic for each message.
+func (s *subscription) offerFromLocked(c *chunk, i int) (next int) {
+	before, freed, freedBytes := s.out, 0, 0
+	defer func() {
+		s.handled.Add(s.out - before)
+		s.free(freed, freedBytes)
+		if s.ch == nil {
 			return
 		}
-		for {
-			m, ok := run.next(ctx)
-			if !ok || !yield(m) {
-				return
-			}
+		if p := recover(); p != nil {
+			s.counts.panics++
+			s.refuse(c, i, fPanic, iPanic)
+			c.panics = append(c.panics, panicked{s.name, p})
+			next = i + 1
+		}
+	}()
+	for ; i < len(c.items); i++ {
+		it := &c.items[i]
+		s.counts.offered++
+		if s.mark.bit != 0 && !s.fresh(c, i) {
+			s.counts.duplicate++
+			c.flags[i] |= fDuplicate
+			freed, freedBytes = freed+1, freedBytes+it.size
+			continue
+		}
+		sent := s.out
+		if !s.takeLocked(it) {
+			s.refuse(c, i, fFull, iSubscriberFull)
+			continue
+		}
+		c.flags[i] |= fTaken
+		if s.out != sent {
+			freed, freedBytes = freed+1, freedBytes+it.size
 		}
 	}
+	return i
 }
 
-func (s *Subscription) check() error  { return s.opts.check() }
-func (s *Subscription) builtin() bool { return true }
-
-func (s *Subscription) sink(room func()) sink {
-	r := &subscriptionRun{done: make(chan struct{})}
-	r.q = newQueue(&s.opts, room)
-	r.q.takers = 2 // or more: All may be ranged over by several
-	return r
+// fresh tells whether the subscription has not taken a message before. The
+// marks of a chunk are set before it is offered; when one was taken back since,
+// a copy of that message may be in the same chunk.
+func (s *subscription) fresh(c *chunk, i int) bool {
+	return c.fresh[i]&s.mark.bit != 0 ||
+		s.unmarked && s.topic.filter.tables[s.mark.table].add(c.items[i].key, s.mark.bit) != 0
 }
 
-// subscriptionRun is a Subscription from Register on.
-type subscriptionRun struct {
-	queueSink
-	once sync.Once     // closes done
-	done chan struct{} // closed when closed and empty
+// refuse accounts for a message that was not taken.
+func (s *subscription) refuse(c *chunk, i int, f flags, reason dropIndex) {
+	c.flags[i] |= f
+	s.counts.drops[reason]++
+	s.forget(&c.items[i])
 }
 
-func (r *subscriptionRun) begin(context.Context)  {}
-func (r *subscriptionRun) ended() <-chan struct{} { return r.done }
+// forget makes the filter forget a message that is lost.
+func (s *subscription) forget(it *item) {
+	if s.mark.bit != 0 {
+		s.topic.filter.tables[s.mark.table].remove(it.key, s.mark.bit)
+		s.unmarked = true
+	}
+}
 
-func (r *subscriptionRun) next(ctx context.Context) (Message, bool) {
-	var buf [1]Message
-	for ctx.Err() == nil {
-		n, closed := r.q.take(buf[:])
-		switch {
-		case n > 0:
-			claimed := r.claim()
-			r.finish()
-			return buf[0], claimed
-		case closed:
-			return nil, false
+// takeLocked takes a message if the policy allows. The filter is locked when
+// the subscription filters.
+func (s *subscription) takeLocked(it *item) bool {
+	if s.direct && s.queue.n == 0 && !s.busy {
+		if s.sendLocked(it) {
+			s.out++
+			return true
 		}
-		select {
-		case <-r.q.wake:
-		case <-ctx.Done():
-		}
-	}
-	return nil, false
-}
-
-func (r *subscriptionRun) drain() {
-	r.q.close()
-	r.finish()
-}
-
-func (r *subscriptionRun) retire(reason dropIndex) {
-	r.queueSink.retire(reason)
-	r.finish()
-}
-
-func (r *subscriptionRun) abort() int {
-	n := r.queueSink.abort()
-	r.finish()
-	return n
-}
-
-func (r *subscriptionRun) finish() {
-	if r.q.spent() {
-		r.once.Do(func() { close(r.done) })
-	}
-}
-
-// Messages subscribes to a message type and returns its messages as a
-// sequence, which may be ranged over once:
-//
-//	for m := range d.Messages(ctx, "block") { ... }
-//
-// The subscription begins with the call, not with the loop, and ends when the
-// loop does, when ctx ends, or when the dispatcher stops. When it cannot be
-// made, because the type or an option is invalid or the dispatcher is stopped,
-// the reason is logged and the sequence is empty; NewSubscription returns the
-// reason through Register.
-func (d *Dispatcher) Messages(ctx context.Context, msgType string, opts ...SubscriberOption) iter.Seq[Message] {
-	sub := NewSubscription(new(anonymous), msgType, opts...)
-	if err := d.Register(sub); err != nil {
-		d.log.WithError(err).Warn("cannot subscribe")
-		return func(func(Message) bool) {}
-	}
-	end := sync.OnceFunc(func() { _ = d.Deregister(sub) })
-	stop := context.AfterFunc(ctx, end)
-	return func(yield func(Message) bool) {
-		defer end()
-		defer stop()
-		for m := range sub.All(ctx) {
-			if !yield(m) {
-				return
-			}
+		if s.policy != Lossless {
+			return false
 		}
 	}
+	// A lossless one has promised the place when the message was admitted.
+	if s.policy != Lossless && !s.fitsLocked(it.size) && !s.makeRoomLocked(it) {
+		return false
+	}
+	s.queue.push(it)
+	if s.shares != nil {
+		s.shares.add(it)
+	}
+	return true
 }
 
-// anonymous is the ID of a subscriber that nobody else names. It is not empty,
-// so that its address is its own.
-type anonymous struct{ _ byte }
+func (s *subscription) fitsLocked(size int) bool {
+	return s.queue.n == 0 || s.queue.n < s.maxLen && s.queue.bytes+size <= s.maxBytes
+}
+
+// makeRoomLocked drops what waits until a message fits, or tells that the
+// message itself has to be dropped.
+func (s *subscription) makeRoomLocked(it *item) bool {
+	if s.shares == nil {
+		s.shares = newShares(&s.queue, s.maxLen, s.maxBytes)
+	}
+	for !s.fitsLocked(it.size) {
+		i, reason := s.shares.payer(s.policy, &s.queue, it), iSubscriberFull
+		if i < 0 {
+			return false
+		}
+		if s.policy.evicts() {
+			reason = iOldest
+		}
+		gone := s.queue.remove(i)
+		s.shares.remove(&gone)
+		s.lostLocked(&gone, reason)
+	}
+	return true
+}
+
+// lostLocked accounts for a message that was taken and is dropped again.
+func (s *subscription) lostLocked(it *item, reason dropIndex) {
+	s.counts.drops[reason]++
+	s.forget(it)
+}
+
+// take moves up to len(buf) messages to buf, claims them if told to, and returns
+// how many, and whether the subscription is closed.
+func (s *subscription) take(buf []item, claim bool) (n int, closed bool) {
+	s.mu.Lock()
+	bytes := s.queue.bytes
+	n = min(len(buf), s.queue.n)
+	for i := range n {
+		s.popLocked(&buf[i])
+	}
+	s.out += uint64(n)
+	if claim {
+		s.claim(n)
+	}
+	bytes -= s.queue.bytes
+	s.busy = n > 0
+	if s.closed || s.queue.n > 0 && s.takers > 1 {
+		s.signal() // another one may have something to do, or to end
+	}
+	if s.shares != nil && 2*s.queue.n <= s.maxLen && 2*s.queue.bytes <= s.maxBytes {
+		s.shares = nil
+	}
+	closed = s.closed
+	if closed && s.consume == nil {
+		s.finishLocked()
+	}
+	s.mu.Unlock()
+	if s.free(n, bytes) {
+		s.topic.grant()
+	}
+	return n, closed
+}
+
+func (s *subscription) popLocked(it *item) {
+	if s.byKey != nil {
+		delete(s.byKey, s.keyAt[s.queue.first])
+		delete(s.keyAt, s.queue.first)
+	}
+	s.queue.pop(it)
+	if s.shares != nil {
+		s.shares.remove(it)
+	}
+}
+
+func (s *subscription) signal() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// deliver is for the Deliver of our own kinds of subscribers: it takes a
+// message that comes past PutMessage.
+func (s *subscription) deliver(m Message) bool {
+	it, err := newItem(m)
+	if err != nil || s.policy == Lossless && !s.topic.borrow(s, it.size) {
+		return false
+	}
+	if s.filters {
+		it.key = s.topic.seeds.of(m)
+		s.topic.filter.mu.Lock()
+		defer s.topic.filter.mu.Unlock()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return false
+	}
+	was := s.queue.n
+	if !s.takeLocked(&it) {
+		return false
+	}
+	s.counts.offered++
+	if was == 0 {
+		s.signal()
+	}
+	return true
+}
+
+// claim counts messages as handed over, and reports whether they may be: not
+// any more when the subscription was cut, and then they count as dropped.
+func (s *subscription) claim(n int) bool { return s.handled.Add(uint64(n))&cutBit == 0 }
+
+func (s *subscription) isCut() bool { return s.handled.Load()&cutBit != 0 }
+
+// revoke takes claims back, of messages that are lost for the reason.
+func (s *subscription) revoke(reason dropIndex, items ...item) {
+	if s.filters {
+		s.topic.filter.mu.Lock()
+		defer s.topic.filter.mu.Unlock()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.out -= uint64(len(items))
+	s.handled.Add(-uint64(len(items)))
+	for i := range items {
+		s.lostLocked(&items[i], reason)
+	}
+}
+
+// unclaim takes claims back, of messages that will be handed over again, unless
+// the subscription was cut meanwhile.
+func (s *subscription) unclaim(n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.handled.Add(-uint64(n))
+	if s.isCut() {
+		s.out -= uint64(n)
+		s.counts.drops[s.reason] += uint64(n)
+	}
+}
+
+// drain takes no more, and ends when all is handed over.
+func (s *subscription) drain() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+	s.signal()
+	s.finishLocked()
+}
+
+// cut ends the subscription: nothing more is handed over, what waits is dropped
+// for the reason.
+func (s *subscription) cut(reason dropIndex) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.isCut() {
+		return
+	}
+	s.closed, s.reason = true, reason
+	// What a worker has taken and not claimed is lost.
+	held := s.out - s.handled.Or(cutBit)
+	s.out -= held
+	s.counts.drops[reason] += held + uint64(s.queue.n)
+	s.queue, s.sent, s.shares, s.crowd, s.byKey, s.keyAt = ring{}, ring{}, nil, nil, nil, nil
+	close(s.stop)
+	s.signal()
+	s.finishLocked()
+}
+
+// cutAll cuts a subscription with what is behind it.
+func (s *subscription) cutAll(reason dropIndex) {
+	s.cut(reason)
+	if s.keyed != nil {
+		s.keyed.cut(reason)
+	}
+}
+
+// finishLocked closes done, and the channel if that is wanted, when nothing is
+// left to do.
+func (s *subscription) finishLocked() {
+	if !s.closed || s.queue.n > 0 || s.workers > 0 || s.finished {
+		return
+	}
+	s.finished = true
+	if s.closeCh {
+		closeChannel(s.ch)
+	}
+	if s.keyed != nil {
+		s.keyed.drain()
+	}
+	close(s.done)
+}
+
+// shrink gives up the memory of a past burst.
+func (s *subscription) shrink() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.queue.n == 0 && s.counts.offered == s.atTick && len(s.queue.buf) > shrinkAbove {
+		s.queue = ring{first: s.queue.first}
+	}
+	s.atTick = s.counts.offered
+}

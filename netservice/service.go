@@ -24,7 +24,6 @@ type NebService struct {
 	node       *Node
 	dispatcher *dispatcher.Dispatcher
 	inspection inspection
-	subs       sync.Map // dispatcher.Identity of those that peers are told of
 	// serial tells services apart without keeping one alive; random, not zero.
 	serial uint64
 
@@ -72,7 +71,10 @@ func NewNebService(cfg Config, opts ...Option) (*NebService, error) {
 	s := &NebService{cfg: cfg, obs: obs.New(o.logger, o.registry), started: make(chan struct{}), stopped: make(chan struct{}), serial: rand.Uint64() | 1}
 	s.dispatcher, err = dispatcher.New(
 		dispatcher.Config{QueueSize: cfg.DispatchQueue, StopTimeout: time.Duration(cfg.ShutdownTimeout)},
-		dispatcher.WithLogger(s.obs.Logger()), dispatcher.WithMetrics(s.obs.Registry()))
+		dispatcher.WithLogger(s.obs.Logger()), dispatcher.WithMetrics(s.obs.Registry()),
+		dispatcher.WithTopicHooks(
+			func(msgType string) error { return s.node.types.subscribe(msgType) },
+			func(msgType string) { s.node.types.unsubscribe(msgType) }))
 	if err != nil {
 		return nil, err
 	}
@@ -178,8 +180,7 @@ func (s *NebService) running() error {
 func (s *NebService) Node() *Node { return s.node }
 
 // Dispatcher returns the service's dispatcher. Subscribers that are registered
-// there and not with the service get local messages only: peers are told of
-// the types that are registered with the service.
+// there are those of the service: peers are told of their types too.
 func (s *NebService) Dispatcher() *dispatcher.Dispatcher { return s.dispatcher }
 
 // Metrics returns the registry that holds the service's metrics.
@@ -190,54 +191,14 @@ func (s *NebService) Metrics() metrics.Registry { return s.obs.Registry() }
 // with an error, none. Errors: those of Dispatcher.Register; after Stop,
 // ErrStopped.
 func (s *NebService) Register(subs ...dispatcher.Subscriber) error {
-	ids, err := s.dispatcher.Enlist(subs...)
-	if err != nil {
-		return dispatcherError(err)
-	}
-	for i, id := range ids {
-		if _, known := s.subs.LoadOrStore(id, true); known {
-			continue // it was taken from the dispatcher alone meanwhile
-		}
-		if err := s.node.types.subscribe(id.Type); err != nil {
-			s.subs.Delete(id)
-			for _, done := range ids[:i] {
-				s.forget(done)
-			}
-			errs := []error{err}
-			for _, id := range ids {
-				errs = append(errs, s.dispatcher.Remove(id))
-			}
-			return errors.Join(errs...)
-		}
-	}
-	return nil
+	return dispatcherError(s.dispatcher.Register(subs...))
 }
 
 // Deregister removes subscribers, known by ID and type. When the last one of a
 // type is gone, peers can no longer send messages of that type to this node.
 // Errors: those of Dispatcher.Deregister.
 func (s *NebService) Deregister(subs ...dispatcher.Subscriber) error {
-	var errs []error
-	for _, sub := range subs {
-		id, err := s.dispatcher.Identify(sub)
-		if err == nil {
-			err = s.dispatcher.Remove(id)
-		}
-		if err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		s.forget(id)
-	}
-	return errors.Join(errs...)
-}
-
-// forget undoes what Register did beside the dispatcher. Subscribers that were
-// registered with that alone are not known here.
-func (s *NebService) forget(id dispatcher.Identity) {
-	if _, ours := s.subs.LoadAndDelete(id); ours {
-		s.node.types.unsubscribe(id.Type)
-	}
+	return s.dispatcher.Deregister(subs...)
 }
 
 // PutMessage hands a message to this node's own subscribers, as if it had

@@ -1,0 +1,107 @@
+package dispatcher
+
+// shares tells who holds how much of a queue that has become full, so that the
+// sender that holds the most of it pays for the next message, and one sender's
+// flood does not take the share of others. While a queue has room it has no
+// shares: counting then would cost a look into a map for each message.
+type shares struct {
+	slot int            // what a message costs besides its bytes
+	held map[string]int // by sender: bytes, and slot for each message
+	top  string         // the sender that was found to hold the most
+	seed uint64         // moves on with each look for it
+}
+
+// newShares counts what is in a full queue. The cost of a message is such that
+// the bounds in messages and in bytes weigh the same.
+func newShares(r *ring, maxLen, maxBytes int) *shares {
+	s := &shares{slot: max(maxBytes/maxLen, 1), held: make(map[string]int)}
+	for i := range r.n {
+		s.add(r.at(i))
+	}
+	return s
+}
+
+func (s *shares) cost(it *item) int { return it.size + s.slot }
+
+func (s *shares) add(it *item) {
+	held := s.held[it.head.from] + s.cost(it)
+	s.held[it.head.from] = held
+	if held > s.held[s.top] {
+		s.top = it.head.from
+	}
+}
+
+func (s *shares) remove(it *item) {
+	if held := s.held[it.head.from] - s.cost(it); held > 0 {
+		s.held[it.head.from] = held
+	} else {
+		delete(s.held, it.head.from)
+	}
+}
+
+// samples is how many messages of the queue heaviest looks at.
+const samples = 8
+
+// heaviest is the sender that holds the most. It compares the one that did so
+// last with the senders of some messages: one that holds half of the queue is
+// overlooked once in 256 times. Looking at all senders would let a peer that
+// invents names make every message cost thousands of comparisons.
+func (s *shares) heaviest(r *ring) string {
+	most := s.held[s.top]
+	for range samples {
+		s.seed += 0x9e3779b97f4a7c15 // 2^64 by the golden ratio: visits all places evenly
+		from := r.at(int(s.seed >> 32 % uint64(r.n))).head.from
+		if held := s.held[from]; held > most {
+			s.top, most = from, held
+		}
+	}
+	return s.top
+}
+
+// payer is the index of the message that is dropped to make room for another,
+// or -1 when that one is. One sender alone pays for itself.
+func (s *shares) payer(p Policy, r *ring, it *item) int {
+	from := it.head.from
+	mine, alone := s.held[from], false
+	if len(s.held) == 1 {
+		alone = mine > 0
+	}
+	if p.evicts() {
+		if alone {
+			return 0
+		}
+		if top := s.heaviest(r); mine < s.held[top] {
+			from = top
+		}
+		return oldest(r, from)
+	}
+	if alone {
+		return -1
+	}
+	// Not beyond what the other is left with: two that hold the same must not
+	// drop each other's messages in turns.
+	top := s.heaviest(r)
+	if mine+s.cost(it) >= s.held[top] {
+		return -1
+	}
+	return newest(r, top)
+}
+
+// newest and oldest are the index of a sender's message, or -1.
+func newest(r *ring, from string) int {
+	for i := r.n - 1; i >= 0; i-- {
+		if r.at(i).head.from == from {
+			return i
+		}
+	}
+	return -1
+}
+
+func oldest(r *ring, from string) int {
+	for i := range r.n {
+		if r.at(i).head.from == from {
+			return i
+		}
+	}
+	return -1
+}

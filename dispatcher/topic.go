@@ -1,0 +1,105 @@
+package dispatcher
+
+import (
+	"slices"
+	"sync"
+	"sync/atomic"
+)
+
+// topic is one message type: its subscriptions, its inbox, its filter and its
+// counts.
+type topic struct {
+	d        *Dispatcher
+	name     string
+	seeds    seeds
+	filter   filter
+	interest interest
+	subs     sync.Map // ID → *subscription, those being registered included
+
+	filtering atomic.Bool  // a subscription filters: PutMessage computes keys
+	waiting   atomic.Int32 // calls that wait; for those that give credit back
+
+	mu           sync.Mutex      // guards what follows, and credit.granted of its subscriptions
+	list         []*subscription // registered, in order; copied on write: the loop reads it outside
+	lossless     []*subscription // those of list that are
+	inbox        []item          // admitted, the loop has not looked yet
+	inboxBytes   int
+	pending      int // taken by the loop and not accounted for yet
+	pendingBytes int
+	seq          uint64 // position of the next message to be admitted
+	scheduled    bool   // the loop knows that there is something to do
+	closed       bool
+	known        bool // has or had a subscriber
+	waiters      waitList
+	received     uint64
+	refused      uint64
+	counts       topicCounts
+
+	// The loop's, apart from the mutex's cache line.
+	_         [64]byte
+	batch     []item // what the loop has taken
+	next      int    // index in batch of the first that was not offered
+	first     uint64 // its position
+	seqAtTick uint64
+}
+
+type topicCounts struct {
+	delivered, duplicate, unrouted uint64
+	drops                          dropCounts
+}
+
+func newTopic(d *Dispatcher, name string) *topic {
+	return &topic{d: d, name: name, seeds: newSeeds(), filter: filter{limit: d.cfg.FilterSize}}
+}
+
+// join makes a subscription get what is admitted from now on.
+func (t *topic) join(s *subscription) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s.from, t.known = t.seq, true
+	t.list = append(slices.Clip(t.list), s)
+	t.listedLocked()
+}
+
+// leave takes a subscription out and reports whether it was in.
+func (t *topic) leave(s *subscription) bool {
+	t.mu.Lock()
+	i := slices.Index(t.list, s)
+	if i < 0 {
+		t.mu.Unlock()
+		return false
+	}
+	t.list = slices.Delete(slices.Clone(t.list), i, i+1)
+	t.listedLocked()
+	t.mu.Unlock()
+	t.grant() // somebody may have waited for this one alone
+	return true
+}
+
+// listedLocked brings what depends on the list up to date.
+func (t *topic) listedLocked() {
+	t.lossless = nil
+	filtering := false
+	for _, s := range t.list {
+		if s.policy == Lossless {
+			t.lossless = append(t.lossless, s)
+		}
+		filtering = filtering || s.last().filters
+	}
+	t.filtering.Store(filtering)
+}
+
+// each calls f for every topic, in no order.
+func (d *Dispatcher) each(f func(*topic)) {
+	d.topics.Range(func(_, v any) bool {
+		f(v.(*topic))
+		return true
+	})
+}
+
+func (d *Dispatcher) topic(name string) *topic {
+	if v, ok := d.topics.Load(name); ok {
+		return v.(*topic)
+	}
+	return nil
+}
