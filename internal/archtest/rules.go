@@ -67,7 +67,7 @@ var engine = []string{"internal/obs", "internal/pacing", "internal/identity", "i
 var testSupport = []string{"internal/testkit", "internal/testnet", "internal/bench", "netservice/nettest", "internal/obs", "internal/identity", "internal/p2phost", "internal/msgtype"}
 
 // anyTest lists packages whose tests join everything.
-var anyTest = []string{"netservice", "netservice/nettest", "internal/testnet", "internal/netns"}
+var anyTest = []string{"internal/inspect/browser", "netservice", "netservice/nettest", "internal/testnet", "internal/netns"}
 
 // check returns what breaks the rules and what only deserves a look.
 func check(files []file) (broken, warnings []string) {
