@@ -51,6 +51,7 @@ var families = []family{
 	{name: "nebnet_deliver_panics_total", help: "Message streams reset because the code that takes messages panicked.", source: obs.DeliverPanics},
 	{name: "nebnet_deliver_errors_total", help: "Message streams reset because the code that takes messages refused.", source: obs.DeliverErrors},
 	{name: "nebnet_faults_total", help: "Protocol violations of peers on message streams.", source: obs.Faults, labels: byReason},
+	{name: "nebnet_types_differ_total", help: "Declarations of peers that differ from this node's.", source: obs.TypesDiffer, labels: byType},
 	{name: "nebnet_undecodable_total", help: "Messages whose codec refused them.", source: obs.Undecodable, labels: byType},
 
 	{name: "nebnet_peers", help: "Peers with a session, by who opened the handshake.", kind: gauge, source: obs.SessionsInbound, fixed: map[string]string{"direction": "inbound"}},
