@@ -1,0 +1,135 @@
+package router
+
+import (
+	"container/list"
+	"slices"
+	"time"
+)
+
+const (
+	// maxAway is how many turned-away messages of a topic are remembered.
+	maxAway = 1 << 14
+	// askAfter is how long a message that was turned away is left alone: most often
+	// it comes again by itself. askAgain is how long an answer is waited for before
+	// the next one is asked.
+	askAfter = 500 * time.Millisecond
+	askAgain = 3 * time.Second
+	// maxAsk is how many messages of a topic are asked for at once.
+	maxAsk = 1000
+	// maxHolders is how many peers that have a message are remembered.
+	maxHolders = 3
+)
+
+// awayList are the turned-away messages of a topic, the oldest first. When there is
+// no room for another one, the oldest is forgotten.
+type awayList struct {
+	order *list.List
+	at    map[*entry]*list.Element
+}
+
+func newAwayList() awayList {
+	return awayList{order: list.New(), at: make(map[*entry]*list.Element)}
+}
+
+func (a *awayList) remove(e *entry) {
+	if el := a.at[e]; el != nil {
+		a.order.Remove(el)
+		delete(a.at, e)
+	}
+}
+
+// turnAway drops a message in such a way that the next copy is taken, and that it
+// is asked for when there is room.
+func (r *Router) turnAway(e *entry, reason string) {
+	t := e.topic
+	t.counts.Away[reason]++
+	holders := append([]*Peer{e.from}, e.copies...)
+	for _, p := range e.live.holders {
+		if !slices.Contains(holders, p) {
+			holders = append(holders, p)
+		}
+	}
+	e.live = &live{since: r.now, holders: holders[:min(len(holders), maxHolders)], asked: e.live.asked}
+	e.state, e.msg, e.copies = turnedAway, nil, nil
+	r.putAway(e)
+}
+
+// turnAwayQuietly is turnAway for what nobody needs to be asked for.
+func (r *Router) turnAwayQuietly(e *entry) {
+	e.live = &live{since: r.now, quiet: true}
+	e.state, e.msg, e.copies = turnedAway, nil, nil
+	r.putAway(e)
+}
+
+func (r *Router) putAway(e *entry) {
+	a := &e.topic.away
+	if a.order.Len() >= maxAway {
+		oldest := a.order.Front().Value.(*entry)
+		a.remove(oldest)
+		e.topic.counts.Forgotten++
+		r.forget(oldest)
+	}
+	a.at[e] = a.order.PushBack(e)
+	if !e.live.quiet {
+		r.wakeBy(e.live.since.Add(askAfter))
+	}
+}
+
+// heldBy notes one more peer that has a message that was turned away.
+func (e *entry) heldBy(p *Peer) {
+	if l := e.live; len(l.holders) < maxHolders && !slices.Contains(l.holders, p) {
+		l.holders = append(l.holders, p)
+	}
+}
+
+// askable reports whether a message that was turned away may be asked for, because
+// no answer is awaited.
+func (e *entry) askable(now time.Time) bool { return now.Sub(e.live.asked) >= askAgain }
+
+// askAway asks for messages that were turned away, as many as there is room for. In
+// a network so small that all are in the mesh, nobody would announce them.
+func (r *Router) askAway() {
+	// Senders keep messages for a little longer than this.
+	window := time.Duration(r.cfg.Mesh.HistoryLength-1) * r.cfg.Mesh.Heartbeat
+	for _, t := range r.list {
+		left := min(maxAsk, t.room())
+		for el := t.away.order.Front(); el != nil && left > 0; el = el.Next() {
+			e := el.Value.(*entry)
+			age := r.now.Sub(e.live.since)
+			switch {
+			case e.live.quiet || len(e.live.holders) == 0 || age > window:
+				continue
+			case age < askAfter:
+				r.wakeBy(e.live.since.Add(askAfter))
+			case !e.askable(r.now):
+				r.wakeBy(e.live.asked.Add(askAgain))
+			default:
+				if r.ask(e) {
+					left--
+					r.wakeBy(r.now.Add(askAgain))
+				}
+				continue
+			}
+			if age < askAfter {
+				break // the others are younger
+			}
+		}
+	}
+}
+
+// ask asks the next holder of a message for it.
+func (r *Router) ask(e *entry) bool {
+	l := e.live
+	for range l.holders {
+		p := l.holders[0]
+		l.holders = append(l.holders[1:], p) // the next time another
+		if !p.out || p.gone || !e.topic.allows(p) {
+			continue
+		}
+		l.asked = r.now
+		c := r.control(p)
+		c.Want = append(c.Want, e.id)
+		return true
+	}
+	return false
+}

@@ -1,0 +1,240 @@
+package router
+
+import (
+	"slices"
+	"time"
+)
+
+// state is where a message is on its way.
+type state uint8
+
+const (
+	waiting    state = iota // for a slot
+	judging                 // a Judge effect is out
+	deferred                // until its key is resumed
+	turnedAway              // the next copy is taken
+	accepted                // delivered, or published
+	held                    // delivered, and to go on when Relay comes
+	rejected
+	ignored
+	pending // own, waits for a first peer
+	dead    // no longer in the book
+)
+
+// entry is one message.
+type entry struct {
+	id    string
+	topic *Topic
+	state state
+	from  *Peer // that sent it; nil for an own one
+	first time.Time
+
+	msg    *Message // nil when it cannot be served any more
+	said   uint64   // its number in the history
+	saidAt time.Time
+	copies []*Peer // others that sent it, while that matters
+	served []served
+
+	live *live // nil once its fate is settled
+}
+
+// live is what is needed of an entry whose fate is open.
+type live struct {
+	since   time.Time // it is in its state
+	sender  *sender   // holds a slot, or waits for one
+	parked  bool      // holds a place among the deferred
+	key     string
+	until   time.Time
+	epoch   uint64 // of the parking when its judgement began
+	retaken bool
+
+	holders []*Peer // that have it, the first to be asked first
+	asked   time.Time
+	quiet   bool // it is not asked for
+}
+
+// served counts how often a peer was served.
+type served struct {
+	p *Peer
+	n int
+}
+
+// maxServed bounds the peers of which an entry knows how often they were served.
+const maxServed = 256
+
+// serve reports whether a peer may be served once more.
+func (e *entry) serve(p *Peer, most int) bool {
+	for i := range e.served {
+		if s := &e.served[i]; s.p == p {
+			s.n++
+			return s.n <= most
+		}
+	}
+	if len(e.served) >= maxServed {
+		return false
+	}
+	e.served = append(e.served, served{p, 1})
+	return true
+}
+
+// fifo holds entries by age.
+type fifo struct {
+	q    []*entry
+	head int
+}
+
+func (f *fifo) push(e *entry) { f.q = append(f.q, e) }
+
+func (f *fifo) front() *entry {
+	if f.head == len(f.q) {
+		return nil
+	}
+	return f.q[f.head]
+}
+
+func (f *fifo) pop() {
+	f.q[f.head] = nil
+	if f.head++; f.head > 64 && 2*f.head > len(f.q) {
+		f.q = append(f.q[:0:0], f.q[f.head:]...)
+		f.head = 0
+	}
+}
+
+// Known reports whether a further copy of a message would be a duplicate. Nothing
+// changes.
+func (r *Router) Known(id []byte) bool {
+	e := r.book[string(id)]
+	return e != nil && e.state != turnedAway
+}
+
+// enter makes an entry.
+func (r *Router) enter(t *Topic, m *Message, from *Peer) *entry {
+	e := &entry{id: m.ID, topic: t, from: from, first: r.now, msg: m, live: &live{since: r.now}}
+	r.book[m.ID] = e
+	r.fifo.push(e)
+	if len(r.book) > r.cfg.MaxSeen {
+		r.forgetOldest()
+	}
+	return e
+}
+
+// forgetOldest makes room in the book. Entries whose fate is open have bounds of
+// their own and stay.
+func (r *Router) forgetOldest() {
+	for n := len(r.fifo.q) - r.fifo.head; n > 0; n-- {
+		e := r.fifo.front()
+		r.fifo.pop()
+		switch {
+		case e.state == dead:
+		case e.live == nil:
+			r.forget(e)
+			return
+		default:
+			r.fifo.push(e)
+		}
+	}
+}
+
+// expireSeen forgets what is older than SeenTTL.
+func (r *Router) expireSeen() {
+	for n := len(r.fifo.q) - r.fifo.head; n > 0; n-- {
+		e := r.fifo.front()
+		if e.state != dead && r.now.Sub(e.first) <= r.cfg.SeenTTL {
+			return
+		}
+		r.fifo.pop()
+		switch {
+		case e.state == dead:
+		case e.state == turnedAway:
+			if !e.live.quiet {
+				e.topic.counts.Forgotten++
+			}
+			e.topic.away.remove(e)
+			r.forget(e)
+		case e.live == nil:
+			r.forget(e)
+		default:
+			e.first = r.now
+			r.fifo.push(e)
+		}
+	}
+}
+
+// forget takes an entry out of the book.
+func (r *Router) forget(e *entry) {
+	delete(r.book, e.id)
+	r.unkeep(e)
+	e.state, e.live = dead, nil
+}
+
+// settle ends what is open about an entry.
+func (e *entry) settle(s state) {
+	e.state, e.live = s, nil
+}
+
+// say puts a message into the history, out of which it is announced and served.
+func (r *Router) say(e *entry) {
+	r.said++
+	e.said, e.saidAt = r.said, r.now
+	r.history[0] = append(r.history[0], e)
+	r.kept += len(e.msg.Frame)
+	for i := len(r.history) - 1; i >= 0 && r.kept > r.cfg.HistoryBytes; i-- {
+		for _, old := range r.history[i] {
+			if r.kept <= r.cfg.HistoryBytes {
+				break
+			}
+			if old != e {
+				r.unkeep(old)
+			}
+		}
+	}
+}
+
+// unkeep lets go of a message that was said.
+func (r *Router) unkeep(e *entry) {
+	if e.said > 0 && e.msg != nil {
+		r.kept -= len(e.msg.Frame)
+	}
+	e.msg, e.copies, e.served = nil, nil, nil
+}
+
+// shift ages the history by one tick.
+func (r *Router) shift() {
+	last := len(r.history) - 1
+	for _, e := range r.history[last] {
+		r.unkeep(e)
+	}
+	oldest := r.history[last]
+	clear(oldest)
+	if cap(oldest) > 4*len(r.history[0])+64 {
+		oldest = nil
+	}
+	copy(r.history[1:], r.history[:last])
+	r.history[0] = oldest[:0]
+}
+
+// forgetMessages forgets all entries of a topic.
+func (r *Router) forgetMessages(t *Topic) {
+	r.expireParked(t)
+	t.counts.Unsent += int64(len(t.pending))
+	t.pending, t.pendingBytes = nil, 0
+	for _, slot := range r.history {
+		for i := range slot {
+			if slot[i].topic == t {
+				r.unkeep(slot[i])
+			}
+		}
+	}
+	for _, e := range r.book {
+		if e.topic == t {
+			r.unplace(e)
+			r.forget(e)
+		}
+	}
+	t.queue = fairQueue{}
+}
+
+// sentBy reports whether a peer has sent a copy of the message itself.
+func (e *entry) sentBy(p *Peer) bool {
+	return e.from == p || slices.Contains(e.copies, p)
+}

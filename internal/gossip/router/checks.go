@@ -1,0 +1,205 @@
+package router
+
+import "slices"
+
+// fairQueue shares the slots of a topic among the peers that send in it: a slot
+// goes to each sender in turn, and when too many messages wait, whoever has most
+// waiting gives way.
+type fairQueue struct {
+	senders []*sender
+	turn    int // index into senders of the next one
+	running int
+	waiting int // without those that hold a place among the deferred
+}
+
+// sender is one peer in a fairQueue. It is there while it has something in it.
+type sender struct {
+	p       *Peer
+	queue   []*entry
+	waiting int // of queue, those that hold no place among the deferred
+	running int
+}
+
+func (q *fairQueue) sender(p *Peer) *sender {
+	for _, s := range q.senders {
+		if s.p == p {
+			return s
+		}
+	}
+	s := &sender{p: p}
+	q.senders = append(q.senders, s)
+	return s
+}
+
+func (q *fairQueue) drop(s *sender) {
+	if len(s.queue) > 0 || s.running > 0 {
+		return
+	}
+	if i := slices.Index(q.senders, s); i >= 0 {
+		q.senders = slices.Delete(q.senders, i, i+1)
+		if q.turn > i {
+			q.turn--
+		}
+	}
+}
+
+// share is how many slots one sender may hold: some are left to others, so that one
+// whose messages take long does not shut them out.
+func (t *Topic) share() int { return t.spec.Concurrency - t.spec.Concurrency/4 }
+
+// room is how many more messages of the topic can be taken in now.
+func (t *Topic) room() int {
+	if t.spec.Inline {
+		return maxAsk
+	}
+	return t.spec.Concurrency - t.queue.running + t.spec.Queue - t.queue.waiting
+}
+
+// admitCheck has a message judged, now or when there is a slot.
+func (r *Router) admitCheck(e *entry) {
+	t, q := e.topic, &e.topic.queue
+	if t.spec.Inline {
+		r.judge(e)
+		return
+	}
+	s := q.sender(e.from)
+	e.state, e.live.sender = waiting, s
+	switch {
+	case q.running < t.spec.Concurrency && s.running < t.share():
+		q.start(s)
+		r.judge(e)
+	case q.waiting < t.spec.Queue:
+		q.waiting++
+		s.waiting++
+		s.queue = append(s.queue, e)
+	default:
+		r.crowdOut(e, s)
+	}
+}
+
+func (q *fairQueue) start(s *sender) {
+	q.running++
+	s.running++
+}
+
+// judge has the caller judge a message.
+func (r *Router) judge(e *entry) {
+	e.state, e.live.epoch = judging, r.parking.epoch
+	r.out = append(r.out, Effect{Kind: Judge, Peer: e.from.ID, Msg: e.msg})
+}
+
+// crowdOut turns a message away for want of places: this one, or the last of the
+// sender that has most, if that is another one with more.
+func (r *Router) crowdOut(e *entry, s *sender) {
+	q := &e.topic.queue
+	most := s
+	for _, o := range q.senders {
+		if o.waiting > most.waiting {
+			most = o
+		}
+	}
+	if most.waiting > s.waiting+1 {
+		out := most.last()
+		most.queue = remove2(most.queue, out)
+		s.queue = append(s.queue, e)
+		most.waiting--
+		s.waiting++
+		out.live.sender = nil
+		q.drop(most)
+		r.turnAway(out, AwayOverload)
+		return
+	}
+	e.live.sender = nil
+	q.drop(s)
+	r.turnAway(e, AwayOverload)
+}
+
+// last is the youngest one that holds no place elsewhere.
+func (s *sender) last() *entry {
+	for i := len(s.queue) - 1; i >= 0; i-- {
+		if !s.queue[i].live.parked {
+			return s.queue[i]
+		}
+	}
+	return nil
+}
+
+func remove2(es []*entry, e *entry) []*entry {
+	if i := slices.Index(es, e); i >= 0 {
+		return slices.Delete(es, i, i+1)
+	}
+	return es
+}
+
+// freeSlot gives back the slot of a message that was judged.
+func (r *Router) freeSlot(e *entry) {
+	s := e.live.sender
+	if s == nil {
+		return
+	}
+	q := &e.topic.queue
+	e.live.sender = nil
+	s.running--
+	q.running--
+	q.drop(s)
+}
+
+// nextChecks hands free slots to senders in turn.
+func (r *Router) nextChecks(t *Topic) {
+	q := &t.queue
+	for skipped := 0; q.running < t.spec.Concurrency && skipped < len(q.senders); {
+		if q.turn >= len(q.senders) {
+			q.turn = 0
+		}
+		s := q.senders[q.turn]
+		q.turn++
+		if len(s.queue) == 0 || s.running >= t.share() {
+			skipped++
+			continue
+		}
+		skipped = 0
+		e := s.queue[0]
+		s.queue[0] = nil
+		s.queue = s.queue[1:]
+		if e.live.parked {
+			r.parking.release(e)
+		} else {
+			q.waiting--
+			s.waiting--
+		}
+		q.start(s)
+		r.judge(e)
+	}
+}
+
+// timeOut turns away what has waited for a slot for too long.
+func (r *Router) timeOut(t *Topic) {
+	q := &t.queue
+	for _, s := range slices.Clone(q.senders) {
+		var late []*entry
+		s.queue = slices.DeleteFunc(s.queue, func(e *entry) bool {
+			old := !e.live.parked && r.now.Sub(e.live.since) > t.spec.Deadline
+			if old {
+				late = append(late, e)
+			}
+			return old
+		})
+		for _, e := range late {
+			q.waiting--
+			s.waiting--
+			e.live.sender = nil
+			r.turnAway(e, AwayTimeout)
+		}
+		q.drop(s)
+	}
+}
+
+// unplace takes an entry out of the queue and the parking, wherever it is.
+func (r *Router) unplace(e *entry) {
+	if e.live == nil {
+		return
+	}
+	if e.live.parked {
+		r.parking.release(e)
+	}
+}

@@ -1,0 +1,171 @@
+package router
+
+import (
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/go-nebnet/nebnet/internal/gossip/rpc"
+)
+
+// Kind says what an Event is, and which of its fields count.
+type Kind uint8
+
+// The events.
+const (
+	// Tick is the heartbeat. Wake comes at the time that Router.Wake names.
+	Tick Kind = iota
+	Wake
+	// Opened: there is a stream to Peer, of Level, dialled by this node if On.
+	// Closed: there is none any more.
+	Opened
+	Closed
+	// Heard: there is a stream from Peer. Silent: there is none any more.
+	Heard
+	Silent
+	// Standing: Peer is a member if On, else one that takes part in open topics.
+	Standing
+	// Direct: Peer is a direct peer, or not.
+	Direct
+	// Addrs: Peer has the addresses Names. AppScore: the application's score of
+	// Peer is Value. Fault: Peer sent what nobody honest sends.
+	Addrs
+	AppScore
+	Fault
+	// Control: a frame of Peer, of which the messages are not looked at.
+	Control
+	// Received: Msg came from Msg.From. Copy: a message ID came again from Peer.
+	// Forged: Peer sent a message in Topic that breaks the rule of signatures, or
+	// whose data is none: it has no ID.
+	Received
+	Copy
+	Forged
+	// Judged: Verdict on Msg, which a Judge effect had asked for.
+	Judged
+	// Publish: Msg is this node's own. Relay: Msg was accepted in a topic with
+	// ExplicitRelay and is to go on. Withdraw: Msg was handed to nobody.
+	Publish
+	Relay
+	Withdraw
+	// Dropped: Peer's queue did not take Msg, or lost it.
+	Dropped
+	// Declare: Spec is known from now on, or has changed. Retract: Topic is
+	// forgotten. Join and Leave: this node takes part in Topic, or no more.
+	Declare
+	Retract
+	Join
+	Leave
+	// Resume: messages deferred under Key are judged again.
+	Resume
+)
+
+// Event is something that happened. Step keeps none of its slices.
+type Event struct {
+	Kind    Kind
+	Peer    peer.ID
+	Level   Level
+	On      bool
+	Value   float64
+	Topic   string
+	Key     string
+	ID      []byte
+	Names   []string
+	Msg     *Message
+	RPC     *rpc.RPC
+	Verdict Verdict
+	Spec    *TopicSpec
+}
+
+// Level is what the protocol of a stream can do.
+type Level uint8
+
+// The levels. Each can do what those before it can.
+const (
+	FloodSub Level = iota
+	Mesh           // meshsub 1.0
+	Exchange       // 1.1: back-off and peers in prunes
+	Refuse         // 1.2: IDONTWANT
+	Extend         // 1.3: extensions, of which there are none
+)
+
+// EffectKind says what an Effect is.
+type EffectKind uint8
+
+// The effects.
+const (
+	// Send sends Msg to Peer. Say sends Control to Peer, before all messages that
+	// wait.
+	Send EffectKind = iota
+	Say
+	// Cancel: Peer has Msg, or wants no copy. It need not be sent if it waits.
+	Cancel
+	// Judge has Msg judged. Judged follows.
+	Judge
+	// Refused: the message of this Publish was not taken, for Reason. Queued: it
+	// waits for a first peer.
+	Refused
+	Queued
+	// Connect: Peer recommends Peers.
+	Connect
+	// Faulted: Peer did what nobody honest does, Reason says what. It is counted
+	// already.
+	Faulted
+)
+
+// Effect is something to be done. Peer is empty where nobody is named.
+type Effect struct {
+	Kind    EffectKind
+	Peer    peer.ID
+	Msg     *Message
+	Control *rpc.Control
+	Peers   []rpc.PeerOut
+	Reason  string
+}
+
+// Reasons of Refused.
+const (
+	ReasonDuplicate = "duplicate"
+	ReasonNoPeers   = "no peers"
+	ReasonFull      = "full"
+	ReasonUnknown   = "unknown topic"
+)
+
+// Faults that the router itself finds.
+const (
+	FaultSubscriptions = "subscriptions"
+	FaultControl       = "control"
+	FaultHave          = "have"
+	FaultWant          = "want"
+)
+
+// Action is what is to become of a message.
+type Action uint8
+
+// The actions.
+const (
+	Ignore Action = iota
+	Accept
+	Reject
+	Defer     // until Verdict.Key is resumed
+	TurnAway  // for Verdict.Reason; a further copy is taken
+	BadSigned // the signature is not that of the author
+)
+
+// Verdict is what was found about a message.
+type Verdict struct {
+	Action Action
+	Key    string
+	Reason string
+}
+
+// Message is a message of a topic, whole and encoded.
+type Message struct {
+	ID    string
+	Topic string
+	From  peer.ID // who sent it to this node; empty for an own one
+	// Author is who signed it; empty in networks without signatures.
+	Author peer.ID
+	// Frame is the frame that carries it, shared by all that it is sent to. Data
+	// and Wire point into it.
+	Frame []byte
+	Data  []byte
+	Wire  rpc.Message
+}

@@ -1,0 +1,176 @@
+package router
+
+// send sends a message to a peer.
+func (r *Router) send(p *Peer, m *Message) {
+	r.out = append(r.out, Effect{Kind: Send, Peer: p.ID, Msg: m})
+}
+
+// publish takes an own message.
+func (r *Router) publish(m *Message) {
+	t := r.topics[m.Topic]
+	if t == nil {
+		r.refusePublish(m, ReasonUnknown)
+		return
+	}
+	e := r.book[m.ID]
+	if e != nil && (e.state != turnedAway || e.topic != t) {
+		r.refusePublish(m, ReasonDuplicate)
+		return
+	}
+	if len(t.pending) > 0 && !r.pendingRoom(t, m) {
+		r.refusePublish(m, ReasonFull)
+		return
+	}
+	if e != nil {
+		t.away.remove(e)
+		e.msg, e.from, e.live = m, nil, &live{since: r.now}
+	} else {
+		e = r.enter(t, m, nil)
+	}
+	t.lastPublished = r.now
+	// First, so that it overtakes the message.
+	r.refuse(e)
+	if r.forward(e, true) > 0 {
+		e.settle(accepted)
+		r.say(e)
+		t.counts.Published++
+		return
+	}
+	switch {
+	case t.spec.PeerWait < 0:
+		r.forget(e)
+		r.refusePublish(m, ReasonNoPeers)
+	case !r.pendingRoom(t, m):
+		r.forget(e)
+		r.refusePublish(m, ReasonFull)
+	default:
+		e.state, e.live.until = pending, r.now.Add(t.spec.PeerWait)
+		t.pending = append(t.pending, e)
+		t.pendingBytes += len(m.Data)
+		t.counts.Published++
+		t.counts.Queued++
+		r.out = append(r.out, Effect{Kind: Queued, Msg: m})
+	}
+}
+
+func (r *Router) pendingRoom(t *Topic, m *Message) bool {
+	return len(t.pending) < r.cfg.Pending && t.pendingBytes+len(m.Data) <= r.cfg.PendingBytes
+}
+
+func (r *Router) refusePublish(m *Message, reason string) {
+	r.out = append(r.out, Effect{Kind: Refused, Msg: m, Reason: reason})
+}
+
+// withdraw forgets an own message that no peer's queue took: it may be published
+// again.
+func (r *Router) withdraw(m *Message) {
+	if e := r.book[m.ID]; e != nil && e.msg == m && e.from == nil && e.state == accepted {
+		e.topic.counts.Published--
+		r.forget(e)
+	}
+}
+
+// forward sends a message to everybody who is to have it, and returns how many
+// those are. Nobody is sent what it sent itself, or does not want.
+func (r *Router) forward(e *entry, own bool) (n int) {
+	t := e.topic
+	to := func(p *Peer) {
+		if _, no := p.refused[e.id]; no && !own || e.sentBy(p) || p.ID == e.msg.Author {
+			return
+		}
+		n++
+		r.send(p, e.msg)
+	}
+	flood := own && r.cfg.Mesh.FloodPublish
+	floodsubs := 0
+	for _, l := range t.links {
+		switch {
+		case !l.reachable():
+		case l.p.direct:
+			to(l.p)
+		case l.p.level < Mesh:
+			// They hear of nothing otherwise; and nobody gets more copies out of this
+			// node by calling itself old.
+			if floodsubs < r.cfg.Mesh.Dhi && r.score(l.p) >= r.cfg.Score.PublishThreshold {
+				floodsubs++
+				to(l.p)
+			}
+		case flood && !l.mesh && r.score(l.p) >= r.cfg.Score.PublishThreshold:
+			to(l.p)
+		}
+	}
+	for _, l := range t.mesh {
+		if l.reachable() {
+			to(l.p)
+		}
+	}
+	switch {
+	case flood:
+	case !t.joined:
+		if own {
+			r.fillFanout(t)
+		}
+		for _, l := range t.fanout {
+			to(l.p)
+		}
+	case own && len(t.mesh) < r.cfg.Mesh.D:
+		// The mesh is not whole yet.
+		for _, l := range r.choose(t.links, r.cfg.Mesh.D-len(t.mesh), func(l *link) bool { return !l.mesh && r.publishable(l) }) {
+			to(l.p)
+		}
+	}
+	return n
+}
+
+// flushPending sends what waits for a first peer.
+func (r *Router) flushPending(t *Topic) {
+	for len(t.pending) > 0 {
+		e := t.pending[0]
+		if r.forward(e, true) == 0 {
+			return
+		}
+		t.pending = t.pending[1:]
+		t.pendingBytes -= len(e.msg.Data)
+		e.settle(accepted)
+		r.say(e)
+	}
+	t.pending = nil
+}
+
+// expirePending gives up own messages that met no peer. They may be published
+// again.
+func (r *Router) expirePending(t *Topic) {
+	for len(t.pending) > 0 && !r.now.Before(t.pending[0].live.until) {
+		e := t.pending[0]
+		t.pending = t.pending[1:]
+		t.pendingBytes -= len(e.msg.Data)
+		t.counts.Unsent++
+		r.forget(e)
+	}
+}
+
+// relay passes on a message that was accepted in a topic with ExplicitRelay.
+func (r *Router) relay(m *Message) {
+	t := r.topics[m.Topic]
+	if t == nil {
+		r.refusePublish(m, ReasonUnknown)
+		return
+	}
+	e := r.book[m.ID]
+	switch {
+	case e == nil: // seen so long ago that it is forgotten
+		e = r.enter(t, m, r.peers[m.From])
+	case e.state != held || e.topic != t:
+		r.refusePublish(m, ReasonDuplicate)
+		return
+	}
+	e.msg = m
+	e.settle(accepted)
+	r.refuse(e)
+	r.forward(e, false)
+	r.say(e)
+	t.counts.Relayed++
+	if e.from != nil {
+		r.creditFirst(e)
+	}
+}

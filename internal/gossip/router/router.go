@@ -1,0 +1,227 @@
+package router
+
+import (
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+)
+
+// Router is the state of one node. It is not safe for concurrent use. Make one with
+// New.
+type Router struct {
+	cfg Config
+	rng *rand.Rand
+
+	now      time.Time // of this step
+	out      []Effect  // of this step
+	speakers []*Peer   // those with something to be told at the end of this step
+	wakeAt   time.Time // zero: nothing is due before the next tick
+	ticks    uint64
+
+	peers  map[peer.ID]*Peer
+	order  []*Peer // the same, in the order in which they came
+	direct map[peer.ID]struct{}
+	topics map[string]*Topic
+	list   []*Topic // the same
+
+	book     map[string]*entry
+	fifo     fifo
+	history  [][]*entry // by age in ticks, the newest first
+	kept     int        // bytes in history
+	said     uint64     // number of the last message in history
+	promises []promise
+	parking  parking
+
+	decayed time.Time
+}
+
+// Topic is a topic that is declared.
+type Topic struct {
+	spec          TopicSpec
+	joined        bool
+	links         []*link // of peers that subscribe
+	mesh          []*link
+	fanout        []*link
+	lastPublished time.Time
+
+	queue        fairQueue
+	pending      []*entry // own messages that wait for a first peer
+	pendingBytes int
+	away         awayList
+
+	counts Counts
+}
+
+// New makes a router that knows nobody. rng decides whom it chooses.
+func New(cfg Config, rng *rand.Rand) *Router {
+	return &Router{
+		cfg: cfg, rng: rng,
+		peers:   make(map[peer.ID]*Peer),
+		direct:  make(map[peer.ID]struct{}),
+		topics:  make(map[string]*Topic),
+		book:    make(map[string]*entry),
+		history: make([][]*entry, max(cfg.Mesh.HistoryLength, 1)),
+		parking: newParking(),
+	}
+}
+
+// Step takes one event and returns what is to be done about it, in order. The
+// slice is overwritten by the next call. now may not go backwards.
+func (r *Router) Step(ev Event, now time.Time) []Effect {
+	if r.decayed.IsZero() {
+		r.decayed = now
+	}
+	r.now = now
+	clear(r.out)
+	r.out = r.out[:0]
+	switch ev.Kind {
+	case Tick:
+		r.tick()
+	case Wake:
+		r.wake()
+	case Opened:
+		r.opened(ev)
+	case Closed:
+		r.closed(ev)
+	case Heard:
+		r.peer(ev.Peer).in = true
+	case Silent:
+		r.silent(ev)
+	case Standing:
+		r.standing(ev)
+	case Direct:
+		r.setDirect(ev)
+	case Addrs:
+		r.setAddrs(ev)
+	case AppScore:
+		if p := r.peers[ev.Peer]; p != nil && p.stats.app != ev.Value {
+			p.stats.app, p.stats.dirty = ev.Value, true
+		}
+	case Fault:
+		r.fault(r.peer(ev.Peer))
+	case Control:
+		r.heardControl(ev)
+	case Received:
+		r.received(ev.Msg)
+	case Copy:
+		r.copied(ev)
+	case Forged:
+		r.forged(ev)
+	case Judged:
+		r.judged(ev)
+	case Publish:
+		r.publish(ev.Msg)
+	case Relay:
+		r.relay(ev.Msg)
+	case Withdraw:
+		r.withdraw(ev.Msg)
+	case Dropped:
+		r.dropped(ev)
+	case Declare:
+		r.declare(*ev.Spec)
+	case Retract:
+		r.retract(ev.Topic)
+	case Join:
+		r.join(ev.Topic)
+	case Leave:
+		r.leave(ev.Topic)
+	case Resume:
+		r.resume(ev.Key)
+	}
+	r.speak()
+	return r.out
+}
+
+// Wake returns when Step wants a Wake event, zero if it can wait for the next Tick.
+func (r *Router) Wake() time.Time { return r.wakeAt }
+
+func (r *Router) wakeBy(at time.Time) {
+	if r.wakeAt.IsZero() || at.Before(r.wakeAt) {
+		r.wakeAt = at
+	}
+}
+
+// wake does what could not wait for the heartbeat.
+func (r *Router) wake() {
+	r.wakeAt = time.Time{}
+	r.askAway()
+	r.tellAll()
+}
+
+// tick is the heartbeat.
+func (r *Router) tick() {
+	r.ticks++
+	r.decay()
+	r.breakPromises()
+	r.newAllowance()
+	for _, t := range r.list {
+		r.maintainMesh(t)
+		r.maintainFanout(t)
+		r.timeOut(t)
+		r.expirePending(t)
+	}
+	r.gossip()
+	r.tellMissed()
+	r.shift()
+	r.expireParked(nil)
+	r.expireSeen()
+	r.forgetAbsent()
+	r.wake()
+}
+
+// newAllowance lets every peer say as much again as in the last heartbeat.
+func (r *Router) newAllowance() {
+	for _, p := range r.order {
+		p.spent = spent{}
+		for id, until := range p.refused {
+			if r.ticks >= until {
+				delete(p.refused, id)
+			}
+		}
+	}
+}
+
+func (r *Router) declare(spec TopicSpec) {
+	if t := r.topics[spec.Name]; t != nil {
+		t.spec = spec
+		for _, l := range t.links {
+			l.p.stats.dirty = true
+		}
+		r.nextChecks(t)
+		return
+	}
+	t := &Topic{spec: spec, away: newAwayList(), counts: Counts{Away: make(map[string]int64)}}
+	r.topics[spec.Name] = t
+	r.list = append(r.list, t)
+	for _, p := range r.order {
+		if i := slices.Index(p.heard, spec.Name); i >= 0 {
+			p.heard = slices.Delete(p.heard, i, i+1)
+			r.subscribe(p.link(t))
+		}
+	}
+}
+
+func (r *Router) retract(name string) {
+	t := r.topics[name]
+	if t == nil {
+		return
+	}
+	r.leave(name)
+	delete(r.topics, name)
+	r.list = slices.DeleteFunc(r.list, func(o *Topic) bool { return o == t })
+	r.forgetMessages(t)
+	for _, p := range r.order {
+		l := p.find(t)
+		if l == nil {
+			continue
+		}
+		if l.subscribed && len(p.heard) < maxHeard {
+			p.heard = append(p.heard, name) // it may be declared again
+		}
+		p.links = slices.DeleteFunc(p.links, func(o *link) bool { return o == l })
+		p.stats.dirty = true
+	}
+	t.links, t.mesh, t.fanout = nil, nil, nil
+}

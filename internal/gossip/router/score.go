@@ -1,0 +1,218 @@
+package router
+
+import (
+	"math"
+	"slices"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+)
+
+// peerStats are what a peer has on its account, whatever the topic.
+type peerStats struct {
+	behaviour float64 // P7
+	app       float64 // P5
+	faults    float64
+	ignored   float64 // messages that were ignored, of late
+	useful    float64 // messages that were accepted, of late
+	addrs     []string
+	expire    time.Time // when it is forgotten, of a peer that is away
+
+	cached float64
+	dirty  bool
+}
+
+// topicStats are what a peer has done in a topic.
+type topicStats struct {
+	since     time.Time // in the mesh
+	inMesh    bool
+	active    bool    // P3 counts
+	first     float64 // P2
+	delivered float64 // P3
+	failed    float64 // P3b
+	invalid   float64 // P4
+}
+
+func (s *topicStats) grafted(now time.Time) { s.inMesh, s.active, s.since = true, false, now }
+
+func (s *topicStats) pruned(w *TopicScore) {
+	if s.inMesh && s.active && s.delivered < w.DeliveryThreshold {
+		deficit := w.DeliveryThreshold - s.delivered
+		s.failed += deficit * deficit
+	}
+	s.inMesh = false
+}
+
+const (
+	// A peer of which more is ignored than ignoredFree messages and twice those that
+	// were accepted, of late, loses score: at most so much that it is not published
+	// to, since some of it may be no fault of its own.
+	ignoredFree   = 64
+	ignoredWeight = 0.25
+	ignoredMost   = 60
+	// ignoredDecay is its factor a second: one half in a minute.
+	ignoredDecay = 0.98851
+)
+
+// score is what all thresholds are compared with.
+func (r *Router) score(p *Peer) float64 {
+	s := &p.stats
+	if !s.dirty {
+		return s.cached
+	}
+	s.dirty = false
+	c := &r.cfg.Score
+	topics := 0.0
+	for _, l := range p.links {
+		topics += l.t.spec.Score.Weight * l.stats.value(&l.t.spec.Score, r.now)
+	}
+	if c.TopicCap > 0 {
+		topics = min(topics, c.TopicCap)
+	}
+	sum := topics + s.app + c.FaultWeight*s.faults + r.colocation(p)
+	if over := s.behaviour - c.BehaviourFree; over > 0 {
+		sum += c.BehaviourWeight * over * over
+	}
+	if over := s.ignored - ignoredFree - 2*s.useful; over > 0 {
+		sum -= min(ignoredWeight*over, ignoredMost)
+	}
+	s.cached = sum
+	return sum
+}
+
+func (s *topicStats) value(w *TopicScore, now time.Time) (v float64) {
+	if s.inMesh {
+		v += w.MeshTimeWeight * min(math.Floor(now.Sub(s.since).Seconds()), w.MeshTimeCap)
+	}
+	v += w.FirstWeight * s.first
+	if s.active && s.delivered < w.DeliveryThreshold {
+		deficit := w.DeliveryThreshold - s.delivered
+		v += w.DeliveryWeight * deficit * deficit
+	}
+	return v + w.FailureWeight*s.failed + w.InvalidWeight*s.invalid*s.invalid
+}
+
+// colocation is what peers lose that share an address with too many others.
+func (r *Router) colocation(p *Peer) (v float64) {
+	c := &r.cfg.Score
+	if c.ColocationWeight == 0 {
+		return 0
+	}
+	for _, a := range p.stats.addrs {
+		n := 0
+		for _, q := range r.order {
+			if slices.Contains(q.stats.addrs, a) {
+				n++
+			}
+		}
+		if over := float64(n - c.ColocationFree); over > 0 {
+			v += c.ColocationWeight * over * over
+		}
+	}
+	return v
+}
+
+func (r *Router) setAddrs(ev Event) {
+	p := r.peers[ev.Peer]
+	if p == nil || slices.Equal(p.stats.addrs, ev.Names) {
+		return
+	}
+	p.stats.addrs = slices.Clone(ev.Names)
+	for _, q := range r.order {
+		q.stats.dirty = true
+	}
+}
+
+// accepts reports whether anything of a peer is heeded.
+func (r *Router) accepts(p *Peer) bool {
+	return p.direct || r.score(p) >= r.cfg.Score.GraylistThreshold
+}
+
+// Accepts reports whether anything that a peer sends is heeded, so that the rest
+// need not be decoded.
+func (r *Router) Accepts(id peer.ID) bool {
+	p := r.peers[id]
+	return p == nil || r.accepts(p)
+}
+
+func (r *Router) fault(p *Peer) {
+	p.stats.faults++
+	p.stats.dirty = true
+}
+
+func (r *Router) chargeInvalid(t *Topic, p *Peer) {
+	if p == nil {
+		return
+	}
+	p.link(t).stats.invalid++
+	p.stats.dirty = true
+}
+
+// creditFirst rewards the peer that brought a message first.
+func (r *Router) creditFirst(e *entry) {
+	p, w := e.from, &e.topic.spec.Score
+	s := &p.link(e.topic).stats
+	s.first = min(s.first+1, w.FirstCap)
+	p.stats.useful++
+	p.stats.dirty = true
+	r.creditMesh(e.topic, p)
+}
+
+// creditMesh counts a message that a mesh peer brought.
+func (r *Router) creditMesh(t *Topic, p *Peer) {
+	if l := p.find(t); l != nil && l.stats.inMesh {
+		l.stats.delivered = min(l.stats.delivered+1, t.spec.Score.DeliveryCap)
+		p.stats.dirty = true
+	}
+}
+
+func (r *Router) noteIgnored(p *Peer) {
+	p.stats.ignored++
+	p.stats.dirty = true
+}
+
+// decayToZero is below what a counter is zero.
+const decayToZero = 0.01
+
+func fade(v *float64, factor float64) {
+	if *v *= factor; *v < decayToZero {
+		*v = 0
+	}
+}
+
+// decay ages all counters by the whole seconds that have passed.
+func (r *Router) decay() {
+	seconds := int(r.now.Sub(r.decayed) / time.Second)
+	if seconds > 0 {
+		r.decayed = r.decayed.Add(time.Duration(seconds) * time.Second)
+	}
+	for _, p := range r.order {
+		s := &p.stats
+		for range min(seconds, 3600) {
+			fade(&s.faults, r.cfg.Score.FaultDecay)
+			if !p.in && !p.out {
+				continue // a bad score is kept as it is while the peer is away
+			}
+			fade(&s.behaviour, r.cfg.Score.BehaviourDecay)
+			fade(&s.ignored, ignoredDecay)
+			fade(&s.useful, ignoredDecay)
+			for _, l := range p.links {
+				l.stats.fade(&l.t.spec.Score)
+			}
+		}
+		for _, l := range p.links {
+			w := &l.t.spec.Score
+			if t := &l.stats; t.inMesh && w.DeliveryWeight != 0 && r.now.Sub(t.since) > w.DeliveryGrace {
+				t.active = true
+			}
+		}
+		s.dirty = true
+	}
+}
+
+func (s *topicStats) fade(w *TopicScore) {
+	fade(&s.first, w.FirstDecay)
+	fade(&s.delivered, w.DeliveryDecay)
+	fade(&s.failed, w.FailureDecay)
+	fade(&s.invalid, w.InvalidDecay)
+}

@@ -1,0 +1,71 @@
+package router
+
+import (
+	"maps"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+)
+
+// TopicView is how a topic stands.
+type TopicView struct {
+	Joined  bool
+	Mesh    []peer.ID
+	Peers   int // that take part
+	Waiting int // own messages that wait for a first peer
+	Counts
+}
+
+// Topic returns how a topic stands, false if it is not declared.
+func (r *Router) Topic(name string) (v TopicView, ok bool) {
+	t := r.topics[name]
+	if t == nil {
+		return v, false
+	}
+	v = TopicView{Joined: t.joined, Peers: len(t.links), Waiting: len(t.pending), Counts: t.counts}
+	v.Away = maps.Clone(t.counts.Away)
+	for _, l := range t.mesh {
+		v.Mesh = append(v.Mesh, l.p.ID)
+	}
+	return v, true
+}
+
+// PeerView is how a peer stands.
+type PeerView struct {
+	ID      peer.ID
+	Score   float64
+	Mesh    []string // topics in whose mesh it is
+	Topics  []string // in which it takes part
+	In, Out bool
+}
+
+// Peers calls f for every peer that has a stream, until f returns false.
+func (r *Router) Peers(f func(PeerView) bool) {
+	for _, p := range r.order {
+		if !p.in && !p.out {
+			continue
+		}
+		v := PeerView{ID: p.ID, Score: r.score(p), In: p.in, Out: p.out}
+		for _, l := range p.links {
+			if l.mesh {
+				v.Mesh = append(v.Mesh, l.t.spec.Name)
+			}
+			if l.subscribed {
+				v.Topics = append(v.Topics, l.t.spec.Name)
+			}
+		}
+		if !f(v) {
+			return
+		}
+	}
+}
+
+// Score returns the score of a peer, 0 for one that is not known.
+func (r *Router) Score(id peer.ID) float64 {
+	if p := r.peers[id]; p != nil {
+		return r.score(p)
+	}
+	return 0
+}
+
+// Parked returns how many messages are deferred, and their bytes.
+func (r *Router) Parked() (n, bytes int) { return r.parking.total, r.parking.bytes }
