@@ -6,51 +6,30 @@ import (
 	"testing"
 	"time"
 
-	"github.com/libp2p/go-libp2p"
 	pubsub "github.com/libp2p/go-libp2p-pubsub"
 	"github.com/libp2p/go-libp2p/core/host"
-	"github.com/libp2p/go-libp2p/core/peer"
 
+	"github.com/go-nebnet/nebnet/internal/testkit"
 	"github.com/go-nebnet/nebnet/netservice"
 )
-
-// ownHost is a host of the program's own, on loopback.
-func ownHost(t *testing.T) host.Host {
-	t.Helper()
-	h, err := libp2p.New(libp2p.ListenAddrStrings("/ip4/127.0.0.1/tcp/0"), libp2p.DisableMetrics())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { h.Close() })
-	return h
-}
-
-func fullAddr(t *testing.T, h host.Host) string {
-	t.Helper()
-	full, err := peer.AddrInfoToP2pAddrs(host.InfoFromHost(h))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return full[0].String()
-}
 
 // Where both hosts are the programs' own, the connection outlives the session.
 // Either side can then make another session on it.
 func TestInjectedHostsReconnect(t *testing.T) {
-	ha, hb := ownHost(t), ownHost(t)
+	ha, hb := testkit.Host(t), testkit.Host(t)
 	a := start(t, netservice.Config{ChainID: "test"}, netservice.WithHost(ha))
 	b := start(t, netservice.Config{ChainID: "test"}, netservice.WithHost(hb))
 	ctx := deadline(t)
-	if err := a.ConnectPeer(ctx, fullAddr(t, hb)); err != nil {
+	if err := a.ConnectPeer(ctx, testkit.FullAddr(t, hb)); err != nil {
 		t.Fatal(err)
 	}
 	if err := b.WaitForPeers(ctx, 1); err != nil {
 		t.Fatal(err)
 	}
 	for _, s := range []*netservice.NebService{a, b} {
-		other, addr := b, fullAddr(t, hb)
+		other, addr := b, testkit.FullAddr(t, hb)
 		if s == b {
-			other, addr = a, fullAddr(t, ha)
+			other, addr = a, testkit.FullAddr(t, ha)
 		}
 		gone, goneToo := s.SubscribePeers(netservice.PeerDisconnected), other.SubscribePeers(netservice.PeerDisconnected)
 		if err := s.ClosePeer(other.Node().ID().String(), netservice.ReasonRequested); err != nil {
@@ -73,7 +52,7 @@ func TestInjectedHostsReconnect(t *testing.T) {
 // A host carries one service, and not beside a pubsub of the program's own: the
 // second would take the first one's streams. After Stop it can carry another.
 func TestHostIsTaken(t *testing.T) {
-	h := ownHost(t)
+	h := testkit.Host(t)
 	cfg := netservice.Config{ChainID: "test"}
 	first := start(t, cfg, netservice.WithHost(h))
 	for _, chainID := range []string{"test", "another"} {
@@ -93,7 +72,7 @@ func TestHostIsTaken(t *testing.T) {
 	}
 	start(t, cfg, netservice.WithHost(h))
 
-	h = ownHost(t)
+	h = testkit.Host(t)
 	if _, err := pubsub.NewGossipSub(t.Context(), h); err != nil {
 		t.Fatal(err)
 	}
@@ -109,7 +88,7 @@ func TestHostIsTaken(t *testing.T) {
 
 // ConnectPeer returns although its context has no end and nobody says hello.
 func TestConnectPeerIsBounded(t *testing.T) {
-	h := ownHost(t)
+	h := testkit.Host(t)
 	s := start(t, netservice.Config{
 		ChainID: "test", Listen: []string{"/ip4/127.0.0.1/tcp/0"},
 		HandshakeTimeout: netservice.Duration(300 * time.Millisecond),
@@ -118,7 +97,7 @@ func TestConnectPeerIsBounded(t *testing.T) {
 		t.Fatal(err)
 	}
 	done := make(chan error, 1)
-	go func() { done <- s.ConnectPeer(context.Background(), fullAddr(t, h)) }()
+	go func() { done <- s.ConnectPeer(context.Background(), testkit.FullAddr(t, h)) }()
 	select {
 	case err := <-done:
 		if !errors.Is(err, netservice.ReasonTimeout) && !errors.Is(err, netservice.ReasonNotNebnet) {

@@ -13,6 +13,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	manet "github.com/multiformats/go-multiaddr/net"
 
+	"github.com/go-nebnet/nebnet/internal/testkit"
 	"github.com/go-nebnet/nebnet/netservice"
 	"github.com/go-nebnet/nebnet/netservice/nettest"
 	"github.com/go-nebnet/nebnet/p2p"
@@ -180,13 +181,13 @@ func TestTunnelsEndWithTheSession(t *testing.T) {
 				cfg := netservice.Config{ChainID: "test", Listen: []string{"/ip4/127.0.0.1/tcp/0"}}
 				var opts []netservice.Option
 				if own {
-					opts = append(opts, netservice.WithHost(ownHost(t)))
+					opts = append(opts, netservice.WithHost(testkit.Host(t)))
 				}
 				nodes[i] = start(t, cfg, opts...)
 			}
 			a, b := nodes[0], nodes[1]
 			ctx := deadline(t)
-			if err := a.ConnectPeer(ctx, fullAddr(t, b.Node().Host())); err != nil {
+			if err := a.ConnectPeer(ctx, testkit.FullAddr(t, b.Node().Host())); err != nil {
 				t.Fatal(err)
 			}
 			if err := b.WaitForPeers(ctx, 1); err != nil {

@@ -4,9 +4,9 @@
 //	go run ./examples/node -listen /ip4/127.0.0.1/tcp/7001 -subscribe chat
 //	go run ./examples/node -listen /ip4/127.0.0.1/tcp/7002 -subscribe chat -bootstrap ADDRESS
 //
-// Type "help" for the commands. The exit status is 0 after quit, the end of
-// input or an interrupt, 1 when the node could not start or stop, and 2 for
-// wrong flags.
+// Type "help" for the commands. It runs until "quit", an interrupt or SIGTERM; the
+// end of input is no reason to end, so that it can be a service. The exit status is
+// 0 then, 1 when the node could not start or stop, and 2 for wrong flags.
 package main
 
 import (
@@ -162,7 +162,10 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		case e := <-peers.Events():
 			out.peer(e)
 		case line, ok := <-lines:
-			if !ok || !execute(ctx, svc, out, line) {
+			switch {
+			case !ok:
+				lines = nil
+			case !execute(ctx, svc, out, line):
 				code = 0
 			}
 		}

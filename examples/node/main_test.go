@@ -5,15 +5,17 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/go-nebnet/nebnet/internal/testkit"
 )
 
 // asProgram makes the test binary be the program, for tests with processes.
@@ -26,13 +28,12 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// running is a node in this process, with its ends of the pipes.
+// running is a node, in this process or one of its own.
 type running struct {
-	t      *testing.T
-	in     io.WriteCloser
-	events <-chan map[string]any
-	code   <-chan int
-	kill   func() error // of a process: SIGKILL
+	t    *testing.T
+	in   io.Writer
+	out  *testkit.Lines
+	exit func() int // waits for the end
 }
 
 // runNode runs the program with JSON output.
@@ -46,45 +47,23 @@ func runNode(t *testing.T, args ...string) *running {
 		inR.Close()
 		outW.Close()
 	}()
-	return &running{t: t, in: inW, events: readEvents(t, outR), code: code}
+	return &running{t: t, in: inW, out: testkit.ReadLines(outR),
+		exit: func() int { return testkit.Receive(t, code, "the end of a node") }}
 }
 
-// readEvents parses what a node prints, until its output ends.
-func readEvents(t *testing.T, out io.Reader) <-chan map[string]any {
-	events := make(chan map[string]any, 1000)
-	go func() {
-		defer close(events)
-		sc := bufio.NewScanner(out)
-		sc.Buffer(nil, 8<<20)
-		for sc.Scan() {
-			var e map[string]any
-			if err := json.Unmarshal(sc.Bytes(), &e); err != nil {
-				t.Errorf("not JSON: %q", sc.Text())
-				continue
-			}
-			events <- e
-		}
-	}()
-	return events
+// event is a line that a node prints.
+func (r *running) event(line string) (e map[string]any) {
+	r.t.Helper()
+	if err := json.Unmarshal([]byte(line), &e); err != nil {
+		r.t.Fatalf("not JSON: %q", line)
+	}
+	return e
 }
 
 // await waits for an event of that name.
 func (r *running) await(name string) map[string]any {
 	r.t.Helper()
-	timeout := time.After(20 * time.Second)
-	for {
-		select {
-		case e, ok := <-r.events:
-			if !ok {
-				r.t.Fatalf("ended without %q", name)
-			}
-			if e["event"] == name {
-				return e
-			}
-		case <-timeout:
-			r.t.Fatalf("no %q within 20 s", name)
-		}
-	}
+	return r.event(r.out.Find(r.t, "node", fmt.Sprintf(`"event":%q`, name)))
 }
 
 func (r *running) say(line string) {
@@ -96,13 +75,8 @@ func (r *running) say(line string) {
 
 func (r *running) end(want int) {
 	r.t.Helper()
-	select {
-	case code := <-r.code:
-		if code != want {
-			r.t.Errorf("exit status %d, want %d", code, want)
-		}
-	case <-time.After(20 * time.Second):
-		r.t.Fatal("did not end")
+	if code := r.exit(); code != want {
+		r.t.Errorf("exit status %d, want %d", code, want)
 	}
 }
 
@@ -150,8 +124,26 @@ func TestTwoNodesTalk(t *testing.T) {
 	}
 	b.say("quit")
 	b.end(0)
-	a.in.Close() // the end of input is a way to quit
+	a.say("quit")
 	a.end(0)
+}
+
+// The end of input is no reason to end: a service has none.
+func TestNoInput(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	b := runNode(t)
+	addr := b.await("listening")["addr"].(string)
+	code := make(chan int, 1)
+	go func() {
+		code <- run(ctx, []string{"-listen", testkit.LoopbackTCP, "-bootstrap", addr}, strings.NewReader(""), io.Discard, io.Discard)
+	}()
+	b.await("connected")
+	cancel()
+	if c := testkit.Receive(t, code, "the end after an interrupt"); c != 0 {
+		t.Errorf("exit status %d", c)
+	}
+	b.say("quit")
+	b.end(0)
 }
 
 func TestWrongFlags(t *testing.T) {
@@ -238,7 +230,7 @@ func TestInsecureKey(t *testing.T) {
 	dir := t.TempDir()
 	start := func(more ...string) int {
 		args := append([]string{"-listen", "/ip4/127.0.0.1/tcp/0", "-datadir", dir}, more...)
-		return run(t.Context(), args, strings.NewReader(""), io.Discard, io.Discard)
+		return run(t.Context(), args, strings.NewReader("quit"), io.Discard, io.Discard)
 	}
 	if code := start(); code != 0 {
 		t.Fatalf("first start: exit status %d", code)
@@ -257,7 +249,7 @@ func TestInsecureKey(t *testing.T) {
 // A node that listens nowhere says who it is, and no address.
 func TestListenNowhere(t *testing.T) {
 	var stdout bytes.Buffer
-	if code := run(t.Context(), []string{"-listen", "none"}, strings.NewReader(""), &stdout, io.Discard); code != 0 {
+	if code := run(t.Context(), []string{"-listen", "none"}, strings.NewReader("quit"), &stdout, io.Discard); code != 0 {
 		t.Errorf("exit status %d", code)
 	}
 	if text := stdout.String(); !strings.HasPrefix(text, "started as 12D3") || strings.Contains(text, "listening") {

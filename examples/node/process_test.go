@@ -2,69 +2,36 @@ package main
 
 import (
 	"fmt"
-	"net"
 	"os"
-	"os/exec"
 	"strings"
 	"testing"
-	"time"
 
+	"github.com/go-nebnet/nebnet/internal/testkit"
 	"github.com/go-nebnet/nebnet/netservice"
 )
 
+// process is a node as a process of its own.
+type process struct {
+	running
+	*testkit.Process
+}
+
 // startProcess runs the program as a process of its own, with JSON output. It
 // is stopped at the end of the test.
-func startProcess(t *testing.T, args ...string) *running {
+func startProcess(t *testing.T, args ...string) *process {
 	t.Helper()
-	exe, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(exe, append([]string{"-json", "-log-level", "error", "-listen", "/ip4/127.0.0.1/tcp/0"}, args...)...)
-	cmd.Env = append(os.Environ(), asProgram+"=1")
+	cmd := testkit.Self(t, []string{asProgram + "=1"}, append([]string{"-json", "-log-level", "error", "-listen", testkit.LoopbackTCP}, args...)...)
 	cmd.Stderr = os.Stderr
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	// The output is read to its end before Wait closes it.
-	raw, events := readEvents(t, out), make(chan map[string]any, 1000)
-	code := make(chan int, 1)
-	go func() {
-		for e := range raw {
-			events <- e
-		}
-		_ = cmd.Wait() // the exit status says the same
-		code <- cmd.ProcessState.ExitCode()
-		close(events)
-	}()
-	t.Cleanup(func() {
-		in.Close() // the end of input ends a node
-		last := time.AfterFunc(20*time.Second, func() { _ = cmd.Process.Kill() })
-		defer last.Stop()
-		for range events { // until it has ended
-		}
-	})
-	return &running{t: t, in: in, events: events, code: code, kill: cmd.Process.Kill}
+	p := testkit.Start(t, cmd)
+	p.LastWords = "quit"
+	return &process{Process: p, running: running{t: t, in: p.Input(), out: p.Stdout, exit: p.Exit}}
 }
 
 // A node that is killed and started again with the same line is found again by
 // the other one, which was not told that it would be, and talks on.
 func TestKilledAndRestarted(t *testing.T) {
 	t.Parallel()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	port := ln.Addr().(*net.TCPAddr).Port
-	_ = ln.Close()
+	port := testkit.FreePort(t)
 	args := []string{"-datadir", t.TempDir(), "-listen", fmt.Sprintf("/ip4/127.0.0.1/tcp/%d", port), "-subscribe", "chat"}
 	a := startProcess(t, args...)
 	addr := ""
@@ -76,7 +43,7 @@ func TestKilledAndRestarted(t *testing.T) {
 	id := b.await("connected")["peer"].(string)
 	talk := func(round string) {
 		t.Helper()
-		for _, way := range []struct{ from, to *running }{{a, b}, {b, a}} {
+		for _, way := range []struct{ from, to *process }{{a, b}, {b, a}} {
 			text := fmt.Sprintf("%s from %p", round, way.from)
 			way.from.say("broadcast chat " + text)
 			for way.to.await("message")["text"] != text {
@@ -87,9 +54,7 @@ func TestKilledAndRestarted(t *testing.T) {
 	}
 	talk("before")
 	for round := range 2 {
-		if err := a.kill(); err != nil {
-			t.Fatal(err)
-		}
+		a.Signal(os.Kill)
 		a.end(-1)
 		b.await("disconnected")
 		a = startProcess(t, args...)
@@ -106,7 +71,7 @@ func TestOtherChainIsRefused(t *testing.T) {
 	t.Parallel()
 	a := startProcess(t, "-chain-id", "one")
 	b := startProcess(t, "-chain-id", "two", "-bootstrap", a.await("listening")["addr"].(string))
-	for _, n := range []*running{a, b} {
+	for _, n := range []*process{a, b} {
 		if e := n.await("refused"); e["reason"] != netservice.ReasonWrongChain.String() {
 			t.Errorf("%v", e)
 		}
@@ -117,7 +82,7 @@ func TestOtherChainIsRefused(t *testing.T) {
 func TestRingOfProcesses(t *testing.T) {
 	t.Parallel()
 	const nodes, each = 10, 5
-	var ring []*running
+	var ring []*process
 	var addrs []string
 	for i := range nodes {
 		args := []string{"-subscribe", "chat"}
@@ -151,8 +116,8 @@ func TestRingOfProcesses(t *testing.T) {
 		n.say("quit")
 	}
 	for i, n := range ring {
-		for e := range n.events { // what came too much
-			switch e["event"] {
+		for _, line := range n.out.Rest() { // what came too much
+			switch e := n.event(line); e["event"] {
 			case "message":
 				seen[i][e["text"].(string)]++
 			case "error":

@@ -3,12 +3,9 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"io"
 	"net"
-	"os"
-	"os/exec"
 	"strings"
 	"sync"
 	"syscall"
@@ -17,95 +14,25 @@ import (
 
 	ma "github.com/multiformats/go-multiaddr"
 	manet "github.com/multiformats/go-multiaddr/net"
+
+	"github.com/go-nebnet/nebnet/internal/testkit"
 )
 
-const deadline = 30 * time.Second // of anything that should take no time
-
-// process is the program as a process of its own.
-type process struct {
-	t              *testing.T
-	cmd            *exec.Cmd
-	stdout, stderr chan string // lines, closed at the end
-	exited         chan struct{}
-}
-
-func startProcess(t *testing.T, args ...string) *process {
+// startProcess runs the program as a process of its own.
+func startProcess(t *testing.T, args ...string) *testkit.Process {
 	t.Helper()
-	p := &process{
-		t: t, cmd: exec.Command(os.Args[0], args...),
-		stdout: make(chan string, 1000), stderr: make(chan string, 1000), exited: make(chan struct{}),
-	}
-	p.cmd.Env = append(os.Environ(), asProgram+"=1")
-	var readers sync.WaitGroup
-	for _, o := range []struct {
-		pipe  func() (io.ReadCloser, error)
-		lines chan string
-	}{{p.cmd.StdoutPipe, p.stdout}, {p.cmd.StderrPipe, p.stderr}} {
-		r, err := o.pipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		readers.Go(func() {
-			defer close(o.lines)
-			for s := bufio.NewScanner(r); s.Scan(); {
-				o.lines <- s.Text()
-			}
-		})
-	}
-	if err := p.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	go func() {
-		defer close(p.exited)
-		readers.Wait()
-		_ = p.cmd.Wait()
-	}()
-	t.Cleanup(func() {
-		_ = p.cmd.Process.Kill() // does nothing when it has ended
-		<-p.exited
-	})
+	p := testkit.Start(t, testkit.Self(t, []string{asProgram + "=1"}, args...))
+	p.Killed = true
 	return p
 }
 
-// line waits for a line that contains all of the words.
-func (p *process) line(from chan string, words ...string) string {
-	p.t.Helper()
-	timeout := time.After(deadline)
-next:
-	for {
-		select {
-		case s, ok := <-from:
-			if !ok {
-				p.t.Fatalf("tunnel %v ended without a line with %q", p.cmd.Args[1:], words)
-			}
-			for _, w := range words {
-				if !strings.Contains(s, w) {
-					continue next
-				}
-			}
-			return s
-		case <-timeout:
-			p.t.Fatalf("tunnel %v: no line with %q", p.cmd.Args[1:], words)
-		}
+// end ends the program as a service manager does.
+func end(t *testing.T, p *testkit.Process) {
+	t.Helper()
+	p.Signal(syscall.SIGTERM)
+	if code := p.Exit(); code != 0 {
+		t.Errorf("%s: exit %d", p.Name, code)
 	}
-}
-
-func (p *process) signal(s os.Signal) {
-	p.t.Helper()
-	if err := p.cmd.Process.Signal(s); err != nil {
-		p.t.Fatal(err)
-	}
-}
-
-// exit waits for the end and returns the status.
-func (p *process) exit() int {
-	p.t.Helper()
-	select {
-	case <-p.exited:
-	case <-time.After(deadline):
-		p.t.Fatalf("tunnel %v does not end", p.cmd.Args[1:])
-	}
-	return p.cmd.ProcessState.ExitCode()
 }
 
 // echo is a TCP service that sends back what it gets.
@@ -129,16 +56,16 @@ func echo(t *testing.T) string {
 	return ln.Addr().String()
 }
 
-func startListen(t *testing.T) (p *process, peer string) {
+func startListen(t *testing.T) (p *testkit.Process, peer string) {
 	t.Helper()
 	p = startProcess(t, "listen", "-proto", "/x/web", "-target", echo(t), "-listen", "/ip4/127.0.0.1/tcp/0", "-quiet")
-	return p, p.line(p.stdout, "/ip4/127.0.0.1/tcp/", "/p2p/")
+	return p, p.Line("/ip4/127.0.0.1/tcp/", "/p2p/")
 }
 
 func TestProcesses(t *testing.T) {
 	listening, peer := startListen(t)
 	dialling := startProcess(t, "dial", "-proto", "/x/web", "-peer", peer, "-bind", "127.0.0.1:0", "-quiet")
-	at, err := manet.ToNetAddr(ma.StringCast(dialling.line(dialling.stdout, "/ip4/127.0.0.1/tcp/")))
+	at, err := manet.ToNetAddr(ma.StringCast(dialling.Line("/ip4/127.0.0.1/tcp/")))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -148,7 +75,7 @@ func TestProcesses(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	_ = c.SetDeadline(time.Now().Add(deadline))
+	_ = c.SetDeadline(time.Now().Add(testkit.Deadline))
 	sent := bytes.Repeat([]byte("0123456789"), 100_000)
 	go func() { _, _ = c.Write(sent) }()
 	got := make([]byte, len(sent))
@@ -157,11 +84,11 @@ func TestProcesses(t *testing.T) {
 	}
 
 	// The table, while the connection is open.
-	for p, kind := range map[*process]string{listening: "remote", dialling: "local"} {
+	for p, kind := range map[*testkit.Process]string{listening: "remote", dialling: "local"} {
 		for range 2 { // not once only
-			p.signal(syscall.SIGUSR1)
-			p.line(p.stderr, "LISTENER", "KIND", "RUNNING")
-			row := strings.Fields(p.line(p.stderr, "/x/web"))
+			p.Signal(syscall.SIGUSR1)
+			p.Stderr.Find(t, p.Name, "LISTENER", "KIND", "RUNNING")
+			row := strings.Fields(p.Stderr.Find(t, p.Name, "/x/web"))
 			total := "1"
 			if p == listening {
 				total = "2" // one was the check
@@ -169,16 +96,13 @@ func TestProcesses(t *testing.T) {
 			if len(row) != 10 || row[1] != kind || row[5] != "1" || row[6] != total || row[7] != "0" {
 				t.Errorf("row of the listener: %q", row)
 			}
-			p.line(p.stderr, "STREAM", "STATE", "AGE")
-			p.line(p.stderr, "/x/web", " open ")
+			p.Stderr.Find(t, p.Name, "STREAM", "STATE", "AGE")
+			p.Stderr.Find(t, p.Name, "/x/web", " open ")
 		}
 	}
 
-	for _, p := range []*process{dialling, listening} {
-		p.signal(syscall.SIGTERM)
-		if code := p.exit(); code != 0 {
-			t.Errorf("tunnel %v: exit %d", p.cmd.Args[1:], code)
-		}
+	for _, p := range []*testkit.Process{dialling, listening} {
+		end(t, p)
 	}
 	if _, err := c.Read(make([]byte, 1)); err == nil {
 		t.Error("the connection is still open")
@@ -213,16 +137,12 @@ func TestProcessesThatFail(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			p := startProcess(t, tc.args...)
-			code := p.exit()
-			var lines []string
-			for s := range p.stderr {
-				lines = append(lines, s)
-			}
+			code, lines := p.Exit(), p.Stderr.Rest()
 			if code != tc.code || len(lines) != 1 || !strings.Contains(lines[0], tc.says) {
 				t.Errorf("exit %d, %q", code, lines)
 			}
-			for s := range p.stdout {
-				t.Errorf("printed %q", s)
+			if printed := p.Stdout.Rest(); len(printed) > 0 {
+				t.Errorf("printed %q", printed)
 			}
 		})
 	}

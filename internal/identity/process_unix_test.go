@@ -3,7 +3,6 @@
 package identity
 
 import (
-	"bufio"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -17,6 +16,8 @@ import (
 	"testing"
 
 	"go.uber.org/goleak"
+
+	"github.com/go-nebnet/nebnet/internal/testkit"
 )
 
 // childEnv makes the test binary play a part of its own instead of testing.
@@ -68,24 +69,14 @@ func command(exe, part, arg string) *exec.Cmd {
 func TestKillInMidWrite(t *testing.T) {
 	for round := range 12 {
 		dir := t.TempDir()
-		cmd := command(os.Args[0], "create", dir)
-		out, err := cmd.StdoutPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		lines := bufio.NewScanner(out)
+		cmd := testkit.Self(t, []string{childEnv + "=create"}, dir)
+		cmd.Stderr = os.Stderr
+		p := testkit.Start(t, cmd)
 		for range 1 + 3*round { // kill at another point each time
-			if !lines.Scan() {
-				t.Fatal("the child ended by itself")
-			}
+			p.Line()
 		}
-		if err := cmd.Process.Kill(); err != nil {
-			t.Fatal(err)
-		}
-		_ = cmd.Wait()
+		p.Signal(os.Kill)
+		p.Exit()
 
 		keys := 0
 		for name := range strings.FieldsSeq(names(t, dir)) {
@@ -109,36 +100,21 @@ func TestKillInMidWrite(t *testing.T) {
 func TestTwoProcessesAgree(t *testing.T) {
 	for range 10 {
 		path := filepath.Join(t.TempDir(), "peer.key")
-		var cmds [2]*exec.Cmd
-		var ins [2]io.WriteCloser
-		var outs [2]*bufio.Scanner
-		for i := range cmds {
-			cmds[i] = command(os.Args[0], "load", path)
-			in, err := cmds[i].StdinPipe()
-			if err != nil {
-				t.Fatal(err)
-			}
-			out, err := cmds[i].StdoutPipe()
-			if err != nil {
-				t.Fatal(err)
-			}
-			ins[i], outs[i] = in, bufio.NewScanner(out)
-			if err := cmds[i].Start(); err != nil {
-				t.Fatal(err)
-			}
-			if !outs[i].Scan() || outs[i].Text() != "ready" {
-				t.Fatalf("child %d is not ready", i)
-			}
+		var both [2]*testkit.Process
+		for i := range both {
+			cmd := testkit.Self(t, []string{childEnv + "=load"}, path)
+			cmd.Stderr = os.Stderr
+			both[i] = testkit.Start(t, cmd)
+			both[i].Line("ready")
 		}
 		var keys [2]string
-		for i := range ins {
-			ins[i].Close()
+		for _, p := range both {
+			p.CloseInput()
 		}
-		for i := range outs {
-			outs[i].Scan()
-			keys[i] = outs[i].Text()
-			if err := cmds[i].Wait(); err != nil {
-				t.Fatalf("child %d: %v: %s", i, err, keys[i])
+		for i, p := range both {
+			keys[i] = p.Line()
+			if code := p.Exit(); code != 0 {
+				t.Fatalf("child %d: exit %d: %s", i, code, keys[i])
 			}
 		}
 		if keys[0] != keys[1] || len(keys[0]) != 64 {

@@ -28,11 +28,10 @@ func serve(t *testing.T, at *place, victim string) {
 	t.Helper()
 	begin := time.Now()
 	n, _ := at.node(tcpAt(honestAddr), "")
-	n.tell("connect %s", victim)
+	n.Say("connect " + victim)
 	n.hear("connected", 5*time.Second)
-	_ = n.in.Close()
-	for range n.lines {
-	}
+	n.CloseInput()
+	n.Exit()
 	t.Logf("an honest node came and went in %s", time.Since(begin).Round(time.Millisecond))
 }
 

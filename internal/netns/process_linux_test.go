@@ -1,22 +1,20 @@
 package netns
 
 import (
-	"bufio"
 	"encoding/json"
-	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/go-nebnet/nebnet/internal/testkit"
 )
 
 // process is a part that runs in a place. It ends when its input does.
 type process struct {
-	t     *testing.T
-	in    io.WriteCloser
-	lines chan string // closed at the end of the output
+	t *testing.T
+	*testkit.Process
 }
 
 // run starts a part. When the test ends, it is told to end and must exit with 0.
@@ -27,67 +25,32 @@ func (p *place) run(do part) *process {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command("ip", "netns", "exec", p.name, os.Args[0])
-	cmd.Env = append(os.Environ(), partEnv+"="+string(text))
-	cmd.Stderr = os.Stderr
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	pr := &process{t: t, in: in, lines: make(chan string, 10_000)}
-	go func() {
-		defer close(pr.lines)
-		for s := bufio.NewScanner(out); s.Scan(); {
-			pr.lines <- s.Text()
-		}
-	}()
+	self := testkit.Self(t, []string{partEnv + "=" + string(text)})
+	cmd := exec.Command("ip", "netns", "exec", p.name, self.Path)
+	cmd.Env, cmd.Stderr = self.Env, os.Stderr
+	pr := &process{t: t, Process: testkit.Start(t, cmd)}
 	t.Cleanup(func() {
-		_ = in.Close()
-		kill := time.AfterFunc(20*time.Second, func() { _ = cmd.Process.Kill() })
-		defer kill.Stop()
-		for range pr.lines {
-		}
-		if err := cmd.Wait(); err != nil {
-			t.Errorf("%s: %v", do.Do, err)
+		pr.CloseInput()
+		if code := pr.Exit(); code != 0 {
+			t.Errorf("%s: exit %d", do.Do, code)
 		}
 	})
 	return pr
 }
 
-// tell gives the process a command.
-func (p *process) tell(format string, args ...any) {
-	p.t.Helper()
-	if _, err := fmt.Fprintf(p.in, format+"\n", args...); err != nil {
-		p.t.Fatal(err)
-	}
-}
-
 // hear waits for a line that begins with a word, and returns the rest.
 func (p *process) hear(word string, within time.Duration) string {
 	p.t.Helper()
-	timeout := time.NewTimer(within)
-	defer timeout.Stop()
 	var heard []string
-	for {
-		select {
-		case line, ok := <-p.lines:
-			if rest, is := strings.CutPrefix(line, word+" "); is {
-				return rest
-			}
-			if !ok {
-				p.t.Fatalf("no %q, but the end after %q", word, heard)
-			}
-			heard = append(heard, line)
-		case <-timeout.C:
+	for until := time.Now().Add(within); ; {
+		line, ok := p.Stdout.Next(time.Until(until))
+		if rest, is := strings.CutPrefix(line, word+" "); is {
+			return rest
+		}
+		if !ok {
 			p.t.Fatalf("no %q within %s, but %q", word, within, heard)
 		}
+		heard = append(heard, line)
 	}
 }
 
@@ -101,7 +64,7 @@ type report struct {
 
 func (p *process) report() (r report) {
 	p.t.Helper()
-	p.tell("report")
+	p.Say("report")
 	if err := json.Unmarshal([]byte(p.hear("report", 10*time.Second)), &r); err != nil {
 		p.t.Fatal(err)
 	}

@@ -1,14 +1,12 @@
 package p2phost_test
 
 import (
-	"bytes"
 	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"os"
-	"os/exec"
 	"strings"
 	"sync"
 	"syscall"
@@ -27,6 +25,7 @@ import (
 
 	"github.com/go-nebnet/nebnet/internal/obs"
 	"github.com/go-nebnet/nebnet/internal/p2phost"
+	"github.com/go-nebnet/nebnet/internal/testkit"
 )
 
 // Every mistake is reported at once, by field, and nothing has started.
@@ -275,36 +274,21 @@ func hold(network string) {
 // Row 45: another process has the port.
 func TestPortInUseByAnotherProcess(t *testing.T) {
 	for network, form := range map[string]string{"tcp": "/ip4/127.0.0.1/tcp/%s", "udp": "/ip4/127.0.0.1/udp/%s/quic-v1"} {
-		cmd := exec.Command(os.Args[0])
-		cmd.Env = append(os.Environ(), holdEnv+"="+network, "GORACE=atexit_sleep_ms=0")
-		in, err := cmd.StdinPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		out, err := cmd.StdoutPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		line := make([]byte, 64)
-		n, err := out.Read(line)
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, port, _ := net.SplitHostPort(string(bytes.TrimSpace(line[:n])))
+		cmd := testkit.Self(t, []string{holdEnv + "=" + network})
+		cmd.Stderr = os.Stderr
+		p := testkit.Start(t, cmd)
+		_, port, _ := net.SplitHostPort(p.Line(":"))
 		before := goleak.IgnoreCurrent()
 		taken := fmt.Sprintf(form, port)
-		_, err = p2phost.New(config(t, tcp0, quic0, taken))
+		_, err := p2phost.New(config(t, tcp0, quic0, taken))
 		var le *p2phost.ListenError
 		if !errors.As(err, &le) || le.Addr.String() != taken || !errors.Is(err, syscall.EADDRINUSE) {
 			t.Errorf("%s: error %v", taken, err)
 		}
 		goleak.VerifyNone(t, before)
-		in.Close()
-		if err := cmd.Wait(); err != nil {
-			t.Error(err)
+		p.CloseInput()
+		if code := p.Exit(); code != 0 {
+			t.Errorf("exit %d", code)
 		}
 	}
 }

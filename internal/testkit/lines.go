@@ -21,6 +21,13 @@ type Lines struct {
 	more  chan struct{} // closed and replaced when something changes
 }
 
+// ReadLines reads lines until r ends, in a goroutine that ends then.
+func ReadLines(r io.Reader) *Lines {
+	l := newLines()
+	go l.read(r)
+	return l
+}
+
 func newLines() *Lines { return &Lines{more: make(chan struct{})} }
 
 func (l *Lines) read(r io.Reader) {
@@ -68,6 +75,15 @@ func (l *Lines) Next(within time.Duration) (line string, ok bool) {
 			return "", false
 		}
 	}
+}
+
+// Rest waits for the end of the output, and returns what Next has not. It is for
+// programs that have ended.
+func (l *Lines) Rest() (lines []string) {
+	for line, ok := l.Next(Deadline); ok; line, ok = l.Next(Deadline) {
+		lines = append(lines, line)
+	}
+	return lines
 }
 
 // Find waits for a line that contains all of the words, and ends the test if there

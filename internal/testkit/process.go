@@ -31,15 +31,19 @@ type Process struct {
 	Stdout *Lines
 	Stderr *Lines // nil where the command has a place for it
 
+	// How it is ended at the end of the test, if it still runs then. Without both
+	// the end of its input has to do.
+	LastWords string // a line said first
+	Killed    bool
+
 	t      testing.TB
 	cmd    *exec.Cmd
 	in     io.WriteCloser
 	exited chan struct{} // closed when it has ended and all its output is read
 }
 
-// Start runs a command. At the end of the test its input is closed, which ends
-// the programs of our tests, and what has not ended within Deadline is killed and
-// fails the test.
+// Start runs a command. It is ended at the end of the test, where its input is
+// closed too. What has not ended within Deadline is killed and fails the test.
 func Start(t testing.TB, cmd *exec.Cmd) *Process {
 	t.Helper()
 	p := &Process{Name: strings.Join(cmd.Args, " "), t: t, cmd: cmd, exited: make(chan struct{})}
@@ -77,7 +81,13 @@ func Start(t testing.TB, cmd *exec.Cmd) *Process {
 
 // close has the process end.
 func (p *Process) close() {
+	if p.LastWords != "" {
+		_, _ = io.WriteString(p.in, p.LastWords+"\n") // it may have ended
+	}
 	_ = p.in.Close()
+	if p.Killed {
+		_ = p.cmd.Process.Kill() // does nothing when it has ended
+	}
 	last := time.NewTimer(Deadline)
 	defer last.Stop()
 	select {
@@ -87,7 +97,7 @@ func (p *Process) close() {
 	}
 	_ = p.cmd.Process.Kill()
 	<-p.exited
-	p.t.Errorf("%s did not end within %s of its input", p.Name, Deadline)
+	p.t.Errorf("%s did not end within %s", p.Name, Deadline)
 }
 
 // Say writes a line to its standard input.
@@ -97,6 +107,9 @@ func (p *Process) Say(line string) {
 		p.t.Fatalf("%s: %v", p.Name, err)
 	}
 }
+
+// Input is its standard input.
+func (p *Process) Input() io.Writer { return p.in }
 
 // CloseInput is the end of its standard input.
 func (p *Process) CloseInput() { _ = p.in.Close() }

@@ -1,22 +1,20 @@
 package interop
 
 import (
-	"bufio"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
 
-	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/go-nebnet/nebnet/internal/gossip"
+	"github.com/go-nebnet/nebnet/internal/testkit"
 )
 
 // jsEnv switches the tests on that need Node.js.
@@ -25,12 +23,11 @@ const jsEnv = "NEBNET_JS"
 // jsPeer is a process that prints events and takes commands: js-libp2p, or the
 // program of examples/node.
 type jsPeer struct {
-	t      *testing.T
-	name   string
-	in     io.Writer
-	events chan jsEvent
-	early  []jsEvent // events that came while another was waited for
-	addr   string
+	*testkit.Process
+	t     *testing.T
+	name  string
+	early []jsEvent // events that came while another was waited for
+	addr  string
 }
 
 type jsCommand struct {
@@ -62,51 +59,19 @@ func startJS(t *testing.T, id gossip.Identity) *jsPeer {
 	return startPeer(t, "js-libp2p", "node", filepath.Join("js", "peer.mjs"), topic, identityName(id))
 }
 
-// startPeer runs a program that ends with its input, and waits for its address.
+// startPeer runs a program, and waits for its address.
 func startPeer(t *testing.T, name, program string, args ...string) *jsPeer {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), program, args...)
+	cmd := exec.Command(program, args...)
 	cmd.Stderr = os.Stderr
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	p := &jsPeer{t: t, name: name, in: in, events: make(chan jsEvent, 1000)}
-	go p.read(out)
-	t.Cleanup(func() {
-		in.Close()
-		for range p.events { // until its output ends
-		}
-		_ = cmd.Wait()
-	})
+	p := &jsPeer{t: t, name: name, Process: testkit.Start(t, cmd)}
 	p.addr = p.await("listening").Addr
 	return p
 }
 
-func (p *jsPeer) read(out io.Reader) {
-	defer close(p.events)
-	lines := bufio.NewScanner(out)
-	lines.Buffer(nil, 8<<20)
-	for lines.Scan() {
-		var e jsEvent
-		if err := json.Unmarshal(lines.Bytes(), &e); err != nil {
-			p.t.Errorf("%s said %q", p.name, lines.Text())
-			continue
-		}
-		p.events <- e
-	}
-}
-
 func (p *jsPeer) do(c jsCommand) {
 	p.t.Helper()
-	if err := json.NewEncoder(p.in).Encode(c); err != nil {
+	if err := json.NewEncoder(p.Input()).Encode(c); err != nil {
 		p.t.Fatal(err)
 	}
 }
@@ -120,22 +85,19 @@ func (p *jsPeer) await(kind string) jsEvent {
 			return e
 		}
 	}
-	timeout := time.After(30 * time.Second)
 	for {
-		select {
-		case e, ok := <-p.events:
-			switch {
-			case !ok:
-				p.t.Fatalf("%s ended before %q", p.name, kind)
-			case e.Event == "error":
-				p.t.Fatalf("%s: %s%s", p.name, e.Text, e.Error)
-			case e.Event == kind:
-				return e
-			}
-			p.early = append(p.early, e)
-		case <-timeout:
-			p.t.Fatalf("%s: no %q", p.name, kind)
+		var e jsEvent
+		line := p.Stdout.Find(p.t, p.name+", for "+kind) // any
+		if err := json.Unmarshal([]byte(line), &e); err != nil {
+			p.t.Fatalf("%s said %q", p.name, line)
 		}
+		switch e.Event {
+		case "error":
+			p.t.Fatalf("%s: %s%s", p.name, e.Text, e.Error)
+		case kind:
+			return e
+		}
+		p.early = append(p.early, e)
 	}
 }
 
@@ -145,15 +107,6 @@ func (p *jsPeer) want(data []byte) {
 	if sum := sha256.Sum256(data); e.Size != len(data) || e.SHA256 != hex.EncodeToString(sum[:]) {
 		p.t.Fatalf("js-libp2p got %d bytes, want %d", e.Size, len(data))
 	}
-}
-
-func fullAddr(t *testing.T, h host.Host) string {
-	t.Helper()
-	as, err := peer.AddrInfoToP2pAddrs(&peer.AddrInfo{ID: h.ID(), Addrs: h.Addrs()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return as[0].String()
 }
 
 func TestJS(t *testing.T) {
@@ -177,7 +130,7 @@ func testJS(t *testing.T, id gossip.Identity, jsDials bool) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if jsDials {
-		js.do(jsCommand{Do: "dial", Addr: fullAddr(t, h)})
+		js.do(jsCommand{Do: "dial", Addr: testkit.FullAddr(t, h)})
 		js.await("dialled")
 	} else {
 		info, err := peer.AddrInfoFromString(js.addr)

@@ -7,14 +7,13 @@ import (
 	"testing"
 	"time"
 
-	"github.com/libp2p/go-libp2p"
 	pubsub "github.com/libp2p/go-libp2p-pubsub"
 	pb "github.com/libp2p/go-libp2p-pubsub/pb"
 	"github.com/libp2p/go-libp2p/core/host"
-	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
 
 	"github.com/go-nebnet/nebnet/internal/gossip"
+	"github.com/go-nebnet/nebnet/internal/testkit"
 )
 
 const (
@@ -34,28 +33,11 @@ func payload(size int, salt byte) []byte {
 	return b
 }
 
-func newHost(t *testing.T) host.Host {
-	t.Helper()
-	h, err := libp2p.New(libp2p.ListenAddrStrings("/ip4/127.0.0.1/tcp/0"), libp2p.DisableMetrics(), libp2p.DisableRelay())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { h.Close() })
-	return h
-}
-
-func connect(t *testing.T, a, b host.Host) {
-	t.Helper()
-	if err := a.Connect(t.Context(), peer.AddrInfo{ID: b.ID(), Addrs: b.Addrs()}); err != nil {
-		t.Fatal(err)
-	}
-}
-
 // engine starts an engine that has joined the topic of others; got receives
 // what it delivers.
 func engine(t *testing.T, id gossip.Identity, size int) (h host.Host, e *gossip.Engine, got chan []byte) {
 	t.Helper()
-	h = newHost(t)
+	h = testkit.Host(t)
 	got = make(chan []byte, 100)
 	e, err := gossip.New(gossip.Config{
 		Host: h, Network: network, Identity: id, MaxMessageSize: size,
@@ -86,7 +68,7 @@ func engine(t *testing.T, id gossip.Identity, size int) (h host.Host, e *gossip.
 // protocols; all if there are none.
 func plain(t *testing.T, id gossip.Identity, protocols []protocol.ID, opts ...pubsub.Option) (h host.Host, top *pubsub.Topic, got chan []byte) {
 	t.Helper()
-	h = newHost(t)
+	h = testkit.Host(t)
 	if id == gossip.Unsigned {
 		opts = append(opts,
 			pubsub.WithMessageSignaturePolicy(pubsub.StrictNoSign), pubsub.WithNoAuthor(),
@@ -138,13 +120,9 @@ func plain(t *testing.T, id gossip.Identity, protocols []protocol.ID, opts ...pu
 // be taken for it.
 func want(t *testing.T, where string, got chan []byte, data []byte) {
 	t.Helper()
-	select {
-	case b := <-got:
-		if sha256.Sum256(b) != sha256.Sum256(data) {
-			t.Fatalf("%s: want %d bytes, have %d others", where, len(data), len(b))
-		}
-	case <-time.After(20 * time.Second):
-		t.Fatalf("%s: %d bytes did not arrive", where, len(data))
+	b := testkit.Receive(t, got, fmt.Sprintf("%s: %d bytes", where, len(data)))
+	if sha256.Sum256(b) != sha256.Sum256(data) {
+		t.Fatalf("%s: want %d bytes, have %d others", where, len(data), len(b))
 	}
 }
 
@@ -170,7 +148,7 @@ func TestPlainPubSub(t *testing.T) {
 				t.Parallel()
 				eh, e, egot := engine(t, id, 0)
 				ph, top, pgot := plain(t, id, ids)
-				connect(t, eh, ph)
+				testkit.Connect(t, eh, ph)
 				exchange(t, e, egot, top, pgot, sizes)
 				if len(ids) == 1 {
 					if p := e.Stats().Peers[ph.ID()].Protocol; p != string(ids[0]) {
@@ -186,7 +164,7 @@ func TestPlainPubSub(t *testing.T) {
 func TestPlainPubSubOneMiB(t *testing.T) {
 	eh, e, egot := engine(t, gossip.Unsigned, 1<<20)
 	ph, top, pgot := plain(t, gossip.Unsigned, nil, pubsub.WithMaxMessageSize(1<<20+1<<10))
-	connect(t, ph, eh)
+	testkit.Connect(t, ph, eh)
 	exchange(t, e, egot, top, pgot, []int{1 << 20})
 }
 

@@ -1,8 +1,6 @@
 package interop
 
 import (
-	"fmt"
-	"io"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -12,6 +10,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/go-nebnet/nebnet/internal/gossip"
+	"github.com/go-nebnet/nebnet/internal/testkit"
 )
 
 // programSizes are those of the messages that go to and from the program.
@@ -50,7 +49,9 @@ func startNode(t *testing.T, program string, id gossip.Identity, boot string) *j
 	if boot != "" {
 		args = append(args, "-bootstrap", boot)
 	}
-	return startPeer(t, "examples/node", program, args...)
+	p := startPeer(t, "examples/node", program, args...)
+	p.LastWords = "quit"
+	return p
 }
 
 // TestPlainPubSubProgram has plain go-libp2p-pubsub talk with the program of
@@ -64,7 +65,7 @@ func TestPlainPubSubProgram(t *testing.T) {
 				h, top, got := plain(t, id, nil, pubsub.WithMaxMessageSize(1<<20+1<<10))
 				var boot string
 				if dials == "program" {
-					boot = fullAddr(t, h)
+					boot = testkit.FullAddr(t, h)
 				}
 				node := startNode(t, program, id, boot)
 				if dials == "plain" {
@@ -99,9 +100,7 @@ func TestPlainPubSubProgram(t *testing.T) {
 
 func (p *jsPeer) broadcast(text string) {
 	p.t.Helper()
-	if _, err := io.WriteString(p.in, fmt.Sprintf("broadcast foreign %s\n", text)); err != nil {
-		p.t.Fatal(err)
-	}
+	p.Say("broadcast foreign " + text)
 	p.await("broadcast")
 }
 
