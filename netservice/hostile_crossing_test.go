@@ -11,6 +11,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
 
+	"github.com/go-nebnet/nebnet/internal/testkit"
 	"github.com/go-nebnet/nebnet/internal/testnet"
 	"github.com/go-nebnet/nebnet/netservice"
 )
@@ -112,7 +113,7 @@ func crossHellos(t *testing.T, back, delay time.Duration, swap bool) {
 	}
 	time.Sleep(time.Second)
 	outcome := make(chan error, 1)
-	time.AfterFunc(delay, func() { outcome <- b.ConnectPeer(t.Context(), fullAddr(t, a.h)) })
+	time.AfterFunc(delay, func() { outcome <- b.ConnectPeer(t.Context(), testkit.FullAddr(t, a.h)) })
 	if err := a.Start(); err != nil { // says hello
 		t.Fatal(err)
 	}
