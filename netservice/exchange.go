@@ -6,7 +6,36 @@ import (
 	manet "github.com/multiformats/go-multiaddr/net"
 
 	"github.com/go-nebnet/nebnet/internal/discovery"
+	"github.com/go-nebnet/nebnet/internal/peers/book"
 )
+
+// own takes in what a session peer says of itself.
+func (n *Node) own(ai peer.AddrInfo, seq uint64) {
+	t := book.Told{Peer: ai, Source: book.FromPeer, Seq: seq}
+	if k := n.peerSet.get(ai.ID); k != nil {
+		t.Agent = k.agent
+	}
+	n.peers.Learn(t)
+}
+
+// mayTell decides which addresses a peer may tell of. Those that mean something
+// in one machine or one private network only are taken from who is there, too:
+// others could aim this node at its own neighbours.
+func (n *Node) mayTell(from peer.ID, a ma.Multiaddr) bool {
+	if manet.IsPublicAddr(a) {
+		return true
+	}
+	if n.cfg.PublicOnly {
+		return false
+	}
+	for _, c := range n.host.Network().ConnsToPeer(from) {
+		at := c.RemoteMultiaddr()
+		if manet.IsIPLoopback(at) || !manet.IsIPLoopback(a) && !manet.IsPublicAddr(at) {
+			return true
+		}
+	}
+	return false
+}
 
 // exchangeConfig joins peer exchange with the peer set (whom to ask) and the peer
 // manager (what to do with the answers).
@@ -28,8 +57,12 @@ func (n *Node) exchangeConfig() discovery.Config {
 			}
 			return n.peers.Room()
 		},
-		Found:    func(_ peer.ID, ai peer.AddrInfo) { n.peers.Dial(ai) },
-		Allow:    func(a ma.Multiaddr) bool { return !n.cfg.PublicOnly || manet.IsPublicAddr(a) },
+		Found: func(from peer.ID, ai peer.AddrInfo, seq uint64) {
+			n.peers.Learn(book.Told{Peer: ai, Source: book.FromExchange, Teller: from, Seq: seq})
+		},
+		Own:      n.own,
+		Guest:    n.guests.take,
+		Allow:    n.mayTell,
 		Penalise: func(p peer.ID, err error) { n.peers.Penalise(p, exchangeWeight(err)) },
 	}
 }

@@ -92,7 +92,7 @@ func (s *peerSet) shake(c network.Conn) {
 		defer x.end()
 		ctx, cancel := context.WithTimeout(s.ctx, timeout(s.n.cfg.HandshakeTimeout))
 		defer cancel()
-		t, r := s.n.peers.Admit(c.RemotePeer(), network.DirOutbound, 0)
+		t, r := s.n.peers.Admit(c.RemotePeer(), network.DirOutbound, 0, c.RemoteMultiaddr())
 		if r != handshake.ReasonNone {
 			x.fail(&handshake.RefusedError{Reason: r})
 			return
@@ -134,7 +134,7 @@ func (s *peerSet) answer(st network.Stream) {
 			// and another process of the peer would have another connection.
 			return handshake.ReasonAlreadyConnected
 		}
-		t, r := s.n.peers.Admit(c.RemotePeer(), network.DirInbound, remote.Instance)
+		t, r := s.n.peers.Admit(c.RemotePeer(), network.DirInbound, remote.Instance, c.RemoteMultiaddr())
 		if r != handshake.ReasonNone {
 			return r
 		}
@@ -231,6 +231,9 @@ func (x *handshaking) fail(err error) {
 	}
 	if panicked, ok := errors.AsType[*handshake.PanicError](err); ok {
 		n.panicked("check", panicked.Value, panicked.Stack)
+	}
+	if reason == handshake.ReasonTooManyPeers {
+		n.seeOff(s.ctx, x, err)
 	}
 	if !foreigner {
 		s.hangUp(x.c)

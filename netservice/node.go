@@ -42,6 +42,7 @@ type Node struct {
 
 	types    *typeTable
 	peers    *peers.Manager
+	guests   *guests
 	direct   *directPeers
 	dispatch *dispatcher.Dispatcher
 
@@ -63,6 +64,7 @@ func newNode(cfg Config, addrs parsed, opts options, o *obs.Obs, d *dispatcher.D
 		instance: rand.Uint64(),
 		types:    newTypeTable(cfg.MaxMessageSize),
 		direct:   newDirectPeers(addrs.reserved),
+		guests:   newGuests(),
 	}
 	if err := n.loadIdentity(); err != nil {
 		return nil, err
@@ -197,15 +199,6 @@ func (n *Node) stop(ctx context.Context) error {
 		n.obs.Log("node").WithField("id", n.id.String()).Info("stopped")
 	}
 	return errors.Join(errs...)
-}
-
-func (n *Node) peersConfig() peers.Config {
-	return peers.Config{
-		Self: n.id, Obs: n.obs,
-		MaxPeers: n.cfg.MaxPeers, InboundShare: n.cfg.InboundShare,
-		HandshakeTimeout: timeout(n.cfg.HandshakeTimeout),
-		Connect:          func(ctx context.Context, ai peer.AddrInfo) error { return n.peerSet.connect(ctx, ai) },
-	}
 }
 
 func (n *Node) sessionConfig() session.Config {

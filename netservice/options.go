@@ -25,6 +25,7 @@ type options struct {
 	payload   func() []byte
 	messageID MessageID
 	gossip    *GossipParams
+	store     PeerStore
 }
 
 // PeerHello is what a peer said of itself in the handshake, already checked to

@@ -10,12 +10,12 @@ import (
 
 // BanPeer ends what there is with a peer, with ReasonBanned, and keeps it out for
 // a time; 0 is the hour that misbehaviour costs. A longer ban that stands
-// is not cut short. Bans are not kept over restarts. It may be called before
-// Start. The error says that peerID is none.
+// is not cut short. With Config.DataDir it is kept over restarts. It may be
+// called before Start. The error says that peerID is none.
 func (s *NebService) BanPeer(peerID string, d time.Duration) error {
 	p, err := parsePeerID(peerID)
 	if err == nil {
-		s.node.peers.Ban(p, d)
+		s.node.peers.Ban(p, d, "by the operator")
 	}
 	return err
 }

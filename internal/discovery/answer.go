@@ -86,7 +86,7 @@ func (d *desk) leave(p peer.ID) {
 func (x *Exchange) handle(s network.Stream) {
 	p := s.Conn().RemotePeer()
 	member := false
-	x.guarded("Member", func() { member = x.cfg.Member(p) })
+	x.guarded("Member", func() { member = x.cfg.Member(p) || x.cfg.Guest(p) })
 	why := refusedMember
 	if member {
 		why = x.enter(p)

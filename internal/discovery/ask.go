@@ -105,7 +105,50 @@ func (x *Exchange) consider(from peer.ID, rec *peer.PeerRecord) {
 		return
 	}
 	x.obs.Counter(obs.ExchangeFound).Inc(1)
-	x.cfg.Found(from, peer.AddrInfo{ID: rec.PeerID, Addrs: addrs})
+	x.cfg.Found(from, peer.AddrInfo{ID: rec.PeerID, Addrs: addrs}, rec.Seq)
+}
+
+// AskGuest asks a peer that has just refused this node for want of a place whom
+// else there is. The connection has to stand; a reset is no error of the peer.
+func (x *Exchange) AskGuest(ctx context.Context, p peer.ID) error {
+	x.mu.Lock()
+	if x.closed {
+		x.mu.Unlock()
+		return ErrClosed
+	}
+	x.wg.Add(1)
+	x.mu.Unlock()
+	defer x.wg.Done()
+	ctx, cancel := context.WithTimeout(ctx, x.cfg.Timeout)
+	defer cancel()
+	defer context.AfterFunc(x.ctx, cancel)()
+	x.obs.Counter(obs.ExchangeAsked).Inc(1)
+	records, err := x.ask(ctx, p, MaxRecords)
+	if err != nil {
+		x.obs.Counter(obs.ExchangeFailed).Inc(1)
+		x.penalise(p, err)
+		return err
+	}
+	x.guarded("ask", func() {
+		for _, rec := range records {
+			x.consider(p, rec)
+		}
+	})
+	return nil
+}
+
+// tell hands on what a session peer says of itself.
+func (x *Exchange) tell(p peer.ID, raw []byte) {
+	if len(raw) == 0 {
+		return
+	}
+	rec, err := parseRecord(raw)
+	if err != nil || rec.PeerID != p || !x.cfg.Member(p) {
+		return
+	}
+	if addrs := usable(rec, func(a ma.Multiaddr) bool { return x.cfg.Allow(p, a) }); len(addrs) > 0 {
+		x.cfg.Own(peer.AddrInfo{ID: p, Addrs: addrs}, rec.Seq)
+	}
 }
 
 func (x *Exchange) judge(from peer.ID, rec *peer.PeerRecord) (v verdict, addrs []ma.Multiaddr) {
@@ -115,7 +158,7 @@ func (x *Exchange) judge(from peer.ID, rec *peer.PeerRecord) (v verdict, addrs [
 	if x.cfg.Member(rec.PeerID) {
 		return dropMember, nil
 	}
-	if addrs = usable(rec, x.cfg.Allow); len(addrs) == 0 {
+	if addrs = usable(rec, func(a ma.Multiaddr) bool { return x.cfg.Allow(from, a) }); len(addrs) == 0 {
 		return dropAddress, nil
 	}
 	x.mu.Lock()

@@ -33,13 +33,19 @@ type Config struct {
 	// Want is the number of peers looked for, such as free outbound slots;
 	// nobody is asked while it is 0 or less. Required.
 	Want func() int
-	// Found gets each candidate, with 1 to 8 addresses without a /p2p part, and
-	// the peer that told of it. Required.
-	Found func(from peer.ID, ai peer.AddrInfo)
-	// Allow says which IP addresses may be handed on. Whatever it says, those
-	// that cannot be dialled directly are not. Default: all, loopback and
-	// private ones too.
-	Allow func(ma.Multiaddr) bool
+	// Found gets each candidate, with 1 to 8 addresses without a /p2p part, the
+	// sequence number of the record, and the peer that told of it. Required.
+	Found func(from peer.ID, ai peer.AddrInfo, seq uint64)
+	// Own gets the record in which a session peer tells of itself, held to the
+	// same rules. Default: nobody does.
+	Own func(ai peer.AddrInfo, seq uint64)
+	// Guest tells whether a peer without a session may ask once, because it was
+	// refused for want of a place. Default: nobody may.
+	Guest func(p peer.ID) bool
+	// Allow says which IP addresses may be handed on that a peer told. Whatever it
+	// says, those that cannot be dialled directly are not. Default: all, loopback
+	// and private ones too.
+	Allow func(from peer.ID, a ma.Multiaddr) bool
 	// Penalise hears of violations; err wraps a Fault. Default: nobody does.
 	Penalise func(p peer.ID, err error)
 
@@ -73,7 +79,13 @@ func (c Config) withDefaults() Config {
 		c.OfferAgain = DefaultOfferAgain
 	}
 	if c.Allow == nil {
-		c.Allow = func(ma.Multiaddr) bool { return true }
+		c.Allow = func(peer.ID, ma.Multiaddr) bool { return true }
+	}
+	if c.Own == nil {
+		c.Own = func(peer.AddrInfo, uint64) {}
+	}
+	if c.Guest == nil {
+		c.Guest = func(peer.ID) bool { return false }
 	}
 	if c.Penalise == nil {
 		c.Penalise = func(peer.ID, error) {}

@@ -11,7 +11,7 @@
 //		Host: h, Network: id,
 //		Member: isSessionPeer, Sessions: sessionPeers,
 //		Want:  freeOutboundSlots,
-//		Found: func(from peer.ID, ai peer.AddrInfo) { manager.Offer(ai) },
+//		Found: func(from peer.ID, ai peer.AddrInfo, seq uint64) { manager.Learn(ai) },
 //	})
 //	err = x.Start()
 //	x.Met(p)           // whenever a session with p has been made

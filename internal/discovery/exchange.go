@@ -90,6 +90,7 @@ func (x *Exchange) Met(p peer.ID) {
 	}
 	x.mu.Unlock()
 	x.notify()
+	x.guarded("Found", func() { x.tell(p, x.book.get(p)) })
 }
 
 func (x *Exchange) notify() {
@@ -182,6 +183,9 @@ func (x *Exchange) Start() error {
 	x.wg.Go(func() {
 		for ev := range sub.Out() { // ends with the subscription
 			x.book.follow(ev)
+			if ev, ok := ev.(event.EvtPeerIdentificationCompleted); ok {
+				x.guarded("Found", func() { x.tell(ev.Peer, x.book.get(ev.Peer)) })
+			}
 		}
 	})
 	x.wg.Go(x.keepTime)

@@ -181,7 +181,7 @@ func TestAllowDecides(t *testing.T) {
 		boot := newNode(t, net.Host(t, net.Node(0)), setup{})
 		connect(t, newNode(t, net.Host(t, net.Node(1)), setup{}), boot)
 		asker := newNode(t, net.Host(t, net.Node(2)), setup{want: 10, change: func(c *Config) {
-			c.Allow = func(ma.Multiaddr) bool { return false }
+			c.Allow = func(peer.ID, ma.Multiaddr) bool { return false }
 		}})
 		connect(t, asker, boot)
 		time.Sleep(time.Minute)
@@ -314,8 +314,8 @@ func TestPanicsOfCallbacks(t *testing.T) {
 		"Member":   func(c *Config) { c.Member = func(peer.ID) bool { panic("x") } },
 		"Sessions": func(c *Config) { c.Sessions = func() []peer.ID { panic("x") } },
 		"Want":     func(c *Config) { c.Want = func() int { panic("x") } },
-		"Found":    func(c *Config) { c.Found = func(peer.ID, peer.AddrInfo) { panic("x") } },
-		"Allow":    func(c *Config) { c.Allow = func(ma.Multiaddr) bool { panic("x") } },
+		"Found":    func(c *Config) { c.Found = func(peer.ID, peer.AddrInfo, uint64) { panic("x") } },
+		"Allow":    func(c *Config) { c.Allow = func(peer.ID, ma.Multiaddr) bool { panic("x") } },
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

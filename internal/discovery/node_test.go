@@ -50,7 +50,7 @@ func newNode(t *testing.T, h host.Host, s setup) *node {
 		Member:   n.member,
 		Sessions: n.list,
 		Want:     func() int { return n.want - len(n.list()) },
-		Found: func(_ peer.ID, ai peer.AddrInfo) {
+		Found: func(from peer.ID, ai peer.AddrInfo, _ uint64) {
 			n.mu.Lock()
 			n.found = append(n.found, ai)
 			n.mu.Unlock()

@@ -30,7 +30,7 @@ func TestLoopbackSockets(t *testing.T) {
 			connect(t, member, boot)
 			got := make(chan peer.AddrInfo, 1)
 			asker := newNode(t, newHost(), setup{want: 10, change: func(c *Config) {
-				c.Found = func(_ peer.ID, ai peer.AddrInfo) { got <- ai }
+				c.Found = func(from peer.ID, ai peer.AddrInfo, _ uint64) { got <- ai }
 			}})
 			connect(t, asker, boot)
 			select {

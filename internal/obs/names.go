@@ -75,6 +75,14 @@ const (
 	// Dials, followed by a reason, counts attempts to dial a peer by how they
 	// ended; the reason "none" is success.
 	Dials = "neb.net.dials."
+	// PeersKnown is the number of peers in the address book, PeersReplaced counts
+	// sessions that gave way to better peers.
+	PeersKnown    = "neb.net.peers.known"
+	PeersReplaced = "neb.net.peers.replaced"
+	// BookCorrupt counts address books that could not be read, BookUnsaved failed
+	// attempts to save one.
+	BookCorrupt = "neb.net.peers.book.corrupt"
+	BookUnsaved = "neb.net.peers.book.unsaved"
 	// Bans counts bans of peers.
 	Bans = "neb.net.peers.bans"
 	// Crowded counts peer events about peers with too many connections.

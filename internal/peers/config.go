@@ -10,6 +10,7 @@ import (
 	"github.com/go-nebnet/nebnet/internal/handshake"
 	"github.com/go-nebnet/nebnet/internal/obs"
 	"github.com/libp2p/go-libp2p/core/peer"
+	ma "github.com/multiformats/go-multiaddr"
 )
 
 // Defaults of Config.
@@ -20,6 +21,23 @@ const (
 	DefaultDialTimeout  = 15 * time.Second
 	DefaultBanDuration  = time.Hour
 )
+
+// MaxBanDuration bounds how long a ban for misbehaviour grows.
+const MaxBanDuration = 7 * 24 * time.Hour
+
+// Store keeps the address book while the node is away.
+type Store interface {
+	// Load returns what was saved last, nil when nothing was.
+	Load() ([]byte, error)
+	// Save replaces it, as a whole or not at all.
+	Save(raw []byte) error
+}
+
+// Measured is what others know of a session peer.
+type Measured struct {
+	RTT    time.Duration // 0 when not measured
+	Gossip float64       // its score in broadcasting, 0 for none
+}
 
 // Config is what a Manager needs.
 type Config struct {
@@ -41,6 +59,22 @@ type Config struct {
 	// opened the hello may take: the rest is kept for peers that this node
 	// chose. At most 1; default DefaultInboundShare; negative for none.
 	InboundShare float64
+	// Outbound is the number of peers that this node looks for and dials. Default:
+	// what InboundShare leaves of MaxPeers, at least 1.
+	Outbound int
+	// Enough is the number of peers in all below which the node dials also when it
+	// has Outbound. Default: half of MaxPeers.
+	Enough int
+	// Store keeps what is known of peers over restarts. Default: nothing is kept.
+	Store Store
+	// Allow says which addresses may be dialled. Default: all.
+	Allow func(ma.Multiaddr) bool
+	// PublicOnly counts private addresses like any others in the limits for each
+	// neighbourhood. Else they are exempt, as loopback ones always are.
+	PublicOnly bool
+	// Measure tells about a session peer, for comparing peers. It must return at
+	// once and not call the manager. Default: nothing is known.
+	Measure func(p peer.ID) Measured
 	// MaxDials is the most dials under way. Default DefaultMaxDials.
 	MaxDials int
 	// DialTimeout bounds one call of Connect. Default DefaultDialTimeout.
@@ -65,7 +99,7 @@ func (c Config) withDefaults() (Config, error) {
 	if c.Connect == nil {
 		errs = append(errs, errors.New("peers: Config.Connect is missing"))
 	}
-	if c.MaxPeers < 0 || c.MaxDials < 0 || c.DialTimeout < 0 || c.HandshakeTimeout < 0 || c.BanDuration < 0 {
+	if c.Outbound < 0 || c.Enough < 0 || c.MaxPeers < 0 || c.MaxDials < 0 || c.DialTimeout < 0 || c.HandshakeTimeout < 0 || c.BanDuration < 0 {
 		errs = append(errs, errors.New("peers: Config has a negative count or duration"))
 	}
 	if c.InboundShare > 1 || math.IsNaN(c.InboundShare) {
@@ -74,6 +108,12 @@ func (c Config) withDefaults() (Config, error) {
 	def(&c.MaxPeers, DefaultMaxPeers)
 	def(&c.InboundShare, DefaultInboundShare)
 	def(&c.MaxDials, DefaultMaxDials)
+	if c.Allow == nil {
+		c.Allow = func(ma.Multiaddr) bool { return true }
+	}
+	if c.Measure == nil {
+		c.Measure = func(peer.ID) Measured { return Measured{} }
+	}
 	def(&c.DialTimeout, DefaultDialTimeout)
 	def(&c.HandshakeTimeout, handshake.DefaultTimeout)
 	def(&c.BanDuration, DefaultBanDuration)
@@ -93,10 +133,41 @@ func def[T comparable](field *T, value T) {
 	}
 }
 
+// Limits are the numbers of peers that can change while the node runs.
+type Limits struct {
+	MaxPeers     int     // as in Config
+	InboundShare float64 // as in Config, negative for none
+	Outbound     int     // 0: what InboundShare leaves
+	Enough       int     // 0: half of MaxPeers
+}
+
+func (c Config) limits() Limits {
+	return Limits{c.MaxPeers, c.InboundShare, c.Outbound, c.Enough}
+}
+
 // maxInbound is the number of slots that inbound peers may take.
-func (c Config) maxInbound() int {
-	if c.InboundShare < 0 {
+func (l Limits) maxInbound() int {
+	if l.InboundShare < 0 {
 		return 0
 	}
-	return int(math.Ceil(c.InboundShare * float64(c.MaxPeers)))
+	return int(math.Ceil(l.InboundShare * float64(l.MaxPeers)))
 }
+
+// outbound is the number of peers that this node looks for.
+func (l Limits) outbound() int {
+	if l.Outbound > 0 {
+		return min(l.Outbound, l.MaxPeers)
+	}
+	return max(1, l.MaxPeers-l.maxInbound())
+}
+
+// enough is the number of peers in all below which more are looked for.
+func (l Limits) enough() int {
+	if l.Enough > 0 {
+		return min(l.Enough, l.MaxPeers)
+	}
+	return (l.MaxPeers + 1) / 2
+}
+
+// perGroup is how many outbound peers may be of one neighbourhood.
+func (l Limits) perGroup() int { return max(1, l.outbound()/6) }

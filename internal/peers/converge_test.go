@@ -98,7 +98,7 @@ func (n *simNode) connect(ctx context.Context, ai peer.AddrInfo) error {
 		return errLost
 	}
 	time.Sleep(n.w.latency()) // the connection
-	t, r := n.m.Admit(ai.ID, dirOut, 0)
+	t, r := n.m.Admit(ai.ID, dirOut, 0, nil)
 	if r != none {
 		return r
 	}
@@ -120,7 +120,7 @@ func (n *simNode) hello(ctx context.Context, t *Ticket, remote *simNode) error {
 	if !n.send(remote) {
 		return lost()
 	}
-	rt, r := remote.m.Admit(n.id, dirIn, n.instance)
+	rt, r := remote.m.Admit(n.id, dirIn, n.instance, nil)
 	if r != none {
 		if !remote.send(n) {
 			return lost()

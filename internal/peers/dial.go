@@ -4,20 +4,30 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
+	"math/bits"
 	"slices"
 	"time"
 
 	"github.com/go-nebnet/nebnet/internal/handshake"
 	"github.com/go-nebnet/nebnet/internal/obs"
+	"github.com/go-nebnet/nebnet/internal/peers/book"
 	"github.com/libp2p/go-libp2p/core/peer"
-	"github.com/libp2p/go-libp2p/core/sec"
-	"github.com/libp2p/go-libp2p/p2p/net/swarm"
-	"github.com/sirupsen/logrus"
+	ma "github.com/multiformats/go-multiaddr"
 )
 
 // sweepEvery is how often what is over is forgotten.
 const sweepEvery = time.Minute
+
+// How fast peers that are not to be kept are dialled: in general, and while
+// there is no session, when every attempt may fail at once.
+var (
+	dialRate   = rate{burst: 32, perSecond: 8}
+	lonelyRate = rate{burst: 16, perSecond: 2}
+)
+
+// fullAddrsWait is how long a peer waits none of whose addresses may be dialled
+// now.
+const fullAddrsWait = 5 * time.Minute
 
 // kick makes the loop look for due targets.
 func (m *Manager) kick() {
@@ -37,8 +47,8 @@ func (m *Manager) loop() {
 		select {
 		case <-m.ctx.Done():
 			return
-		case <-m.wake: // a target was added or planned, or a dial has ended
-		case <-timer.C: // a target is due
+		case <-m.wake: // a peer was named or planned, or a dial or session has ended
+		case <-timer.C: // a peer is due
 		case now := <-sweep.C:
 			m.mu.Lock()
 			m.sweepLocked(now)
@@ -58,7 +68,21 @@ func (m *Manager) startDue() time.Duration {
 	if m.closed {
 		return 0
 	}
-	for now := time.Now(); ; {
+	now := time.Now()
+	wait := m.startKeptLocked(now)
+	return sooner(wait, m.startOthersLocked(now))
+}
+
+func (m *Manager) startKeptLocked(now time.Time) time.Duration {
+	if m.freeLocked() > 0 {
+		for _, t := range m.targets { // before anybody else takes the slot
+			if t.waiting && !t.due.IsZero() {
+				t.due = now
+			}
+			t.waiting = false
+		}
+	}
+	for {
 		chosen, wait := pick(m.targets, now, m.cfg.MaxDials-m.dialling)
 		putOff := false
 		for _, t := range chosen {
@@ -67,9 +91,7 @@ func (m *Manager) startDue() time.Duration {
 				continue
 			}
 			t.dialling, t.due = true, time.Time{}
-			m.dialling++
-			ai := peer.AddrInfo{ID: t.id, Addrs: slices.Clone(t.addrs)}
-			m.wg.Go(func() { m.dial(t, ai) })
+			m.startLocked(t.id, t, m.keptAddrsLocked(t.id))
 		}
 		if !putOff {
 			return wait
@@ -79,46 +101,159 @@ func (m *Manager) startDue() time.Duration {
 }
 
 // mayDialLocked tells whether a due target is dialled. If not, it has been put
-// off or dropped, or needs no dial.
+// off, or needs no dial.
 func (m *Manager) mayDialLocked(t *target, now time.Time) bool {
 	if until, banned := m.bannedLocked(t.id, now); banned {
 		t.due = until
 		return false
 	}
-	if m.entries[t.id] != nil {
+	if m.entries[t.id] != nil || m.trying[t.id] {
 		t.due = time.Time{} // the end of what there is plans the next dial
+		if m.trying[t.id] {
+			t.due = now.Add(fullWait)
+		}
 		return false
 	}
-	if m.reserved[t.id] || m.roomLocked() > 0 {
+	if m.reserved[t.id] || m.freeLocked() > 0 {
 		return true
 	}
-	if !t.persistent {
-		m.forgetLocked(t) // discovery will name it, or a better one, again
-		return false
-	}
+	t.waiting = true
 	t.due = now.Add(fullWait + time.Duration(m.cfg.Rand()*float64(fullWait)))
 	return false
 }
 
-// Room is the number of peers that may still be dialled.
+// startOthersLocked dials peers of the book for the places that are free.
+func (m *Manager) startOthersLocked(now time.Time) time.Duration {
+	free := min(m.cfg.MaxDials-m.dialling, m.roomLocked())
+	if free <= 0 || m.book.Len() == 0 {
+		return 0 // the end of a dial or session comes first
+	}
+	r := dialRate
+	if m.lonelyLocked() {
+		r = lonelyRate
+	}
+	if budget := int(r.burst - m.pace.usedAt(r, now)); budget < free {
+		if free = budget; free < 1 {
+			return time.Duration(float64(time.Second) / r.perSecond)
+		}
+	}
+	chosen, wait := choose(m.book.All(), choice{
+		now: now, n: free, skip: func(e *book.Entry) bool { return m.skipLocked(e, now) },
+		spread: m.spreadLocked(), rand: m.cfg.Rand,
+	})
+	for _, e := range chosen {
+		addrs := m.otherAddrsLocked(e, now)
+		if len(addrs) == 0 {
+			m.book.Failed(e.ID, e.Reason, now.Add(fullAddrsWait+time.Duration(m.cfg.Rand()*float64(fullAddrsWait))), false)
+			wait = sooner(wait, time.Millisecond) // somebody else may have its place
+			continue
+		}
+		m.pace, _ = m.pace.take(r, now)
+		m.trying[e.ID] = true
+		m.startLocked(e.ID, nil, addrs)
+	}
+	return wait
+}
+
+// skipLocked tells of a peer in the book that it is not one to dial now.
+func (m *Manager) skipLocked(e *book.Entry, now time.Time) bool {
+	if m.entries[e.ID] != nil || m.trying[e.ID] || m.targets[e.ID] != nil || e.ID == m.cfg.Self {
+		return true
+	}
+	_, banned := m.bannedLocked(e.ID, now)
+	return banned
+}
+
+func (m *Manager) startLocked(p peer.ID, t *target, addrs []ma.Multiaddr) {
+	m.dialling++
+	m.book.Trying(time.Now(), p)
+	ai := peer.AddrInfo{ID: p, Addrs: addrs}
+	m.wg.Go(func() { m.dial(t, ai) })
+}
+
+// keptAddrsLocked are the addresses of a peer that the operator named: those it
+// named, and what is known beside.
+func (m *Manager) keptAddrsLocked(p peer.ID) []ma.Multiaddr {
+	if e := m.book.Get(p); e != nil {
+		return e.Multiaddrs()
+	}
+	return nil
+}
+
+// otherAddrsLocked are the addresses of a peer that may be dialled now.
+func (m *Manager) otherAddrsLocked(e *book.Entry, now time.Time) []ma.Multiaddr {
+	var out []ma.Multiaddr
+	for _, a := range e.Addrs {
+		addr := a.Multiaddr()
+		if addr == nil || !m.cfg.Allow(addr) {
+			continue
+		}
+		if ip, ok := book.IP(addr); ok {
+			if m.bannedIPLocked(ip, now) || a.Good == 0 && !m.aims.take(ip, now) {
+				continue
+			}
+		}
+		out = append(out, addr)
+	}
+	return out
+}
+
+// spreadLocked counts the neighbourhoods of the peers that this node chose
+// itself, those being dialled included.
+func (m *Manager) spreadLocked() spread {
+	s := newSpread(m.limits.perGroup())
+	for _, e := range m.entries {
+		if !e.inbound() {
+			s.add(e.group())
+		}
+	}
+	for p := range m.trying {
+		if e := m.book.Get(p); e != nil && m.entries[p] == nil {
+			s.add(e.Group())
+		}
+	}
+	return s
+}
+
+// Room is the number of peers that this node still looks for.
 func (m *Manager) Room() int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return max(0, m.roomLocked())
 }
 
-// roomLocked counts a dial that has no ticket yet as a peer.
+// roomLocked is how many more peers are dialled: up to the number of outbound
+// ones, or of all, whichever wants more.
 func (m *Manager) roomLocked() int {
-	room := m.cfg.MaxPeers - m.inbound - m.outbound
-	for _, t := range m.targets {
-		if t.dialling && m.entries[t.id] == nil {
-			room--
+	under := 0
+	for p := range m.trying {
+		if m.entries[p] == nil {
+			under++
 		}
 	}
-	return room
+	l := m.limits
+	want := max(l.outbound()-m.outbound, l.enough()-m.outbound-m.inbound)
+	return min(want-under, m.freeLocked())
 }
 
-// dial makes one attempt.
+// freeLocked is the number of free slots; a dial that has no ticket yet counts as
+// a peer.
+func (m *Manager) freeLocked() int {
+	free := m.limits.MaxPeers - m.inbound - m.outbound
+	for p := range m.trying {
+		if m.entries[p] == nil {
+			free--
+		}
+	}
+	for _, t := range m.targets {
+		if t.dialling && m.entries[t.id] == nil {
+			free--
+		}
+	}
+	return free
+}
+
+// dial makes one attempt; t is nil for a peer that is not to be kept.
 func (m *Manager) dial(t *target, ai peer.AddrInfo) {
 	ctx, cancel := context.WithTimeout(m.ctx, m.cfg.DialTimeout)
 	err := m.cfg.Connect(ctx, ai)
@@ -126,49 +261,40 @@ func (m *Manager) dial(t *target, ai peer.AddrInfo) {
 	r := dialReason(err)
 	m.cfg.Obs.Counter(obs.Dials + r.Label()).Inc(1)
 	m.mu.Lock()
-	keep := t.persistent || m.reserved[t.id]
 	m.dialling--
-	t.dialling = false
-	// The target may have been removed, and even added anew, meanwhile; the
-	// session it was for may stand, or be under way from the other side.
-	if m.targets[t.id] == t && m.entries[t.id] == nil && !m.closed {
-		if err == nil {
-			r = handshake.ReasonTransportLost // the session has ended already
+	stranger := wrongKey(err)
+	e := ending{reason: r, byRemote: refusedByRemote(err), stranger: stranger, lonely: m.lonelyLocked()}
+	say := false
+	if t == nil {
+		delete(m.trying, ai.ID)
+		if err != nil && m.entries[ai.ID] == nil && !m.closed {
+			m.planOtherLocked(ai.ID, e)
 		}
-		m.planLocked(t, ending{reason: r, byRemote: refusedByRemote(err)})
+	} else {
+		t.dialling = false
+		// The target may have been removed, and even added anew, meanwhile; the
+		// session it was for may stand, or be under way from the other side.
+		if m.targets[t.id] == t && m.entries[t.id] == nil && !m.closed {
+			if err == nil {
+				e.reason = handshake.ReasonTransportLost // the session has ended already
+			}
+			m.planLocked(t, e)
+		}
+		// The first, second, fourth and so on: a mistake in a configuration is
+		// said soon, and not every half minute for a year.
+		if mismatch(err) != nil {
+			t.said++
+			say = bits.OnesCount(uint(t.said)) == 1
+		}
+	}
+	if err != nil {
+		m.noteLocked(ai.ID, word{reason: r, byRemote: e.byRemote, text: obs.Clean(firstCause(err))})
 	}
 	m.mu.Unlock()
 	m.kick()
 	if err != nil {
-		m.logFailed(ai, keep, err)
+		m.logFailed(ai, say, err)
 	}
-}
-
-// logFailed logs an attempt that has failed. Where another peer answers in place
-// of one to keep, somebody has the wrong address or lost a key: that is a warning.
-func (m *Manager) logFailed(ai peer.AddrInfo, keep bool, err error) {
-	fields := logrus.Fields{"peer": ai.ID.String(), "addrs": len(ai.Addrs), "error": dialCauses(err)}
-	m.cfg.Obs.Log("peers").WithFields(fields).Debug("dial failed")
-	if other, ok := errors.AsType[sec.ErrPeerIDMismatch](err); ok && keep {
-		fields["answers"] = other.Actual.String()
-		m.cfg.Obs.WarnLimited("peers", "mismatch/"+ai.ID.String(), fields, "another peer answers at the address of this one")
-	}
-}
-
-// maxCauses bounds the addresses that one log line is about.
-const maxCauses = 4
-
-// dialCauses is what went wrong: at each address, where the host says so.
-func dialCauses(err error) []string {
-	failed, ok := errors.AsType[*swarm.DialError](err)
-	if !ok || len(failed.DialErrors) == 0 {
-		return []string{obs.Clean(err.Error())}
-	}
-	var causes []string
-	for _, e := range failed.DialErrors[:min(len(failed.DialErrors), maxCauses)] {
-		causes = append(causes, obs.Clean(fmt.Sprintf("%s: %v", e.Address, e.Cause)))
-	}
-	return causes
 }
 
 // dialReason is why an attempt failed: what is no refusal and no failed
@@ -186,15 +312,9 @@ func refusedByRemote(err error) bool {
 	return ok && refused.ByRemote
 }
 
-// sortTargets puts persistent targets first, then the longest due.
+// sortTargets puts the longest due first.
 func sortTargets(ts []*target) {
 	slices.SortFunc(ts, func(a, b *target) int {
-		if a.persistent != b.persistent {
-			if a.persistent {
-				return -1
-			}
-			return 1
-		}
 		return cmp.Or(a.due.Compare(b.due), cmp.Compare(a.id, b.id))
 	})
 }

@@ -1,6 +1,7 @@
 package peers
 
 import (
+	"net/netip"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
@@ -25,6 +26,16 @@ func (e *entry) tickets() []*Ticket {
 // inbound tells which kind of slot the peer takes.
 func (e *entry) inbound() bool {
 	return e.opening == nil && (e.live == nil || e.live.dir == network.DirInbound)
+}
+
+// group is the neighbourhood that the peer is connected from.
+func (e *entry) group() netip.Prefix {
+	for _, t := range []*Ticket{e.live, e.opening, e.answering} {
+		if t != nil && t.ip.IsValid() {
+			return t.m.groupOf(t.ip)
+		}
+	}
+	return netip.Prefix{}
 }
 
 func (e *entry) empty() bool { return e.opening == nil && e.answering == nil && e.live == nil }

@@ -35,9 +35,9 @@ func TestEventsOfASession(t *testing.T) {
 		tk := fx.accept(zoe, 1)
 		tk.Release(handshake.ReasonPingTimeout, false)
 		tk.Release(handshake.ReasonRequested, true) // too late to count
-		tk, _ = fx.Admit(zoe, dirIn, 1)
+		tk, _ = fx.Admit(zoe, dirIn, 1, nil)
 		tk.Abort(&handshake.RefusedError{Reason: handshake.ReasonApplication, ByRemote: true})
-		fx.Ban(zoe, 0)
+		fx.Ban(zoe, 0, "test")
 		want := []Event{
 			{Kind: Connected, Peer: zoe, Direction: dirIn},
 			{Kind: Disconnected, Peer: zoe, Direction: dirIn, Reason: handshake.ReasonPingTimeout},

@@ -2,9 +2,11 @@ package peers
 
 import (
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
+	"github.com/go-nebnet/nebnet/internal/peers/book"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	ma "github.com/multiformats/go-multiaddr"
@@ -16,6 +18,7 @@ type gate struct {
 	mu      sync.Mutex // guards what follows
 	addrs   *bounded[netip.Prefix, bucket]
 	subnets *bounded[netip.Prefix, bucket]
+	nets    []book.Ban // networks that are banned
 }
 
 func newGate() *gate {
@@ -32,6 +35,11 @@ func (g *gate) allow(ip netip.Addr, now time.Time) bool {
 	addr, subnet := neighbourhoods(ip)
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	for _, x := range g.nets {
+		if x.Prefix.Contains(ip.Unmap()) && now.Before(x.Until) {
+			return false
+		}
+	}
 	one, _ := g.addrs.get(addr)
 	one, ok := one.take(addrRate, now)
 	g.addrs.put(addr, one)
@@ -42,6 +50,12 @@ func (g *gate) allow(ip netip.Addr, now time.Time) bool {
 	many, ok = many.take(subnetRate, now)
 	g.subnets.put(subnet, many)
 	return ok
+}
+
+func (g *gate) setNets(nets []book.Ban) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.nets = slices.Clone(nets)
 }
 
 func (g *gate) sweep(now time.Time) {

@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/go-nebnet/nebnet/internal/handshake"
+	"github.com/go-nebnet/nebnet/internal/peers/book"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	ma "github.com/multiformats/go-multiaddr"
@@ -36,6 +38,22 @@ func info(p peer.ID, addrs ...string) peer.AddrInfo {
 		ai.Addrs = append(ai.Addrs, ma.StringCast(a))
 	}
 	return ai
+}
+
+// at is an address of a peer's own, in a private network.
+func at(p peer.ID) peer.AddrInfo {
+	h := fnv.New32()
+	h.Write([]byte(p))
+	n := h.Sum32()
+	return info(p, fmt.Sprintf("/ip4/10.%d.%d.%d/tcp/1", n>>16&255, n>>8&255, n&255))
+}
+
+// learn tells the manager of peers on others' word.
+func (fx *fixture) learn(ais ...peer.AddrInfo) (v book.Verdict) {
+	for _, ai := range ais {
+		v = fx.Learn(book.Told{Peer: ai, Source: book.FromExchange, Teller: "T-teller"})
+	}
+	return v
 }
 
 func peerN(n int) peer.ID { return peer.ID(fmt.Sprintf("P-%05d", n)) }
@@ -87,7 +105,7 @@ func play(t *testing.T, cfg Config, connect func(fx *fixture, ctx context.Contex
 
 // succeed is a Connect that makes a session.
 func succeed(fx *fixture, _ context.Context, ai peer.AddrInfo) error {
-	t, r := fx.Admit(ai.ID, dirOut, 0)
+	t, r := fx.Admit(ai.ID, dirOut, 0, nil)
 	if r != none {
 		return r
 	}
@@ -113,7 +131,7 @@ func (fx *fixture) commit(t *Ticket) handshake.Reason {
 // accept makes a session with a peer that opened the hello.
 func (fx *fixture) accept(p peer.ID, instance uint64) *Ticket {
 	fx.t.Helper()
-	t, r := fx.Admit(p, dirIn, instance)
+	t, r := fx.Admit(p, dirIn, instance, nil)
 	if r == none {
 		r = fx.commit(t)
 	}
@@ -154,6 +172,7 @@ func (m *Manager) stateSize() int {
 	defer m.mu.Unlock()
 	m.gate.mu.Lock()
 	defer m.gate.mu.Unlock()
-	return len(m.entries) + len(m.targets) + len(m.bans.m) + len(m.avoided.m) + len(m.scores.m) + len(m.hellos.m) + len(m.crowds.last.m) +
+	return len(m.entries) + len(m.targets) + len(m.trying) + m.book.Len() + len(m.book.Bans(time.Now())) + len(m.avoided.m) +
+		len(m.offences.m) + len(m.aims.addrs.m) + len(m.aims.subnets.m) + len(m.scores.m) + len(m.hellos.m) + len(m.crowds.last.m) +
 		len(m.gate.addrs.m) + len(m.gate.subnets.m)
 }

@@ -2,11 +2,12 @@ package peers
 
 import (
 	"context"
+	"net/netip"
 	"sync"
-	"time"
 
 	"github.com/go-nebnet/nebnet/internal/handshake"
 	"github.com/go-nebnet/nebnet/internal/obs"
+	"github.com/go-nebnet/nebnet/internal/peers/book"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/rcrowley/go-metrics"
 )
@@ -22,29 +23,38 @@ type Manager struct {
 	cancel context.CancelCauseFunc
 	wake   chan struct{} // one token: the loop looks for due targets again
 	wg     sync.WaitGroup
+	saving saving
 
-	mu         sync.Mutex // guards what follows
-	started    bool
-	closed     bool
-	entries    map[peer.ID]*entry
-	inbound    int // entries that take an inbound slot
-	outbound   int // the others
-	liveIn     int
-	liveOut    int
-	reserved   map[peer.ID]bool
-	targets    map[peer.ID]*target
-	persistent int // targets that are persistent
-	dialling   int
-	bans       *bounded[peer.ID, time.Time]
-	avoided    *bounded[peer.ID, avoidance]
-	scores     *bounded[peer.ID, score]
-	hellos     *bounded[peer.ID, bucket] // that peers have said
-	crowds     crowds
+	mu        sync.Mutex // guards what follows
+	started   bool
+	closed    bool
+	limits    Limits
+	entries   map[peer.ID]*entry
+	inbound   int // entries that take an inbound slot
+	outbound  int // the others
+	liveIn    int
+	liveOut   int
+	reserved  map[peer.ID]bool
+	targets   map[peer.ID]*target // peers to keep
+	trying    map[peer.ID]bool    // other peers that are being dialled
+	dialling  int                 // both together
+	pace      bucket              // of dials to other peers
+	book      *book.Book
+	avoided   *bounded[peer.ID, avoidance]
+	scores    *bounded[peer.ID, score]
+	hellos    *bounded[peer.ID, bucket] // that peers have said
+	offences  *bounded[netip.Prefix, offences]
+	words     *bounded[peer.ID, word] // what was last heard of peers
+	aims      *aims
+	nets      []book.Ban // of networks, out of the book
+	last      departure
+	replacing bucket
+	crowds    crowds
 
-	sessions, sessionsIn, sessionsOut metrics.Gauge
+	sessions, sessionsIn, sessionsOut, known metrics.Gauge
 }
 
-// New makes a manager that admits peers at once and dials after Start.
+// New makes a manager that admits peers at once, and dials after Start.
 func New(cfg Config) (*Manager, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
@@ -52,19 +62,25 @@ func New(cfg Config) (*Manager, error) {
 	}
 	m := &Manager{
 		cfg:         cfg,
+		limits:      cfg.limits(),
 		gate:        newGate(),
 		wake:        make(chan struct{}, 1),
 		entries:     make(map[peer.ID]*entry),
 		reserved:    make(map[peer.ID]bool),
 		targets:     make(map[peer.ID]*target),
-		bans:        newBounded[peer.ID](maxBans, time.Time.Before),
+		trying:      make(map[peer.ID]bool),
+		book:        book.New(),
 		avoided:     newBounded[peer.ID](maxAvoided, avoidance.before),
 		scores:      newBounded[peer.ID](maxScores, score.less),
 		hellos:      newBounded[peer.ID](maxBuckets, bucket.less),
+		offences:    newBounded[netip.Prefix](maxBuckets, offences.before),
+		words:       newBounded[peer.ID](maxWords, word.before),
+		aims:        newAims(),
 		crowds:      newCrowds(),
 		sessions:    cfg.Obs.Gauge(obs.Sessions),
 		sessionsIn:  cfg.Obs.Gauge(obs.SessionsInbound),
 		sessionsOut: cfg.Obs.Gauge(obs.SessionsOutbound),
+		known:       cfg.Obs.Gauge(obs.PeersKnown),
 	}
 	lost := cfg.Obs.Counter(obs.PeerEventsDropped)
 	m.hub = &hub{lost: func() { lost.Inc(1) }}
@@ -72,8 +88,10 @@ func New(cfg Config) (*Manager, error) {
 	return m, nil
 }
 
-// Start begins to dial. A second call, or one after Close, does nothing.
+// Start reads the address book and begins to dial. A second call, or one after
+// Close, does nothing.
 func (m *Manager) Start() {
+	m.load()
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.started || m.closed {
@@ -81,13 +99,17 @@ func (m *Manager) Start() {
 	}
 	m.started = true
 	m.wg.Go(m.loop) // its dials are counted in wg too
+	if m.cfg.Store != nil {
+		m.wg.Go(m.keepSaving)
+	}
 }
 
 // Close stops dialling, ends every session with ReasonShuttingDown, closes the
-// subscriptions after the last event, and returns when no dial runs any more.
-// From then on nobody is admitted. It is idempotent.
+// subscriptions after the last event, saves the address book, and returns when no
+// dial runs any more. From then on nobody is admitted. It is idempotent.
 func (m *Manager) Close() {
 	m.mu.Lock()
+	first := !m.closed
 	m.closed = true
 	m.cancel(handshake.ReasonShuttingDown)
 	var after []func()
@@ -96,16 +118,41 @@ func (m *Manager) Close() {
 			after = append(after, m.endLocked(t, handshake.ReasonShuttingDown, false))
 		}
 	}
+	started := m.started
 	m.mu.Unlock()
 	run(after...)
 	m.hub.close()
 	m.wg.Wait()
+	if first && started {
+		m.save(true)
+	}
 }
 
 // Subscribe gives the events of the kinds named, or of all kinds but Refused
 // when none is named, from now on. A size of 0 is DefaultEventQueue.
 func (m *Manager) Subscribe(size int, kinds ...EventKind) *Subscription {
 	return m.hub.subscribe(size, kinds)
+}
+
+// SetLimits changes how many peers there may be. Peers that do not fit any more,
+// those worth least first, are asked to leave with ReasonTooManyPeers; reserved
+// and persistent ones stay.
+func (m *Manager) SetLimits(l Limits) {
+	m.mu.Lock()
+	def(&l.MaxPeers, DefaultMaxPeers)
+	def(&l.InboundShare, DefaultInboundShare)
+	m.limits = l
+	after := m.trimLocked()
+	m.mu.Unlock()
+	run(after...)
+	m.kick()
+}
+
+// Limits are those in force.
+func (m *Manager) Limits() Limits {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.limits
 }
 
 // Reserve lets a peer pass over the maximum; the operator's trust also spares

@@ -8,6 +8,7 @@ import (
 
 	"github.com/go-nebnet/nebnet/internal/handshake"
 	"github.com/go-nebnet/nebnet/internal/obs"
+	"github.com/go-nebnet/nebnet/internal/peers/book"
 	"github.com/libp2p/go-libp2p/core/peer"
 	ma "github.com/multiformats/go-multiaddr"
 )
@@ -19,8 +20,8 @@ func TestConfig(t *testing.T) {
 	}
 	for share, want := range map[float64]int{0: 8, 0.5: 5, 1: 10, -1: 0, 0.01: 1} {
 		c, err := Config{Self: self, MaxPeers: 10, InboundShare: share, Connect: func(context.Context, peer.AddrInfo) error { return nil }}.withDefaults()
-		if err != nil || c.maxInbound() != want {
-			t.Errorf("share %v: %d inbound, want %d (%v)", share, c.maxInbound(), want, err)
+		if err != nil || c.limits().maxInbound() != want {
+			t.Errorf("share %v: %d inbound, want %d (%v)", share, c.limits().maxInbound(), want, err)
 		}
 	}
 }
@@ -29,17 +30,17 @@ func TestMaximum(t *testing.T) {
 	o := obs.Discard()
 	play(t, Config{MaxPeers: 4, InboundShare: 0.5, Obs: o}, nil, func(t *testing.T, fx *fixture) {
 		fx.accept(peerN(1), 1)
-		pending, _ := fx.Admit(peerN(2), dirIn, 1) // a handshake under way has its slot
-		if _, r := fx.Admit(peerN(3), dirIn, 1); r != handshake.ReasonTooManyPeers {
+		pending, _ := fx.Admit(peerN(2), dirIn, 1, nil) // a handshake under way has its slot
+		if _, r := fx.Admit(peerN(3), dirIn, 1, nil); r != handshake.ReasonTooManyPeers {
 			t.Errorf("third inbound: %v", r)
 		}
 		for i := 4; i < 6; i++ {
-			tk, r := fx.Admit(peerN(i), dirOut, 0)
+			tk, r := fx.Admit(peerN(i), dirOut, 0, nil)
 			if r != none || tk.Confirm(1) != none || fx.commit(tk) != none {
 				t.Fatalf("outbound %d: %v", i, r)
 			}
 		}
-		if _, r := fx.Admit(peerN(6), dirOut, 0); r != handshake.ReasonTooManyPeers {
+		if _, r := fx.Admit(peerN(6), dirOut, 0, nil); r != handshake.ReasonTooManyPeers {
 			t.Errorf("fifth peer: %v", r)
 		}
 		fx.Reserve(zoe)
@@ -51,7 +52,7 @@ func TestMaximum(t *testing.T) {
 		}
 		pending.Abort(handshake.ReasonTimeout)
 		fx.ticket(peerN(4)).Release(handshake.ReasonTransportLost, true)
-		if _, r := fx.Admit(peerN(3), dirIn, 1); r != handshake.ReasonTooManyPeers {
+		if _, r := fx.Admit(peerN(3), dirIn, 1, nil); r != handshake.ReasonTooManyPeers {
 			t.Errorf("reserved peers count, so the inbound share is full: %v", r)
 		}
 		fx.ticket(zoe).Release(handshake.ReasonTransportLost, true)
@@ -63,18 +64,18 @@ func TestBan(t *testing.T) {
 	play(t, Config{}, succeed, func(t *testing.T, fx *fixture) {
 		fx.AddPersistent(info(zoe))
 		time.Sleep(time.Second)
-		fx.Ban(zoe, time.Hour)
+		fx.Ban(zoe, time.Hour, "test")
 		if r := fx.closedFor(zoe); r != handshake.ReasonBanned {
 			t.Errorf("session was closed for %v", r)
 		}
 		fx.ticket(zoe).Release(handshake.ReasonTransportLost, false) // as the session says when it is down
-		if _, r := fx.Admit(zoe, dirIn, 1); r != handshake.ReasonBanned {
+		if _, r := fx.Admit(zoe, dirIn, 1, nil); r != handshake.ReasonBanned {
 			t.Errorf("admission: %v", r)
 		}
 		if fx.AllowDial(zoe) || fx.AllowPeer(dirIn, zoe, nil) {
 			t.Error("the gate is open")
 		}
-		fx.Ban(zoe, time.Second) // does not shorten the first
+		fx.Ban(zoe, time.Second, "test") // does not shorten the first
 		time.Sleep(time.Hour - 2*time.Second)
 		if len(fx.dials(zoe)) != 1 || fx.live() != 0 {
 			t.Error("dialled while banned")
@@ -83,7 +84,7 @@ func TestBan(t *testing.T) {
 		if fx.live() != 1 || !fx.AllowPeer(dirIn, zoe, nil) {
 			t.Error("a persistent peer does not come back after its ban")
 		}
-		fx.Ban(zoe, 24*time.Hour)
+		fx.Ban(zoe, 24*time.Hour, "test")
 		fx.Unban(zoe)
 		time.Sleep(time.Second)
 		if fx.live() != 1 {
@@ -125,7 +126,7 @@ func TestReplacement(t *testing.T) {
 	play(t, Config{}, nil, func(t *testing.T, fx *fixture) {
 		s := fx.Subscribe(0)
 		old := fx.accept(zoe, 1)
-		if _, r := fx.Admit(zoe, dirIn, 1); r != alreadyConnected {
+		if _, r := fx.Admit(zoe, dirIn, 1, nil); r != alreadyConnected {
 			t.Errorf("a second hello of the same instance: %v", r)
 		}
 		fx.accept(zoe, 2) // restarted
@@ -149,20 +150,20 @@ func TestReplacement(t *testing.T) {
 
 func TestTicketLosesItsPlace(t *testing.T) {
 	play(t, Config{}, nil, func(t *testing.T, fx *fixture) {
-		first, _ := fx.Admit(zoe, dirIn, 1)
-		second, r := fx.Admit(zoe, dirIn, 2)
+		first, _ := fx.Admit(zoe, dirIn, 1, nil)
+		second, r := fx.Admit(zoe, dirIn, 2, nil)
 		if r != none {
 			t.Fatal(r)
 		}
 		if r := first.Commit(nil, func() {}); r != alreadyConnected {
 			t.Errorf("superseded ticket: %v", r)
 		}
-		fx.Ban(zoe, 0)
+		fx.Ban(zoe, 0, "test")
 		if r := second.Commit(nil, func() {}); r != handshake.ReasonBanned {
 			t.Errorf("ticket of a banned peer: %v", r)
 		}
-		out, _ := fx.Admit(alice, dirOut, 0)
-		in, _ := fx.Admit(alice, dirIn, 1)
+		out, _ := fx.Admit(alice, dirOut, 0, nil)
+		in, _ := fx.Admit(alice, dirIn, 1, nil)
 		if r := fx.commit(in); r != none {
 			t.Fatal(r)
 		}
@@ -201,7 +202,7 @@ func TestCloseEndsSessions(t *testing.T) {
 	play(t, Config{}, nil, func(t *testing.T, fx *fixture) {
 		s := fx.Subscribe(0)
 		fx.accept(zoe, 1)
-		pending, _ := fx.Admit(alice, dirIn, 1)
+		pending, _ := fx.Admit(alice, dirIn, 1, nil)
 		fx.Close()
 		if r := fx.closedFor(zoe); r != handshake.ReasonShuttingDown {
 			t.Errorf("closed for %v", r)
@@ -209,7 +210,7 @@ func TestCloseEndsSessions(t *testing.T) {
 		if r := pending.Commit(nil, func() {}); r != handshake.ReasonShuttingDown {
 			t.Errorf("commit after Close: %v", r)
 		}
-		if _, r := fx.Admit(peerN(1), dirIn, 1); r != handshake.ReasonShuttingDown {
+		if _, r := fx.Admit(peerN(1), dirIn, 1, nil); r != handshake.ReasonShuttingDown {
 			t.Errorf("admit after Close: %v", r)
 		}
 		got := queued(s)
@@ -231,7 +232,7 @@ func TestChurnLeavesNothing(t *testing.T) {
 			addr := ma.StringCast(fmt.Sprintf("/ip4/10.%d.%d.%d/tcp/1", i>>16, i>>8&255, i&255))
 			fx.AllowAccept(addr)
 			fx.NoteCrowded(p, addr)
-			tk, r := fx.Admit(p, dirIn, uint64(i))
+			tk, r := fx.Admit(p, dirIn, uint64(i), nil)
 			if r != none {
 				t.Fatalf("peer %d: %v", i, r)
 			}
@@ -247,7 +248,7 @@ func TestChurnLeavesNothing(t *testing.T) {
 				tk.Release(handshake.ReasonProtocol, false)
 			case 3:
 				tk.Commit(nil, func() {})
-				fx.Ban(p, time.Minute)
+				fx.Ban(p, time.Minute, "test")
 			case 4:
 				tk.Abort(&handshake.RefusedError{Reason: handshake.ReasonWrongChain})
 			}
@@ -255,7 +256,7 @@ func TestChurnLeavesNothing(t *testing.T) {
 				time.Sleep(100 * time.Millisecond)
 			}
 		}
-		if n, most := fx.stateSize(), maxBans+maxAvoided+maxScores+maxCrowds+3*maxBuckets; n > most {
+		if n, most := fx.stateSize(), book.MaxBans+maxAvoided+maxScores+maxCrowds+3*maxBuckets; n > most {
 			t.Errorf("%d entries, more than the caps together", n)
 		}
 		time.Sleep(backoffPermanent.max + 10*sweepEvery)
@@ -271,7 +272,7 @@ func TestHellosAreLimited(t *testing.T) {
 		fx.Reserve(alice)
 		flood := func(p peer.ID) (in int) {
 			for i := range 100 {
-				tk, r := fx.Admit(p, dirIn, uint64(i+1))
+				tk, r := fx.Admit(p, dirIn, uint64(i+1), nil)
 				if r == none {
 					in++
 					tk.Abort(handshake.ReasonTimeout)

@@ -30,6 +30,8 @@ func TestAdmit(t *testing.T) {
 		{"banned", slots{max: 4, maxInbound: 2}, candidate{banned: true}, handshake.ReasonBanned},
 		{"banned beats reserved", slots{max: 4}, candidate{banned: true, reserved: true}, handshake.ReasonBanned},
 		{"self", slots{max: 4}, candidate{self: true, reserved: true}, handshake.ReasonSelf},
+		{"enough of its neighbourhood", slots{max: 4}, candidate{crowded: true}, handshake.ReasonTooManyPeers},
+		{"enough of its neighbourhood, reserved", slots{max: 4}, candidate{crowded: true, reserved: true}, none},
 		{"no inbound at all", slots{max: 4}, candidate{inbound: true}, handshake.ReasonTooManyPeers},
 	}
 	for _, tt := range tests {
@@ -98,7 +100,7 @@ func TestCrossingIsDecidedAlike(t *testing.T) {
 
 func TestBackoff(t *testing.T) {
 	for name, b := range map[string]backoff{
-		"soon": backoffSoon, "later": backoffLater, "much later": backoffMuchLater, "permanent": backoffPermanent,
+		"soon": backoffSoon, "other": backoffOther, "lonely": backoffLonely, "later": backoffLater, "much later": backoffMuchLater, "permanent": backoffPermanent,
 	} {
 		for n := range 100 {
 			low, high := b.delay(n, 0), b.delay(n, math.Nextafter(1, 0))
@@ -121,30 +123,43 @@ func TestRedial(t *testing.T) {
 		want next
 	}{
 		{"first failure", ending{reason: handshake.ReasonUnreachable},
-			next{again: true, after: backoffSoon.delay(0, rnd), failures: 1}},
+			next{after: backoffOther.delay(0, rnd), failures: 1}},
 		{"third failure", ending{reason: handshake.ReasonUnreachable, failures: 2},
-			next{again: true, after: backoffSoon.delay(2, rnd), failures: 3}},
-		{"last failure", ending{reason: handshake.ReasonUnreachable, failures: maxAttempts - 1}, next{}},
+			next{after: backoffOther.delay(2, rnd), failures: 3}},
+		{"failure without any session", ending{reason: handshake.ReasonUnreachable, lonely: true, failures: 20},
+			next{after: backoffLonely.delay(20, rnd), failures: 21}},
+		{"persistent, first failure", ending{reason: handshake.ReasonUnreachable, persistent: true},
+			next{after: backoffSoon.delay(0, rnd), failures: 1}},
 		{"persistent, thousandth failure", ending{reason: handshake.ReasonUnreachable, failures: 999, persistent: true},
-			next{again: true, after: backoffSoon.delay(999, rnd), failures: 1000}},
+			next{after: backoffSoon.delay(999, rnd), failures: 1000}},
+		{"persistent, failure without any session", ending{reason: handshake.ReasonTimeout, failures: 999, persistent: true, lonely: true},
+			next{after: backoffLonely.delay(999, rnd), failures: 1000}},
+		{"refused without any session", ending{reason: handshake.ReasonTooManyPeers, persistent: true, lonely: true},
+			next{after: backoffLater.delay(0, rnd), failures: 1}},
 		{"short session counts as a failure", ending{reason: handshake.ReasonTransportLost, failures: 3, lived: stableAfter - 1},
-			next{again: true, after: backoffSoon.delay(3, rnd), failures: 4}},
+			next{after: backoffOther.delay(3, rnd), failures: 4}},
 		{"long session clears", ending{reason: handshake.ReasonTransportLost, failures: 3, lived: stableAfter},
-			next{again: true, after: backoffSoon.delay(0, rnd)}},
-		{"wrong chain", ending{reason: handshake.ReasonWrongChain}, next{avoid: backoffPermanent.delay(0, rnd)}},
+			next{after: backoffOther.delay(0, rnd)}},
+		{"wrong chain", ending{reason: handshake.ReasonWrongChain}, next{after: backoffPermanent.delay(0, rnd), failures: 1, forget: true}},
 		{"wrong chain, persistent", ending{reason: handshake.ReasonWrongChain, persistent: true},
-			next{again: true, after: backoffPermanent.delay(0, rnd), failures: 1}},
+			next{after: backoffPermanent.delay(0, rnd), failures: 1}},
 		{"wrong version, persistent", ending{reason: handshake.ReasonWrongVersion, persistent: true, failures: 1},
-			next{again: true, after: backoffPermanent.delay(1, rnd), failures: 2}},
-		{"self, persistent", ending{reason: handshake.ReasonSelf, persistent: true}, next{avoid: backoffPermanent.delay(0, rnd)}},
-		{"too many peers", ending{reason: handshake.ReasonTooManyPeers, byRemote: true}, next{avoid: backoffLater.delay(0, rnd)}},
-		{"too many peers, persistent", ending{reason: handshake.ReasonTooManyPeers, byRemote: true, persistent: true},
-			next{again: true, after: backoffLater.delay(0, rnd), failures: 1}},
-		{"banned", ending{reason: handshake.ReasonBanned}, next{avoid: backoffMuchLater.delay(0, rnd)}},
-		{"closed by the application", ending{reason: handshake.ReasonRequested, lived: time.Hour}, next{}},
+			next{after: backoffPermanent.delay(1, rnd), failures: 2}},
+		{"another key", ending{reason: handshake.ReasonUnreachable, stranger: true}, next{after: backoffPermanent.delay(0, rnd), failures: 1, forget: true}},
+		{"another key, persistent", ending{reason: handshake.ReasonUnreachable, stranger: true, persistent: true},
+			next{after: backoffPermanent.delay(0, rnd), failures: 1}},
+		{"self, persistent", ending{reason: handshake.ReasonSelf, byRemote: true, persistent: true}, next{after: backoffPermanent.delay(0, rnd), failures: 1}},
+		{"no node of this kind", ending{reason: handshake.ReasonNotNebnet}, next{after: backoffLater.delay(0, rnd), failures: 1, forget: true}},
+		{"not now, but once", ending{reason: handshake.ReasonNotNebnet, proven: true}, next{after: backoffLater.delay(0, rnd), failures: 1}},
+		{"too many peers", ending{reason: handshake.ReasonTooManyPeers, byRemote: true}, next{after: backoffLater.delay(0, rnd), failures: 1}},
+		{"banned", ending{reason: handshake.ReasonBanned}, next{after: backoffMuchLater.delay(0, rnd), failures: 1}},
+		{"closed by the application", ending{reason: handshake.ReasonRequested, lived: time.Hour}, next{after: backoffPermanent.delay(0, rnd)}},
+		{"closed by the application, persistent", ending{reason: handshake.ReasonRequested, lived: time.Hour, persistent: true}, next{after: backoffSoon.delay(0, rnd)}},
 		{"closed by the other application", ending{reason: handshake.ReasonRequested, byRemote: true, lived: time.Hour},
-			next{again: true, after: backoffSoon.delay(0, rnd)}},
-		{"unknown reason", ending{reason: 60000}, next{again: true, after: backoffSoon.delay(0, rnd), failures: 1}},
+			next{after: backoffLater.delay(0, rnd)}},
+		{"lost, the peer had dialled", ending{reason: handshake.ReasonTransportLost, inbound: true, lived: time.Hour},
+			next{after: yield + backoffOther.delay(0, rnd)}},
+		{"unknown reason", ending{reason: 60000, persistent: true}, next{after: backoffSoon.delay(0, rnd), failures: 1}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

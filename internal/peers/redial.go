@@ -14,25 +14,29 @@ type backoff struct{ floor, base, max time.Duration }
 
 var (
 	// backoffSoon is for what may pass at any time: lost, unreachable, slow,
-	// restarting.
+	// restarting; of a peer that is to be kept.
 	backoffSoon = backoff{floor: 250 * time.Millisecond, base: time.Second, max: 30 * time.Second}
+	// backoffOther is the same for peers that others can take the place of.
+	backoffOther = backoff{floor: time.Second, base: 4 * time.Second, max: time.Hour}
+	// backoffLonely is for when there is no session at all: the network of this
+	// node may be away, and nobody is to blame.
+	backoffLonely = backoff{floor: time.Second, base: 2 * time.Second, max: 12 * time.Second}
 	// backoffLater is for a peer that is well and does not want us now.
 	backoffLater = backoff{floor: 15 * time.Second, base: 30 * time.Second, max: 10 * time.Minute}
 	// backoffMuchLater is for a peer that misbehaved, or thinks that we did.
 	backoffMuchLater = backoff{floor: 5 * time.Minute, base: 10 * time.Minute, max: time.Hour}
-	// backoffPermanent is for a peer of another chain or version, which only a
-	// new program or configuration at one end changes.
+	// backoffPermanent is for a peer of another chain or version or with another
+	// key, which only a new program or configuration at one end changes.
 	backoffPermanent = backoff{floor: 10 * time.Minute, base: 30 * time.Minute, max: 2 * time.Hour}
 )
 
-const (
-	// stableAfter is how long a session must have lived to end a row of
-	// failures.
-	stableAfter = 30 * time.Second
-	// maxAttempts is how often in a row a peer that is not persistent is
-	// dialled in vain before it is forgotten.
-	maxAttempts = 6
-)
+// stableAfter is how long a session must have lived to end a row of failures.
+const stableAfter = 30 * time.Second
+
+// yield is how much longer a node waits to dial a peer that had dialled it: of two
+// that lost each other the one that dialled tries first, or they would meet with
+// two connections.
+const yield = 10 * time.Second
 
 // delay is the wait after n failures in a row, with rnd in [0,1).
 func (b backoff) delay(n int, rnd float64) time.Duration {
@@ -58,47 +62,64 @@ func backoffFor(r handshake.Reason) backoff {
 	return backoffSoon
 }
 
-// ending is how an attempt or a session with a dial target ended.
+// ending is how an attempt or a session with a peer ended.
 type ending struct {
 	reason     handshake.Reason
 	byRemote   bool
-	persistent bool
+	persistent bool          // one to keep
+	proven     bool          // a dial of it succeeded once
+	stranger   bool          // another peer answers at every address that answers
+	lonely     bool          // there is no session with anybody
 	failures   int           // in a row before this one
 	lived      time.Duration // of the session, 0 for an attempt
+	inbound    bool          // the peer had dialled
 }
 
-// next is what to do with a dial target after an ending: dial it again after
-// a while, or forget it, and avoid it for a while where avoid is not 0.
+// next is what to do with a peer after an ending.
 type next struct {
-	again    bool
-	after    time.Duration
+	after    time.Duration // before the next attempt
 	failures int
-	avoid    time.Duration
+	forget   bool // and avoid it until then
 }
 
-// redial decides what becomes of a dial target. A persistent peer is dialled
-// again whatever happened, unless it is this node itself. Any other peer is
-// dialled again only after what may pass soon, maxAttempts times in a row; a
-// peer that said no is avoided for the same time, so that discovery does not
-// bring it back at once. A peer that the own application closed is forgotten.
+// ours tells of a reason that may lie in this node's own connection.
+func ours(r handshake.Reason) bool {
+	switch r {
+	case handshake.ReasonUnreachable, handshake.ReasonTimeout, handshake.ReasonTransportLost, handshake.ReasonPingTimeout:
+		return true
+	}
+	return false
+}
+
+// redial decides when a peer is dialled again. One to keep is dialled again
+// whatever happened. Any other is forgotten when it can never be one of ours, so
+// that no discovery brings it back soon; one that said no waits as long as any.
+// The book gives up those that are tried in vain too often.
 func redial(e ending, rnd float64) next {
 	failures := e.failures + 1
 	if e.lived >= stableAfter {
 		failures = 0
 	}
 	b := backoffFor(e.reason)
-	after := b.delay(max(failures-1, 0), rnd)
 	switch {
-	case e.reason == handshake.ReasonSelf:
-		return next{avoid: after}
-	case e.persistent:
-		return next{again: true, after: after, failures: failures}
-	case e.reason == handshake.ReasonRequested && !e.byRemote:
-		return next{}
+	case e.stranger, e.reason == handshake.ReasonRequested && !e.byRemote && !e.persistent:
+		b = backoffPermanent
 	case b != backoffSoon:
-		return next{avoid: after}
-	case failures >= maxAttempts:
-		return next{}
+	case e.lonely && ours(e.reason) && e.lived == 0:
+		b = backoffLonely
+	case e.persistent:
+	case e.reason == handshake.ReasonRequested: // its application did not want us
+		b = backoffLater
+	default:
+		b = backoffOther
 	}
-	return next{again: true, after: after, failures: failures}
+	after := b.delay(max(failures-1, 0), rnd)
+	if e.inbound && !e.persistent {
+		after += yield
+	}
+	return next{
+		after:    after,
+		failures: failures,
+		forget:   !e.persistent && (e.reason.Permanent() || e.stranger || e.reason == handshake.ReasonNotNebnet && !e.proven),
+	}
 }

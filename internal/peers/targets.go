@@ -4,116 +4,97 @@ import (
 	"time"
 
 	"github.com/go-nebnet/nebnet/internal/handshake"
+	"github.com/go-nebnet/nebnet/internal/peers/book"
+	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
-	ma "github.com/multiformats/go-multiaddr"
 )
 
-// maxTargets bounds the peers to dial that are not persistent.
-const maxTargets = 1024
-
-// fullWait is how long a persistent peer waits when no slot is free, before
-// jitter.
+// fullWait is how long a peer to keep waits when no slot is free, before jitter.
 const fullWait = 5 * time.Second
 
-// target is a peer to dial.
+// target is a peer to keep: it is dialled for ever.
 type target struct {
-	id         peer.ID
-	addrs      []ma.Multiaddr
-	persistent bool
-	failures   int       // in a row
-	due        time.Time // zero: nothing to do, connected or being dialled
-	dialling   bool
+	id       peer.ID
+	failures int       // in a row
+	due      time.Time // zero: nothing to do, connected or being dialled
+	dialling bool
+	waiting  bool // for a free slot
+	said     int  // answers of another peer in a row
+	// blameless: what it waits for may have been this node's own connection
+	blameless bool
 }
 
 // AddPersistent adds a peer that is dialled for ever, such as a boot node. Its
 // addresses are kept whatever happens; those of further calls are added.
 func (m *Manager) AddPersistent(ai peer.AddrInfo) handshake.Reason {
-	return m.addTarget(ai, true)
+	m.mu.Lock()
+	r := m.addTargetLocked(ai)
+	m.mu.Unlock()
+	m.kick()
+	return r
+}
+
+func (m *Manager) addTargetLocked(ai peer.AddrInfo) handshake.Reason {
+	switch {
+	case m.closed:
+		return handshake.ReasonShuttingDown
+	case ai.ID == m.cfg.Self:
+		return handshake.ReasonSelf
+	}
+	now := time.Now()
+	m.avoided.delete(ai.ID)
+	m.book.Add(now, book.Told{Peer: ai, Source: book.FromOperator})
+	if t := m.targets[ai.ID]; t != nil {
+		return handshake.ReasonNone
+	}
+	t := &target{id: ai.ID}
+	if e := m.entries[ai.ID]; e == nil || e.live == nil {
+		t.due = now
+	}
+	m.targets[ai.ID] = t
+	return handshake.ReasonNone
 }
 
 // RemovePersistent stops dialling a persistent peer. Its session is left alone.
 func (m *Manager) RemovePersistent(p peer.ID) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if t := m.targets[p]; t != nil && t.persistent {
-		m.forgetLocked(t)
-	}
+	delete(m.targets, p)
+	m.book.Release(p)
 }
 
-// Dial asks for a session with a peer, soon and in the background. It is tried
-// a few times, and again when the session is lost. The reason tells why it
-// will not be: self, banned, avoided (why), already connected, or too many
-// peers wait to be dialled.
-func (m *Manager) Dial(ai peer.AddrInfo) handshake.Reason {
-	return m.addTarget(ai, false)
-}
-
-func (m *Manager) addTarget(ai peer.AddrInfo, persistent bool) handshake.Reason {
+// Persistent tells whether a peer is one to keep.
+func (m *Manager) Persistent(p peer.ID) bool {
 	m.mu.Lock()
-	r := m.addTargetLocked(ai, persistent)
+	defer m.mu.Unlock()
+	return m.targets[p] != nil
+}
+
+// Learn takes in that there is a peer at some addresses. It is dialled when there
+// is a place for it.
+func (m *Manager) Learn(t book.Told) book.Verdict {
+	m.mu.Lock()
+	v := m.learnLocked(t)
 	m.mu.Unlock()
-	m.kick()
-	return r
+	if v == book.Added || v == book.Updated {
+		m.kick()
+	}
+	return v
 }
 
-func (m *Manager) addTargetLocked(ai peer.AddrInfo, persistent bool) handshake.Reason {
+func (m *Manager) learnLocked(t book.Told) book.Verdict {
 	now := time.Now()
-	t := m.targets[ai.ID]
-	e := m.entries[ai.ID]
-	switch {
-	case m.closed:
-		return handshake.ReasonShuttingDown
-	case ai.ID == m.cfg.Self:
-		return handshake.ReasonSelf
-	case persistent:
-		m.avoided.delete(ai.ID)
-	default:
-		if _, banned := m.bannedLocked(ai.ID, now); banned {
-			return handshake.ReasonBanned
-		}
-		if a, avoided := m.avoidedLocked(ai.ID, now); avoided {
-			return a.reason
-		}
-		if e != nil && e.live != nil {
-			return alreadyConnected
-		}
-		if t == nil && len(m.targets)-m.persistent >= maxTargets {
-			return handshake.ReasonTooManyPeers
-		}
+	if _, avoided := m.avoidedLocked(t.Peer.ID, now); t.Peer.ID == m.cfg.Self || avoided || m.closed {
+		return book.Useless
 	}
-	if t == nil {
-		t = &target{id: ai.ID}
-		if e == nil || e.live == nil {
-			t.due = now
-		}
-		m.targets[ai.ID] = t
-	}
-	if persistent && !t.persistent {
-		t.persistent = true
-		m.persistent++
-	}
-	limit := maxAddrs
-	if t.persistent {
-		limit = maxAddrsPersistent
-	}
-	t.addrs = mergeAddrs(t.addrs, ai.Addrs, limit)
-	return handshake.ReasonNone
+	v := m.book.Add(now, t)
+	m.known.Update(int64(m.book.Len()))
+	return v
 }
 
-// forgetLocked takes a target out of the books.
-func (m *Manager) forgetLocked(t *target) {
-	if m.targets[t.id] != t {
-		return
-	}
-	delete(m.targets, t.id)
-	if t.persistent {
-		m.persistent--
-	}
-}
-
-// pick chooses what to dial now: targets that are due, persistent ones first,
-// then those that have waited longest, up to the number that is free. wait is
-// the time until the next look, 0 when nothing is planned.
+// pick chooses which of the peers to keep are dialled now: those that are due,
+// the longest waiting first, up to the number that is free. wait is the time
+// until the next look, 0 when nothing is planned.
 func pick(targets map[peer.ID]*target, now time.Time, free int) (chosen []*target, wait time.Duration) {
 	var due []*target
 	for _, t := range targets {
@@ -122,9 +103,7 @@ func pick(targets map[peer.ID]*target, now time.Time, free int) (chosen []*targe
 		case !t.due.After(now):
 			due = append(due, t)
 		default:
-			if d := t.due.Sub(now); wait == 0 || d < wait {
-				wait = d
-			}
+			wait = sooner(wait, t.due.Sub(now))
 		}
 	}
 	sortTargets(due)
@@ -132,26 +111,56 @@ func pick(targets map[peer.ID]*target, now time.Time, free int) (chosen []*targe
 	return due[:min(len(due), max(free, 0))], wait
 }
 
-// endedLocked plans what comes after an attempt or a session with a peer.
-func (m *Manager) endedLocked(p peer.ID, r handshake.Reason, byRemote bool, lived time.Duration) {
-	t := m.targets[p]
-	if t == nil || t.dialling || m.entries[p] != nil || !t.due.IsZero() {
-		return // not ours to dial, or the end of the dial or of the other ticket plans, or it is planned
+// sooner is the smaller of two waits, of which 0 is none.
+func sooner(a, b time.Duration) time.Duration {
+	if a == 0 || b != 0 && b < a {
+		return b
 	}
-	m.planLocked(t, ending{reason: r, byRemote: byRemote, lived: lived})
+	return a
+}
+
+// endedLocked plans what comes after a session with a peer, or after a handshake
+// that it began.
+func (m *Manager) endedLocked(t *Ticket, r handshake.Reason, byRemote bool, lived time.Duration) {
+	p := t.p
+	if m.entries[p] != nil || m.trying[p] {
+		return // the end of the other ticket or of the dial plans
+	}
+	kept := m.targets[p]
+	e := ending{reason: r, byRemote: byRemote, lived: lived, lonely: m.lonelyLocked(), inbound: t.dir == network.DirInbound}
+	switch {
+	case kept == nil && lived > 0:
+		m.planOtherLocked(p, e)
+	case kept == nil || kept.dialling || !kept.due.IsZero(): // not ours, or the end of the dial plans, or it is planned
+	default:
+		m.planLocked(kept, e)
+	}
 }
 
 func (m *Manager) planLocked(t *target, e ending) {
-	e.persistent, e.failures = t.persistent, t.failures
+	e.persistent, e.failures = true, t.failures
 	n := redial(e, m.cfg.Rand())
-	if !n.again {
-		m.forgetLocked(t)
-		if n.avoid > 0 {
-			m.avoidLocked(t.id, n.avoid, e.reason)
-		}
-		return
-	}
-	t.failures = n.failures
+	t.failures, t.blameless = n.failures, ours(e.reason) && !e.stranger
 	t.due = time.Now().Add(n.after)
+	m.kick()
+}
+
+// planOtherLocked notes in the book what came of a peer that is not one to keep.
+func (m *Manager) planOtherLocked(p peer.ID, e ending) {
+	now := time.Now()
+	entry := m.book.Get(p)
+	if entry != nil {
+		e.failures, e.proven = int(entry.Fails), entry.Proven()
+	}
+	n := redial(e, m.cfg.Rand())
+	if e.lived > 0 {
+		m.book.Left(now, p, e.reason.Code(), m.lastValue(p), now.Add(n.after))
+	} else {
+		m.book.Failed(p, e.reason.Code(), now.Add(n.after), !(e.lonely && ours(e.reason)))
+	}
+	if n.forget {
+		m.book.Remove(p)
+		m.avoidLocked(p, n.after, e.reason)
+	}
 	m.kick()
 }

@@ -2,12 +2,15 @@ package peers
 
 import (
 	"errors"
+	"net/netip"
 	"time"
 
 	"github.com/go-nebnet/nebnet/internal/handshake"
 	"github.com/go-nebnet/nebnet/internal/obs"
+	"github.com/go-nebnet/nebnet/internal/peers/book"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
+	ma "github.com/multiformats/go-multiaddr"
 )
 
 // Ticket is one admitted handshake and the session that may come of it. It is
@@ -23,6 +26,10 @@ type Ticket struct {
 	since    time.Time // of the session
 	close    func(handshake.Reason)
 	gone     handshake.Reason // why the ticket ended
+
+	remote ma.Multiaddr // of the connection, nil when it is not known
+	ip     netip.Addr   // of remote, the zero one when it has none
+	merit  merit
 }
 
 type ticketState uint8
@@ -38,32 +45,45 @@ const (
 // DirInbound and the instance of the hello it got. The answer is a ticket or
 // the reason to refuse. A session that gives way to this one has been told to
 // end with ReasonReplaced when Admit returns.
-func (m *Manager) Admit(p peer.ID, dir network.Direction, instance uint64) (*Ticket, handshake.Reason) {
+//
+// remote is the address of the connection, nil when it is not known: only so many
+// outbound peers may be of one neighbourhood, and when all slots are taken, a peer
+// of another one, or one that was useful before, may take that of a session, which
+// is ended with ReasonTooManyPeers.
+func (m *Manager) Admit(p peer.ID, dir network.Direction, instance uint64, remote ma.Multiaddr) (*Ticket, handshake.Reason) {
 	m.mu.Lock()
-	t, r, after := m.admitLocked(p, dir, instance)
+	t, r, after := m.admitLocked(p, dir, instance, remote)
 	m.mu.Unlock()
 	run(after...)
 	return t, r
 }
 
-func (m *Manager) admitLocked(p peer.ID, dir network.Direction, instance uint64) (*Ticket, handshake.Reason, []func()) {
+func (m *Manager) admitLocked(p peer.ID, dir network.Direction, instance uint64, remote ma.Multiaddr) (*Ticket, handshake.Reason, []func()) {
 	if m.closed {
 		return nil, handshake.ReasonShuttingDown, nil
 	}
 	now := time.Now()
 	e := m.entries[p]
+	var ip netip.Addr
+	if remote != nil {
+		ip, _ = book.IP(remote)
+	}
 	_, banned := m.bannedLocked(p, now)
-	r := admit(
-		slots{max: m.cfg.MaxPeers, maxInbound: m.cfg.maxInbound(), inbound: m.inbound, outbound: m.outbound},
-		candidate{
-			self: p == m.cfg.Self, banned: banned, reserved: m.reserved[p],
-			inbound: dir == network.DirInbound, counted: e != nil,
-		})
+	c := candidate{
+		self: p == m.cfg.Self, banned: banned || ip.IsValid() && m.bannedIPLocked(ip, now) && m.targets[p] == nil,
+		reserved: m.reserved[p], inbound: dir == network.DirInbound, counted: e != nil,
+	}
+	c.crowded = dir == network.DirOutbound && m.targets[p] == nil && m.spreadLocked().full(m.groupOf(ip))
+	var evicted []func()
+	r := admit(m.slotsLocked(), c)
+	if r == handshake.ReasonTooManyPeers && c.inbound && m.replaceForLocked(p, ip, now, &evicted) {
+		r = admit(m.slotsLocked(), c)
+	}
 	if r == handshake.ReasonNone && dir == network.DirInbound && !m.reserved[p] && !m.mayHelloLocked(p, now) {
 		r = handshake.ReasonRateLimited
 	}
 	if r != handshake.ReasonNone {
-		return nil, r, nil
+		return nil, r, evicted
 	}
 	if e == nil {
 		e = &entry{}
@@ -75,10 +95,10 @@ func (m *Manager) admitLocked(p peer.ID, dir network.Direction, instance uint64)
 		v.refuse = mayOpen(e.link(now))
 	}
 	if v.refuse != handshake.ReasonNone {
-		return nil, v.refuse, nil
+		return nil, v.refuse, evicted
 	}
-	t := &Ticket{m: m, p: p, dir: dir, instance: instance}
-	after := m.replaceLocked(e, v)
+	t := &Ticket{m: m, p: p, dir: dir, instance: instance, remote: remote, ip: ip}
+	after := append(evicted, m.replaceLocked(e, v)...)
 	m.changeLocked(p, func(e *entry) {
 		if dir == network.DirInbound {
 			e.answering = t
@@ -166,8 +186,9 @@ func (t *Ticket) commitLocked(close func(handshake.Reason), live func()) (handsh
 	})
 	m.avoided.delete(t.p)
 	if target := m.targets[t.p]; target != nil {
-		target.due = time.Time{}
+		target.due, target.said = time.Time{}, 0
 	}
+	m.arrivedLocked(t)
 	live()
 	m.publishLocked(Event{Kind: Connected, Peer: t.p, Direction: t.dir})
 	return handshake.ReasonNone, nil
@@ -214,13 +235,15 @@ func (m *Manager) endLocked(t *Ticket, r handshake.Reason, byRemote bool) func()
 	})
 	var lived time.Duration
 	if was == ticketLive {
-		lived = time.Since(t.since)
+		m.noteLocked(t.p, word{reason: r, byRemote: byRemote, session: true})
+		lived = max(time.Since(t.since), 1)
+		m.departedLocked(t)
 		m.cfg.Obs.Counter(obs.Disconnected + r.Label()).Inc(1)
 		m.publishLocked(Event{Kind: Disconnected, Peer: t.p, Direction: t.dir, Reason: r, ByRemote: byRemote})
 	} else {
 		m.refusedLocked(t.p, t.dir, r, byRemote)
 	}
-	m.endedLocked(t.p, r, byRemote, lived)
+	m.endedLocked(t, r, byRemote, lived)
 	if close == nil {
 		return nil
 	}
@@ -246,6 +269,7 @@ func (m *Manager) refusedLocked(p peer.ID, dir network.Direction, r handshake.Re
 	if byRemote {
 		prefix = obs.RefusedBy
 	}
+	m.noteLocked(p, word{reason: r, byRemote: byRemote})
 	m.cfg.Obs.Counter(prefix + r.Label()).Inc(1)
 	m.cfg.Obs.Log("peers").WithField("peer", p).WithField("reason", r.Label()).WithField("by_remote", byRemote).Debug("handshake failed")
 	if r.Permanent() {

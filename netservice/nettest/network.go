@@ -58,11 +58,11 @@ func New(tb testing.TB, opts ...Option) *Network {
 }
 
 // Add makes a node, not yet started. Of its Config, Listen and DataDir are
-// replaced: it listens on an address of its own and keeps its identity over
-// restarts.
+// replaced: it listens on an address of its own and keeps its identity and its
+// address book over restarts; a crash loses what was not saved by then.
 func (n *Network) Add(cfg netservice.Config, opts ...netservice.Option) *Node {
 	n.tb.Helper()
-	nd := &Node{network: n, ip: n.net.Node(len(n.nodes)), cfg: cfg, opts: opts}
+	nd := &Node{network: n, ip: n.net.Node(len(n.nodes)), cfg: cfg, opts: opts, disk: new(disk)}
 	nd.make()
 	n.nodes = append(n.nodes, nd)
 	return nd

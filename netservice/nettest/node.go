@@ -24,6 +24,7 @@ type Node struct {
 	opts    []netservice.Option
 	service *netservice.NebService
 	running bool
+	disk    *disk
 }
 
 // make makes the service anew, with the same identity and address.
@@ -40,6 +41,7 @@ func (nd *Node) make() {
 	opts := append([]netservice.Option{
 		netservice.WithIdentity(key),
 		netservice.WithTransport(nd.network.net.Transport(nd.ip)),
+		netservice.WithPeerStore(nd.disk.mount()),
 		netservice.WithHostOptions(libp2p.DisableIdentifyAddressDiscovery()),
 	}, nd.opts...)
 	if nd.service, err = netservice.NewNebService(cfg, opts...); err != nil {
@@ -101,6 +103,7 @@ func (nd *Node) Kill() {
 
 // bury frees what a dead process would have lost; its errors mean nothing.
 func (nd *Node) bury() {
+	nd.disk.unplug()
 	if nd.running {
 		nd.running = false
 		nd.service.Stop()

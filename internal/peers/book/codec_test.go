@@ -1,0 +1,214 @@
+package book
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"net/netip"
+	"os"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	ma "github.com/multiformats/go-multiaddr"
+)
+
+func sampleBook() *Book {
+	b := New()
+	told := said("A", "T", own(1), "/ip6/2001:db8::1/udp/1/quic-v1")
+	told.Seq, told.Agent = 7, "prog/1"
+	b.Add(t0, told)
+	b.Reached(t0, "A", ma.StringCast(own(1)))
+	b.Left(t0, "A", 15, 3.5, t0.Add(time.Hour))
+	b.Add(t0, said("B", "", own(2)))
+	b.Failed("B", 18, t0, true)
+	b.Add(t0, Told{Peer: said("C", "", "/dns4/boot.example/tcp/1").Peer, Source: FromOperator})
+	b.SetBan(Ban{ID: "D", Since: t0, Until: t0.Add(time.Hour), Times: 2, Reason: "spam"})
+	b.SetBan(Ban{Prefix: netip.MustParsePrefix("192.0.2.1/32"), Since: t0, Until: t0.Add(time.Minute), Times: 1})
+	return b
+}
+
+func TestRoundTrip(t *testing.T) {
+	b := sampleBook()
+	got, err := Decode(b.Append([]byte(nil), t0), t0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	opts := cmp.Options{
+		cmp.AllowUnexported(Book{}), cmpopts.IgnoreUnexported(Entry{}), cmpopts.IgnoreFields(Entry{}, "Next"),
+		cmpopts.IgnoreFields(Book{}, "changed"), cmpopts.EquateComparable(netip.Prefix{}),
+	}
+	if d := cmp.Diff(b, got, opts); d != "" {
+		t.Error(d)
+	}
+	if got.Get("A").Group() != b.Get("A").Group() || !got.Get("A").Next.IsZero() {
+		t.Error("neighbourhood or waiting time differ")
+	}
+	got.Restart()
+	if got.Get("C").Kept {
+		t.Error("what the operator named in an earlier run is still kept")
+	}
+}
+
+// Row 39: a clock that was set back makes no ban longer and no peer younger, one
+// that was set ahead forgets nothing that is needed.
+func TestClockIsSet(t *testing.T) {
+	raw := sampleBook().Append(nil, t0)
+	for name, tt := range map[string]struct {
+		now  time.Time
+		left time.Duration
+	}{
+		"a minute later": {t0.Add(time.Minute), 59 * time.Minute},
+		"a day back":     {t0.Add(-24 * time.Hour), time.Hour},
+		"an age back":    {time.Unix(0, 0), time.Hour},
+	} {
+		b, err := Decode(raw, tt.now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if x, ok := b.Ban("D"); !ok || x.Until.Sub(tt.now) != tt.left || x.Times != 2 {
+			t.Errorf("%s: banned for %s", name, x.Until.Sub(tt.now))
+		}
+		if e := b.Get("A"); e == nil || e.Good > tt.now.Unix() || e.Seen > tt.now.Unix() {
+			t.Errorf("%s: %+v", name, e)
+		}
+	}
+	b, err := Decode(raw, t0.Add(30*24*time.Hour))
+	if err != nil || b.Get("A") == nil || b.Get("C") == nil || len(b.Bans(t0.Add(30*24*time.Hour))) != 0 {
+		t.Errorf("a month ahead: %v", err)
+	}
+}
+
+// Row 41: every damage to a file is noticed.
+func TestDamage(t *testing.T) {
+	raw := sampleBook().Append(nil, t0)
+	for i := range raw {
+		bad := bytes.Clone(raw)
+		bad[i] ^= 0x10
+		if _, err := Decode(bad, t0); !errors.Is(err, ErrCorrupt) {
+			t.Fatalf("byte %d: %v", i, err)
+		}
+		if _, err := Decode(raw[:i], t0); !errors.Is(err, ErrCorrupt) {
+			t.Fatalf("cut at %d: %v", i, err)
+		}
+	}
+	if _, err := Decode(make([]byte, MaxSize+1), t0); !errors.Is(err, ErrCorrupt) {
+		t.Errorf("too large: %v", err)
+	}
+}
+
+// full is a book of as many peers as there can be, of three addresses each.
+func full() *Book {
+	b := New()
+	for i := range MaxPeers {
+		told := said(id(i), id(i/100), own(i), own(i)+"1", own(i)+"2")
+		told.Agent = "some-program/1.2.3"
+		told.Source = Source(3 + i%4)
+		b.Add(t0, told)
+		if i%2 == 0 {
+			b.Reached(t0, id(i), nil)
+		}
+	}
+	return b
+}
+
+// A full book is loaded in a moment (100 ms) and takes at most 16 MiB.
+func TestFullBookIsCheap(t *testing.T) {
+	raw := full().Append(nil, t0)
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	best := time.Hour
+	var b *Book
+	for range 5 { // others run beside
+		begun := time.Now()
+		var err error
+		if b, err = Decode(raw, t0); err != nil {
+			t.Fatal(err)
+		}
+		best = min(best, time.Since(begun))
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	size := int64(after.HeapAlloc) - int64(before.HeapAlloc)
+	t.Logf("%d peers in %d KiB: loaded in %s, %d KiB of memory", b.Len(), len(raw)>>10, best, size>>10)
+	if b.Len() != MaxPeers || size > 16<<20 {
+		t.Errorf("%d peers take %d KiB", b.Len(), size>>10)
+	}
+	if best > 3*100*time.Millisecond && !raceEnabled { // on a slow machine beside a busy neighbour
+		t.Errorf("loaded in %s", best)
+	}
+	runtime.KeepAlive(b)
+}
+
+func BenchmarkDecode(b *testing.B) {
+	raw := full().Append(nil, t0)
+	b.SetBytes(int64(len(raw)))
+	for b.Loop() {
+		if _, err := Decode(raw, t0); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkAppend(b *testing.B) {
+	full := full()
+	var raw []byte
+	for b.Loop() {
+		raw = full.Append(raw[:0], t0)
+	}
+}
+
+// FuzzDecode takes whatever is in a file: the checksum, which no fuzzer finds,
+// is put right.
+func FuzzDecode(f *testing.F) {
+	raw := sampleBook().Append(nil, t0)
+	f.Add(raw[len(magic) : len(raw)-32])
+	f.Add([]byte{0x12, 0})
+	f.Fuzz(func(t *testing.T, body []byte) {
+		b, err := Decode(seal(body), t0)
+		if err != nil {
+			if !errors.Is(err, ErrCorrupt) {
+				t.Fatal(err)
+			}
+			return
+		}
+		for e := range b.All() {
+			e.Multiaddrs()
+			if len(e.Addrs) > MaxAddrsKept || !e.Kept && len(e.Addrs) > MaxAddrs || len(e.Agent) > MaxAgent || max(e.Seen, e.Good, e.Met, e.Added, e.Tried) > t0.Unix() {
+				t.Errorf("%+v", e)
+			}
+		}
+		again, err := Decode(b.Append(nil, t0), t0)
+		if err != nil || again.Len() != b.Len() || len(again.bans) != len(b.bans) {
+			t.Errorf("%d peers, then %v: %v", b.Len(), again, err)
+		}
+	})
+}
+
+func seal(body []byte) []byte {
+	raw := append([]byte(magic), body...)
+	sum := sha256.Sum256(raw)
+	return append(raw, sum[:]...)
+}
+
+func TestFileIsMissing(t *testing.T) {
+	f := File(t.TempDir() + "/peers.book")
+	if raw, err := f.Load(); raw != nil || err != nil {
+		t.Errorf("%q, %v", raw, err)
+	}
+	if err := f.Save([]byte("one")); err != nil {
+		t.Fatal(err)
+	}
+	if st, err := os.Stat(string(f)); err != nil || st.Mode().Perm()&0o077 != 0 {
+		t.Errorf("%v, %v", st, err)
+	}
+	if where, err := f.SetAside(); err != nil || where == string(f) {
+		t.Errorf("%s, %v", where, err)
+	}
+	if raw, err := f.Load(); raw != nil || err != nil {
+		t.Errorf("%q, %v", raw, err)
+	}
+}

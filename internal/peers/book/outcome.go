@@ -1,0 +1,95 @@
+package book
+
+import (
+	"math"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+	ma "github.com/multiformats/go-multiaddr"
+)
+
+// Trying notes that a peer is being dialled.
+func (b *Book) Trying(now time.Time, p peer.ID) {
+	if e := b.entries[p]; e != nil {
+		e.Tried = now.Unix()
+	}
+}
+
+// Reached notes a session that a dial has led to, over an address, nil when it is
+// not known.
+func (b *Book) Reached(now time.Time, p peer.ID, at ma.Multiaddr) {
+	e := b.entries[p]
+	if e == nil {
+		return
+	}
+	b.count(e, -1)
+	b.changed = b.changed || !e.Proven() || e.Fails > 0
+	e.Good, e.Met, e.Seen, e.Fails = now.Unix(), now.Unix(), now.Unix(), 0
+	if at != nil {
+		raw := string(at.Bytes())
+		for i := range e.Addrs {
+			if e.Addrs[i].Raw == raw {
+				e.Addrs[i].Good, e.Addrs[i].Seen, e.Addrs[i].Fails = now.Unix(), now.Unix(), 0
+			}
+		}
+	}
+	b.count(e, 1)
+}
+
+// Met notes a session that the peer dialled.
+func (b *Book) Met(now time.Time, p peer.ID) {
+	if e := b.entries[p]; e != nil {
+		e.Met, e.Seen = now.Unix(), now.Unix()
+	}
+}
+
+// Failed notes an attempt that led to no session, and when the next one may be.
+// counts is false for one that says nothing of the peer, because the network may
+// have been away.
+func (b *Book) Failed(p peer.ID, reason uint16, next time.Time, counts bool) {
+	e := b.entries[p]
+	if e == nil {
+		return
+	}
+	e.Reason, e.Next = reason, next
+	if !counts {
+		return
+	}
+	if e.Fails < math.MaxUint16 {
+		e.Fails++
+	}
+	for i := range e.Addrs {
+		if e.Addrs[i].Fails < math.MaxUint16 {
+			e.Addrs[i].Fails++
+		}
+	}
+	b.changed = true
+}
+
+// Left notes the end of a session, what the peer was worth, and when it may be
+// dialled again.
+func (b *Book) Left(now time.Time, p peer.ID, reason uint16, useful float64, next time.Time) {
+	if e := b.entries[p]; e != nil {
+		e.Met, e.Seen, e.Reason, e.Useful, e.Next = now.Unix(), now.Unix(), reason, useful, next
+		b.changed = true
+	}
+}
+
+// Retry brings forward when peers may be tried again, to what at says of those it
+// is true of: the network is back.
+func (b *Book) Retry(at func(*Entry) (time.Time, bool)) {
+	for _, e := range b.entries {
+		if t, ok := at(e); ok && e.Next.After(t) {
+			e.Next = t
+		}
+	}
+}
+
+// Restart makes a book that was loaded that of a new run: what the operator
+// named then, it may not name now.
+func (b *Book) Restart() {
+	for p := range b.entries {
+		b.Release(p)
+	}
+	b.changed = false
+}

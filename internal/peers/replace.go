@@ -1,0 +1,80 @@
+package peers
+
+import (
+	"cmp"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+)
+
+// minStay is how long a peer has its place before a better one may take it.
+const minStay = 30 * time.Second
+
+// standing is a session peer as replacement sees it.
+type standing struct {
+	id    peer.ID
+	group netip.Prefix // neighbourhood, the zero one is exempt
+	safe  bool         // reserved or persistent
+	age   time.Duration
+	rtt   time.Duration // 0 unknown
+	value Value
+}
+
+// newcomer is a peer for which there is no place.
+type newcomer struct {
+	group  netip.Prefix
+	useful float64 // Value.Useful of when it was last here
+}
+
+// victim chooses who of the inbound peers gives way to a newcomer, if anybody.
+// First come those who are never given up: reserved and persistent peers, new
+// ones, and an eighth each of the longest here, the most useful and the nearest.
+// Of the rest, one in the neighbourhood of which there are most goes, if the
+// newcomer's has fewer; or else the one worth least, if the newcomer was more
+// useful when it was last here. No peer can better its own standing by messages
+// that nobody else brings later, by many addresses of one network, or by coming
+// again.
+func victim(all []standing, n newcomer) (peer.ID, bool) {
+	rest := slices.DeleteFunc(slices.Clone(all), func(s standing) bool { return s.safe || s.age < minStay })
+	protected := max(1, len(all)/8)
+	for _, by := range []func(a, b standing) int{
+		func(a, b standing) int { return cmp.Compare(b.age, a.age) },
+		func(a, b standing) int { return cmp.Compare(b.value.Useful, a.value.Useful) },
+		func(a, b standing) int { return cmp.Compare(nearness(a), nearness(b)) },
+	} {
+		slices.SortStableFunc(rest, by)
+		rest = rest[min(protected, len(rest)):]
+	}
+	if len(rest) == 0 {
+		return "", false
+	}
+	crowd := make(map[netip.Prefix]int)
+	for _, s := range all {
+		if s.group.IsValid() {
+			crowd[s.group]++
+		}
+	}
+	slices.SortFunc(rest, func(a, b standing) int {
+		return cmp.Or(cmp.Compare(crowd[b.group], crowd[a.group]), cmp.Compare(a.value.Total(), b.value.Total()),
+			cmp.Compare(a.age, b.age), cmp.Compare(a.id, b.id))
+	})
+	worst := rest[0]
+	if crowd[worst.group] >= 2 && n.group.IsValid() && crowd[n.group]+1 < crowd[worst.group] {
+		return worst.id, true
+	}
+	worst = slices.MinFunc(rest, func(a, b standing) int { return cmp.Compare(a.value.Total(), b.value.Total()) })
+	if n.useful > 0 && n.useful > worst.value.Total() {
+		return worst.id, true
+	}
+	return "", false
+}
+
+// nearness puts peers whose round trip is not known last.
+func nearness(s standing) time.Duration {
+	if s.rtt <= 0 {
+		return time.Hour
+	}
+	return s.rtt
+}

@@ -1,0 +1,63 @@
+package netservice
+
+import (
+	"context"
+	"path/filepath"
+	"slices"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+	ma "github.com/multiformats/go-multiaddr"
+	manet "github.com/multiformats/go-multiaddr/net"
+
+	"github.com/go-nebnet/nebnet/internal/peers"
+	"github.com/go-nebnet/nebnet/internal/peers/book"
+)
+
+// bookFileName is the address book's name in Config.DataDir.
+const bookFileName = "peers.book"
+
+// PeerStore keeps the address book for the service: the peers that it knew and
+// the bans, at most 32 MiB. It is called from one goroutine at a time.
+type PeerStore interface {
+	// Load returns what Save was given last, nil when nothing was.
+	Load() ([]byte, error)
+	// Save replaces it, as a whole or not at all.
+	Save(book []byte) error
+}
+
+// WithPeerStore has the address book kept by the program, in place of the file
+// "peers.book" in Config.DataDir. It is loaded by Start, and saved soon after a
+// change and by Stop.
+func WithPeerStore(store PeerStore) Option { return func(o *options) { o.store = store } }
+
+func (n *Node) peersConfig() peers.Config {
+	return peers.Config{
+		Self: n.id, Obs: n.obs,
+		MaxPeers: n.cfg.MaxPeers, InboundShare: n.cfg.InboundShare,
+		HandshakeTimeout: timeout(n.cfg.HandshakeTimeout),
+		Connect:          func(ctx context.Context, ai peer.AddrInfo) error { return n.peerSet.connect(ctx, ai) },
+		Store:            n.peerStore(),
+		Allow:            n.mayDial,
+		PublicOnly:       n.cfg.PublicOnly,
+	}
+}
+
+// peerStore is where the address book is kept, nil for nowhere.
+func (n *Node) peerStore() peers.Store {
+	switch {
+	case n.opts.store != nil:
+		return n.opts.store
+	case n.cfg.DataDir != "":
+		return book.File(filepath.Join(n.cfg.DataDir, bookFileName))
+	}
+	return nil
+}
+
+// mayDial refuses addresses that others told of and that are of no use: this
+// node's own, and private ones where there are none.
+func (n *Node) mayDial(a ma.Multiaddr) bool {
+	if n.cfg.PublicOnly && !manet.IsPublicAddr(a) {
+		return false
+	}
+	return n.host == nil || !slices.ContainsFunc(n.host.Addrs(), a.Equal)
+}
