@@ -27,6 +27,7 @@ func (s *Session) readControl() {
 		if fault != FaultNone {
 			s.e.penalise(s.peer, fault)
 			s.end(handshake.ReasonProtocol, false)
+			s.discardControl()
 			return
 		}
 		if err != nil {
@@ -43,6 +44,17 @@ func (s *Session) readControl() {
 		}
 		have = copy(next, rest)
 		buf = next
+	}
+}
+
+// discardControl reads on after a violation until the peer hangs up or the stream
+// is cut. Who stops reading takes the reason from the peer: a connection that is
+// closed with unread data loses what was written to it last.
+func (s *Session) discardControl() {
+	for buf := make([]byte, 1<<10); ; {
+		if _, err := s.control.Read(buf); err != nil {
+			return
+		}
 	}
 }
 

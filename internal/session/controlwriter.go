@@ -54,6 +54,15 @@ func (c *controlWriter) send(s *Session, frame []byte) {
 	c.startLocked(s)
 }
 
+// last queues the goodbye, after which nothing is told any more. Pongs that still
+// wait give way to it: a peer that floods must not keep it from being said.
+func (c *controlWriter) last(s *Session, frame []byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.buf = frame
+	c.startLocked(s)
+}
+
 // kick has the peer told of what has changed.
 func (c *controlWriter) kick(s *Session) {
 	c.mu.Lock()

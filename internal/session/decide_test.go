@@ -132,7 +132,7 @@ func TestLiveness(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			l := liveness{interval: 3 * s, timeout: 5 * s, pinged: true}
+			l := newLiveness(3*s, 5*s)
 			for i, st := range tt.steps {
 				if act, next := l.step(st.now, st.life); act != st.act || next != st.next {
 					t.Errorf("step %d: %v, %s; want %v, %s", i, act, next, st.act, st.next)

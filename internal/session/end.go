@@ -15,7 +15,7 @@ func (s *Session) startLocked() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.wg.Go(s.readControl)
-	s.timer = time.AfterFunc(s.e.cfg.PingInterval, s.tick)
+	s.timer = time.AfterFunc(min(s.live.interval, s.e.cfg.tickMost()), s.tick)
 }
 
 // Close ends the session: it refuses new messages, writes what is queued and
@@ -65,9 +65,17 @@ func flushes(r handshake.Reason) bool {
 	return false
 }
 
-// dead tells whether the connection is known to be of no use any more.
-func dead(r handshake.Reason) bool {
-	return r == handshake.ReasonPingTimeout || r == handshake.ReasonTransportLost
+// farewellTime is how long each step of a goodbye may take. One who answers no
+// pings is told so all the same, as it may still read; but a dead peer has to be
+// noticed within ten seconds, most of which have passed by then.
+func farewellTime(r handshake.Reason, most time.Duration) time.Duration {
+	switch r {
+	case handshake.ReasonTransportLost:
+		return 0
+	case handshake.ReasonPingTimeout:
+		return most / 4
+	}
+	return most
 }
 
 // conclude is the end of a session, step by step, each of them bounded.
@@ -78,7 +86,8 @@ func (s *Session) conclude(reason handshake.Reason, byRemote bool) {
 		s.until(timeout, s.hungUp, func() bool { return s.writers.Load() == 0 })
 	}
 	streams := s.stopSending()
-	clean := !dead(reason) && s.farewell(streams, reason, byRemote)
+	timeout = farewellTime(reason, timeout)
+	clean := timeout > 0 && s.farewell(streams, reason, byRemote, timeout)
 	s.cutOff(streams, clean)
 	s.finish()
 	s.wg.Wait()
@@ -120,8 +129,7 @@ func (s *Session) stopSending() (streams []*sendStream) {
 // farewell closes the outbound streams, says goodbye, and waits until the peer
 // has taken everything, or, where the peer said goodbye, until all that it sent
 // has been delivered. It is false when that did not come to its end in time.
-func (s *Session) farewell(streams []*sendStream, reason handshake.Reason, byRemote bool) bool {
-	timeout := s.e.cfg.FlushTimeout
+func (s *Session) farewell(streams []*sendStream, reason handshake.Reason, byRemote bool, timeout time.Duration) bool {
 	said := s.bounded(timeout, func() {
 		for _, st := range streams {
 			st.raw.CloseWrite()
@@ -129,7 +137,7 @@ func (s *Session) farewell(streams []*sendStream, reason handshake.Reason, byRem
 		if byRemote {
 			return
 		}
-		s.ctl.send(s, goodbye{reason, s.opens.Load()}.append(nil))
+		s.ctl.last(s, goodbye{reason, s.opens.Load()}.append(nil))
 		s.until(timeout, nil, s.ctl.idle)
 		s.control.CloseWrite()
 	})

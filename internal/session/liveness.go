@@ -24,9 +24,15 @@ func (s *Session) Heard() { s.touch() }
 // clock: times are durations since the session began.
 type liveness struct {
 	interval, timeout time.Duration
-	pinged            bool          // once at least
 	waiting           bool          // a ping is out and nothing has come since
 	pingAt            time.Duration // when the last one was sent
+}
+
+// newLiveness is for a session that begins with a ping, to measure the round trip.
+// The peer need not answer that one in time: it may still be busy with the end of
+// the handshake.
+func newLiveness(interval, timeout time.Duration) liveness {
+	return liveness{interval: interval, timeout: timeout}
 }
 
 // measureEvery is how old the last ping gets at most, so that the round trip is
@@ -51,10 +57,10 @@ func (l *liveness) step(now, lastLife time.Duration) (liveAction, time.Duration)
 		return liveDead, 0
 	}
 	l.waiting = false
-	if left := l.interval - (now - lastLife); left > 0 && l.pinged && now-l.pingAt < measureEvery {
+	if left := l.interval - (now - lastLife); left > 0 && now-l.pingAt < measureEvery {
 		return liveWait, left
 	}
-	l.pinged, l.waiting, l.pingAt = true, true, now
+	l.waiting, l.pingAt = true, now
 	// The answer changes what is due, so look again before the timeout.
 	return livePing, min(l.timeout, l.interval)
 }

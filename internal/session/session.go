@@ -86,7 +86,7 @@ func newSession(e *Engine, control network.Stream) *Session {
 		e: e, conn: c, control: control, peer: c.RemotePeer(), name: c.RemotePeer().String(), start: time.Now(),
 		begun:  make(chan struct{}),
 		opened: rate.NewLimiter(rate.Limit(e.cfg.StreamRate), e.cfg.StreamBurst),
-		live:   liveness{interval: pingInterval(e.cfg.PingInterval, control), timeout: e.cfg.PingTimeout},
+		live:   newLiveness(pingInterval(e.cfg.PingInterval, control), e.cfg.PingTimeout),
 	}
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())
 	s.outs.Store(new([]*sendQueue))
