@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"log"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 
 	"github.com/libp2p/go-libp2p"
@@ -239,4 +241,40 @@ func ExampleNebService_Collector() {
 		}
 	}
 	// Output: nebnet_send_queue_bytes 0
+}
+
+// libp2p's own metrics and those of the service in one registry, and log lines
+// through log/slog.
+func ExampleWithLibp2pMetrics() {
+	registry := prometheus.NewRegistry()
+	logs := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	svc, err := netservice.NewNebService(
+		netservice.Config{ChainID: "example", Listen: []string{"/ip4/127.0.0.1/tcp/0"}},
+		netservice.WithLibp2pMetrics(registry), netservice.WithSlog(logs))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	registry.MustRegister(svc.Collector())
+	if err := svc.Start(); err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer svc.Stop()
+	families, err := registry.Gather()
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	ours, theirs := 0, 0
+	for _, f := range families {
+		switch {
+		case strings.HasPrefix(f.GetName(), "nebnet_"):
+			ours++
+		case strings.HasPrefix(f.GetName(), "libp2p_"):
+			theirs++
+		}
+	}
+	fmt.Println(ours > 0, theirs > 0)
+	// Output: true true
 }

@@ -33,7 +33,7 @@ func (n *Node) hostConfig() p2phost.Config {
 		Key: n.key, Listen: n.addrs.listen, Announce: n.addrs.announce, PSK: n.psk,
 		UserAgent: n.cfg.Agent, MaxPeers: n.cfg.MaxPeers + len(n.addrs.reserved),
 		NoPrivate: n.cfg.PublicOnly, Gate: n.peers, Crowded: n.peers.NoteCrowded, Obs: n.obs,
-		Options: n.opts.hostOpts,
+		Options: n.opts.hostOpts, Metrics: n.opts.libp2p,
 	}
 	if n.opts.transport != nil {
 		cfg.SkipSockets = true

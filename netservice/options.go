@@ -2,13 +2,17 @@ package netservice
 
 import (
 	"context"
+	"log/slog"
 
 	"github.com/libp2p/go-libp2p"
 	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rcrowley/go-metrics"
 	"github.com/sirupsen/logrus"
+
+	"github.com/go-nebnet/nebnet/internal/obs"
 )
 
 // Option injects a part that is not plain data. A nil Option changes nothing.
@@ -26,6 +30,7 @@ type options struct {
 	messageID MessageID
 	gossip    *GossipParams
 	store     PeerStore
+	libp2p    prometheus.Registerer
 }
 
 // PeerHello is what a peer said of itself in the handshake, already checked to
@@ -47,6 +52,17 @@ type PeerCheck func(ctx context.Context, hello PeerHello) error
 // WithLogger makes the service log to l. Default: a private logger that writes
 // text at Info to standard error.
 func WithLogger(l *logrus.Logger) Option { return func(o *options) { o.logger = l } }
+
+// WithSlog makes the service log to l, each field as an attribute. Levels that l
+// does not take when NewNebService is called are left out from then on. nil
+// changes nothing.
+func WithSlog(l *slog.Logger) Option {
+	return func(o *options) {
+		if l != nil {
+			o.logger = obs.FromSlog(l)
+		}
+	}
+}
 
 // WithMetrics makes the service keep its metrics in r. Give each service a
 // registry of its own, such as a metrics.NewPrefixedChildRegistry of the
@@ -87,6 +103,15 @@ func WithPeerCheck(check PeerCheck) Option { return func(o *options) { o.check =
 // returns a *ConfigError with ErrPayloadTooLarge, and a later handshake fails,
 // which is logged and counted. After a panic the payload is empty.
 func WithPayload(payload func() []byte) Option { return func(o *options) { o.payload = payload } }
+
+// WithLibp2pMetrics has libp2p's own metrics (connections, dials, identify, the
+// resource manager and so on; names that begin with libp2p_) registered with reg
+// when the service starts, beside those of NebService.Collector. Services that
+// share a registry share these too. It changes nothing with WithHost. Default:
+// libp2p counts nothing.
+func WithLibp2pMetrics(reg prometheus.Registerer) Option {
+	return func(o *options) { o.libp2p = reg }
+}
 
 // WithMessageID replaces how broadcast messages are named; all nodes of the
 // network must use the same. Default: 20 bytes of SHA-256 over topic and data or,

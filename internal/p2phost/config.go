@@ -13,6 +13,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/pnet"
 	ma "github.com/multiformats/go-multiaddr"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/go-nebnet/nebnet/internal/obs"
 )
@@ -96,6 +97,8 @@ type Config struct {
 	SkipSockets bool
 
 	Obs *obs.Obs // default: discard
+	// Metrics takes libp2p's own metrics. Default: nobody does.
+	Metrics prometheus.Registerer
 }
 
 func (c Config) withDefaults() Config {

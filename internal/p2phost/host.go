@@ -79,7 +79,7 @@ func build(cfg Config) (_ host.Host, err error) {
 		libp2p.AddrsFactory(filter.factory(cfg.Announce)),
 	}
 	opts = append(opts, transports(cfg)...)
-	opts = append(opts, noMetrics()...)
+	opts = append(opts, libp2pMetrics(cfg.Metrics)...)
 	h, err := libp2p.New(append(opts, cfg.Options...)...)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("libp2p: %w", err), cm.Close(), guard.Close())
@@ -117,7 +117,11 @@ func transports(cfg Config) []libp2p.Option {
 	return opts
 }
 
-func noMetrics() []libp2p.Option {
+// libp2pMetrics has libp2p's own metrics go to reg, nil for nowhere.
+func libp2pMetrics(reg prometheus.Registerer) []libp2p.Option {
+	if reg != nil {
+		return []libp2p.Option{libp2p.PrometheusRegisterer(reg)}
+	}
 	// libp2p's event bus registers its metrics even when they are disabled,
 	// and with the process-wide registry when it is given no other.
 	return []libp2p.Option{libp2p.PrometheusRegisterer(prometheus.NewRegistry()), libp2p.DisableMetrics()}
