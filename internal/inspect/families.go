@@ -63,6 +63,8 @@ var families = []family{
 	{name: "nebnet_bans_total", help: "Bans of peers.", source: obs.Bans},
 	{name: "nebnet_address_book_corrupt_total", help: "Address books that could not be read.", source: obs.BookCorrupt},
 	{name: "nebnet_address_book_unsaved_total", help: "Failed attempts to save the address book.", source: obs.BookUnsaved},
+	{name: "nebnet_known_peers", help: "Peers in the address book.", kind: gauge, source: obs.PeersKnown},
+	{name: "nebnet_peers_replaced_total", help: "Sessions that ended to give their place to a better peer.", source: obs.PeersReplaced},
 	{name: "nebnet_crowded_total", help: "Peers that tried to have too many connections.", source: obs.Crowded},
 	{name: "nebnet_peer_events_dropped_total", help: "Peer events that a slow subscription missed.", source: obs.PeerEventsDropped},
 	{name: "nebnet_ping_round_trip_seconds", help: "Round trips of pings.", kind: histogram, source: obs.PingRTT},
