@@ -34,12 +34,18 @@ var (
 	ErrNoBroadcast = errors.New("netservice: messages of this type are not broadcast")
 	// ErrUnknownPeer: there is no session with that peer.
 	ErrUnknownPeer = errors.New("netservice: no session with this peer")
-	// ErrTooLarge: the payload is above the limit of its type.
+	// ErrTooLarge: the payload is above the limit of its type, or above what the
+	// peer takes.
 	ErrTooLarge = session.ErrTooLarge
 	// ErrQueueFull: the bounded queue to the peer has no room.
 	ErrQueueFull = session.ErrQueueFull
-	// ErrUnsupported: the peer does not take messages of this type.
+	// ErrUnsupported: the peer does not take messages of this type now. Peers tell
+	// each other what they take before a session is there, and at each change.
 	ErrUnsupported = session.ErrUnsupported
+	// ErrTooManyTypes: peers can be told of 4,096 message types and methods, and of
+	// 256 KiB of names and properties, and this one is beyond. Declare, Register
+	// and the first use of a type return it.
+	ErrTooManyTypes = session.ErrTooManyOffers
 	// ErrConflict: a type was declared before with other properties, or its
 	// GossipSpec.Topic is another type's.
 	ErrConflict = errors.New("netservice: message type conflicts with an earlier declaration")

@@ -95,9 +95,9 @@ type GossipSpec struct {
 	// lossless subscriber that is full. Otherwise it is turned away at once, and
 	// taken when it comes again from another peer.
 	WaitWhenFull bool
-	// Timed adds the time of publication, 8 bytes, to each message, to measure
-	// the time to delivery, see GossipTypeStats.Delay. All nodes must declare it
-	// alike.
+	// Timed adds the time of publication, 16 bytes, to each message, to measure
+	// the time to delivery, see GossipTypeStats.Delay. Where Topic is set, all that
+	// take part must declare it alike.
 	Timed bool
 	// Deadline bounds the validation of one message. Default: 10 s.
 	Deadline time.Duration

@@ -52,6 +52,7 @@ type Node struct {
 	engine   *session.Engine
 	gossip   *gossip.Engine
 	exchange *discovery.Exchange
+	record   *ownRecord
 	peerSet  *peerSet
 	tunnels  *p2p.P2P
 	unbridge func() // takes libp2p's logs off this service again
@@ -135,6 +136,9 @@ func (n *Node) start() (err error) {
 	if err = n.direct.attach(n.gossip); err != nil {
 		return err
 	}
+	if n.record, err = n.tellRecord(); err != nil {
+		return err
+	}
 	if n.exchange, err = discovery.New(n.exchangeConfig()); err != nil {
 		return err
 	}
@@ -182,6 +186,9 @@ func (n *Node) stop(ctx context.Context) error {
 	if n.exchange != nil {
 		end("peer exchange", n.exchange.Close(soft))
 	}
+	if n.record != nil {
+		end("own addresses", n.record.close())
+	}
 	if n.gossip != nil {
 		end("gossip", n.gossip.Close(soft))
 	}
@@ -206,6 +213,7 @@ func (n *Node) sessionConfig() session.Config {
 		Host: n.host, Network: n.network, Obs: n.obs,
 		Peers:        n.peerSet,
 		Deliver:      n.deliver,
+		OnRecord:     n.takeRecord,
 		Penalise:     func(p peer.ID, f session.Fault) { n.peers.Penalise(p, faultWeight(f)) },
 		QueueBytes:   n.cfg.PeerQueueBytes,
 		PingInterval: timeout(n.cfg.PingInterval), PingTimeout: timeout(n.cfg.PingTimeout),

@@ -28,6 +28,9 @@ type PeerInfo struct {
 	RTT          time.Duration // of the last ping, 0 before the first
 	Reserved     bool
 	QueueBytes   int // bytes that wait to be sent
+	// Differing are the message types that the peer has declared otherwise than
+	// this node, by name. What both declarations allow arrives.
+	Differing []TypeDifference
 }
 
 // PeerEvent is one thing that happened to one peer.

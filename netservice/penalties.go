@@ -27,7 +27,8 @@ func exchangeWeight(err error) float64 {
 
 func faultWeight(f session.Fault) float64 {
 	switch f {
-	case session.FaultOversize, session.FaultCorrupt, session.FaultBomb, session.FaultFlags, session.FaultControl:
+	case session.FaultOversize, session.FaultCorrupt, session.FaultBomb, session.FaultFlags, session.FaultControl,
+		session.FaultOffers, session.FaultNumber:
 		return 34 // three times
 	case session.FaultTimeout, session.FaultStreams, session.FaultStorm:
 		return 10

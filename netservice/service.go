@@ -188,8 +188,8 @@ func (s *NebService) Metrics() metrics.Registry { return s.obs.Registry() }
 
 // Register registers subscribers, and lets peers send messages of their types
 // to this node. It may be called before Start. Either all are registered or,
-// with an error, none. Errors: those of Dispatcher.Register; after Stop,
-// ErrStopped.
+// with an error, none. Errors: those of Dispatcher.Register,
+// ErrTooManyTypes; after Stop, ErrStopped.
 func (s *NebService) Register(subs ...dispatcher.Subscriber) error {
 	return dispatcherError(s.dispatcher.Register(subs...))
 }

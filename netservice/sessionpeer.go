@@ -134,5 +134,6 @@ func (k *sessionPeer) info(reserved bool) PeerInfo {
 		Agent: k.agent, Capabilities: k.capabilities,
 		Version: k.version, Payload: k.payload,
 		Since: k.since, RTT: st.RTT, Reserved: reserved, QueueBytes: st.Send.PendingBytes,
+		Differing: differences(k.session.Differences()),
 	}
 }

@@ -55,8 +55,8 @@ func (l *lane) message(t *topic, m *pubsub.Message) Message {
 		From: m.ReceivedFrom, Author: m.GetFrom(), Data: m.Data,
 		raw: &raw{msg: m},
 	}
-	if t.Timed {
-		_, out.Data, _ = openStamp(m.Data)
+	if t.stamps {
+		out.Data = unstamped(m.Data)
 	}
 	return out
 }
@@ -65,7 +65,7 @@ func (l *lane) message(t *topic, m *pubsub.Message) Message {
 // a slot.
 func (l *lane) judge(t *topic, m Message, pm *pubsub.Message, admitted bool) outcome {
 	s := t.set()
-	if len(m.Data) > s.MaxSize || t.Timed && len(pm.Data) < stampLen {
+	if len(m.Data) > s.MaxSize {
 		t.n.rejected.Inc(1)
 		return rejected
 	}
@@ -148,7 +148,7 @@ func (l *lane) deliver(ctx context.Context, t *topic, m Message, pm *pubsub.Mess
 		return dropped
 	}
 	t.n.delivered.Inc(1)
-	if t.Timed {
+	if t.stamps {
 		if at, _, ok := openStamp(pm.Data); ok {
 			t.n.delay.Update(delayMicros(at, now()))
 		}

@@ -59,16 +59,14 @@ func AuthorID(_ string, _ []byte, from peer.ID, seqno []byte) string {
 	return string(from) + string(seqno)
 }
 
-func (t *topic) id() pubsub.MsgIdFunction { return pubsubID(t.MessageID, t.Timed) }
+func (t *topic) id() pubsub.MsgIdFunction { return pubsubID(t.MessageID, t.stamps) }
 
 // pubsubID adapts an idFunc, for topics whose data may carry a time stamp.
-func pubsubID(f idFunc, timed bool) pubsub.MsgIdFunction {
+func pubsubID(f idFunc, stamps bool) pubsub.MsgIdFunction {
 	return func(m *pb.Message) string {
 		data := m.GetData()
-		if timed {
-			if _, body, ok := openStamp(data); ok {
-				data = body
-			}
+		if stamps {
+			data = unstamped(data)
 		}
 		return f(m.GetTopic(), data, peer.ID(m.GetFrom()), m.GetSeqno())
 	}

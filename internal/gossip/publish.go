@@ -38,7 +38,7 @@ func (e *Engine) Publish(ctx context.Context, typ string, data []byte) error {
 		// Before the router knows of it, and announces what is refused here.
 		return fmt.Errorf("%w: no peers of %s yet", ErrQueueFull, t.Type)
 	}
-	if t.Timed {
+	if _, _, looks := openStamp(data); t.Timed || t.stamps && looks {
 		data = putStamp(now(), data)
 	}
 	if data == nil {

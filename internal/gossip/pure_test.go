@@ -1,6 +1,7 @@
 package gossip
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"math"
@@ -302,13 +303,14 @@ func TestFaults(t *testing.T) {
 func FuzzStamp(f *testing.F) {
 	f.Add([]byte("short"))
 	f.Add(putStamp(time.Unix(1, 2), []byte("data")))
+	f.Add(append(putStamp(time.Unix(1, 2), []byte("data")), 'x'))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		at, data, ok := openStamp(b)
-		if ok != (len(b) >= stampLen) {
-			t.Fatal("length")
+		if at2, again, _ := openStamp(putStamp(time.Unix(3, 4), b)); !bytes.Equal(again, b) || !at2.Equal(time.Unix(3, 4)) {
+			t.Fatalf("stamped and opened: %x, %s", again, at2)
 		}
 		if ok {
-			if len(data) != len(b)-stampLen {
+			if !bytes.Equal(putStamp(at, data), b) {
 				t.Fatal("data")
 			}
 			if d := delayMicros(at, time.Now()); d < 0 || d > time.Hour.Microseconds() {

@@ -59,7 +59,8 @@ type TypeStats struct {
 	Panics             int64
 	Dropped            int64 // copies that a peer's full queue did not take, or that ended with its stream
 	BytesIn, BytesOut  int64 // data, duplicates included
-	// Delay is from publication to delivery here, of types declared Timed.
+	// Delay is from publication to delivery here, of messages whose publisher has
+	// declared the type Timed.
 	Delay DelayStats
 }
 
@@ -136,7 +137,7 @@ func (t *topic) stats() TypeStats {
 		Panics: t.n.panics.Count(), Dropped: t.n.dropped.Count(),
 		BytesIn: t.n.bytesIn.Count(), BytesOut: t.n.bytesOut.Count(),
 	}
-	if t.Timed {
+	if t.stamps {
 		s.Delay = delayStats(t.n.delay)
 	}
 	for r, c := range t.n.away {

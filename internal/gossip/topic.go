@@ -50,8 +50,9 @@ type Topic struct {
 	MaxSize int
 	// MaxPublish bounds the data of own messages. Default: MaxSize.
 	MaxPublish int
-	// Timed adds the time of publication to each message, 8 bytes, and fills the
-	// histogram of the time to delivery. Every node must declare it alike.
+	// Timed adds the time of publication to each message, 16 bytes, and fills the
+	// histogram of the time to delivery. Of a topic whose Name is given, all that
+	// take part must declare it alike.
 	Timed bool
 
 	// Validate judges a message. It may block until ctx ends, at the Deadline. A
@@ -84,8 +85,10 @@ type Topic struct {
 	Score     TopicScore
 }
 
+func defaultName(network, typ string) string { return "/" + network + "/" + typ }
+
 func (t Topic) withDefaults(c *Config) Topic {
-	set(&t.Name, "/"+c.Network+"/"+t.Type)
+	set(&t.Name, defaultName(c.Network, t.Type))
 	if t.Bulk {
 		set(&t.MaxSize, c.MaxBulkSize)
 	} else {
@@ -145,6 +148,7 @@ func (t Topic) validate(c *Config) error {
 type topic struct {
 	Type, Name        string
 	Open, Bulk, Timed bool
+	stamps            bool // messages may be stamped: the topic is not one of others
 	MessageID         idFunc
 
 	now       atomic.Pointer[settings]
@@ -184,6 +188,7 @@ func newSettings(t Topic) *settings {
 func newTopic(spec Topic, e *Engine) *topic {
 	t := &topic{
 		Type: spec.Type, Name: spec.Name, Open: spec.Open, Bulk: spec.Bulk, Timed: spec.Timed,
+		stamps:    spec.Timed || spec.Name == defaultName(e.cfg.Network, spec.Type),
 		MessageID: spec.MessageID,
 		n:         newCounters(e.cfg.Obs, spec.Type),
 		pending:   newPending(e.cfg.Pending, e.cfg.PendingBytes),

@@ -39,11 +39,13 @@ type Config struct {
 	// Penalise is told of every violation of the protocol by a peer, from the
 	// goroutine that saw it; it must not block. Optional.
 	Penalise func(p peer.ID, f Fault)
-	// OnRecord and OnPayload are called when a peer renews its signed address
-	// record, a marshalled envelope that nobody has verified yet, and when it
-	// renews its payload, by the goroutine that reads the control stream: they
-	// must not block. What they get belongs to them. Optional.
-	OnRecord, OnPayload func(p peer.ID, data []byte)
+	// OnRecord takes a peer's signed address record, a marshalled envelope that
+	// nobody has verified yet; an error is a violation of the protocol. OnPayload
+	// takes the application's part of its hello when that is renewed. They are
+	// called by the goroutine that reads the control stream, and must not block.
+	// What they get belongs to them. Optional.
+	OnRecord  func(p peer.ID, envelope []byte) error
+	OnPayload func(p peer.ID, payload []byte)
 
 	// QueueBytes bounds what is queued for one peer over all types. A type
 	// whose own queue holds no more than 64 KiB is served even beyond it, so

@@ -97,8 +97,8 @@ func (s *Session) controlFrame(typ byte, body []byte, now time.Duration, limit *
 	case ctlReady:
 		return s.peerReady()
 	case ctlRecord:
-		if f := s.e.cfg.OnRecord; f != nil {
-			f(s.peer, slices.Clone(body))
+		if f := s.e.cfg.OnRecord; f != nil && f(s.peer, slices.Clone(body)) != nil {
+			return FaultControl
 		}
 	case ctlPayload:
 		if f := s.e.cfg.OnPayload; f != nil {

@@ -1,0 +1,31 @@
+package netservice
+
+import "github.com/go-nebnet/nebnet/internal/session"
+
+// TypeOffer is what a node tells its peers of a message type.
+type TypeOffer struct {
+	MaxSize     int  // bytes of a payload
+	NoBroadcast bool // see MessageSpec
+	Timed       bool // see GossipSpec
+	Taken       bool // the node has a subscriber, and takes messages of the type
+}
+
+// TypeDifference is a message type that two nodes have declared differently.
+type TypeDifference struct {
+	Type         string
+	Ours, Theirs TypeOffer
+}
+
+func differences(all []session.Difference) (out []TypeDifference) {
+	for _, d := range all {
+		out = append(out, TypeDifference{Type: d.Ours.Name, Ours: typeOffer(d.Ours), Theirs: typeOffer(d.Theirs)})
+	}
+	return out
+}
+
+func typeOffer(o session.Offer) TypeOffer {
+	return TypeOffer{
+		MaxSize: o.MaxSize, NoBroadcast: o.Properties&session.Broadcast == 0,
+		Timed: o.Properties&session.Timed != 0, Taken: o.Properties&session.Taken != 0,
+	}
+}
