@@ -30,7 +30,8 @@ type Budget struct {
 // answers is who makes pings of marks.
 type answers struct{ ping func(nonce uint64) }
 
-func newBudget() *Budget { return &Budget{start: time.Now()} }
+// NewBudget makes a budget that no host's Budgets knows of.
+func NewBudget() *Budget { return &Budget{start: time.Now()} }
 
 func (b *Budget) now() time.Duration { return time.Since(b.start) }
 
@@ -60,6 +61,13 @@ func (b *Budget) Mark() (nonce uint64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.transit.make(b.now())
+}
+
+// Pings is how many marks have been made.
+func (b *Budget) Pings() uint64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.transit.nonce
 }
 
 // Marked takes the answer to a ping. It returns how long that took; ok is false

@@ -48,7 +48,7 @@ func TestStalledReceiver(t *testing.T) {
 // that the slowest line takes.
 func TestUnanswered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBudget()
+		b := NewBudget()
 		var pings atomic.Int32
 		detach := b.Attach(func(uint64) { pings.Add(1) })
 		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
@@ -103,7 +103,7 @@ func ctxDone() context.Context {
 // TestCancel: who gives up leaves the queue, and the error is the cause.
 func TestCancel(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBudget()
+		b := NewBudget()
 		b.Attach(func(uint64) {})
 		first := NewFlow(b)
 		if n, err := first.Begin(t.Context(), Normal, 64<<10); err != nil || n == 0 {
@@ -129,7 +129,7 @@ func TestCancel(t *testing.T) {
 // TestWeights: where the transport itself is the limit, classes share by weight.
 func TestWeights(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBudget()
+		b := NewBudget()
 		port := make(chan struct{}, 1) // the transport takes one write at a time
 		ctx, cancel := context.WithCancel(t.Context())
 		var sent [Classes]int
@@ -165,7 +165,7 @@ func TestWeights(t *testing.T) {
 
 func TestLife(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBudget()
+		b := NewBudget()
 		if !b.LastLife().IsZero() {
 			t.Error("life before any")
 		}
@@ -207,7 +207,7 @@ func TestLife(t *testing.T) {
 }
 
 func BenchmarkFlow(b *testing.B) {
-	bud := newBudget()
+	bud := NewBudget()
 	bud.Attach(func(nonce uint64) { go bud.Marked(nonce) })
 	f := NewFlow(bud)
 	b.ReportAllocs()

@@ -42,7 +42,7 @@ func (s *Budgets) Of(c network.Conn) *Budget {
 	s.mu.Lock()
 	b := s.conns[c]
 	if b == nil {
-		b = newBudget()
+		b = NewBudget()
 		if s.conns != nil {
 			s.conns[c] = b
 		}

@@ -26,7 +26,7 @@ type line struct {
 }
 
 func newLine(rate float64, rtt time.Duration) *line {
-	l := &line{rate: rate, rtt: rtt, b: newBudget(), free: time.Now()}
+	l := &line{rate: rate, rtt: rtt, b: NewBudget(), free: time.Now()}
 	l.b.Attach(l.ping)
 	l.ping(l.b.Mark()) // as a session does at its beginning
 	time.Sleep(time.Second)

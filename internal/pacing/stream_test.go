@@ -49,7 +49,7 @@ func (f *fake) ResetWithError(network.StreamErrorCode) error { f.ended.Store(tru
 
 // full is a budget of which nothing answers, with its window taken.
 func full(t *testing.T) *Budget {
-	b := newBudget()
+	b := NewBudget()
 	b.Attach(func(uint64) {})
 	f := NewFlow(b)
 	for b.fitsLocked(&Flow{b: b, class: Low, want: 4 << 10}, b.now()) > 0 {

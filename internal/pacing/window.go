@@ -24,8 +24,9 @@ const (
 // queueTarget is how much delay by queueing is allowed while a class is the
 // highest that waits, beside a quarter of the round trip, whose jitter is no
 // queue. Low alone makes hardly any queue, so that it gives way to other
-// connections too.
-var queueTarget = [Classes]time.Duration{100 * time.Millisecond, 100 * time.Millisecond, 10 * time.Millisecond}
+// connections too. With the 100 ms of RFC 6817 the windows of yamux streams are
+// full before the budget is, and the weights count for nothing.
+var queueTarget = [Classes]time.Duration{40 * time.Millisecond, 40 * time.Millisecond, 20 * time.Millisecond}
 
 // window bounds what is on its way on one connection: a delay-based window, as of
 // LEDBAT (RFC 6817). It has no clock: times are durations since the budget was
@@ -90,9 +91,8 @@ func (w *window) arrived(now, delay time.Duration, at, inFlight, sent int64) {
 		w.round = sent
 		return
 	}
-	size := w.size()
-	if at < w.round || w.probing || !w.limited || inFlight < size/2 {
-		return // of before the last change, or of a moment when little was on the way
+	if at < w.round || w.probing {
+		return // of before the last change
 	}
 	if w.base == 0 || delay < w.base {
 		w.base = delay
@@ -101,20 +101,24 @@ func (w *window) arrived(now, delay time.Duration, at, inFlight, sent int64) {
 	if q := w.quietRTT(now); q > 0 {
 		base = min(base, q)
 	}
+	size := w.size()
 	allowed := base + base/4 + queueTarget[w.wants]
 	if inFlight >= size*3/4 && inFlight < size {
 		inFlight = size // but for the end of it, in which no chunk has room
 	}
 	next := int64(float64(inFlight) * float64(allowed) / float64(delay))
-	if delay > allowed {
+	switch {
+	case delay > allowed && inFlight <= minWindow:
+		return // the queue is not of our making
+	case delay > allowed:
 		w.steady = true
-	} else {
-		if !w.steady {
-			next = 2 * inFlight
-		}
-		if next <= size {
-			return // there is room, but too little was on the way to tell how much
-		}
+	case !w.limited || inFlight < size/2:
+		return // there is room, but too little was on the way to tell how much
+	case !w.steady:
+		next = 2 * inFlight
+	}
+	if delay <= allowed && next <= size {
+		return
 	}
 	next = min(max(next, size/2), size*2)
 	w.bytes = min(max(next, minWindow), maxWindow)

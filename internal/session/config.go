@@ -8,6 +8,7 @@ import (
 
 	"github.com/go-nebnet/nebnet/internal/msgtype"
 	"github.com/go-nebnet/nebnet/internal/obs"
+	"github.com/go-nebnet/nebnet/internal/pacing"
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/peer"
 )
@@ -36,6 +37,9 @@ type Config struct {
 	Peers Peers
 	// Deliver is required.
 	Deliver DeliverFunc
+	// Budgets bounds what is on the way on each connection, for all that is
+	// written there. Default: one for the engine's own messages.
+	Budgets *pacing.Budgets
 	// Penalise is told of every violation of the protocol by a peer, from the
 	// goroutine that saw it; it must not block. Optional.
 	Penalise func(p peer.ID, f Fault)
@@ -61,8 +65,9 @@ type Config struct {
 	// the session ends with ReasonSlowReader. Default 3.
 	StallLimit int
 	// FrameTimeout is how long the rest of a frame may take to arrive, with a
-	// second more for each 512 KiB of a large one. Deadlines are looked at every
-	// PingInterval, or more often where they are short. Default 60 s.
+	// second more for each 4 KiB of it that have come (pacing.LowestRate), and how
+	// long nothing of it may come. Deadlines are looked at every PingInterval, or
+	// more often where they are short. Default 60 s.
 	FrameTimeout time.Duration
 	// StreamIdle is how long an outbound stream without traffic stays open.
 	// Default 10 s, at most 30 s.

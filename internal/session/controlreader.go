@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/go-nebnet/nebnet/internal/handshake"
+	"github.com/libp2p/go-libp2p/core/network"
 )
 
 // ctlRead is what the control stream is read into while only short frames come.
@@ -127,14 +128,7 @@ func (s *Session) takeOffers(body []byte, now time.Duration, limit *flood) Fault
 }
 
 func (s *Session) ponged(nonce uint64) {
-	s.mu.Lock()
-	answer := !s.pingAt.IsZero() && nonce == s.nonce
-	took := time.Since(s.pingAt)
-	if answer {
-		s.pingAt = time.Time{}
-	}
-	s.mu.Unlock()
-	if answer {
+	if took, ok := s.budget.Marked(nonce); ok {
 		s.noteRTT(took)
 	}
 }
@@ -146,14 +140,7 @@ func (s *Session) saidGoodbye() bool {
 }
 
 // ping sends a ping. It does not block.
-func (s *Session) ping() {
-	s.mu.Lock()
-	s.nonce++
-	s.pingAt = time.Now()
-	nonce := s.nonce
-	s.mu.Unlock()
-	s.ctl.send(s, appendPing(nil, ctlPing, nonce))
-}
+func (s *Session) ping(nonce uint64) { s.ctl.send(s, appendPing(nil, ctlPing, nonce)) }
 
 // tick is the session's timer: it pings, notices that the peer is dead, ends
 // waits that take too long, and closes idle streams. It never blocks.
@@ -164,20 +151,27 @@ func (s *Session) tick() {
 		s.mu.Unlock()
 		return
 	}
-	act, wait := s.live.step(now, time.Duration(s.lastLife.Load()))
+	act, wait := s.live.step(now, s.lastLife())
+	if s.budget.Overdue(s.e.cfg.WriteTimeout) {
+		act = liveDead
+	}
 	if act != liveDead {
 		s.timer.Reset(min(wait, s.e.cfg.tickMost()))
 	}
 	s.mu.Unlock()
 	switch act {
 	case livePing:
-		s.ping()
+		s.ping(s.budget.Mark())
 	case liveDead:
 		s.end(handshake.ReasonPingTimeout, false)
 		return
 	}
-	for _, st := range s.overdue(now) {
-		st.SetReadDeadline(past)
+	if late := s.overdue(now); len(late) > 0 {
+		s.spawn(func() { // a reset may block on a connection that is stuck
+			for _, st := range late {
+				st.ResetWithError(network.StreamGarbageCollected)
+			}
+		})
 	}
 	for q := range s.queues() {
 		q.hurry(now)

@@ -14,6 +14,7 @@ import (
 func (s *Session) startLocked() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.detach = s.budget.Attach(s.ping)
 	s.wg.Go(s.readControl)
 	s.timer = time.AfterFunc(min(s.live.interval, s.e.cfg.tickMost()), s.tick)
 }
@@ -228,6 +229,7 @@ func (s *Session) cutOff(streams []*sendStream, clean bool) {
 		}
 		o.mu.Unlock()
 	}
+	s.detach()
 	r, byRemote := s.Reason()
 	s.cancel(&ClosedError{Reason: r, ByRemote: byRemote})
 	for o := range s.queues() {

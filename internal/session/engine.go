@@ -9,6 +9,7 @@ import (
 
 	"github.com/go-nebnet/nebnet/internal/handshake"
 	"github.com/go-nebnet/nebnet/internal/obs"
+	"github.com/go-nebnet/nebnet/internal/pacing"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
@@ -16,10 +17,11 @@ import (
 
 // Engine keeps the sessions of one host. It is safe for concurrent use.
 type Engine struct {
-	cfg    Config
-	codec  *codec
-	total  *totals
-	queued atomic.Int64 // bytes, over all sessions
+	cfg     Config
+	codec   *codec
+	budgets *pacing.Budgets
+	total   *totals
+	queued  atomic.Int64 // bytes, over all sessions
 
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -46,6 +48,11 @@ func New(cfg Config) (*Engine, error) {
 		codec: newCodec(),
 		total: newTotals(cfg.Obs),
 		live:  make(map[*Session]struct{}),
+
+		budgets: cfg.Budgets,
+	}
+	if e.budgets == nil {
+		e.budgets = pacing.New(cfg.Host)
 	}
 	e.ctx, e.cancel = context.WithCancel(context.Background())
 	e.protocol = Protocol(cfg.Network)
@@ -127,6 +134,9 @@ func (e *Engine) Close(ctx context.Context) error {
 		}
 		e.cancel() // streams that wait for a handshake
 		e.wg.Wait()
+		if e.cfg.Budgets == nil {
+			e.budgets.Close()
+		}
 		close(ended)
 	}()
 	select {

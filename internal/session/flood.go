@@ -27,7 +27,9 @@ func (a *allowance) take(now time.Duration, n int, rate, burst float64) bool {
 type flood struct{ frames, bytes, entries allowance }
 
 const (
-	frameRate, frameBurst     = 20, 100
+	// Package pacing pings up to 250 times a second while a connection is full,
+	// and answers as many.
+	frameRate, frameBurst     = 1000, 1000
 	controlRate, controlBurst = 128 << 10, 1 << 20 // bytes
 	entryRate, entryBurst     = 2048, 4 * MaxOffers
 )

@@ -2,7 +2,6 @@ package session
 
 import (
 	"encoding/binary"
-	"errors"
 
 	"github.com/libp2p/go-libp2p/core/protocol"
 )
@@ -16,7 +15,8 @@ func Protocol(network string) protocol.ID {
 // lines of multistream-select 1.0 (github.com/multiformats/multistream-select),
 // which the other side repeats. The peer is of this network, so there is nothing
 // to wait for: the lines go out with the stream's header and its first data, in
-// one write, and the answer is taken off what comes later.
+// one write, and the answer is read when the stream ends. Who does not speak the
+// protocol resets it.
 //
 // go-multistream's own lazy connection does the same with a goroutine for each
 // stream, and does not tell how much of the first data was written.
@@ -27,16 +27,4 @@ func negotiation(id protocol.ID) []byte {
 		b = append(append(b, line...), '\n')
 	}
 	return b
-}
-
-var errNegotiation = errors.New("session: peer does not speak the protocol of message streams")
-
-// skipAnswer takes the answer off what was read: want is what is left of it.
-func skipAnswer(want *[]byte, b []byte) (rest []byte, err error) {
-	n := min(len(*want), len(b))
-	if string((*want)[:n]) != string(b[:n]) {
-		return nil, errNegotiation
-	}
-	*want = (*want)[n:]
-	return b[n:], nil
 }

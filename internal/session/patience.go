@@ -5,13 +5,15 @@ import (
 	"time"
 )
 
-// patience is how long one wait for the peer may take: for room to write, for
-// acknowledgements, for data. Whoever waits says so; the session's tick then
-// ends a wait that has become too long, by a deadline in the past. A deadline of
-// the stream's own for each wait would be a timer that the runtime keeps, with
-// the stream that it belongs to, long after the stream has ended.
+// patience is how long one wait for the peer may take: for a write, for data.
+// Whoever waits says so; the session's tick then ends a wait that has become too
+// long: a write by a deadline in the past, a read with its stream. (A deadline that
+// passes while yamux hands out data takes the window update along, and the stream
+// is stuck.) A deadline of the stream's own for each wait would be a timer that the
+// runtime keeps, with the stream that it belongs to, long after the stream has ended.
 type patience struct {
 	until atomic.Int64 // since the session began; 0 while nobody waits
+	late  atomic.Bool  // a wait for data has been ended
 }
 
 // past is a deadline that ends a wait.

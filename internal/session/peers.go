@@ -41,7 +41,7 @@ func (e *Engine) Attach(ctx context.Context, control network.Stream) (*Session, 
 	e.wg.Add(1) // until the session's goroutines have ended
 	s.startLocked()
 	e.mu.Unlock()
-	s.ping() // tells the round trip before there is traffic; the offers go with it
+	s.ping(s.budget.Mark()) // tells the round trip before there is traffic; the offers go with it
 	if err := s.awaitReady(ctx); err != nil {
 		return nil, err
 	}

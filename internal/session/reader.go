@@ -5,6 +5,7 @@ import (
 	"io"
 	"time"
 
+	"github.com/go-nebnet/nebnet/internal/pacing"
 	"github.com/libp2p/go-libp2p/core/network"
 )
 
@@ -41,18 +42,20 @@ type reader struct {
 	raw network.Stream
 
 	first   [firstRead]byte
-	ahead   []byte    // of first: what came with the header of the stream
-	batch   [][]byte  // of the buffer in use
-	block   []byte    // what is left of the allocation that small payloads share
-	wire    int       // bytes on the wire of the batch
-	waits   *patience // until the deadline of the frame under way, or that of the next one
-	inFrame bool      // it is that of the frame under way
-	acks    acker
+	ahead   []byte        // of first: what came with the header of the stream
+	batch   [][]byte      // of the buffer in use
+	block   []byte        // what is left of the allocation that small payloads share
+	wire    int           // bytes on the wire of the batch
+	waits   *patience     // until the deadline of the frame under way, or that of the next one
+	inFrame bool          // it is that of the frame under way
+	began   time.Duration // when that began
+	got     int64         // bytes of it, and of what came with them
 }
 
 // number reads the header of the stream: the number of the offer that it is for.
 func (r *reader) number() (int, error) {
 	r.arm(r.s.e.cfg.FrameTimeout)
+	defer r.waits.end() // it may have to wait for its turn
 	for have := 0; ; {
 		n, err := r.read(r.first[have:])
 		have += n
@@ -66,7 +69,7 @@ func (r *reader) number() (int, error) {
 		case n > 0:
 		case err == io.EOF && have == 0:
 			return 0, errIdle // it never said anything
-		case err != nil && timedOut(err):
+		case err != nil && r.waits.late.Load():
 			return 0, errIdle
 		case err != nil:
 			return 0, r.broken(err)
@@ -93,7 +96,7 @@ func (r *reader) run() error {
 			}
 		case err == io.EOF:
 			return nil
-		case err != nil && timedOut(err):
+		case err != nil && r.waits.late.Load():
 			return errIdle
 		case err != nil:
 			return err
@@ -193,7 +196,7 @@ func (r *reader) own(body []byte, left int) []byte {
 // body reads the rest of a large frame into an allocation of its own, of which
 // it already has the beginning.
 func (r *reader) body(h header, head int, have []byte) error {
-	r.armBody(h.body)
+	r.armFrame()
 	b := growBody(nil, max(len(have), 1), h.body)
 	n := copy(b, have)
 	for n < h.body {
@@ -238,6 +241,7 @@ func (r *reader) deliver() error {
 	if len(r.batch) == 0 {
 		return nil
 	}
+	r.waits.end() // the receiver's time is not the peer's
 	err := r.s.deliver(r.in, r.batch, r.wire)
 	clear(r.batch)
 	r.batch, r.wire = r.batch[:0], 0
@@ -245,20 +249,14 @@ func (r *reader) deliver() error {
 }
 
 func (r *reader) read(b []byte) (int, error) {
-	for {
-		n, err := r.raw.Read(b)
-		if n > 0 {
-			r.acks.add(n, r.s.touch())
-			return n, err
-		}
-		if err == nil || !timedOut(err) || r.waits.over(r.s.since()) {
-			return n, err
-		}
-		// The tick meant an earlier wait.
-		if err := r.raw.SetReadDeadline(time.Time{}); err != nil {
-			return 0, err
+	n, err := r.raw.Read(b)
+	if n > 0 {
+		r.s.touch()
+		if r.inFrame {
+			r.moved(n)
 		}
 	}
+	return n, err
 }
 
 // broken says what an error in the middle of a frame means. That of a stream
@@ -267,30 +265,27 @@ func (r *reader) broken(err error) error {
 	switch {
 	case err == io.EOF:
 		return FaultTruncated
-	case timedOut(err):
+	case r.waits.late.Load():
 		return FaultTimeout
 	}
 	return err
 }
 
-// armFrame sets the deadline of the frame under way, once: it is absolute,
-// however slowly bytes come in.
+// armFrame sets the deadline of the frame under way, once.
 func (r *reader) armFrame() {
 	if !r.inFrame {
-		r.inFrame = true
-		r.arm(r.s.e.cfg.FrameTimeout)
+		r.inFrame, r.began, r.got = true, r.s.since(), 0
+		r.waits.begin(r.began, r.s.e.cfg.FrameTimeout)
 	}
 }
 
-// bodyRate is how many bytes a second of a large frame must come at least, once
-// FrameTimeout has passed.
-const bodyRate = 512 << 10
-
-// armBody sets the deadline of a large frame, of which the size is known now.
-func (r *reader) armBody(size int) {
-	r.inFrame = true
-	r.arm(r.s.e.cfg.FrameTimeout + time.Duration(size)*time.Second/bodyRate)
+// moved gives a frame of which n bytes have come more time: as much as they take at
+// pacing.LowestRate, and no longer than FrameTimeout until the next ones.
+func (r *reader) moved(n int) {
+	r.got += int64(n)
+	now, most := r.s.since(), r.s.e.cfg.FrameTimeout
+	r.waits.begin(now, min(r.began+most+pacing.Allowance(r.got)-now, most))
 }
 
-// arm sets the deadline.
+// arm sets the deadline of the next frame.
 func (r *reader) arm(d time.Duration) { r.waits.begin(r.s.since(), d) }

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"github.com/go-nebnet/nebnet/internal/msgtype"
 	"io"
-	"os"
 	"runtime"
 	"slices"
 	"strings"
@@ -16,6 +15,7 @@ import (
 	"time"
 
 	"github.com/go-nebnet/nebnet/internal/obs"
+	"github.com/go-nebnet/nebnet/internal/pacing"
 	"github.com/libp2p/go-libp2p/core/network"
 )
 
@@ -25,13 +25,9 @@ type fakeStream struct {
 	data           []byte
 	piece          int
 	end            error
-	late           int // deadlines that have passed, of waits that are over
 }
 
 func (s *fakeStream) Read(b []byte) (int, error) {
-	if s.late > 0 {
-		return 0, os.ErrDeadlineExceeded
-	}
 	if len(s.data) == 0 {
 		return 0, s.end
 	}
@@ -43,10 +39,7 @@ func (s *fakeStream) Read(b []byte) (int, error) {
 
 func (s *fakeStream) Write(b []byte) (int, error) { return len(b), nil }
 
-func (s *fakeStream) SetReadDeadline(at time.Time) error {
-	if at.IsZero() {
-		s.late--
-	}
+func (s *fakeStream) SetReadDeadline(time.Time) error {
 	return nil
 }
 
@@ -61,12 +54,11 @@ func readFrom(raw *fakeStream, maxSize int) (got [][]byte, err error) {
 		return nil
 	}}.withDefaults()
 	e := &Engine{cfg: cfg, codec: newCodec(), total: newTotals(cfg.Obs)}
-	s := &Session{e: e, ctx: context.Background(), start: time.Now()}
+	s := &Session{e: e, ctx: context.Background(), start: time.Now(), budget: pacing.NewBudget()}
 	t := newMessageType("x", cfg.Obs, e.total)
 	t.set(&settings{spec: msgtype.Spec{Name: "x", MaxSize: maxSize}, receive: true})
-	r := reader{s: s, in: &receiver{t: t}, raw: raw, waits: new(patience), acks: acker{s: s, w: raw}}
+	r := reader{s: s, in: &receiver{t: t}, raw: raw, waits: new(patience)}
 	err = r.run()
-	r.acks.stop()
 	return got, err
 }
 
@@ -92,15 +84,6 @@ func TestReader(t *testing.T) {
 				t.Errorf("%s in pieces of %d: %d of %d messages, %v", how, piece, len(got), len(payloads), err)
 			}
 		}
-	}
-}
-
-// A wait that was over when its end came does not end the next one.
-func TestReaderLateDeadline(t *testing.T) {
-	data := frames(newCodec(), msgtype.CompressNone, []byte("first"), randomBytes(1, 100_000))
-	got, err := readFrom(&fakeStream{data: data, piece: 1000, end: io.EOF, late: 2}, 1<<20)
-	if err != nil || len(got) != 2 {
-		t.Errorf("%d of 2 messages, %v", len(got), err)
 	}
 }
 

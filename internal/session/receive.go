@@ -32,12 +32,11 @@ func (s *Session) receive(st network.Stream) {
 		return
 	}
 	defer s.endReader(st)
-	r := reader{s: s, raw: st, waits: &open.waits, acks: acker{s: s, w: st}}
+	r := reader{s: s, raw: st, waits: &open.waits}
 	err := s.identify(open, &r)
 	if err == nil {
 		err = s.read(&r)
 	}
-	r.acks.stop()
 	s.dispose(r.in, st, err)
 }
 
@@ -93,11 +92,12 @@ func (s *Session) identify(open *arrival, r *reader) error {
 }
 
 // overdue lists the inbound streams of which data has been awaited for too long.
+// They are to be reset; their readers then know why.
 func (s *Session) overdue(now time.Duration) (streams []network.Stream) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for st, in := range s.inStreams {
-		if in.waits.over(now) {
+		if in.waits.over(now) && !in.waits.late.Swap(true) {
 			streams = append(streams, st)
 		}
 	}

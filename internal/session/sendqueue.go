@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/go-nebnet/nebnet/internal/msgtype"
+	"github.com/go-nebnet/nebnet/internal/pacing"
 	"github.com/libp2p/go-libp2p/core/network"
 )
 
@@ -23,11 +24,10 @@ type sendQueue struct {
 	s *Session
 	t *messageType
 
-	mu      sync.Mutex // guards the fields below
-	q       queue
-	w       *writer  // what it points to is the writer goroutine's; nil when idle
-	learned *learned // the writer goroutine's; nil when there is nothing to know
-	sent    sent
+	mu   sync.Mutex // guards the fields below
+	q    queue
+	w    *writer // what it points to is the writer goroutine's; nil when idle
+	sent sent
 	// booked is what the session counts for this type: 0 when it holds nothing,
 	// else what it holds and up to bookAhead more.
 	booked int
@@ -93,12 +93,7 @@ func (o *sendQueue) push(m *message, class int) error {
 	o.sent.queued++
 	start := !o.writing
 	if start {
-		o.writing = true
-		o.s.startWriterLocked()
-		if o.w == nil {
-			o.startLocked()
-		}
-		go o.w.run()
+		o.startLocked()
 	}
 	if need := o.heldLocked() - o.booked; need > 0 {
 		o.bookLocked(need)
@@ -107,20 +102,24 @@ func (o *sendQueue) push(m *message, class int) error {
 	return nil
 }
 
-// startLocked gives the type a writer. It goes on with what the last one
-// learned.
+// startLocked has a writer write.
 func (o *sendQueue) startLocked() {
-	if o.learned == nil {
-		o.learned = new(learned)
+	o.writing = true
+	o.s.writers.Add(1)
+	if o.w != nil && o.w.idles {
+		o.w.idles = false
+		o.w.wake <- struct{}{} // has room: it idles once at a time
+		return
 	}
-	o.w = &writer{o: o, learned: o.learned}
+	if o.w == nil {
+		o.w = &writer{o: o, flow: pacing.NewFlow(o.s.budget), wake: make(chan struct{}, 1)}
+	}
+	o.s.wg.Add(1)
+	go o.w.run()
 }
 
 // restLocked lets go of what only a type at work needs.
 func (o *sendQueue) restLocked() {
-	if o.learned != nil && o.learned.nothing() {
-		o.learned = nil
-	}
 	o.w = nil
 	o.q.shrink()
 }

@@ -16,15 +16,10 @@ type sendStream struct {
 	raw    network.Stream
 	opened time.Time
 
-	// The writer's: what has to go out before the first message, negotiation and
-	// header, and how much of it is the header; and what is to come of the answer.
-	preface []byte
-	header  int
-	answer  []byte
-	// The writer's: bytes written and acknowledged, the header included.
-	sent, acked int64
+	preface []byte // the writer's: what has to go out before the first message
+	sent    int64  // the writer's: bytes of messages written
 
-	writes, reads patience // of the writer
+	writes patience // of the writer
 
 	// finished is closed when a stream that was closed for being idle has ended.
 	finished chan struct{}
@@ -75,10 +70,8 @@ func (s *Session) openStream(ctx *opening, number uint32) (*sendStream, error) {
 		raw.ResetWithError(network.StreamResourceLimitExceeded)
 		return nil, fmt.Errorf("open message stream: %w", err)
 	}
-	st := &sendStream{raw: raw, opened: time.Now(), answer: s.e.negotiation, finished: make(chan struct{})}
-	header := binary.AppendUvarint(nil, uint64(number))
-	st.preface = append(append(st.preface, s.e.negotiation...), header...)
-	st.header = len(header)
+	st := &sendStream{raw: raw, opened: time.Now(), finished: make(chan struct{})}
+	st.preface = binary.AppendUvarint(append(st.preface, s.e.negotiation...), uint64(number))
 	return st, nil
 }
 
@@ -98,21 +91,8 @@ func (st *sendStream) write(s *Session, b []byte) (n int, err error) {
 	}
 	st.preface = nil
 	s.opens.Add(1)
-	st.sent = int64(n - before + st.header)
+	st.sent = int64(n - before)
 	return n - before, err
-}
-
-// readAcks reads acknowledgements, behind the answer to the negotiation.
-func (st *sendStream) readAcks(b []byte) ([]byte, error) {
-	n, err := st.raw.Read(b)
-	if len(st.answer) == 0 {
-		return b[:n], err
-	}
-	acks, wrong := skipAnswer(&st.answer, b[:n])
-	if wrong != nil {
-		return nil, wrong
-	}
-	return acks, err
 }
 
 // hurry ends a wait of the writer that has taken too long.
@@ -129,9 +109,6 @@ func (o *sendQueue) hurry(now time.Duration) {
 	}
 	if st.writes.over(now) {
 		st.raw.SetWriteDeadline(past)
-	}
-	if st.reads.over(now) {
-		st.raw.SetReadDeadline(past)
 	}
 }
 

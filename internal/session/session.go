@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/go-nebnet/nebnet/internal/handshake"
+	"github.com/go-nebnet/nebnet/internal/pacing"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"golang.org/x/time/rate"
@@ -29,15 +30,14 @@ type Session struct {
 	cancel context.CancelCauseFunc
 	wg     sync.WaitGroup
 
-	opens    atomic.Uint32 // outbound streams
-	queued   atomic.Int64  // bytes booked by all types
-	lastLife atomic.Int64  // nanoseconds since start
-	rtt      atomic.Int64  // of the last ping, nanoseconds
-	quiet    atomic.Int64  // least of late, nanoseconds
-	quietAt  atomic.Int64  // nanoseconds since start
-	writers  atomic.Int32
-	room     notice // a writer made progress, or ended
-	gate     gate
+	opens   atomic.Uint32 // outbound streams
+	queued  atomic.Int64  // bytes booked by all types
+	rtt     atomic.Int64  // of the last ping, nanoseconds
+	writers atomic.Int32  // that do not idle
+	room    notice        // a writer made progress, or idles
+
+	budget *pacing.Budget // of the connection, and when it last gave a sign of life
+	detach func()         // ends the marks of this session
 
 	outs atomic.Pointer[[]*sendQueue] // by slot of the type, nil where there is none; replaced as a whole under mu
 
@@ -54,8 +54,6 @@ type Session struct {
 	refused   uint64                      // inbound streams
 	storm     int                         // of them, in a row, for being opened too fast
 	live      liveness
-	pingAt    time.Time
-	nonce     uint64
 	timer     *time.Timer
 	after     []func()      // to be run when the session is over
 	finished  bool          // it is
@@ -88,6 +86,7 @@ func newSession(e *Engine, control network.Stream) *Session {
 		opened: rate.NewLimiter(rate.Limit(e.cfg.StreamRate), e.cfg.StreamBurst),
 		live:   newLiveness(pingInterval(e.cfg.PingInterval, control), e.cfg.PingTimeout),
 	}
+	s.budget = e.budgets.Of(c)
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())
 	s.outs.Store(new([]*sendQueue))
 	return s
@@ -139,37 +138,20 @@ func (s *Session) Reason() (r handshake.Reason, byRemote bool) {
 // RTT is the round trip of the last ping, 0 before the first.
 func (s *Session) RTT() time.Duration { return time.Duration(s.rtt.Load()) }
 
-// quietFor is how long the least round trip that was measured is believed to
-// be that of the connection without traffic.
-const quietFor = 10 * time.Minute
-
 // noteRTT notes the round trip of a ping.
 func (s *Session) noteRTT(took time.Duration) {
-	took = max(took, 1)
-	s.rtt.Store(int64(took))
+	s.rtt.Store(int64(max(took, 1)))
 	s.e.total.rtt.Update(took.Microseconds())
-	if quiet := s.quietRTT(); quiet == 0 || took < quiet {
-		s.quiet.Store(int64(took))
-		s.quietAt.Store(int64(s.since()))
-	}
-}
-
-// quietRTT is the round trip of the connection without traffic, 0 when that is
-// not known.
-func (s *Session) quietRTT() time.Duration {
-	if s.since()-time.Duration(s.quietAt.Load()) > quietFor {
-		return 0
-	}
-	return time.Duration(s.quiet.Load())
 }
 
 func (s *Session) since() time.Duration { return time.Since(s.start) }
 
-// touch notes a sign of life, and tells when.
-func (s *Session) touch() time.Duration {
-	now := s.since()
-	s.lastLife.Store(int64(now))
-	return now
+// touch notes a sign of life.
+func (s *Session) touch() { s.budget.Heard() }
+
+// lastLife is when the peer last gave a sign of life.
+func (s *Session) lastLife() time.Duration {
+	return max(s.budget.LastLife().Sub(s.start), 0)
 }
 
 func (s *Session) closedErr() error {
@@ -188,17 +170,10 @@ func (s *Session) settle(bytes, dropped int, why DropReason) {
 	s.room.signal()
 }
 
-// startWriterLocked counts a writer that push is about to start; the outbound's
-// lock is held.
-func (s *Session) startWriterLocked() {
-	s.writers.Add(1)
-	s.wg.Add(1)
-}
-
-func (s *Session) endWriter() {
+// writerIdles notes that a writer has nothing to write.
+func (s *Session) writerIdles() {
 	s.writers.Add(-1)
 	s.room.signal()
-	s.wg.Done()
 }
 
 // spawn starts a goroutine that the end of the session waits for. It is false

@@ -8,14 +8,18 @@ import (
 	"time"
 
 	"github.com/go-nebnet/nebnet/internal/handshake"
+	"github.com/go-nebnet/nebnet/internal/pacing"
 	"github.com/libp2p/go-libp2p/core/network"
 )
 
 const (
-	// congested is how long a write must have waited for the transport to
-	// prove, by going on, that the other end takes data: a full send buffer
-	// drains only when the peer's host acknowledges.
-	congested = 50 * time.Millisecond
+	// writerIdle is how long a writer that has nothing to write stays: the
+	// next lone message then starts no goroutine, whose stack would grow anew.
+	writerIdle = 100 * time.Millisecond
+	// unreadMost is what the hosts at both ends hold of a stream that nobody
+	// reads, until somebody has: the initial windows of yamux (256 KiB) and of
+	// QUIC (512 KiB).
+	unreadMost = 512 << 10
 	// resetSoon is the age below which a stream that the peer resets delays the
 	// next one.
 	resetSoon  = 5 * time.Second
@@ -28,44 +32,34 @@ var (
 	errStalled  = errors.New("session: peer does not read")
 	errNotTaken = errors.New("session: peer takes the type no longer")
 	errOpen     = errors.New("session: no stream")
-	errAck      = errors.New("session: peer acknowledged what was not sent")
 )
 
-// writer writes what one type has queued, and ends when that is nothing. It is
-// a part of its outbound and belongs to the goroutine that push starts.
+// writer writes what one type has queued, and ends when that is nothing for a
+// while. It is a part of its queue and belongs to the goroutine that push starts.
 type writer struct {
-	o *sendQueue
-	*learned
-	lanes sched    // among the priorities within the type
-	slot  slot     // among the types on the connection
-	in    bool     // the slot is at the gate
-	acks  [64]byte // what room reads
+	o     *sendQueue
+	lanes pacing.Fair  // among the priorities within the type
+	flow  *pacing.Flow // among all that is written on the connection
+	timer *time.Timer  // of idle
+	wake  chan struct{}
 
-	// Guarded by the outbound's lock.
+	// Guarded by the queue's lock.
+	idles               bool     // nothing to write; push wakes it
 	opening             *opening // nil while none is opened
 	popped, poppedCount int      // bytes and messages taken and not yet accounted for
 }
 
-// learned is what writers of a type find out about the connection. It outlives
-// them.
-type learned struct {
-	pace pace
-	win  window
-}
-
-// nothing tells that a writer would begin no otherwise without it: the sender
-// never had to wait, and the connection is fast.
-func (l *learned) nothing() bool {
-	return l.win.base == 0 && l.pace.chunk(0) == maxChunk[0]
-}
-
 // run is the writer goroutine.
 func (w *writer) run() {
-	defer w.o.s.endWriter()
+	defer w.o.s.wg.Done()
 	for {
 		seg, class, ok := w.next()
 		if !ok {
-			return
+			w.o.s.writerIdles()
+			if !w.idle() {
+				return
+			}
+			continue
 		}
 		n, err := w.segment(seg, class)
 		w.settle(seg, class, n, err)
@@ -75,32 +69,50 @@ func (w *writer) run() {
 	}
 }
 
-// next pops a segment, or ends the writer.
+// idle waits for something to write. It is false when nothing has come.
+func (w *writer) idle() bool {
+	if w.timer == nil {
+		w.timer = time.NewTimer(writerIdle)
+	} else {
+		w.timer.Reset(writerIdle)
+	}
+	select {
+	case <-w.wake: // push
+		w.timer.Stop()
+		return true
+	case <-w.timer.C:
+	case <-w.o.s.ctx.Done():
+		w.timer.Stop()
+	}
+	w.o.mu.Lock()
+	defer w.o.mu.Unlock()
+	if !w.idles {
+		<-w.wake // push has been quicker
+		return true
+	}
+	w.idles = false
+	return false
+}
+
+// next pops a segment, or has the writer idle.
 func (w *writer) next() (seg segment, class int, ok bool) {
 	o := w.o
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for c := range classes {
-		w.lanes.set(c, o.q.has(c))
+		w.lanes.Set(pacing.Class(c), o.q.has(c))
 	}
-	if class, ok = w.lanes.pick(); ok {
+	if c, ok := w.lanes.Pick(); ok {
+		class = int(c)
 		seg, ok = o.q.pop(class)
-		w.lanes.charge(class, seg.size)
+		w.lanes.Charge(c, seg.size)
 		w.popped, w.poppedCount = seg.size, seg.count
 		return seg, class, ok
 	}
-	w.leave()
-	w.win.idle()
-	o.writing = false
+	w.flow.Leave()
+	o.writing, w.idles = false, true
 	o.idleSince = o.s.since()
 	return seg, 0, false
-}
-
-func (w *writer) leave() {
-	if w.in {
-		w.o.s.gate.leave(&w.slot)
-		w.in = false
-	}
 }
 
 // segment writes one segment and tells how many bytes of it went out.
@@ -173,15 +185,15 @@ func (w *writer) setOpening(ctx *opening) {
 	w.opening = ctx
 }
 
-// part writes bytes chunk by chunk, each when there is room for it on the way
-// and it is the class's turn.
+// part writes bytes chunk by chunk, each when the connection's budget has room for
+// it.
 func (w *writer) part(st *sendStream, b []byte, class int) (n int, err error) {
 	for n < len(b) {
-		size, err := w.room(st, class, min(len(b)-n, w.pace.chunk(class)))
+		size, err := w.flow.Begin(w.o.s.ctx, pacing.Class(class), len(b)-n)
 		if err != nil {
 			return n, err
 		}
-		m, err := w.chunk(st, b[n:n+size], class)
+		m, err := w.chunk(st, b[n:n+size])
 		n += m
 		if err != nil {
 			return n, err
@@ -192,78 +204,22 @@ func (w *writer) part(st *sendStream, b []byte, class int) (n int, err error) {
 
 // chunk writes one chunk. A write that timed out but moved something is none
 // that failed: the rest of it is written with what follows.
-func (w *writer) chunk(st *sendStream, b []byte, class int) (int, error) {
+func (w *writer) chunk(st *sendStream, b []byte) (int, error) {
 	s := w.o.s
-	if !w.in {
-		s.gate.enter(&w.slot, class)
-		w.in = true
-	}
-	began, err := s.gate.acquire(s.ctx, &w.slot, class, len(b), &w.pace)
-	if err != nil {
-		return 0, err
-	}
-	st.writes.begin(began.Sub(s.start), s.e.cfg.WriteTimeout)
+	began := s.since()
+	st.writes.begin(began, s.e.cfg.WriteTimeout)
 	n, err := st.write(s, b)
 	st.writes.end()
-	took := time.Since(began)
-	s.gate.release(&w.slot)
-	w.pace.add(n, took)
-	w.win.wrote(began.Sub(s.start), st.sent, st.acked)
-	if n > 0 && took >= congested {
-		s.touch()
-	}
+	w.flow.End(n)
 	switch {
 	case err == nil || !timedOut(err):
 		return n, err
-	case n == 0 && took >= s.e.cfg.WriteTimeout:
+	case n == 0 && s.since()-began >= s.e.cfg.WriteTimeout:
 		return 0, errStalled
 	}
 	// Something moved, nobody knows when: one more period. Or the tick meant the
 	// write before.
 	return n, st.raw.SetWriteDeadline(time.Time{})
-}
-
-// room waits until a chunk of the given size, or a smaller one, may be on its
-// way. Meanwhile the writer is not at the gate: others go on.
-func (w *writer) room(st *sendStream, class, size int) (int, error) {
-	for {
-		limit := w.win.limit(class)
-		// Several chunks on the way, so that it does not run empty; and less than
-		// a unit is never acknowledged.
-		size := min(size, int(limit)/4)
-		if st.sent-st.acked+int64(size) <= limit {
-			return size, nil
-		}
-		w.leave()
-		w.win.wait(w.o.s.since(), st.sent)
-		began := w.o.s.since()
-		st.reads.begin(began, w.o.s.e.cfg.WriteTimeout)
-		acks, err := st.readAcks(w.acks[:])
-		st.reads.end()
-		for _, units := range acks {
-			st.acked += int64(units) * ackUnit
-		}
-		if st.acked > st.sent {
-			w.o.s.e.penalise(w.o.s.peer, FaultControl)
-			return 0, errAck
-		}
-		if len(acks) > 0 {
-			w.o.s.touch()
-			w.win.ack(w.o.s.since(), class, st.acked, w.o.s.quietRTT())
-			continue
-		}
-		switch {
-		case err == nil:
-		case !timedOut(err):
-			return 0, err
-		case w.o.s.since()-began >= w.o.s.e.cfg.WriteTimeout:
-			return 0, errStalled
-		default: // the tick meant the wait before
-			if err := st.raw.SetReadDeadline(time.Time{}); err != nil {
-				return 0, err
-			}
-		}
-	}
 }
 
 // settle accounts for a segment of which n bytes went out. What a stream that
@@ -288,7 +244,7 @@ func (w *writer) settle(seg segment, class, n int, err error) {
 		}
 		o.sent.drop(why, lost)
 	}
-	if st := o.stream; st != nil && st.acked > 0 {
+	if st := o.stream; st != nil && st.sent > unreadMost {
 		o.stalls = 0
 	}
 	if err != nil && seg.count > 0 {
@@ -325,8 +281,7 @@ func timedOut(err error) bool {
 // is gone in any case; the writer goes on with what is left or has come since.
 func (w *writer) recover(err error) {
 	o, s := w.o, w.o.s
-	w.leave()
-	w.win.idle()
+	w.flow.Leave()
 	o.mu.Lock()
 	st := o.stream
 	o.stream = nil
