@@ -210,3 +210,37 @@ const (
 	// honest peer sends.
 	GossipFaults = "neb.net.gossip.faults."
 )
+
+// Names of requests; but for the last three each is followed by a dot and a
+// declared method.
+const (
+	// RequestCalls counts calls that this node made, RequestFailed those of them
+	// that failed, and RequestErrors, followed by a code, how.
+	RequestCalls  = "neb.net.requests.calls"
+	RequestFailed = "neb.net.requests.failed"
+	RequestErrors = "neb.net.requests.errors."
+	// RequestLatency is the histogram of microseconds from a call to the end of its
+	// answers.
+	RequestLatency = "neb.net.requests.latency_us"
+	// RequestHandled counts calls of others that a handler took, RequestAnswered
+	// those of them answered without an error, RequestCancelled those given up
+	// before a handler took them, and RequestRefused, followed by a code, those
+	// answered with an error.
+	RequestHandled   = "neb.net.requests.handled"
+	RequestAnswered  = "neb.net.requests.answered"
+	RequestCancelled = "neb.net.requests.cancelled"
+	RequestRefused   = "neb.net.requests.refused."
+	// RequestHandlerTime is the histogram of the microseconds that handlers took.
+	RequestHandlerTime = "neb.net.requests.handler_us"
+	// RequestBytesIn counts bytes of answers received, RequestBytesOut those sent.
+	RequestBytesIn  = "neb.net.requests.bytes.in"
+	RequestBytesOut = "neb.net.requests.bytes.out"
+	// RequestPanics counts recovered panics of handlers.
+	RequestPanics = "neb.net.requests.panics"
+	// RequestFaults, followed by a fault, counts violations of peers.
+	RequestFaults = "neb.net.requests.faults."
+	// RequestStrangers counts streams of hosts without a session, RequestUnknown
+	// those of methods that are not served.
+	RequestStrangers = "neb.net.requests.strangers"
+	RequestUnknown   = "neb.net.requests.unknown"
+)

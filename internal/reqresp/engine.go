@@ -1,0 +1,369 @@
+package reqresp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	lru "github.com/hashicorp/golang-lru/v2"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/protocol"
+	"github.com/rcrowley/go-metrics"
+	"golang.org/x/time/rate"
+
+	"github.com/go-nebnet/nebnet/internal/obs"
+)
+
+const (
+	component = "requests"
+	// tick is how often streams without calls and calls without a handler are
+	// looked through.
+	tick = 5 * time.Second
+	// streamRate and streamBurst bound the streams that one peer opens; an honest
+	// one opens one for each method, and another one after minutes of silence.
+	streamRate, streamBurst = 10, 256
+	maxUndecided            = 64 // streams of one peer that wait for its handshake
+)
+
+// Protocol is the protocol ID of requests in a network.
+func Protocol(network string) protocol.ID {
+	return protocol.ID("/neb/" + network + "/req/1.0.0")
+}
+
+// Engine makes and serves calls. Make one with New. Its methods may be called
+// from any goroutine.
+type Engine struct {
+	cfg      Config
+	obs      *obs.Obs
+	protocol protocol.ID
+	desk     *desk
+	making   callQuota
+	counters struct{ strangers, faults metrics.Counter }
+
+	ctx    context.Context // ends with Close
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+	ended  chan struct{} // closed when wg is done after Close
+
+	methods sync.Map // *Spec -> *method, of those that are called
+
+	mu       sync.Mutex // guards what follows
+	started  bool
+	closed   bool
+	served   map[string]*method // by name; without a handler, those that were
+	callers  map[callerKey]*caller
+	servers  map[serverKey]*server
+	opening  *lru.Cache[peer.ID, *rate.Limiter] // of streams
+	deciding map[peer.ID]int
+}
+
+// serverKey: a peer has one stream of a method; a newer one takes its place.
+type serverKey struct {
+	peer   peer.ID
+	method string
+}
+
+// New checks the configuration and opens nothing. Its errors are *ConfigErrors,
+// joined.
+func New(cfg Config) (*Engine, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	cfg = cfg.withDefaults()
+	e := &Engine{
+		cfg: cfg, obs: cfg.Obs, protocol: Protocol(cfg.Network), desk: newDesk(cfg),
+		making:  callQuota{each: make(map[peer.ID]int)},
+		ended:   make(chan struct{}),
+		served:  make(map[string]*method),
+		callers: make(map[callerKey]*caller), servers: make(map[serverKey]*server),
+		deciding: make(map[peer.ID]int),
+	}
+	e.opening, _ = lru.New[peer.ID, *rate.Limiter](maxRated) // fails for sizes below 1 only
+	e.counters.strangers = e.obs.Counter(obs.RequestStrangers)
+	e.ctx, e.cancel = context.WithCancel(context.Background())
+	return e, nil
+}
+
+// method returns what is known of a method that is called; spec must not change.
+func (e *Engine) method(spec *Spec) *method {
+	if m, ok := e.methods.Load(spec); ok {
+		return m.(*method)
+	}
+	m, _ := e.methods.LoadOrStore(spec, e.newMethod(*spec))
+	return m.(*method)
+}
+
+// Serve has calls of a method answered by h until stop is called, which does not
+// wait for handlers. It may be called before Start. Errors: *ConfigErrors,
+// ErrServed, ErrClosed.
+func (e *Engine) Serve(spec *Spec, h Handler) (stop func(), err error) {
+	m := e.newMethod(*spec)
+	if m.bad != nil {
+		return nil, m.bad
+	}
+	if !h.fits(m.spec.Kind) {
+		return nil, &ConfigError{Field: "method " + spec.Name, Err: fmt.Errorf("the handler is not one for a method of kind %s", spec.Kind)}
+	}
+	var stale []*server
+	e.mu.Lock()
+	if e.closed {
+		e.mu.Unlock()
+		return nil, ErrClosed
+	}
+	switch before := e.served[spec.Name]; {
+	case before == nil:
+	case before.handler.Load() != nil:
+		e.mu.Unlock()
+		return nil, fmt.Errorf("serve %s: %w", spec.Name, ErrServed)
+	case before.spec == m.spec:
+		m = before // its streams are served again
+	default:
+		for _, s := range e.servers {
+			if s.m == before {
+				stale = append(stale, s)
+			}
+		}
+	}
+	m.handler.Store(&h)
+	e.served[spec.Name] = m
+	e.mu.Unlock()
+	for _, s := range stale {
+		s.out.control(kindError, 0, appendFailure(nil, failure{code: Unsupported})) // the caller closes it
+	}
+	return func() { m.handler.CompareAndSwap(&h, nil) }, nil
+}
+
+// enterStream admits a stream of a peer; e.wg.Done has to follow.
+func (e *Engine) enterStream(p peer.ID) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closed {
+		return false
+	}
+	e.wg.Add(1)
+	return true
+}
+
+// admit tells whether a peer has a session. Its first streams may overtake the
+// end of its handshake and wait here, a bounded number of them.
+func (e *Engine) admit(p peer.ID) bool {
+	if e.cfg.Peers.SessionConn(p) != nil {
+		return true
+	}
+	e.mu.Lock()
+	if e.deciding[p] >= maxUndecided {
+		e.mu.Unlock()
+		return false
+	}
+	e.deciding[p]++
+	e.mu.Unlock()
+	defer func() {
+		e.mu.Lock()
+		if e.deciding[p]--; e.deciding[p] == 0 {
+			delete(e.deciding, p)
+		}
+		e.mu.Unlock()
+	}()
+	return e.cfg.Peers.Admit(p)
+}
+
+// serveStream makes a stream the one of its method and peer. Without a server,
+// the code says what to answer; 0 is nothing.
+func (e *Engine) serveStream(p peer.ID, h head, s network.Stream) (*server, Code) {
+	e.mu.Lock()
+	l, ok := e.opening.Get(p)
+	if !ok {
+		l = rate.NewLimiter(streamRate, streamBurst)
+		e.opening.Add(p, l)
+	}
+	if !l.AllowN(time.Now(), 1) {
+		e.mu.Unlock()
+		e.fault(p, FaultStreams)
+		return nil, 0
+	}
+	m := e.served[h.name]
+	if m == nil || m.spec.Kind != h.kind || m.handler.Load() == nil {
+		e.mu.Unlock()
+		e.obs.Counter(obs.RequestUnknown).Inc(1)
+		return nil, Unsupported
+	}
+	srv := &server{e: e, m: m, from: p, stream: s, calls: make(map[uint64]*served)}
+	srv.out.init()
+	key := serverKey{p, h.name}
+	older := e.servers[key]
+	e.servers[key] = srv
+	closed := e.closed
+	e.mu.Unlock()
+	if older != nil {
+		older.end(ErrEnded)
+	}
+	// The session may have ended before this stream was to be found.
+	if closed || e.cfg.Peers.SessionConn(p) == nil {
+		srv.end(ErrEnded)
+	}
+	return srv, 0
+}
+
+// left forgets a stream that has ended.
+func (e *Engine) left(s *server) {
+	key := serverKey{s.from, s.m.spec.Name}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.servers[key] == s {
+		delete(e.servers, key)
+	}
+}
+
+// forget makes room for another stream in place of one that has ended.
+func (e *Engine) forget(c *caller) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.callers[c.key] == c {
+		delete(e.callers, c.key)
+	}
+}
+
+// SessionEnded ends all calls from and to a peer. Call it when Peers no longer
+// names its session.
+func (e *Engine) SessionEnded(p peer.ID) {
+	e.endStreams(func(q peer.ID) bool { return q == p }, ErrEnded)
+}
+
+func (e *Engine) endStreams(of func(peer.ID) bool, why error) {
+	var ends []func(error)
+	e.mu.Lock()
+	for k, c := range e.callers {
+		if of(k.peer) {
+			ends = append(ends, c.end)
+		}
+	}
+	for k, s := range e.servers {
+		if of(k.peer) {
+			ends = append(ends, s.end)
+		}
+	}
+	e.mu.Unlock()
+	for _, end := range ends {
+		end(why)
+	}
+}
+
+// keepTime closes what is idle, until Close.
+func (e *Engine) keepTime() {
+	t := time.NewTicker(tick)
+	defer t.Stop()
+	for {
+		select {
+		case <-e.ctx.Done():
+			return
+		case now := <-t.C:
+			e.sweep(now)
+		}
+	}
+}
+
+func (e *Engine) sweep(now time.Time) {
+	e.mu.Lock()
+	callers := make([]*caller, 0, len(e.callers))
+	for _, c := range e.callers {
+		callers = append(callers, c)
+	}
+	servers := make([]*server, 0, len(e.servers))
+	for _, s := range e.servers {
+		servers = append(servers, s)
+	}
+	e.mu.Unlock()
+	for _, c := range callers {
+		c.endIdle(now.Add(-e.cfg.IdleTimeout))
+	}
+	for _, s := range servers {
+		s.mu.Lock()
+		calls := make([]*served, 0, len(s.calls))
+		for _, k := range s.calls {
+			calls = append(calls, k)
+		}
+		s.mu.Unlock()
+		for _, k := range calls {
+			k.expire(now)
+		}
+	}
+}
+
+// fault accounts for a violation.
+func (e *Engine) fault(p peer.ID, f Fault) {
+	e.obs.Counter(obs.RequestFaults + string(f)).Inc(1)
+	e.obs.Log(component).WithField("peer", p.String()).WithField("fault", string(f)).Debug("requests violated")
+	e.cfg.Penalise(p, f)
+}
+
+// faultIn accounts for an error if it is a violation.
+func (e *Engine) faultIn(p peer.ID, err error) {
+	if f, ok := errors.AsType[Fault](err); ok {
+		e.fault(p, f)
+	}
+}
+
+func (e *Engine) panicked(m *method, value any) {
+	e.obs.Panicked(obs.Panic{Component: component, In: m.spec.Name, Value: value, Count: e.obs.ByType(obs.RequestPanics, m.spec.Name)})
+}
+
+// remoteError is what a peer has answered.
+func (e *Engine) remoteError(k callerKey, f failure) *Error {
+	return &Error{Peer: k.peer, Method: k.method, Code: f.code, RetryAfter: f.after, Text: f.text, cause: e.cfg.Cause(f.code)}
+}
+
+// localError is what this node decides by itself.
+func (e *Engine) localError(k callerKey, c Code, text string) *Error {
+	return &Error{Peer: k.peer, Method: k.method, Code: c, Text: text, Local: true, cause: e.cfg.Cause(c)}
+}
+
+// Start registers the stream handler and starts the goroutine that keeps time. It
+// is called once. After Close it is ErrClosed.
+func (e *Engine) Start() error {
+	e.mu.Lock()
+	if e.closed || e.started {
+		e.mu.Unlock()
+		return ErrClosed
+	}
+	e.started = true
+	e.wg.Go(e.keepTime)
+	e.mu.Unlock()
+	e.cfg.Host.SetStreamHandler(e.protocol, e.handle)
+	return nil
+}
+
+// Close ends all calls and waits for every handler, until ctx ends; then its
+// error names the methods whose handlers have not returned. It may be called
+// again.
+func (e *Engine) Close(ctx context.Context) error {
+	e.mu.Lock()
+	first, started := !e.closed, e.started
+	e.closed = true
+	e.mu.Unlock()
+	if first {
+		if started {
+			e.cfg.Host.RemoveStreamHandler(e.protocol)
+		}
+		e.cancel()
+		e.endStreams(func(peer.ID) bool { return true }, ErrClosed)
+		go func() {
+			e.wg.Wait()
+			close(e.ended)
+		}()
+	}
+	select {
+	case <-e.ended:
+		return nil
+	case <-ctx.Done():
+	}
+	select {
+	case <-e.ended: // both at once
+		return nil
+	default:
+		return fmt.Errorf("reqresp: handlers of %s have not returned: %w", strings.Join(e.desk.stuck(), ", "), ctx.Err())
+	}
+}
