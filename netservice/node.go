@@ -21,6 +21,7 @@ import (
 	"github.com/go-nebnet/nebnet/internal/identity"
 	"github.com/go-nebnet/nebnet/internal/obs"
 	"github.com/go-nebnet/nebnet/internal/peers"
+	"github.com/go-nebnet/nebnet/internal/reqresp"
 	"github.com/go-nebnet/nebnet/internal/session"
 	"github.com/go-nebnet/nebnet/p2p"
 )
@@ -45,6 +46,7 @@ type Node struct {
 	guests   *guests
 	direct   *directPeers
 	dispatch *dispatcher.Dispatcher
+	requests *reqresp.Engine
 
 	// Set by start.
 	host     host.Host
@@ -71,7 +73,10 @@ func newNode(cfg Config, addrs parsed, opts options, o *obs.Obs, d *dispatcher.D
 		return nil, err
 	}
 	var err error
-	n.peers, err = peers.New(n.peersConfig())
+	if n.peers, err = peers.New(n.peersConfig()); err != nil {
+		return nil, err
+	}
+	n.requests, err = reqresp.New(n.requestConfig())
 	return n, err
 }
 
@@ -139,6 +144,9 @@ func (n *Node) start() (err error) {
 	if n.record, err = n.tellRecord(); err != nil {
 		return err
 	}
+	if err = n.requests.Start(n.host); err != nil {
+		return requestError(err)
+	}
 	if n.exchange, err = discovery.New(n.exchangeConfig()); err != nil {
 		return err
 	}
@@ -189,6 +197,9 @@ func (n *Node) stop(ctx context.Context) error {
 	if n.record != nil {
 		end("own addresses", n.record.close())
 	}
+	handlers, cancelHandlers := share(soft, handlersShare)
+	defer cancelHandlers()
+	end("requests", n.requests.Close(handlers))
 	if n.gossip != nil {
 		end("gossip", n.gossip.Close(soft))
 	}

@@ -96,6 +96,7 @@ func (s *peerSet) onClosed(k *sessionPeer) {
 	s.mu.Unlock()
 	if last {
 		n.gossip.PeerLeft(k.id)
+		n.requests.SessionEnded(k.id)
 	}
 	if k.tag != "" {
 		n.host.ConnManager().Unprotect(k.id, k.tag)

@@ -10,6 +10,7 @@ import (
 const (
 	dispatchersShare = 4 // a fourth for the subscribers to take what has arrived
 	hostsShare       = 8 // of the rest, an eighth for libp2p to close
+	handlersShare    = 2 // of what is left, half for the sessions to say goodbye after handlers of requests
 )
 
 // share returns a context that ends one part in n earlier than ctx.

@@ -18,6 +18,8 @@ type Stats struct {
 	// Gossip accounts for what was broadcast, by type, and shows the mesh and
 	// the score of every peer that takes part.
 	Gossip GossipStats
+	// Requests accounts for the calls of each method, made and served.
+	Requests RequestStats
 }
 
 // GossipStats is what gossip has done since Start, and how it stands. Broadcasts
@@ -45,7 +47,7 @@ type (
 // Stats returns the counts as they are now, after Stop as they were at the end.
 // Before Start there are none.
 func (s *NebService) Stats() Stats {
-	st := Stats{Dispatcher: s.dispatcher.Stats(), Peers: map[string]PeerStats{}}
+	st := Stats{Dispatcher: s.dispatcher.Stats(), Peers: map[string]PeerStats{}, Requests: s.node.requests.Stats()}
 	err := s.running()
 	if err != nil && !errors.Is(err, ErrStopped) || s.node.gossip == nil {
 		return st

@@ -235,6 +235,8 @@ const (
 	// RequestBytesIn counts bytes of answers received, RequestBytesOut those sent.
 	RequestBytesIn  = "neb.net.requests.bytes.in"
 	RequestBytesOut = "neb.net.requests.bytes.out"
+	// RequestUndecodable counts requests and answers whose codec refused them.
+	RequestUndecodable = "neb.net.requests.undecodable"
 	// RequestPanics counts recovered panics of handlers.
 	RequestPanics = "neb.net.requests.panics"
 	// RequestFaults, followed by a fault, counts violations of peers.

@@ -3,7 +3,6 @@ package reqresp
 import (
 	"bytes"
 	"context"
-	"io"
 	"slices"
 	"sync"
 	"testing"
@@ -21,13 +20,14 @@ const plainProtocol = "/plain/1.0.0"
 // benchPair is two nodes over TCP on loopback, the second of which serves.
 func benchPair(b *testing.B) (a, s *node) {
 	b.Helper()
+	offers := newBook()
 	make := func() *node {
 		h, err := libp2p.New(libp2p.ListenAddrStrings("/ip4/127.0.0.1/tcp/0"), libp2p.DisableRelay(), libp2p.DisableMetrics())
 		if err != nil {
 			b.Fatal(err)
 		}
 		b.Cleanup(func() { h.Close() })
-		return newNode(b, h, func(c *Config) { c.Report = nil })
+		return newNode(b, h, offers, func(c *Config) { c.Report = nil })
 	}
 	a, s = make(), make()
 	if err := a.Connect(b.Context(), *host.InfoFromHost(s.Host)); err != nil {
@@ -176,5 +176,3 @@ func BenchmarkStream(b *testing.B) {
 	b.ReportMetric(bench.Median(rate), "MB/s")
 	b.ReportMetric(bench.Median(part), "x-batched")
 }
-
-var _ io.Reader

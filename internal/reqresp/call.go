@@ -156,7 +156,7 @@ func (k *call) upload(ctx context.Context, m *method, req []byte) (done bool, er
 // begin makes a call, with its place among those under way, which leave gives
 // back. req is the only request, but for those to be uploaded.
 func (e *Engine) begin(ctx context.Context, p peer.ID, m *method, kind Kind, req []byte) (k *call, leave func(), err error) {
-	key := callerKey{peer: p, method: m.spec.Name, kind: kind}
+	key := callerKey{peer: p, method: m.spec.Name}
 	if m.bad != nil {
 		return nil, nil, m.bad
 	}
@@ -189,7 +189,7 @@ func (e *Engine) begin(ctx context.Context, p peer.ID, m *method, kind Kind, req
 	}
 	k.in.init(m.spec.MaxAnswer, t.window)
 	for {
-		c, err := e.caller(key)
+		c, err := e.caller(key, kind)
 		if err == nil {
 			if c.open(k, t, req, kind != Upload) {
 				return k, leave, nil
@@ -198,6 +198,9 @@ func (e *Engine) begin(ctx context.Context, p peer.ID, m *method, kind Kind, req
 			continue
 		}
 		leave()
+		if _, ok := err.(*Error); ok {
+			return nil, nil, err
+		}
 		return nil, nil, &TransportError{Peer: p, Method: m.spec.Name, Unsent: true, Err: err}
 	}
 }

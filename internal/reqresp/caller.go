@@ -22,16 +22,17 @@ const openTimeout = 10 * time.Second
 type callerKey struct {
 	peer   peer.ID
 	method string
-	kind   Kind
 }
 
 // caller is the calls of one method to one peer, on a stream of their own. It
 // begins with the first call, and the stream is opened beside: calls do not wait
 // for it.
 type caller struct {
-	e   *Engine
-	key callerKey
-	out outbox
+	e      *Engine
+	key    callerKey
+	kind   Kind
+	number uint32 // of the peer's offer
+	out    outbox
 
 	// Guarded by the lock of out: a call gets its number in the same step in
 	// which its first frame is queued.
@@ -45,10 +46,17 @@ type caller struct {
 var errIdle = errors.New("reqresp: idle")
 
 // caller returns the stream for a method to a peer, a new one if need be.
-func (e *Engine) caller(key callerKey) (*caller, error) {
+func (e *Engine) caller(key callerKey, kind Kind) (*caller, error) {
+	number, theirs, ok := e.cfg.Offers.Offered(key.peer, key.method)
+	if !ok && e.cfg.Peers.SessionConn(key.peer) == nil {
+		return nil, ErrNoSession
+	}
+	if !ok || theirs != kind {
+		return nil, e.localError(key, Unsupported, "")
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if c := e.callers[key]; c != nil {
+	if c := e.callers[key]; c != nil && c.kind == kind && c.number == number {
 		return c, nil
 	}
 	if e.closed {
@@ -58,7 +66,7 @@ func (e *Engine) caller(key callerKey) (*caller, error) {
 	if conn == nil {
 		return nil, ErrNoSession
 	}
-	c := &caller{e: e, key: key, idle: time.Now()}
+	c := &caller{e: e, key: key, kind: kind, number: number, idle: time.Now()}
 	c.out.init()
 	e.callers[key] = c
 	e.wg.Go(func() { c.run(conn) })
@@ -127,7 +135,7 @@ func (c *caller) openStream(conn network.Conn) (network.Stream, io.ReadWriter, e
 
 func (c *caller) write(w io.Writer, d *deadliner) error {
 	d.before()
-	if _, err := w.Write(appendHead(nil, head{c.key.kind, c.key.method})); err != nil {
+	if _, err := w.Write(appendHead(nil, c.number)); err != nil {
 		return err
 	}
 	return c.out.pump(w, d.before)
@@ -205,7 +213,7 @@ func (c *caller) frame(r *frameReader, h header) error {
 		if err != nil {
 			return err
 		}
-		if c.key.kind != Upload || n > maxWindow || !c.out.credited(&k.out, int(n)) {
+		if c.kind != Upload || n > maxWindow || !c.out.credited(&k.out, int(n)) {
 			return FaultCredit
 		}
 	default:

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 
@@ -20,6 +19,17 @@ type Peers interface {
 	// Admit tells whether p has a session. While a handshake with it is under way
 	// it may wait for the outcome.
 	Admit(p peer.ID) bool
+}
+
+// Offers tells peers which methods are served here, and knows what they serve.
+type Offers interface {
+	// Offer makes a method known to all peers, those to come included, and returns
+	// its number, which is the same one for ever.
+	Offer(s *Spec) (number uint32, err error)
+	// Withdraw undoes Offer.
+	Withdraw(s *Spec)
+	// Offered is the number and kind under which p offers a method, if it does.
+	Offered(p peer.ID, name string) (number uint32, kind Kind, ok bool)
 }
 
 // Defaults of Config.
@@ -37,10 +47,10 @@ const (
 // Config describes an Engine. The callbacks may be called from several goroutines
 // at once and should return soon.
 type Config struct {
-	Host    host.Host // required
-	Network string    // required: the network ID, part of the protocol ID
-	Peers   Peers     // required
-	Obs     *obs.Obs  // default: discard
+	Network string   // required: the network ID, part of the protocol ID
+	Peers   Peers    // required
+	Offers  Offers   // required
+	Obs     *obs.Obs // default: discard
 
 	// MaxCalls bounds the calls under way that this node makes, MaxCallsPerPeer
 	// those to one peer. What is above is Busy. Defaults 4,096 and 512.
@@ -100,7 +110,7 @@ func (c Config) Validate() error {
 	for _, r := range []struct {
 		field   string
 		missing bool
-	}{{"Host", c.Host == nil}, {"Network", c.Network == ""}, {"Peers", c.Peers == nil}} {
+	}{{"Network", c.Network == ""}, {"Peers", c.Peers == nil}, {"Offers", c.Offers == nil}} {
 		if r.missing {
 			bad(r.field, "is required")
 		}

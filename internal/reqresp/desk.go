@@ -36,6 +36,13 @@ func (d *desk) enter(s *server) failure {
 	return failure{}
 }
 
+// full tells whether a peer, or all of them, hold as much as they may.
+func (d *desk) full(p peer.ID) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return !d.quota.room(p, 0)
+}
+
 // ready decides about a call whose request is complete.
 func (d *desk) ready(k *served) (verdict, time.Duration) {
 	d.mu.Lock()

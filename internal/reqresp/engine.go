@@ -9,6 +9,7 @@ import (
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
+	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
@@ -26,7 +27,6 @@ const (
 	// streamRate and streamBurst bound the streams that one peer opens; an honest
 	// one opens one for each method, and another one after minutes of silence.
 	streamRate, streamBurst = 10, 256
-	maxUndecided            = 64 // streams of one peer that wait for its handshake
 )
 
 // Protocol is the protocol ID of requests in a network.
@@ -51,14 +51,14 @@ type Engine struct {
 
 	methods sync.Map // *Spec -> *method, of those that are called
 
-	mu       sync.Mutex // guards what follows
-	started  bool
-	closed   bool
-	served   map[string]*method // by name; without a handler, those that were
-	callers  map[callerKey]*caller
-	servers  map[serverKey]*server
-	opening  *lru.Cache[peer.ID, *rate.Limiter] // of streams
-	deciding map[peer.ID]int
+	mu      sync.Mutex // guards what follows
+	host    host.Host  // nil before Start
+	closed  bool
+	served  map[string]*method // by name; without a handler, those that were
+	offered map[uint32]*method // by number
+	callers map[callerKey]*caller
+	servers map[serverKey]*server
+	opening *lru.Cache[peer.ID, *rate.Limiter] // of streams
 }
 
 // serverKey: a peer has one stream of a method; a newer one takes its place.
@@ -76,11 +76,10 @@ func New(cfg Config) (*Engine, error) {
 	cfg = cfg.withDefaults()
 	e := &Engine{
 		cfg: cfg, obs: cfg.Obs, protocol: Protocol(cfg.Network), desk: newDesk(cfg),
-		making:  callQuota{each: make(map[peer.ID]int)},
-		ended:   make(chan struct{}),
-		served:  make(map[string]*method),
+		making: callQuota{each: make(map[peer.ID]int)},
+		ended:  make(chan struct{}),
+		served: make(map[string]*method), offered: make(map[uint32]*method),
 		callers: make(map[callerKey]*caller), servers: make(map[serverKey]*server),
-		deciding: make(map[peer.ID]int),
 	}
 	e.opening, _ = lru.New[peer.ID, *rate.Limiter](maxRated) // fails for sizes below 1 only
 	e.counters.strangers = e.obs.Counter(obs.RequestStrangers)
@@ -130,51 +129,51 @@ func (e *Engine) Serve(spec *Spec, h Handler) (stop func(), err error) {
 	}
 	m.handler.Store(&h)
 	e.served[spec.Name] = m
+	if e.host != nil {
+		err = e.offerLocked(m)
+	}
 	e.mu.Unlock()
 	for _, s := range stale {
 		s.out.control(kindError, 0, appendFailure(nil, failure{code: Unsupported})) // the caller closes it
 	}
-	return func() { m.handler.CompareAndSwap(&h, nil) }, nil
+	stop = func() {
+		if m.handler.CompareAndSwap(&h, nil) {
+			e.withdraw(m)
+		}
+	}
+	if err != nil {
+		stop()
+		return nil, fmt.Errorf("serve %s: %w", spec.Name, err)
+	}
+	return stop, nil
 }
 
-// enterStream admits a stream of a peer; e.wg.Done has to follow.
-func (e *Engine) enterStream(p peer.ID) bool {
+// offerLocked tells peers of a method. Offers calls nobody back.
+func (e *Engine) offerLocked(m *method) error {
+	number, err := e.cfg.Offers.Offer(&m.spec)
+	if err == nil {
+		e.offered[number] = m
+	}
+	return err
+}
+
+// withdraw tells peers that a method is no longer served, unless it is again.
+func (e *Engine) withdraw(m *method) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if e.host != nil && e.served[m.spec.Name] == m && m.handler.Load() == nil {
+		e.cfg.Offers.Withdraw(&m.spec)
+	}
+}
+
+// enterStream admits a stream of a peer; e.wg.Done has to follow. When it does
+// not, the code says why.
+func (e *Engine) enterStream(p peer.ID) (network.StreamErrorCode, bool) {
+	e.mu.Lock()
 	if e.closed {
-		return false
-	}
-	e.wg.Add(1)
-	return true
-}
-
-// admit tells whether a peer has a session. Its first streams may overtake the
-// end of its handshake and wait here, a bounded number of them.
-func (e *Engine) admit(p peer.ID) bool {
-	if e.cfg.Peers.SessionConn(p) != nil {
-		return true
-	}
-	e.mu.Lock()
-	if e.deciding[p] >= maxUndecided {
 		e.mu.Unlock()
-		return false
+		return network.StreamShutdown, false
 	}
-	e.deciding[p]++
-	e.mu.Unlock()
-	defer func() {
-		e.mu.Lock()
-		if e.deciding[p]--; e.deciding[p] == 0 {
-			delete(e.deciding, p)
-		}
-		e.mu.Unlock()
-	}()
-	return e.cfg.Peers.Admit(p)
-}
-
-// serveStream makes a stream the one of its method and peer. Without a server,
-// the code says what to answer; 0 is nothing.
-func (e *Engine) serveStream(p peer.ID, h head, s network.Stream) (*server, Code) {
-	e.mu.Lock()
 	l, ok := e.opening.Get(p)
 	if !ok {
 		l = rate.NewLimiter(streamRate, streamBurst)
@@ -183,17 +182,26 @@ func (e *Engine) serveStream(p peer.ID, h head, s network.Stream) (*server, Code
 	if !l.AllowN(time.Now(), 1) {
 		e.mu.Unlock()
 		e.fault(p, FaultStreams)
-		return nil, 0
+		return network.StreamRateLimited, false
 	}
-	m := e.served[h.name]
-	if m == nil || m.spec.Kind != h.kind || m.handler.Load() == nil {
+	e.wg.Add(1)
+	e.mu.Unlock()
+	return 0, true
+}
+
+// serveStream makes a stream the one of its method and peer. It is nil when that
+// method is not served.
+func (e *Engine) serveStream(p peer.ID, number uint32, s network.Stream) *server {
+	e.mu.Lock()
+	m := e.offered[number]
+	if m == nil || m.handler.Load() == nil {
 		e.mu.Unlock()
 		e.obs.Counter(obs.RequestUnknown).Inc(1)
-		return nil, Unsupported
+		return nil
 	}
 	srv := &server{e: e, m: m, from: p, stream: s, calls: make(map[uint64]*served)}
 	srv.out.init()
-	key := serverKey{p, h.name}
+	key := serverKey{p, m.spec.Name}
 	older := e.servers[key]
 	e.servers[key] = srv
 	closed := e.closed
@@ -205,7 +213,7 @@ func (e *Engine) serveStream(p peer.ID, h head, s network.Stream) (*server, Code
 	if closed || e.cfg.Peers.SessionConn(p) == nil {
 		srv.end(ErrEnded)
 	}
-	return srv, 0
+	return srv
 }
 
 // left forgets a stream that has ended.
@@ -321,19 +329,25 @@ func (e *Engine) localError(k callerKey, c Code, text string) *Error {
 	return &Error{Peer: k.peer, Method: k.method, Code: c, Text: text, Local: true, cause: e.cfg.Cause(c)}
 }
 
-// Start registers the stream handler and starts the goroutine that keeps time. It
-// is called once. After Close it is ErrClosed.
-func (e *Engine) Start() error {
+// Start offers what is served and takes streams on a host, which is closed after
+// the engine. It is called once. Errors: those of Offers; ErrClosed.
+func (e *Engine) Start(h host.Host) error {
 	e.mu.Lock()
-	if e.closed || e.started {
+	if e.closed || e.host != nil {
 		e.mu.Unlock()
 		return ErrClosed
 	}
-	e.started = true
+	e.host = h
+	var errs []error
+	for _, m := range e.served {
+		if m.handler.Load() != nil {
+			errs = append(errs, e.offerLocked(m))
+		}
+	}
 	e.wg.Go(e.keepTime)
 	e.mu.Unlock()
-	e.cfg.Host.SetStreamHandler(e.protocol, e.handle)
-	return nil
+	h.SetStreamHandler(e.protocol, e.handle)
+	return errors.Join(errs...)
 }
 
 // Close ends all calls and waits for every handler, until ctx ends; then its
@@ -341,12 +355,12 @@ func (e *Engine) Start() error {
 // again.
 func (e *Engine) Close(ctx context.Context) error {
 	e.mu.Lock()
-	first, started := !e.closed, e.started
+	first, h := !e.closed, e.host
 	e.closed = true
 	e.mu.Unlock()
 	if first {
-		if started {
-			e.cfg.Host.RemoveStreamHandler(e.protocol)
+		if h != nil {
+			h.RemoveStreamHandler(e.protocol)
 		}
 		e.cancel()
 		e.endStreams(func(peer.ID) bool { return true }, ErrClosed)

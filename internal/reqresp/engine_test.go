@@ -162,11 +162,12 @@ func TestUnsupported(t *testing.T) {
 		if _, err := b.e.Serve(&Spec{Name: "x/y", Kind: Unary}, echo); err == nil {
 			t.Error("a bad name")
 		}
-		// A host that does not know the protocol at all.
+		// A host that offers what it does not know, nor the protocol.
 		c := w.net.Host(t, w.net.Node(9))
 		if err := a.Connect(t.Context(), testnet.Info(c)); err != nil {
 			t.Fatal(err)
 		}
+		shelf{w.book, c.ID()}.Offer(ask)
 		if _, err := a.e.Call(t.Context(), c.ID(), ask, nil); code(err) != Unsupported {
 			t.Error("a host without the protocol:", err)
 		}
@@ -464,7 +465,7 @@ func TestClose(t *testing.T) {
 		if _, err := a.e.Serve(ask, echo); !errors.Is(err, ErrClosed) {
 			t.Error("after Close:", err)
 		}
-		if err := a.e.Start(); !errors.Is(err, ErrClosed) {
+		if err := a.e.Start(a.Host); !errors.Is(err, ErrClosed) {
 			t.Error("after Close:", err)
 		}
 	})

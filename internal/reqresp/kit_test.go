@@ -45,6 +45,59 @@ func (n *node) SessionConn(p peer.ID) network.Conn {
 	return nil
 }
 
+// book is the offers of all nodes of a test, which all know at once.
+type book struct {
+	mu     sync.Mutex // guards offers
+	offers map[peer.ID][]offer
+}
+
+type offer struct {
+	spec  Spec
+	taken bool
+}
+
+func newBook() *book { return &book{offers: make(map[peer.ID][]offer)} }
+
+// shelf is one node's part of the book.
+type shelf struct {
+	b  *book
+	id peer.ID
+}
+
+func (s shelf) Offer(spec *Spec) (uint32, error) {
+	s.b.mu.Lock()
+	defer s.b.mu.Unlock()
+	for i, o := range s.b.offers[s.id] {
+		if o.spec.Name == spec.Name {
+			s.b.offers[s.id][i] = offer{*spec, true}
+			return uint32(i + 1), nil
+		}
+	}
+	s.b.offers[s.id] = append(s.b.offers[s.id], offer{*spec, true})
+	return uint32(len(s.b.offers[s.id])), nil
+}
+
+func (s shelf) Withdraw(spec *Spec) {
+	s.b.mu.Lock()
+	defer s.b.mu.Unlock()
+	for i, o := range s.b.offers[s.id] {
+		if o.spec.Name == spec.Name {
+			s.b.offers[s.id][i].taken = false
+		}
+	}
+}
+
+func (s shelf) Offered(p peer.ID, name string) (uint32, Kind, bool) {
+	s.b.mu.Lock()
+	defer s.b.mu.Unlock()
+	for i, o := range s.b.offers[p] {
+		if o.spec.Name == name {
+			return uint32(i + 1), o.spec.Kind, o.taken
+		}
+	}
+	return 0, 0, false
+}
+
 func (n *node) Admit(p peer.ID) bool { return n.SessionConn(p) != nil }
 
 // part ends the session with p as far as the engine knows.
@@ -69,11 +122,11 @@ func (n *node) reported() []Outcome {
 
 func (n *node) count(name string) int64 { return n.e.obs.Counter(name).Count() }
 
-func newNode(tb testing.TB, h host.Host, change func(*Config)) *node {
+func newNode(tb testing.TB, h host.Host, b *book, change func(*Config)) *node {
 	tb.Helper()
 	n := &node{Host: h, stranger: make(map[peer.ID]bool)}
 	cfg := Config{
-		Host: h, Network: testNetwork, Peers: n, Obs: obs.Discard(),
+		Network: testNetwork, Peers: n, Offers: shelf{b, h.ID()}, Obs: obs.Discard(),
 		Penalise: func(_ peer.ID, f Fault) {
 			n.mu.Lock()
 			defer n.mu.Unlock()
@@ -92,7 +145,7 @@ func newNode(tb testing.TB, h host.Host, change func(*Config)) *node {
 	if n.e, err = New(cfg); err != nil {
 		tb.Fatal(err)
 	}
-	if err := n.e.Start(); err != nil {
+	if err := n.e.Start(h); err != nil {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(func() {
@@ -109,13 +162,14 @@ func newNode(tb testing.TB, h host.Host, change func(*Config)) *node {
 type world struct {
 	t   *testing.T
 	net *testnet.Net
-	n   int
+	*book
+	n int
 }
 
 func (w *world) node(change func(*Config)) *node {
 	w.t.Helper()
 	w.n++
-	return newNode(w.t, w.net.Host(w.t, w.net.Node(w.n)), change)
+	return newNode(w.t, w.net.Host(w.t, w.net.Node(w.n)), w.book, change)
 }
 
 // pair is two nodes with a session.
@@ -141,7 +195,7 @@ func inBubble(t *testing.T, f func(t *testing.T, w *world)) {
 	t.Helper()
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	synctest.Test(t, func(t *testing.T) {
-		f(t, &world{t: t, net: testnet.New(1, testnet.WithLink(testnet.Link{Latency: 10 * time.Millisecond}))})
+		f(t, &world{t: t, book: newBook(), net: testnet.New(1, testnet.WithLink(testnet.Link{Latency: 10 * time.Millisecond}))})
 	})
 }
 

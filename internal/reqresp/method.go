@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/go-nebnet/nebnet/internal/msgtype"
 )
 
 // Kind is what goes to and fro in a call.
@@ -92,9 +94,6 @@ func (s Spec) withDefaults() Spec {
 	return s
 }
 
-// maxMessage is the most that MaxRequest and MaxAnswer may be.
-const maxMessage = 1 << 30
-
 // Validate reports every mistake at once, each as a *ConfigError.
 func (s Spec) Validate() error {
 	s = s.withDefaults()
@@ -102,7 +101,7 @@ func (s Spec) Validate() error {
 	bad := func(field, format string, args ...any) {
 		errs = append(errs, &ConfigError{Field: "method " + s.Name + ": " + field, Err: fmt.Errorf(format, args...)})
 	}
-	if err := checkName(s.Name); err != nil {
+	if err := msgtype.CheckName(s.Name); err != nil {
 		errs = append(errs, &ConfigError{Field: "method name", Err: err})
 	}
 	if !s.Kind.known() {
@@ -112,8 +111,8 @@ func (s Spec) Validate() error {
 		field            string
 		v, least, atMost int
 	}{
-		{"MaxRequest", s.MaxRequest, 0, maxMessage},
-		{"MaxAnswer", s.MaxAnswer, 0, maxMessage},
+		{"MaxRequest", s.MaxRequest, 1, msgtype.MaxSize},
+		{"MaxAnswer", s.MaxAnswer, 1, msgtype.MaxSize},
 		{"Window", s.Window, minWindow, maxWindow},
 		{"Concurrency", s.Concurrency, 1, 1 << 20},
 		{"PerPeer", s.PerPeer, 1, 1 << 20},

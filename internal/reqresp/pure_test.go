@@ -107,21 +107,21 @@ func (d *dribble) Read(p []byte) (int, error) {
 }
 
 func TestHead(t *testing.T) {
-	h := head{kind: Stream, name: "blocks.v2_x-1"}
-	r := bufio.NewReader(bytes.NewReader(append(appendHead(nil, h), 1, 2)))
-	got, err := readHead(r)
-	if err != nil || got != h || r.Buffered() != 2 {
-		t.Fatal(got, err, r.Buffered())
+	for _, number := range []uint32{1, 127, 128, 1<<31 - 1} {
+		r := bufio.NewReader(bytes.NewReader(append(appendHead(nil, number), 1, 2)))
+		got, err := readHead(r)
+		if err != nil || got != number || r.Buffered() != 2 {
+			t.Error(number, got, err, r.Buffered())
+		}
 	}
 	for name, b := range map[string][]byte{
-		"no kind": {0, 1, 'a'}, "kind 4": {4, 1, 'a'}, "no name": {1, 0}, "long": append([]byte{1, 65}, bytes.Repeat([]byte{'a'}, 65)...),
-		"slash": {1, 1, '/'}, "control": {1, 1, '\n'},
+		"0": {0}, "above 31 bits": {0xff, 0xff, 0xff, 0xff, 0x0f}, "too long": {0x80, 0x80, 0x80, 0x80, 0x80, 1}, "not shortest": {0x81, 0},
 	} {
 		if _, err := readHead(bytes.NewReader(b)); err != FaultHead {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if _, err := readHead(bytes.NewReader([]byte{1, 3, 'a'})); err != io.ErrUnexpectedEOF {
+	if _, err := readHead(bytes.NewReader([]byte{0x80})); err != io.ErrUnexpectedEOF {
 		t.Error(err)
 	}
 }

@@ -163,6 +163,8 @@ func (k *served) handle() {
 		k.close(context.DeadlineExceeded)
 	case h == nil:
 		k.close(Unsupported) // the program stopped to serve it just now
+	case k.s.e.desk.full(k.s.from):
+		k.close(Busy) // answers that the peer does not take came to be too much while it waited
 	case k.s.m.spec.Kind == Stream:
 		req, _, _, _ := k.in.poll()
 		k.close(k.answers(h, req))

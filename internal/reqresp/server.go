@@ -31,32 +31,28 @@ type server struct {
 // handle is the stream handler. It runs on libp2p's goroutine.
 func (e *Engine) handle(s network.Stream) {
 	p := s.Conn().RemotePeer()
-	if !e.enterStream(p) {
-		s.ResetWithError(network.StreamShutdown)
+	if code, ok := e.enterStream(p); !ok {
+		s.ResetWithError(code)
 		return
 	}
 	defer e.wg.Done()
-	if !e.admit(p) {
+	if !e.cfg.Peers.Admit(p) {
 		e.counters.strangers.Inc(1)
 		s.ResetWithError(network.StreamGated)
 		return
 	}
 	s.SetReadDeadline(time.Now().Add(headTimeout))
-	h, err := readHead(s)
+	number, err := readHead(s)
 	if err != nil {
 		e.faultIn(p, err)
 		s.Reset()
 		return
 	}
 	s.SetReadDeadline(time.Time{})
-	srv, code := e.serveStream(p, h, s)
-	switch {
-	case srv != nil:
+	if srv := e.serveStream(p, number, s); srv != nil {
 		srv.run()
-	case code == 0:
-		s.ResetWithError(network.StreamRateLimited)
-	default:
-		refuse(s, code)
+	} else {
+		refuse(s, Unsupported)
 	}
 }
 
