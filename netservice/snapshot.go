@@ -75,10 +75,36 @@ func peerShown(p PeerInfo, st Stats) inspect.Peer {
 	if p.Direction == network.DirOutbound {
 		shown.Direction = "outbound"
 	}
+	for _, d := range p.Differing {
+		shown.Differs = append(shown.Differs, differs(d))
+	}
 	if p.Reserved {
 		shown.Protected = append(shown.Protected, "reserved")
 	}
 	return shown
+}
+
+// differs says in words how two nodes declare a type.
+func differs(d TypeDifference) string {
+	var parts []string
+	if d.Ours.MaxSize != d.Theirs.MaxSize {
+		parts = append(parts, fmt.Sprintf("at most %d bytes here, %d there", d.Ours.MaxSize, d.Theirs.MaxSize))
+	}
+	for _, p := range []struct {
+		what         string
+		ours, theirs bool
+	}{
+		{"broadcast", !d.Ours.NoBroadcast, !d.Theirs.NoBroadcast},
+		{"timed", d.Ours.Timed, d.Theirs.Timed},
+	} {
+		switch {
+		case p.ours && !p.theirs:
+			parts = append(parts, p.what+" here only")
+		case p.theirs && !p.ours:
+			parts = append(parts, p.what+" there only")
+		}
+	}
+	return d.Type + ": " + strings.Join(parts, ", ")
 }
 
 // transport names how the connection of an address is made: the last protocol

@@ -1,0 +1,44 @@
+package netservice
+
+import (
+	"testing"
+
+	ma "github.com/multiformats/go-multiaddr"
+)
+
+func TestDiffersInWords(t *testing.T) {
+	for want, d := range map[string]TypeDifference{
+		"tx: at most 1 bytes here, 2 there": {Type: "tx", Ours: TypeOffer{MaxSize: 1}, Theirs: TypeOffer{MaxSize: 2}},
+		"tx: broadcast here only":           {Type: "tx", Theirs: TypeOffer{NoBroadcast: true}},
+		"tx: broadcast there only, timed here only": {
+			Type: "tx", Ours: TypeOffer{NoBroadcast: true, Timed: true},
+		},
+	} {
+		if got := differs(d); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
+
+func TestTransportOfAnAddress(t *testing.T) {
+	for addr, want := range map[string]string{
+		"/ip4/127.0.0.1/tcp/1":             "tcp",
+		"/ip4/127.0.0.1/udp/1/quic-v1":     "quic-v1",
+		"/dns4/example.org/tcp/443/wss":    "wss",
+		"/memory/1":                        "other",
+		"/ip4/127.0.0.1/tcp/1/p2p-circuit": "p2p-circuit",
+	} {
+		if got := transport(ma.StringCast(addr)); got != want {
+			t.Errorf("%s: %q, want %q", addr, got, want)
+		}
+	}
+}
+
+func TestSubscriberNames(t *testing.T) {
+	type secret struct{ Key string }
+	for want, id := range map[string]any{"pool": "pool", "7": 7, "netservice.secret": &secret{"x"}} {
+		if got := subscriberName(id); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
