@@ -40,7 +40,7 @@ func has(ch <-chan struct{}) bool {
 func TestServeAfterClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newScript(nil, nil)
-		l := add(t, NewRegistry(nil), Config{Stop: s.Close})
+		l := add(t, NewRegistry(nil, nil), Config{Stop: s.Close})
 		if err := l.Close(); err != nil {
 			t.Fatal(err)
 		}
@@ -59,7 +59,7 @@ func TestServeAfterClose(t *testing.T) {
 // earlier.
 func TestCloseStreamsWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := NewRegistry(nil)
+		r := NewRegistry(nil, nil)
 		l := add(t, r, Config{})
 		ended, let := dialling(t, l)
 		_ = l.Close()
@@ -91,7 +91,7 @@ func TestContextEndsStreamsOfAFailedListener(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(context.Background())
 		s := newScript(errors.New("the socket is broken"))
-		r := NewRegistry(nil)
+		r := NewRegistry(nil, nil)
 		l := add(t, r, Config{Stop: s.Close, Context: ctx})
 		ended, let := dialling(t, l)
 		l.Serve(s, func(net.Conn) {})

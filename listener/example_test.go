@@ -14,7 +14,7 @@ import (
 
 // A listener on a socket accepts in a goroutine of its own, until it is closed.
 func ExampleListener_Serve() {
-	listeners := listener.NewRegistry(nil)
+	listeners := listener.NewRegistry(nil, nil)
 	defer listeners.Shutdown()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -50,7 +50,7 @@ func ExampleListener_Serve() {
 
 // Listeners are closed by any criterion; what ran through them is told.
 func ExampleRegistry_CloseStreams() {
-	listeners := listener.NewRegistry(nil)
+	listeners := listener.NewRegistry(nil, nil)
 	defer listeners.Shutdown()
 	streams := stream.NewRegistry(stream.Config{})
 	for _, target := range []string{"/ip4/127.0.0.1/tcp/80", "/ip4/127.0.0.1/tcp/22"} {

@@ -83,7 +83,7 @@ func TestAcceptBacksOff(t *testing.T) {
 		o := obs.Discard()
 		o.Logger().SetLevel(logrus.InfoLevel)
 		lines := logtest.NewLocal(o.Logger())
-		r := NewRegistry(o)
+		r := NewRegistry(o.Logger(), o.Registry())
 		l := add(t, r, Config{Kind: Local, Listen: ma.StringCast("/ip4/127.0.0.1/tcp/9090"), Stop: s.Close})
 		got := 0
 		l.Serve(s, func(c net.Conn) { got++; _ = c.Close() })
@@ -123,7 +123,7 @@ func TestCloseDuringBackoff(t *testing.T) {
 			errs[i] = syscall.ENFILE
 		}
 		s := newScript(errs...)
-		l := add(t, NewRegistry(nil), Config{Stop: s.Close})
+		l := add(t, NewRegistry(nil, nil), Config{Stop: s.Close})
 		l.Serve(s, func(net.Conn) {})
 		time.Sleep(10*time.Second + 100*time.Millisecond)
 		begin := time.Now()
@@ -140,7 +140,7 @@ func TestFatalAcceptErrorEndsTheListener(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		broken := errors.New("the socket is broken")
 		s := newScript(nil, broken)
-		r := NewRegistry(nil)
+		r := NewRegistry(nil, nil)
 		stopped := 0
 		l := add(t, r, Config{Stop: s.Close, Stopped: func() { stopped++ }})
 		l.Serve(s, func(c net.Conn) { _ = c.Close() })
@@ -163,7 +163,7 @@ func TestFatalAcceptErrorEndsTheListener(t *testing.T) {
 }
 
 func TestRegistry(t *testing.T) {
-	r := NewRegistry(nil)
+	r := NewRegistry(nil, nil)
 	here, there := ma.StringCast("/ip4/127.0.0.1/tcp/1"), ma.StringCast("/ip4/127.0.0.1/tcp/2")
 	a := add(t, r, Config{Kind: Local, Protocol: "/x/a", Listen: here, Target: there})
 	b := add(t, r, Config{Kind: Remote, Protocol: "/x/b", Listen: there, Target: here})
@@ -210,7 +210,7 @@ func TestRegistry(t *testing.T) {
 func TestContextClosesTheListener(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(context.Background())
-		r := NewRegistry(nil)
+		r := NewRegistry(nil, nil)
 		s := newScript()
 		l := add(t, r, Config{Stop: s.Close, Context: ctx})
 		l.Serve(s, func(net.Conn) {})
@@ -221,7 +221,7 @@ func TestContextClosesTheListener(t *testing.T) {
 		}
 		r.Shutdown()
 		// A context that has ended already.
-		r = NewRegistry(nil)
+		r = NewRegistry(nil, nil)
 		l = add(t, r, Config{Context: ctx})
 		<-l.Info().Done()
 		r.Shutdown()
@@ -229,7 +229,7 @@ func TestContextClosesTheListener(t *testing.T) {
 }
 
 func ExampleRegistry() {
-	r := NewRegistry(nil)
+	r := NewRegistry(nil, nil)
 	defer r.Shutdown()
 	l, err := r.Add(r.NextID(), Config{
 		Kind: Remote, Protocol: "/x/web", Target: ma.StringCast("/ip4/127.0.0.1/tcp/8080"),

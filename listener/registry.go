@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/protocol"
+	"github.com/rcrowley/go-metrics"
 	"github.com/sirupsen/logrus"
 
 	"github.com/go-nebnet/nebnet/internal/obs"
@@ -26,12 +27,10 @@ type Registry struct {
 	closed bool
 }
 
-// NewRegistry returns an empty registry. A nil Obs discards.
-func NewRegistry(o *obs.Obs) *Registry {
-	if o == nil {
-		o = obs.Discard()
-	}
-	return &Registry{obs: o, all: make(map[uint64]*Listener), served: make(map[protocol.ID]bool)}
+// NewRegistry returns an empty registry that logs to log and counts in reg. With nil
+// it does not, or nowhere to be seen.
+func NewRegistry(log *logrus.Logger, reg metrics.Registry) *Registry {
+	return &Registry{obs: obs.Quiet(log, reg), all: make(map[uint64]*Listener), served: make(map[protocol.ID]bool)}
 }
 
 // NextID returns an identity for a listener that is about to be added.

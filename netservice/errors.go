@@ -5,8 +5,9 @@ import (
 	"fmt"
 	"net"
 
+	ma "github.com/multiformats/go-multiaddr"
+
 	"github.com/go-nebnet/nebnet/internal/gossip"
-	"github.com/go-nebnet/nebnet/internal/handshake"
 	"github.com/go-nebnet/nebnet/internal/identity"
 	"github.com/go-nebnet/nebnet/internal/p2phost"
 	"github.com/go-nebnet/nebnet/internal/session"
@@ -70,15 +71,29 @@ func (e *ConfigError) Error() string { return "config: " + e.Field + ": " + e.Er
 // Unwrap returns the cause.
 func (e *ConfigError) Unwrap() error { return e.Err }
 
-// ListenError names an address on which the node could not listen.
-type ListenError = p2phost.ListenError
+// ListenError names an address on which the node could not listen. Start joins one
+// for each.
+type ListenError struct {
+	Addr ma.Multiaddr
+	Err  error
+}
 
-// DisconnectReason says why a peer was refused or a session ended. It is an
-// error with a stable code that both sides know.
-type DisconnectReason = handshake.Reason
+func (e *ListenError) Error() string { return fmt.Sprintf("listen on %s: %v", e.Addr, e.Err) }
 
-// RefusedError is the outcome of a handshake that one side refused.
-type RefusedError = handshake.RefusedError
+// Unwrap returns the cause.
+func (e *ListenError) Unwrap() error { return e.Err }
+
+// listenErrors gives the errors of the host the types of this package.
+func listenErrors(err error) error {
+	var errs []error
+	for _, err := range split(err) {
+		if e, ok := errors.AsType[*p2phost.ListenError](err); ok {
+			err = &ListenError{Addr: e.Addr, Err: e.Err}
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
 
 // StopError names what had not ended when ShutdownTimeout ran out.
 type StopError struct {

@@ -11,37 +11,9 @@ import (
 	"github.com/go-nebnet/nebnet/internal/gossip"
 )
 
-// GossipParams are the parameters of GossipSub's mesh and of the scores of
-// peers. Take one of the three sets and change what must differ.
-type GossipParams = gossip.Params
-
-// The sets of parameters, by the names that Config.GossipProfile knows them.
-var gossipProfiles = map[string]func() GossipParams{
-	"small-network":  gossip.SmallNetwork,
-	"public-network": gossip.PublicNetwork,
-	"low-latency":    gossip.LowLatency,
-}
-
-// SmallNetwork suits 5 to some hundreds of nodes, and private networks of any
-// size.
-func SmallNetwork() GossipParams { return gossip.SmallNetwork() }
-
-// PublicNetwork suits open networks of up to 10,000 nodes.
-func PublicNetwork() GossipParams { return gossip.PublicNetwork() }
-
-// LowLatency spends bytes to save time.
-func LowLatency() GossipParams { return gossip.LowLatency() }
-
 // MessageID names a message in raw bytes. from and seqno are empty in networks
 // without signatures.
-type MessageID = func(topic string, data []byte, from peer.ID, seqno []byte) string
-
-// checkGossipParams reports mistakes in the form of those of a Config.
-func checkGossipParams(p GossipParams) error {
-	return renamed(p.Validate(), func(e *gossip.ConfigError) *ConfigError {
-		return &ConfigError{Field: "Gossip" + e.Field, Err: errors.New(e.Reason)}
-	})
-}
+type MessageID func(topic string, data []byte, from peer.ID, seqno []byte) string
 
 func (n *Node) gossipConfig() gossip.Config {
 	cfg := gossip.Config{
@@ -55,10 +27,10 @@ func (n *Node) gossipConfig() gossip.Config {
 		},
 		MessageID:   n.opts.messageID,
 		MaxBulkSize: n.maxBulk(),
-		Params:      gossipProfiles[n.cfg.GossipProfile](),
+		Params:      gossip.Params(gossipProfiles[n.cfg.GossipProfile]()),
 	}
 	if n.opts.gossip != nil {
-		cfg.Params = *n.opts.gossip
+		cfg.Params = gossip.Params(*n.opts.gossip)
 	}
 	if n.cfg.SignMessages {
 		cfg.Identity = gossip.Signed
@@ -106,8 +78,8 @@ func (n *Node) gossiped(m gossip.Message) *gossiped {
 }
 
 // judge asks the type's validator about a message.
-func (n *Node) judge(ctx context.Context, s *typeState, m gossip.Message) Verdict {
-	return s.validator(ctx, n.gossiped(m))
+func (n *Node) judge(ctx context.Context, s *typeState, m gossip.Message) gossip.Verdict {
+	return s.validator(ctx, n.gossiped(m)).as
 }
 
 // broadcast publishes a message of our own.

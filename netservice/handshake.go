@@ -305,8 +305,12 @@ func (n *Node) check(ctx context.Context, c network.Conn, remote handshake.Hello
 	if n.opts.check == nil {
 		return nil
 	}
-	return n.opts.check(ctx, PeerHello{
+	err := n.opts.check(ctx, PeerHello{
 		ID: c.RemotePeer(), Agent: remote.Agent, Capabilities: remote.Capabilities,
 		Version: min(n.cfg.MaxVersion, remote.VersionMax), Payload: remote.Payload,
 	})
+	if r, ok := err.(DisconnectReason); ok { // the reason alone, not twice in the text
+		return handshake.Reason(r).Err()
+	}
+	return err
 }

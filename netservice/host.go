@@ -17,7 +17,8 @@ import (
 func (n *Node) openHost() (host.Host, error) {
 	h := n.opts.host
 	if h == nil {
-		return p2phost.New(n.hostConfig())
+		made, err := p2phost.New(n.hostConfig())
+		return made, listenErrors(err)
 	}
 	handled := h.Mux().Protocols()
 	for _, id := range append(gossip.Protocols(), handshake.ProtocolAny) {

@@ -1,13 +1,11 @@
 package netservice
 
 import (
-	"context"
 	"fmt"
 	"strings"
 	"time"
 
 	"github.com/go-nebnet/nebnet/dispatcher"
-	"github.com/go-nebnet/nebnet/internal/gossip"
 	"github.com/go-nebnet/nebnet/internal/msgtype"
 )
 
@@ -158,25 +156,3 @@ func publicField(name string) string {
 	}
 	return name
 }
-
-// Validator judges a message that came by gossip, before it is delivered and
-// passed on. It may block until ctx ends, and is called from several goroutines.
-// A panic counts as Ignore.
-type Validator func(ctx context.Context, m dispatcher.Message) Verdict
-
-// Verdict is what a Validator decides. The zero value is Ignore.
-type Verdict = gossip.Verdict
-
-// Accept delivers the message and passes it on.
-func Accept() Verdict { return gossip.Accept() }
-
-// Ignore drops the message and blames nobody.
-func Ignore() Verdict { return gossip.Ignore() }
-
-// Reject drops the message and lowers the score of every peer that sent it.
-func Reject() Verdict { return gossip.Reject() }
-
-// Defer parks the message until NebService.Resume is called with the same key,
-// such as the hash of a missing parent block; then it is judged again. How many
-// messages are parked, and for how long, is bounded.
-func Defer(key string) Verdict { return gossip.Defer(key) }

@@ -10,8 +10,6 @@ import (
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	ma "github.com/multiformats/go-multiaddr"
-
-	"github.com/go-nebnet/nebnet/internal/peers"
 )
 
 // PeerInfo describes a peer with which this node has a session, as it was at
@@ -31,36 +29,6 @@ type PeerInfo struct {
 	// Differing are the message types that the peer has declared otherwise than
 	// this node, by name. What both declarations allow arrives.
 	Differing []TypeDifference
-}
-
-// PeerEvent is one thing that happened to one peer.
-type PeerEvent = peers.Event
-
-// PeerEventKind says what a PeerEvent is about.
-type PeerEventKind = peers.EventKind
-
-// The kinds of peer events.
-const (
-	PeerConnected    = peers.Connected    // a session was made
-	PeerDisconnected = peers.Disconnected // a session ended, for Reason
-	PeerBanned       = peers.Banned       // the peer was banned, until Until
-	PeerRefused      = peers.Refused      // a handshake failed, for Reason
-	PeerCrowded      = peers.Crowded      // the peer tried to have more than two connections: is its key in use elsewhere?
-)
-
-// PeerSubscription is a bounded queue of peer events. It never blocks the
-// node: when it is full, its oldest event is dropped and counted in Dropped.
-// The events of one peer come in order.
-type PeerSubscription = peers.Subscription
-
-// peerEventQueue is how many events a subscription holds.
-const peerEventQueue = 256
-
-// SubscribePeers subscribes to peer events of the given kinds; without any, to
-// all but PeerRefused, which strangers can cause at will. It may be called
-// before Start. The subscription ends with Close, or when the service stops.
-func (s *NebService) SubscribePeers(kinds ...PeerEventKind) *PeerSubscription {
-	return s.node.peers.Subscribe(peerEventQueue, kinds...)
 }
 
 // WaitForPeers waits until there are at least n peers with a session. Its
@@ -120,5 +88,5 @@ func (s *NebService) ConnectPeer(ctx context.Context, addr string) error {
 		return fmt.Errorf("connect to %s: %w", ai.ID, ReasonBanned)
 	}
 	s.node.peers.Forgive(ai.ID)
-	return s.node.peerSet.connect(ctx, *ai)
+	return outcome(s.node.peerSet.connect(ctx, *ai))
 }

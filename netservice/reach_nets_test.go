@@ -114,7 +114,7 @@ type plainNet struct {
 
 func newPlainNet(t *testing.T, nodes int, got func(int, []byte), opts ...pubsub.Option) *plainNet {
 	n := &plainNet{
-		t: t, net: testnet.New(1, testnet.WithLink(reachLink)), graph: reachGraph(nodes),
+		t: t, net: testnet.New(1, testnet.WithLink(testnet.Link(reachLink))), graph: reachGraph(nodes),
 		hosts: make([]host.Host, nodes), subs: make([]*bench.PubSub, nodes), got: got, opts: opts,
 	}
 	for i := range nodes {

@@ -11,25 +11,25 @@ import (
 )
 
 // SendOption changes how one message is sent.
-type SendOption func(*session.SendOptions)
+type SendOption func(*sendSettings)
+
+type sendSettings struct{ priority Priority }
 
 // AtPriority sends the message in another class than its type's. Messages of
 // one type keep their order only within a class.
-func AtPriority(p Priority) SendOption {
-	return func(o *session.SendOptions) { o.Priority = msgtype.Priority(p) }
-}
+func AtPriority(p Priority) SendOption { return func(o *sendSettings) { o.priority = p } }
 
 func sendOptions(opts []SendOption) session.SendOptions {
 	if len(opts) == 0 {
 		return session.SendOptions{} // what options change has to be allocated
 	}
-	o := new(session.SendOptions)
+	o := new(sendSettings)
 	for _, opt := range opts {
 		if opt != nil {
 			opt(o)
 		}
 	}
-	return *o
+	return session.SendOptions{Priority: msgtype.Priority(o.priority)}
 }
 
 // SendMessageToPeer queues a message to one peer, given by the text of its ID
@@ -126,9 +126,9 @@ func (s *NebService) ClosePeer(peerID string, reason DisconnectReason) error {
 	if k == nil {
 		return ErrUnknownPeer
 	}
-	if reason == handshake.ReasonNone {
+	if reason == ReasonNone {
 		reason = ReasonRequested // on the wire it would be a violation
 	}
-	k.session.Close(reason)
+	k.session.Close(handshake.Reason(reason))
 	return nil
 }

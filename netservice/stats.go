@@ -2,9 +2,9 @@ package netservice
 
 import (
 	"errors"
+	"time"
 
 	"github.com/go-nebnet/nebnet/dispatcher"
-	"github.com/go-nebnet/nebnet/internal/gossip"
 	"github.com/go-nebnet/nebnet/internal/session"
 )
 
@@ -22,27 +22,60 @@ type Stats struct {
 	Requests RequestStats
 }
 
-// GossipStats is what gossip has done since Start, and how it stands. Broadcasts
-// above 1 MiB are counted apart from the others of their type, under its name
-// followed by "/large".
-type GossipStats = gossip.Stats
+// PeerStats are those of one session, as of one moment for each type.
+type PeerStats struct {
+	Send    SendStats
+	Receive ReceiveStats
+	Types   map[string]PeerTypeStats // by the name of the message type
+	// StreamsRefused counts inbound message streams that were reset at once.
+	StreamsRefused uint64
+	// RTT is the round trip of the last ping, 0 before the first.
+	RTT time.Duration
+}
 
-// GossipTypeStats are those of one message type, GossipPeerStats of one peer.
-type (
-	GossipTypeStats = gossip.TypeStats
-	GossipPeerStats = gossip.PeerStats
-)
+// PeerTypeStats are those of one message type of a session.
+type PeerTypeStats struct {
+	Send    SendStats
+	Receive ReceiveStats
+}
 
-// PeerStats are those of one session. For what was sent, at any time
+// SendStats counts what was sent. At any time
 //
 //	Queued = Written + sum of Dropped + Pending
-type PeerStats = session.Stats
+//
+// Written means handed to the transport in full. Bytes are those on the wire,
+// frame headers included, after compression.
+type SendStats struct {
+	Queued       uint64
+	Written      uint64
+	WrittenBytes uint64
+	Dropped      map[string]uint64 // by reason
+	Pending      int               // messages queued or being written
+	PendingBytes int
+	Refused      uint64 // messages not taken, each once: no room, not supported, session over
+	Streams      uint64 // streams opened
+}
 
-// SendStats and ReceiveStats are the two directions of PeerStats.
-type (
-	SendStats    = session.SendStats
-	ReceiveStats = session.ReceiveStats
-)
+// ReceiveStats counts what was received and handed to the dispatcher.
+type ReceiveStats struct {
+	Messages uint64
+	Bytes    uint64 // on the wire
+	Streams  uint64 // streams accepted
+	Faults   uint64
+	Panics   uint64 // of the hand-over
+	Errors   uint64 // of the hand-over
+}
+
+func peerStats(s session.Stats) PeerStats {
+	out := PeerStats{
+		Send: SendStats(s.Send), Receive: ReceiveStats(s.Receive), StreamsRefused: s.StreamsRefused, RTT: s.RTT,
+		Types: make(map[string]PeerTypeStats, len(s.Types)),
+	}
+	for name, t := range s.Types {
+		out.Types[name] = PeerTypeStats{Send: SendStats(t.Send), Receive: ReceiveStats(t.Receive)}
+	}
+	return out
+}
 
 // Stats returns the counts as they are now, after Stop as they were at the end.
 // Before Start there are none.
@@ -52,12 +85,12 @@ func (s *NebService) Stats() Stats {
 	if err != nil && !errors.Is(err, ErrStopped) || s.node.gossip == nil {
 		return st
 	}
-	st.Gossip = s.node.gossip.Stats()
+	st.Gossip = gossipStats(s.node.gossip.Stats())
 	if err != nil {
 		return st
 	}
 	for _, k := range s.node.peerSet.all() {
-		st.Peers[k.name] = k.session.Stats()
+		st.Peers[k.name] = peerStats(k.session.Stats())
 	}
 	return st
 }

@@ -56,7 +56,7 @@ func sessionError(err error) error {
 	case closed.Reason == handshake.ReasonShuttingDown && !closed.ByRemote:
 		return ErrStopped
 	}
-	return fmt.Errorf("%w: %w", ErrUnknownPeer, closed.Reason)
+	return fmt.Errorf("%w: %w", ErrUnknownPeer, DisconnectReason(closed.Reason))
 }
 
 // sendToMany queues a message to the peers that the filter chooses, waiting

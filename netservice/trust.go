@@ -40,7 +40,7 @@ func (s *NebService) ReservePeer(addr string) error {
 		return fmt.Errorf("reserve %q: %w", addr, err)
 	}
 	s.node.peers.Reserve(ai.ID)
-	if r := s.node.peers.AddPersistent(*ai); r != ReasonNone {
+	if r := DisconnectReason(s.node.peers.AddPersistent(*ai)); r != ReasonNone {
 		return fmt.Errorf("reserve %s: %w", ai.ID, r)
 	}
 	return s.node.direct.add(*ai)

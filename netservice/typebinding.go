@@ -16,7 +16,7 @@ type typeBinding struct {
 	session *session.Engine
 	gossip  *gossip.Engine
 	maxBulk int // bound of broadcasts of types that may have large ones
-	judge   func(ctx context.Context, s *typeState, m gossip.Message) Verdict
+	judge   func(ctx context.Context, s *typeState, m gossip.Message) gossip.Verdict
 }
 
 // set makes a type known to both engines, or gives it new properties.
@@ -50,7 +50,7 @@ func (b *typeBinding) topics(s *typeState) []gossip.Topic {
 		t.OnFull = gossip.WaitWhenFull
 	}
 	if s.validator != nil {
-		t.Validate = func(ctx context.Context, m gossip.Message) Verdict { return b.judge(ctx, s, m) }
+		t.Validate = func(ctx context.Context, m gossip.Message) gossip.Verdict { return b.judge(ctx, s, m) }
 	}
 	large := t
 	large.Type, large.Bulk = s.spec.Name+largeTopic, true

@@ -73,9 +73,9 @@ func NewP2P(identity peer.ID, h host.Host, ps peerstore.Peerstore, opts ...Optio
 	o := obs.New(set.logger, set.registry)
 	protect := newProtector(h.ConnManager())
 	p := &P2P{
-		Listeners: listener.NewRegistry(o),
+		Listeners: listener.NewRegistry(o.Logger(), o.Registry()),
 		Streams: stream.NewRegistry(stream.Config{
-			Obs: o, Limits: set.limits, Hold: protect.hold, Release: protect.release,
+			Metrics: o.Registry(), Limits: set.limits, Hold: protect.hold, Release: protect.release,
 		}),
 		self: identity, host: h, peerstore: ps, obs: o,
 		addrs:  newAddrKeeper(h, ps),

@@ -9,6 +9,7 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
+	"github.com/rcrowley/go-metrics"
 
 	"github.com/go-nebnet/nebnet/internal/obs"
 )
@@ -21,8 +22,8 @@ type Limits struct {
 
 // Config is what a Registry needs.
 type Config struct {
-	Obs    *obs.Obs // nil discards
-	Limits Limits   // over all groups together
+	Metrics metrics.Registry // where streams and bytes are counted; nil: nowhere to be seen
+	Limits  Limits           // over all groups together
 	// Hold and Release are told when a peer gets its first stream and loses
 	// its last. Calls for one peer alternate. Both may be nil.
 	Hold, Release func(peer.ID)
@@ -45,11 +46,8 @@ type Registry struct {
 
 // NewRegistry returns an empty registry.
 func NewRegistry(cfg Config) *Registry {
-	if cfg.Obs == nil {
-		cfg.Obs = obs.Discard()
-	}
 	return &Registry{
-		met:     newInstruments(cfg.Obs),
+		met:     newInstruments(obs.Quiet(nil, cfg.Metrics)),
 		limits:  cfg.Limits,
 		bufs:    newBuffers(),
 		hold:    holder{hold: cfg.Hold, release: cfg.Release, count: make(map[peer.ID]int)},

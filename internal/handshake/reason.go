@@ -73,6 +73,15 @@ func (r Reason) String() string {
 // works on whatever wraps one. Use Err to turn ReasonNone into nil.
 func (r Reason) Error() string { return r.String() }
 
+// Is matches the same reason under the name that programs know it by.
+func (r Reason) Is(target error) bool {
+	t, ok := target.(interface {
+		Code() uint16
+		Label() string
+	})
+	return ok && t.Code() == r.Code()
+}
+
 // Err is the reason as an error, nil for ReasonNone.
 func (r Reason) Err() error {
 	if r == ReasonNone {

@@ -30,13 +30,18 @@ func New(log *logrus.Logger, reg metrics.Registry) *Obs {
 	return &Obs{log: log, reg: reg, limit: newLimiter()}
 }
 
-// Discard returns an Obs that logs nothing and counts in a private registry.
-func Discard() *Obs {
-	log := logrus.New()
-	log.SetOutput(io.Discard)
-	log.SetLevel(logrus.PanicLevel)
-	return New(log, nil)
+// Quiet is New, but a nil logger discards.
+func Quiet(log *logrus.Logger, reg metrics.Registry) *Obs {
+	if log == nil {
+		log = logrus.New()
+		log.SetOutput(io.Discard)
+		log.SetLevel(logrus.PanicLevel)
+	}
+	return New(log, reg)
 }
+
+// Discard returns an Obs that logs nothing and counts in a private registry.
+func Discard() *Obs { return Quiet(nil, nil) }
 
 // Logger returns the service's logger.
 func (o *Obs) Logger() *logrus.Logger { return o.log }

@@ -54,10 +54,12 @@ var defaultEvents = []EventKind{Connected, Disconnected, Banned, Crowded}
 // asked for.
 const DefaultEventQueue = 256
 
-// Subscription is a bounded queue of events. When it is full, the oldest event
-// is dropped for the new one. It is safe for concurrent use.
-type Subscription struct {
-	ch      chan Event
+// Subscription is a bounded queue of events, each as the subscriber wants to see
+// it. When it is full, the oldest event is dropped for the new one. It is safe for
+// concurrent use.
+type Subscription[E any] struct {
+	ch      chan E
+	as      func(Event) E // pure
 	kinds   []EventKind
 	dropped atomic.Uint64
 	hub     *hub
@@ -68,12 +70,12 @@ type Subscription struct {
 
 // Events is the channel of the subscription. It is closed by Close and when
 // the manager is closed; what is queued by then can still be read.
-func (s *Subscription) Events() <-chan Event { return s.ch }
+func (s *Subscription[E]) Events() <-chan E { return s.ch }
 
 // All ranges over the events until the subscription is closed. Leaving the
 // loop closes it.
-func (s *Subscription) All() iter.Seq[Event] {
-	return func(yield func(Event) bool) {
+func (s *Subscription[E]) All() iter.Seq[E] {
+	return func(yield func(E) bool) {
 		defer s.Close()
 		for e := range s.ch {
 			if !yield(e) {
@@ -85,10 +87,10 @@ func (s *Subscription) All() iter.Seq[Event] {
 
 // Dropped is the number of events that this subscription has lost because it
 // was full.
-func (s *Subscription) Dropped() uint64 { return s.dropped.Load() }
+func (s *Subscription[E]) Dropped() uint64 { return s.dropped.Load() }
 
 // Close ends the subscription. It is idempotent.
-func (s *Subscription) Close() {
+func (s *Subscription[E]) Close() {
 	s.hub.remove(s)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -100,7 +102,7 @@ func (s *Subscription) Close() {
 
 // put never blocks: put is the only sender, under mu, so that after taking one
 // event out there is room, if not for a reader then for put.
-func (s *Subscription) put(e Event, lost func()) {
+func (s *Subscription[E]) put(e Event, lost func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed || !slices.Contains(s.kinds, e.Kind) {
@@ -108,7 +110,7 @@ func (s *Subscription) put(e Event, lost func()) {
 	}
 	for {
 		select {
-		case s.ch <- e:
+		case s.ch <- s.as(e):
 			return
 		default:
 		}
@@ -121,32 +123,51 @@ func (s *Subscription) put(e Event, lost func()) {
 	}
 }
 
+// subscriber is a Subscription of whatever type.
+type subscriber interface {
+	put(e Event, lost func())
+	Close()
+}
+
 // hub hands events to all subscriptions.
 type hub struct {
 	lost func() // counts a dropped event
 
 	mu     sync.Mutex // guards subs and closed
-	subs   []*Subscription
+	subs   []subscriber
 	closed bool
 }
 
-func (h *hub) subscribe(size int, kinds []EventKind) *Subscription {
+// Subscribe subscribes to events of the given kinds, as they are or in the
+// program's own form; without any kind, to all but Refused. A size of 0 means
+// DefaultEventQueue.
+func Subscribe[E any](m *Manager, size int, as func(Event) E, kinds ...EventKind) *Subscription[E] {
+	return subscribe(m.hub, size, as, kinds)
+}
+
+func subscribe[E any](h *hub, size int, as func(Event) E, kinds []EventKind) *Subscription[E] {
 	if size <= 0 {
 		size = DefaultEventQueue
 	}
 	if len(kinds) == 0 {
 		kinds = defaultEvents
 	}
-	s := &Subscription{ch: make(chan Event, size), kinds: slices.Clone(kinds), hub: h}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.closed {
+	s := &Subscription[E]{ch: make(chan E, size), as: as, kinds: slices.Clone(kinds), hub: h}
+	if !h.add(s) {
 		s.closed = true
 		close(s.ch)
-		return s
 	}
-	h.subs = append(h.subs, s)
 	return s
+}
+
+// add is false for a hub that is closed.
+func (h *hub) add(s subscriber) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !h.closed {
+		h.subs = append(h.subs, s)
+	}
+	return !h.closed
 }
 
 func (h *hub) publish(e Event) {
@@ -157,10 +178,10 @@ func (h *hub) publish(e Event) {
 	}
 }
 
-func (h *hub) remove(s *Subscription) {
+func (h *hub) remove(s subscriber) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.subs = slices.DeleteFunc(h.subs, func(o *Subscription) bool { return o == s })
+	h.subs = slices.DeleteFunc(h.subs, func(o subscriber) bool { return o == s })
 }
 
 func (h *hub) close() {

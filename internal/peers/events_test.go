@@ -12,7 +12,7 @@ import (
 )
 
 // kinds reads what is queued.
-func queued(s *Subscription) []Event {
+func queued(s *Subscription[Event]) []Event {
 	var out []Event
 	for {
 		select {
@@ -44,7 +44,7 @@ func TestEventsOfASession(t *testing.T) {
 			{Kind: Refused, Peer: zoe, Direction: dirIn, Reason: handshake.ReasonApplication, ByRemote: true},
 			{Kind: Banned, Peer: zoe, Reason: handshake.ReasonBanned},
 		}
-		check := func(name string, s *Subscription, want []Event) {
+		check := func(name string, s *Subscription[Event], want []Event) {
 			got := queued(s)
 			if len(got) != len(want) {
 				t.Fatalf("%s: %v, want %v", name, got, want)
@@ -159,7 +159,7 @@ func TestSubscriptionRace(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
 	for range 4 {
-		s := h.subscribe(1, nil)
+		s := subscribe(h, 1, func(e Event) Event { return e }, nil)
 		wg.Go(func() {
 			for range s.Events() {
 			}
@@ -171,7 +171,7 @@ func TestSubscriptionRace(t *testing.T) {
 		})
 	}
 	for range 1000 {
-		h.subscribe(1, nil).Close()
+		subscribe(h, 1, func(e Event) Event { return e }, nil).Close()
 	}
 	cancel()
 	h.close()

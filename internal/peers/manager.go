@@ -130,8 +130,8 @@ func (m *Manager) Close() {
 
 // Subscribe gives the events of the kinds named, or of all kinds but Refused
 // when none is named, from now on. A size of 0 is DefaultEventQueue.
-func (m *Manager) Subscribe(size int, kinds ...EventKind) *Subscription {
-	return m.hub.subscribe(size, kinds)
+func (m *Manager) Subscribe(size int, kinds ...EventKind) *Subscription[Event] {
+	return Subscribe(m, size, func(e Event) Event { return e }, kinds...)
 }
 
 // SetLimits changes how many peers there may be. Peers that do not fit any more,

@@ -11,10 +11,24 @@ import (
 )
 
 // Link describes one direction of the path between two nodes.
-type Link = testnet.Link
+type Link struct {
+	// Latency of one way.
+	Latency time.Duration
+	// Jitter is added to each segment, uniformly from [0, Jitter). Segments of
+	// one connection stay in order.
+	Jitter time.Duration
+	// Loss is the probability, 0 to 1, that a segment has to be sent again,
+	// which costs a retransmission timeout: 200 ms or two round trips, doubled
+	// at each further loss, five times at most. A segment is one Write, or each
+	// 16 KiB of a longer one. Of a dial it is the chance that an attempt goes
+	// unanswered.
+	Loss float64
+}
 
 // Bandwidth is that of a node's access line, in bits per second; 0 is no limit.
-type Bandwidth = testnet.Bandwidth
+type Bandwidth struct {
+	Up, Down int64
+}
 
 // Network is a set of nodes that can reach each other. Its methods may be
 // called from any goroutine, those that add, start or stop nodes from one.
@@ -37,18 +51,18 @@ func WithSeed(seed uint64) Option { return func(s *settings) { s.seed = seed } }
 
 // WithLink sets what is between any two nodes. Default: 10 ms each way.
 func WithLink(l Link) Option {
-	return func(s *settings) { s.opts = append(s.opts, testnet.WithLink(l)) }
+	return func(s *settings) { s.opts = append(s.opts, testnet.WithLink(testnet.Link(l))) }
 }
 
 // WithBandwidth sets the access line of every node. Default: no limit.
 func WithBandwidth(b Bandwidth) Option {
-	return func(s *settings) { s.opts = append(s.opts, testnet.WithBandwidth(b)) }
+	return func(s *settings) { s.opts = append(s.opts, testnet.WithBandwidth(testnet.Bandwidth(b))) }
 }
 
 // New makes an empty network whose nodes are stopped when the test ends.
 func New(tb testing.TB, opts ...Option) *Network {
 	tb.Helper()
-	s := settings{seed: 1, opts: []testnet.Option{testnet.WithLink(Link{Latency: 10 * time.Millisecond})}}
+	s := settings{seed: 1, opts: []testnet.Option{testnet.WithLink(testnet.Link{Latency: 10 * time.Millisecond})}}
 	for _, opt := range opts {
 		opt(&s)
 	}
@@ -119,8 +133,10 @@ func (n *Network) SetLink(link func(from, to *Node) Link) {
 	for _, nd := range n.nodes {
 		byIP[nd.ip] = nd
 	}
-	n.net.SetLink(func(from, to netip.Addr) Link { return link(byIP[from], byIP[to]) })
+	n.net.SetLink(func(from, to netip.Addr) testnet.Link { return testnet.Link(link(byIP[from], byIP[to])) })
 }
 
 // SetBandwidth sets the access line of one node.
-func (n *Network) SetBandwidth(nd *Node, b Bandwidth) { n.net.SetBandwidth(nd.ip, b) }
+func (n *Network) SetBandwidth(nd *Node, b Bandwidth) {
+	n.net.SetBandwidth(nd.ip, testnet.Bandwidth(b))
+}

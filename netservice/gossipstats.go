@@ -1,0 +1,103 @@
+package netservice
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/go-nebnet/nebnet/internal/gossip"
+)
+
+// GossipStats is what gossip has done since Start, and how it stands. Broadcasts
+// above 1 MiB are counted apart from the others of their type, under its name
+// followed by "/large".
+type GossipStats struct {
+	Types map[string]GossipTypeStats
+	Peers map[peer.ID]GossipPeerStats // in JSON by the text of the ID
+	// Parked and ParkedBytes are the deferred messages.
+	Parked, ParkedBytes int
+	// WireIn and WireOut are all bytes on gossip streams.
+	WireIn, WireOut int64
+}
+
+// MarshalJSON names peers by the text of their IDs: encoding/json takes the raw
+// bytes for the key of a map, because peer.ID is a string.
+func (s GossipStats) MarshalJSON() ([]byte, error) {
+	type plain GossipStats
+	peers := make(map[string]GossipPeerStats, len(s.Peers))
+	for id, p := range s.Peers {
+		peers[id.String()] = p
+	}
+	return json.Marshal(struct {
+		plain
+		Peers map[string]GossipPeerStats
+	}{plain(s), peers})
+}
+
+// GossipTypeStats are those of one message type. Of messages from peers,
+//
+//	Delivered + Duplicates + Rejected + Ignored + Expired + the sum of Away
+//
+// is all that came in, less those parked or under validation now. A message that
+// was turned away and is delivered when it comes again counts in both: two copies
+// came.
+type GossipTypeStats struct {
+	Topic  string
+	Joined bool
+	Mesh   int // peers
+
+	Published, Relayed int64 // own, and others' by explicit Relay
+	Queued, Unsent     int64 // of Published: had to wait for a peer; met none
+	Waiting            int   // of Queued, now
+	Delivered          int64
+	Duplicates         int64
+	Rejected, Ignored  int64
+	Deferred, Expired  int64
+	Away               map[string]int64 // turned away, by reason
+	Retaken            int64            // came again after Away
+	Forgotten          int64            // of Away and Expired: did not come again in time, or were the oldest of too many
+	Announced          int64            // told to peers that appeared or were grafted, one message to one peer counts one
+	Panics             int64            // of the validator
+	Dropped            int64            // copies that a peer's full queue did not take, or that ended with its stream
+	BytesIn, BytesOut  int64            // data, duplicates included
+	// Delay is from publication to delivery here, of types declared Timed.
+	Delay GossipDelayStats
+}
+
+// GossipDelayStats sum up how long messages took. The quantiles are of a sample of
+// the last thousand or so. Clocks of different machines differ by more than
+// messages take unless they are kept in step.
+type GossipDelayStats struct {
+	Count               int64 // messages that were measured
+	Mean, P50, P99, Max time.Duration
+}
+
+// GossipPeerStats are those of one peer.
+type GossipPeerStats struct {
+	Protocol string   // of the stream to it; empty before there is one
+	Mesh     []string // types in whose mesh it is, sorted
+	Score    float64  // as of the last second
+	Waiting  int64    // bytes that wait to be written to it
+}
+
+func gossipStats(s gossip.Stats) GossipStats {
+	out := GossipStats{
+		Types: make(map[string]GossipTypeStats, len(s.Types)), Peers: make(map[peer.ID]GossipPeerStats, len(s.Peers)),
+		Parked: s.Parked, ParkedBytes: s.ParkedBytes, WireIn: s.WireIn, WireOut: s.WireOut,
+	}
+	for id, p := range s.Peers {
+		out.Peers[id] = GossipPeerStats{Protocol: p.Protocol, Mesh: p.Mesh, Score: p.Score, Waiting: p.Waiting}
+	}
+	for name, t := range s.Types {
+		out.Types[name] = GossipTypeStats{
+			Topic: t.Topic, Joined: t.Joined, Mesh: t.Mesh,
+			Published: t.Published, Relayed: t.Relayed, Queued: t.Queued, Unsent: t.Unsent, Waiting: t.Waiting,
+			Delivered: t.Delivered, Duplicates: t.Duplicates, Rejected: t.Rejected, Ignored: t.Ignored,
+			Deferred: t.Deferred, Expired: t.Expired, Away: t.Away, Retaken: t.Retaken, Forgotten: t.Forgotten,
+			Announced: t.Announced, Panics: t.Panics, Dropped: t.Dropped, BytesIn: t.BytesIn, BytesOut: t.BytesOut,
+			Delay: GossipDelayStats(t.Delay),
+		}
+	}
+	return out
+}
