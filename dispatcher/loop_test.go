@@ -27,11 +27,12 @@ func quietDispatcher(t *testing.T, cfg Config, subs ...Subscriber) *Dispatcher {
 
 // admit puts messages into an inbox without waking anybody.
 func admit(d *Dispatcher, typ string, n int) *topic {
-	t := d.topic(typ)
+	t := (*d.topics.Load())[typ]
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for i := range n {
-		it, _ := newItem(NewMessage(typ, "", fmt.Append(nil, i)))
+		var it item
+		_ = it.of(NewMessage(typ, "", fmt.Append(nil, i)))
 		t.admitLocked(&it)
 	}
 	return t

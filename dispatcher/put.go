@@ -50,31 +50,21 @@ func (d *Dispatcher) PutMessages(ctx context.Context, msgs []Message) (n int, er
 		items [putChunk]item
 	)
 	for len(msgs) > 0 {
-		run := 0
-		var t *topic
-		var end error // of the run: the first message after it has its own
-		for run < min(len(msgs), putChunk) {
-			it, of, err := d.route(msgs[run])
-			if run > 0 && (err != nil || of != t) {
-				break
-			}
-			t, end = of, err
-			items[run] = it
+		t, end := d.route(msgs[0], &items[0])
+		run := 1
+		for t != nil && run < min(len(msgs), putChunk) && t.describes(msgs[run], &items[run]) {
 			run++
-			if t == nil {
-				break
-			}
 		}
 		got := run
 		switch {
 		case t != nil:
 			got, end = t.putRun(ctx, items[:run])
-			clear(items[:run])
 		case end != nil:
 			got = 0
 		default:
 			d.other.Add(1)
 		}
+		clear(items[:run])
 		n += got
 		msgs = msgs[run:]
 		if end != nil && !ofMessage(end) {
@@ -90,6 +80,11 @@ func (d *Dispatcher) PutMessages(ctx context.Context, msgs []Message) (n int, er
 	return n, first
 }
 
+// describes tells whether a message is one of this topic, and fills in its item.
+func (t *topic) describes(m Message, it *item) bool {
+	return it.of(m) == nil && it.head.msgType == t.name
+}
+
 const putChunk = 64 // messages that a batch admits under one lock
 
 // ofMessage tells errors of one message from those of the whole call.
@@ -99,23 +94,22 @@ func ofMessage(err error) bool {
 
 // route finds the topic of a message: nil, without an error, for one that
 // nobody ever subscribed to.
-func (d *Dispatcher) route(m Message) (item, *topic, error) {
-	it, err := newItem(m)
-	if err != nil {
-		return it, nil, err
+func (d *Dispatcher) route(m Message, it *item) (*topic, error) {
+	if err := it.of(m); err != nil {
+		return nil, err
 	}
 	if s := state(d.state.Load()); s != stateRunning {
-		return it, nil, s.err()
+		return nil, s.err()
 	}
-	t := d.topic(it.head.msgType)
-	if t == nil {
-		return it, nil, ValidType(it.head.msgType)
+	if t := (*d.topics.Load())[it.head.msgType]; t != nil {
+		return t, nil
 	}
-	return it, t, nil
+	return nil, ValidType(it.head.msgType)
 }
 
 func (d *Dispatcher) put(ctx context.Context, m Message, wait bool) error {
-	it, t, err := d.route(m)
+	var it item
+	t, err := d.route(m, &it)
 	if t == nil {
 		if err == nil {
 			d.other.Add(1)

@@ -3,6 +3,7 @@ package dispatcher
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"reflect"
 )
 
@@ -105,11 +106,14 @@ func (d *Dispatcher) topicFor(typ string) (*topic, error) {
 	if s := state(d.state.Load()); s == stateStopped {
 		return nil, s.err()
 	}
-	if t := d.topic(typ); t != nil {
+	old := *d.topics.Load()
+	if t := old[typ]; t != nil {
 		return t, nil
 	}
 	t := newTopic(d, typ)
-	d.topics.Store(typ, t)
+	topics := maps.Clone(old)
+	topics[typ] = t
+	d.topics.Store(&topics)
 	return t, nil
 }
 
@@ -153,7 +157,7 @@ func (d *Dispatcher) Deregister(subs ...Subscriber) error {
 
 func (d *Dispatcher) remove(id any, typ string) error {
 	unknown := &SubscriberError{id, typ, ErrNotRegistered}
-	t := d.topic(typ)
+	t := (*d.topics.Load())[typ]
 	if t == nil {
 		return unknown
 	}

@@ -2,6 +2,7 @@ package dispatcher
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 )
 
@@ -129,10 +130,8 @@ func (d *Dispatcher) Stats() Stats {
 }
 
 // sorted are all topics, by name.
-func (d *Dispatcher) sorted() (all []*topic) {
-	d.each(func(t *topic) { all = append(all, t) })
-	slices.SortFunc(all, func(a, b *topic) int { return cmp.Compare(a.name, b.name) })
-	return all
+func (d *Dispatcher) sorted() []*topic {
+	return slices.SortedFunc(maps.Values(*d.topics.Load()), func(a, b *topic) int { return cmp.Compare(a.name, b.name) })
 }
 
 // stats also tells whether the type ever had a subscriber.

@@ -81,7 +81,9 @@ func (d *Dispatcher) Stop(ctx context.Context) error {
 
 // shutdown drains until soft ends and waits for goroutines until end does.
 func (d *Dispatcher) shutdown(soft, end context.Context) error {
-	d.each((*topic).close)
+	for _, t := range *d.topics.Load() {
+		t.close()
+	}
 	close(d.quit)
 	<-d.loopDone // it never blocks
 	subs := d.subscriptions()

@@ -278,8 +278,8 @@ func (s *subscription) signal() {
 // deliver is for the Deliver of our own kinds of subscribers: it takes a
 // message that comes past PutMessage.
 func (s *subscription) deliver(m Message) bool {
-	it, err := newItem(m)
-	if err != nil || s.policy == Lossless && !s.topic.borrow(s, it.size) {
+	var it item
+	if it.of(m) != nil || s.policy == Lossless && !s.topic.borrow(s, it.size) {
 		return false
 	}
 	if s.filters {

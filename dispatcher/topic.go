@@ -88,18 +88,3 @@ func (t *topic) listedLocked() {
 	}
 	t.filtering.Store(filtering)
 }
-
-// each calls f for every topic, in no order.
-func (d *Dispatcher) each(f func(*topic)) {
-	d.topics.Range(func(_, v any) bool {
-		f(v.(*topic))
-		return true
-	})
-}
-
-func (d *Dispatcher) topic(name string) *topic {
-	if v, ok := d.topics.Load(name); ok {
-		return v.(*topic)
-	}
-	return nil
-}

@@ -82,7 +82,10 @@ const foreignBatch = 128 // messages that DeliverBatch gets at most
 func (s *subscription) callHandler(ctx context.Context, fn func(context.Context, Message)) func(*[]item) {
 	return func(held *[]item) {
 		for len(*held) > 0 && s.claim(1) {
-			fn(ctx, shift(held).msg)
+			m := (*held)[0].msg
+			(*held)[0].msg = nil
+			*held = (*held)[1:]
+			fn(ctx, m)
 		}
 	}
 }
