@@ -1,6 +1,7 @@
 package netservice_test
 
 import (
+	"context"
 	"errors"
 	"testing"
 	"time"
@@ -75,6 +76,41 @@ func TestRegisterAsksOnce(t *testing.T) {
 		}
 		if advertised() {
 			t.Error("peers are told of a type that is gone")
+		}
+	})
+}
+
+// A subscriber that is registered with the dispatcher alone is heard by peers, as
+// long as it is there, and has a name in the statistics if it is typed.
+func TestRegisteredWithDispatcher(t *testing.T) {
+	inBubble(t, func(t *testing.T, nw *nettest.Network) {
+		a := nw.Add(chain(), quiet())
+		b := nw.Add(booted(a), quiet())
+		nw.Start()
+		a.WaitForPeers(1)
+		sub := &fickle{got: make(chan dispatcher.Message, 1), typ: func() string { return "text" }}
+		if err := b.Service().Dispatcher().Register(sub); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second) // virtual
+		if err := text.Send(t.Context(), a.Service(), b.ID(), []byte("1")); err != nil {
+			t.Fatal(err)
+		}
+		next(t, "the message", sub.got)
+		if err := b.Service().Dispatcher().Deregister(sub); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second) // virtual
+		if err := text.Send(t.Context(), a.Service(), b.ID(), []byte("2")); !errors.Is(err, netservice.ErrUnsupported) {
+			t.Errorf("to nobody: %v", err)
+		}
+		typed, err := text.Subscribe(b.Service(), func(context.Context, netservice.Received[[]byte]) {})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer typed.Close()
+		if subs := b.Service().Stats().Dispatcher.Subscribers; len(subs) != 1 || subs[0].Name != "[]uint8" {
+			t.Errorf("%+v", subs)
 		}
 	})
 }

@@ -125,6 +125,10 @@ func (s *NebService) Start() error {
 // first and return its error. What did not end in time is named in a
 // *StopError. Stopping a service that was never started is not an error, and
 // one that is being started is stopped as soon as Start has returned.
+//
+// Code of a subscriber, a validator or another callback must not wait for Stop,
+// which waits for that code: it would take the whole ShutdownTimeout and name the
+// subscriber as stuck. Such code starts a goroutine that calls Stop.
 func (s *NebService) Stop() error {
 	s.mu.Lock()
 	for state(s.state.Load()) == stateStarting {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"reflect"
 	"slices"
 	"sync/atomic"
 
@@ -150,7 +151,8 @@ func (t *Type[T]) Messages(ctx context.Context, s *NebService, opts ...dispatche
 }
 
 func (t *Type[T]) subscriberOptions(more []dispatcher.SubscriberOption) []dispatcher.SubscriberOption {
-	return append(slices.Clip(t.subs), more...)
+	name := dispatcher.WithName(reflect.TypeFor[T]().String()) // the ID is a pointer, which says nothing
+	return slices.Concat([]dispatcher.SubscriberOption{name}, t.subs, more)
 }
 
 // decode is false for a payload that is not one of the type; that is counted

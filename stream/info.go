@@ -28,6 +28,21 @@ func (d Direction) String() string {
 	return "unknown"
 }
 
+// MarshalText returns the word that String does.
+func (d Direction) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
+
+// UnmarshalText takes that word.
+func (d *Direction) UnmarshalText(text []byte) error {
+	for _, known := range []Direction{Inbound, Outbound} {
+		if known.String() == string(text) {
+			*d = known
+			return nil
+		}
+	}
+	*d = 0
+	return nil
+}
+
 // State is where a stream is in its life.
 type State uint8
 
