@@ -28,6 +28,7 @@ func (x snapshots) Snapshot() inspect.Snapshot {
 		out.Peers = append(out.Peers, peerShown(p, st))
 	}
 	out.Types = x.types(st)
+	out.Methods = methods(st.Requests)
 	out.Tunnels, out.Streams = x.tunnels()
 	out.Totals = totals(st, out.Types)
 	return out
@@ -206,6 +207,19 @@ func subscriberName(id any) string {
 		return fmt.Sprint(id)
 	}
 	return strings.TrimPrefix(fmt.Sprintf("%T", id), "*")
+}
+
+func methods(st RequestStats) (shown []inspect.Method) {
+	count := func(n int64) uint64 { return uint64(max(n, 0)) }
+	for _, name := range slices.Sorted(maps.Keys(st.Methods)) {
+		m := st.Methods[name]
+		shown = append(shown, inspect.Method{
+			Name: name, Calls: count(m.Calls), Failed: count(m.Failed), P95: m.P95.Seconds(),
+			Handled: count(m.Handled), Answered: count(m.Answered), Cancelled: count(m.Cancelled),
+			Running: m.Running, Waiting: m.Waiting, BytesIn: count(m.BytesIn), BytesOut: count(m.BytesOut),
+		})
+	}
+	return shown
 }
 
 func (x snapshots) tunnels() (tunnels []inspect.Tunnel, streams []inspect.Stream) {

@@ -2,7 +2,10 @@ package inspect
 
 import (
 	"fmt"
+	"html/template"
 	"math"
+	"net/url"
+	"slices"
 	"strings"
 )
 
@@ -65,31 +68,58 @@ func (v view) rate() Rate {
 	return Rate{}
 }
 
+// maxSpots is how many peers the drawing of a mesh has: more would be a blot.
+const maxSpots = 60
+
 // spot is a peer in the drawing of a mesh.
 type spot struct {
-	X, Y  float64
-	Label string
-	ID    string
-	In    bool // in the mesh of the type
+	X, Y float64
+	ID   string
+	In   bool // in the mesh of the type
 }
 
 // mesh places the peers of a type on a circle round this node: those of its
-// mesh on the inner one.
+// mesh on the inner one. Of many peers, those of the mesh come first.
 func mesh(v view, name string) []spot {
-	spots := make([]spot, len(v.Peers))
-	for i, p := range v.Peers {
-		turn := 2 * math.Pi * float64(i) / float64(len(v.Peers))
-		s := spot{Label: short(p.ID), ID: p.ID}
-		radius := 90.0
-		for _, m := range p.Mesh {
-			if m == name {
-				s.In, radius = true, 60
-			}
+	var in, out []spot
+	for _, p := range v.Peers {
+		if slices.Contains(p.Mesh, name) {
+			in = append(in, spot{ID: p.ID, In: true})
+		} else {
+			out = append(out, spot{ID: p.ID})
 		}
-		s.X, s.Y = 100+radius*math.Sin(turn), 100-radius*math.Cos(turn)
-		spots[i] = s
+	}
+	spots := append(in, out...)
+	spots = spots[:min(len(spots), maxSpots)]
+	for i := range spots {
+		turn, radius := 2*math.Pi*float64(i)/float64(len(spots)), 90.0
+		if spots[i].In {
+			radius = 60
+		}
+		spots[i].X, spots[i].Y = 100+radius*math.Sin(turn), 100-radius*math.Cos(turn)
 	}
 	return spots
+}
+
+// drawMesh is the drawing as SVG. It is written here and not by a template, which
+// would take a hundred times as long.
+func drawMesh(name string, spots []spot) template.HTML {
+	if len(spots) == 0 {
+		return ""
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, `<svg class="mesh" viewBox="0 0 200 200" role="img" aria-label="mesh of %s"><circle class="self" cx="100" cy="100" r="6"/>`, template.HTMLEscapeString(name))
+	for _, s := range spots {
+		class, more := "out", ""
+		if s.In {
+			class, more = "in", ", in the mesh"
+			fmt.Fprintf(&b, `<line x1="100" y1="100" x2="%.1f" y2="%.1f"/>`, s.X, s.Y)
+		}
+		fmt.Fprintf(&b, `<a href="peer?id=%s"><circle class="%s" cx="%.1f" cy="%.1f" r="4"><title>%s%s</title></circle></a>`,
+			url.QueryEscape(s.ID), class, s.X, s.Y, template.HTMLEscapeString(short(s.ID)), more)
+	}
+	b.WriteString(`</svg>`)
+	return template.HTML(b.String())
 }
 
 // short is the end of a peer ID, which tells peers apart.

@@ -27,6 +27,7 @@ type family struct {
 var (
 	byType   = []string{"type"}
 	byReason = []string{"reason"}
+	byMethod = []string{"method"}
 )
 
 // families are all that the library counts, in the units of Prometheus: base
@@ -116,4 +117,21 @@ var families = []family{
 	{name: "nebnet_gossip_wire_sent_bytes_total", help: "All bytes written to gossip streams.", source: obs.GossipWireOut},
 	{name: "nebnet_gossip_slow_total", help: "Peers cut off because too much waited for them.", source: obs.GossipSlow},
 	{name: "nebnet_gossip_faults_total", help: "Gossip frames that no honest peer sends.", source: obs.GossipFaults, labels: byReason},
+
+	{name: "nebnet_request_calls_total", help: "Calls that this node made.", source: obs.RequestCalls, labels: byMethod},
+	{name: "nebnet_request_failed_total", help: "Calls that failed.", source: obs.RequestFailed, labels: byMethod},
+	{name: "nebnet_request_errors_total", help: "Calls that failed, by how.", source: obs.RequestErrors, labels: []string{"code", "method"}},
+	{name: "nebnet_request_seconds", help: "From a call to the end of its answers.", kind: histogram, source: obs.RequestLatency, labels: byMethod},
+	{name: "nebnet_request_handled_total", help: "Calls of others that a handler took.", source: obs.RequestHandled, labels: byMethod},
+	{name: "nebnet_request_answered_total", help: "Calls of others answered without an error.", source: obs.RequestAnswered, labels: byMethod},
+	{name: "nebnet_request_cancelled_total", help: "Calls of others given up before a handler took them.", source: obs.RequestCancelled, labels: byMethod},
+	{name: "nebnet_request_refused_total", help: "Calls of others answered with an error.", source: obs.RequestRefused, labels: []string{"code", "method"}},
+	{name: "nebnet_request_handler_seconds", help: "How long handlers took.", kind: histogram, source: obs.RequestHandlerTime, labels: byMethod},
+	{name: "nebnet_request_received_bytes_total", help: "Bytes of answers received.", source: obs.RequestBytesIn, labels: byMethod},
+	{name: "nebnet_request_sent_bytes_total", help: "Bytes of answers sent.", source: obs.RequestBytesOut, labels: byMethod},
+	{name: "nebnet_request_undecodable_total", help: "Requests and answers whose codec refused them.", source: obs.RequestUndecodable, labels: byMethod},
+	{name: "nebnet_request_panics_total", help: "Panics of handlers that were recovered.", source: obs.RequestPanics, labels: byMethod},
+	{name: "nebnet_request_faults_total", help: "Violations of the request protocol by peers.", source: obs.RequestFaults, labels: byReason},
+	{name: "nebnet_request_strangers_total", help: "Request streams of hosts without a session.", source: obs.RequestStrangers},
+	{name: "nebnet_request_unknown_total", help: "Request streams of methods that are not served.", source: obs.RequestUnknown},
 }

@@ -11,23 +11,27 @@ import (
 // functions are what templates call.
 var functions = template.FuncMap{
 	"bytes":   func(n any) string { return bytesText(number(n)) },
-	"rate":    func(v float64) string { return bytesText(uint64(max(v, 0))) + "/s" },
+	"rate":    rateText,
 	"perSec":  func(v float64) string { return fmt.Sprintf("%.1f /s", v) },
 	"count":   func(n any) string { return countText(number(n)) },
 	"secs":    secondsText,
-	"ms":      func(v float64) string { return fmt.Sprintf("%.1f ms", v*1000) },
+	"ms":      millisText,
 	"short":   short,
 	"clock":   func(t time.Time) string { return t.UTC().Format("15:04:05") },
 	"stamp":   func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") },
 	"term":    term,
-	"list":    func(s []string) string { return strings.Join(s, ", ") },
+	"list":    listText,
 	"inward":  inward,
 	"outward": outward,
 	"since":   func(now, t time.Time) string { return secondsText(now.Sub(t).Seconds()) },
-	"num":     func(v float64) string { return strconv.FormatFloat(v, 'f', 2, 64) },
-	"fixed":   func(v float64) string { return strconv.FormatFloat(v, 'f', 1, 64) },
+	"num":     numText,
 	"total":   sum,
 }
+
+func rateText(v float64) string   { return bytesText(uint64(max(v, 0))) + "/s" }
+func millisText(v float64) string { return fmt.Sprintf("%.1f ms", v*1000) }
+func listText(s []string) string  { return strings.Join(s, ", ") }
+func numText(v float64) string    { return strconv.FormatFloat(v, 'f', 2, 64) }
 
 // number is a count of either kind that snapshots have.
 func number(n any) uint64 {

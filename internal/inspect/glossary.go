@@ -33,7 +33,8 @@ var glossary = map[string]string{
 	"reachability": "Whether others can dial this node, as far as it was found out.",
 	"boot":         "The nodes that this one connects to first.",
 	"tunnel":       "A TCP or unix-socket service that is reached through a peer.",
-	"in flight":    "Begun and not yet answered.",
+	"handled":      "Calls of others that a handler took.",
+	"cancelled":    "Given up by the caller before a handler took them.",
 	"panics":       "Crashes of the program's own code that were caught.",
 }
 

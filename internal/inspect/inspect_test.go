@@ -53,7 +53,7 @@ func full(at time.Time) Snapshot {
 			Arrived:     Arrived{Received: 17, Delivered: 15, Dropped: map[string]uint64{"queue_full": 2}},
 			Subscribers: []Subscriber{{Name: evil, Policy: "drop newest", Offered: 15, Delivered: 15, Full: true}},
 		}},
-		Methods: []Method{{Name: "blocks", Called: 3, Served: 4, Errors: map[string]uint64{"busy": 1}}},
+		Methods: []Method{{Name: "blocks", Calls: 3, Failed: 1, Handled: 1234, P95: 0.25, BytesIn: 2048}},
 		Tunnels: []Tunnel{{ID: 1, Kind: "serves", Protocol: "/x/" + evil, Target: "/ip4/127.0.0.1/tcp/80"}},
 		Streams: []Stream{{ID: 1, Peer: "12D3KooWPeerA", State: "open"}},
 		Boot:    []Boot{{ID: "12D3KooWBoot"}},
@@ -126,7 +126,7 @@ func TestPagesShowTheNumbers(t *testing.T) {
 		"":         {`id="peers">2<`, "12D3KooWSelf", "No session with 1 of 1 boot nodes", "Subscriber", "public"},
 		"peers":    {"20.0 ms", "quic-v1", "60 s", "reserved"},
 		"flow":     {"turned away: full", "queue_full", "at most 1.0 MiB", "drop newest", "(full)"},
-		"requests": {"blocks", "busy: 1"},
+		"requests": {"blocks", "1,234", "250.0 ms", "2.0 KiB"},
 		"tunnels":  {"/ip4/127.0.0.1/tcp/80"},
 	} {
 		_, body := get(t, srv.URL+"/node/"+path)

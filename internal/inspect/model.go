@@ -161,13 +161,17 @@ type Subscriber struct {
 
 // Method is one kind of requests.
 type Method struct {
-	Name     string            `json:"name"`
-	Served   uint64            `json:"served"`
-	Called   uint64            `json:"called"`
-	Errors   map[string]uint64 `json:"errors,omitempty"` // of calls, by code
-	InFlight int               `json:"in_flight"`        // calls and served together
-	P50      float64           `json:"p50_seconds"`
-	P99      float64           `json:"p99_seconds"`
+	Name      string  `json:"name"`
+	Calls     uint64  `json:"calls"` // of this node, ended
+	Failed    uint64  `json:"failed"`
+	P95       float64 `json:"p95_seconds"` // of the latest calls
+	Handled   uint64  `json:"handled"`     // calls of others
+	Answered  uint64  `json:"answered"`
+	Cancelled uint64  `json:"cancelled"`
+	Running   int     `json:"running"` // of others, now
+	Waiting   int     `json:"waiting"`
+	BytesIn   uint64  `json:"bytes_in"` // of answers
+	BytesOut  uint64  `json:"bytes_out"`
 }
 
 // Tunnel is a listener.

@@ -127,7 +127,7 @@ func peersData(i *Inspector, v view, q url.Values) any {
 			why = "That is no peer ID."
 		}
 	}
-	return map[string]any{"Rows": rows, "Columns": cols, "Why": why}
+	return map[string]any{"Rows": inWords(rows), "Columns": cols, "Why": why}
 }
 
 func peerData(i *Inspector, v view, q url.Values) any {
@@ -147,7 +147,7 @@ func peerData(i *Inspector, v view, q url.Values) any {
 // flowOf is a type with the drawing of its mesh.
 type flowOf struct {
 	Type
-	Spots []spot
+	Mesh template.HTML // the drawing, empty where there is none
 }
 
 func flowData(_ *Inspector, v view, q url.Values) any {
@@ -159,7 +159,7 @@ func flowData(_ *Inspector, v view, q url.Values) any {
 		}
 		f := flowOf{Type: t}
 		if t.Gossip != nil && t.Gossip.Joined {
-			f.Spots = mesh(v, t.Name)
+			f.Mesh = drawMesh(t.Name, mesh(v, t.Name))
 		}
 		flows = append(flows, f)
 	}

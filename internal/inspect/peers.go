@@ -54,3 +54,31 @@ func sortRows(rows []row, by string) {
 		return cmp.Or(c, strings.Compare(a.ID, b.ID))
 	})
 }
+
+// rowText is a row in words. The table is written anew each second: plain fields
+// cost the template a third of what embedded ones and calls do.
+type rowText struct {
+	ID, Short, Agent, Direction, Transport string
+	Age, RTT, In, Out, Queue               string
+	Value, Score, Faults                   string
+	Mesh, Protected, Differs               string
+	BadScore, BadFaults                    bool
+}
+
+func inWords(rows []row) []rowText {
+	out := make([]rowText, len(rows))
+	for i, r := range rows {
+		t := rowText{
+			ID: r.ID, Short: short(r.ID), Agent: r.Agent, Direction: r.Direction, Transport: r.Transport,
+			Age: secondsText(r.Age), RTT: "–", In: rateText(r.In), Out: rateText(r.Out), Queue: bytesText(number(r.QueueBytes)),
+			Value: numText(r.Value), Score: numText(r.Score), Faults: countText(r.Faults),
+			Mesh: listText(r.Mesh), Protected: listText(r.Protected), Differs: listText(r.Differs),
+			BadScore: r.Score < 0, BadFaults: r.Faults > 0,
+		}
+		if r.RTT > 0 {
+			t.RTT = millisText(r.RTT)
+		}
+		out[i] = t
+	}
+	return out
+}
