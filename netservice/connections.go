@@ -23,56 +23,14 @@ func (s *peerSet) Connected(_ network.Network, c network.Conn) {
 		s.shake(c)
 		return
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closing || s.awaiting[c] != nil {
-		return
-	}
-	s.awaiting[c] = time.AfterFunc(timeout(s.n.cfg.HandshakeTimeout), func() { s.noHello(c) })
-}
-
-// helloCameLocked ends the wait for a hello on a connection, if there is one.
-func (s *peerSet) helloCameLocked(c network.Conn) (awaited bool) {
-	t := s.awaiting[c]
-	if t == nil {
-		return false
-	}
-	t.Stop()
-	delete(s.awaiting, c)
-	if e := s.view.Load().entries[c.RemotePeer()]; e != nil {
-		s.changedLocked(c.RemotePeer(), e)
-	}
-	return true
-}
-
-// awaitingLocked tells whether a peer may say hello on some connection.
-func (s *peerSet) awaitingLocked(p peer.ID) bool {
-	for c := range s.awaiting {
-		if c.RemotePeer() == p {
-			return true
-		}
-	}
-	return false
-}
-
-// noHello closes an inbound connection on which no hello came. It runs on the
-// timer's goroutine.
-func (s *peerSet) noHello(c network.Conn) {
-	s.mu.Lock()
-	awaited := s.helloCameLocked(c)
-	s.mu.Unlock()
-	if !awaited || s.n.opts.host != nil || s.has(c.RemotePeer()) || s.n.types.hasOpen() {
-		return
-	}
-	s.n.peers.NoteRefused(c.RemotePeer(), network.DirInbound, handshake.ReasonTimeout)
-	c.Close()
+	s.arrived(c)
 }
 
 // Disconnected is called by libp2p; a session notices by its own streams.
 func (s *peerSet) Disconnected(_ network.Network, c network.Conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.helloCameLocked(c)
+	s.decidedLocked(c)
 }
 
 // Listen and ListenClose are of no interest.

@@ -67,6 +67,9 @@ func (x *handshaking) failed(err error) {
 		x.e.failure = err
 	}
 	x.overLocked()
+	if !x.e.shakingLocked(x.c) {
+		x.s.decidedLocked(x.c)
+	}
 }
 
 // overLocked takes the handshake out of the set.

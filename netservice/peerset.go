@@ -28,9 +28,9 @@ type peerSet struct {
 
 	view atomic.Pointer[peerView] // replaced as a whole under mu
 
-	mu       sync.Mutex // guards what follows, and what entries say it does; never held while calling out
-	closing  bool
-	awaiting map[network.Conn]*time.Timer // inbound connections whose hello has not come
+	mu        sync.Mutex // guards what follows, and what entries say it does; never held while calling out
+	closing   bool
+	undecided map[network.Conn]*undecided
 	// forgetting are the timers of peers that are about to be forgotten.
 	forgetting map[*time.Timer]bool
 	made       uint64 // how many sessions there ever were
@@ -60,7 +60,7 @@ type peerEntry struct {
 func newPeerSet(n *Node) *peerSet {
 	s := &peerSet{
 		n:          n,
-		awaiting:   make(map[network.Conn]*time.Timer),
+		undecided:  make(map[network.Conn]*undecided),
 		forgetting: make(map[*time.Timer]bool),
 	}
 	s.view.Store(&peerView{entries: make(map[peer.ID]*peerEntry), names: make(map[string]*sessionPeer)})
@@ -84,7 +84,7 @@ func (s *peerSet) start() {
 func (s *peerSet) refuseNew() {
 	s.mu.Lock()
 	s.closing = true
-	for c := range s.awaiting {
+	for c := range s.undecided {
 		s.helloCameLocked(c)
 	}
 	for t := range s.forgetting {
@@ -202,7 +202,7 @@ func (e *peerEntry) shakingLocked(c network.Conn) bool {
 // usedLocked tells whether there is, or may soon be, a session on a connection.
 func (s *peerSet) usedLocked(c network.Conn) bool {
 	e := s.view.Load().entries[c.RemotePeer()]
-	return s.awaiting[c] != nil || e != nil && (e.onLocked(c) != nil || e.shakingLocked(c))
+	return s.awaitsHelloLocked(c) || e != nil && (e.onLocked(c) != nil || e.shakingLocked(c))
 }
 
 // Shared implements session.Peers.

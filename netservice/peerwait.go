@@ -129,7 +129,7 @@ func (s *peerSet) member(p peer.ID) bool {
 		if k := e.session.Load(); k != nil {
 			return k, nil
 		}
-		if len(e.hellos) == 0 && !s.awaitingLocked(p) {
+		if len(e.hellos) == 0 && !s.awaitsPeerLocked(p) {
 			return nil, errNoHello
 		}
 		return nil, nil

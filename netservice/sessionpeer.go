@@ -42,6 +42,7 @@ func (s *peerSet) onSession(x *handshaking, k *sessionPeer) {
 		s.made++
 		k.tag = fmt.Sprintf("nebnet-%d", s.made)
 		s.putLocked(x.e, k)
+		s.decidedLocked(k.conn)
 		x.overLocked()
 	})
 	if reason != handshake.ReasonNone {

@@ -1,12 +1,18 @@
 package peers
 
-import "github.com/go-nebnet/nebnet/internal/handshake"
+import (
+	"net/netip"
+	"time"
+
+	"github.com/go-nebnet/nebnet/internal/handshake"
+	"github.com/libp2p/go-libp2p/core/network"
+)
 
 func (m *Manager) slotsLocked() slots {
 	return slots{max: m.limits.MaxPeers, maxInbound: m.limits.maxInbound(), inbound: m.inbound, outbound: m.outbound}
 }
 
-// slots is how many peers there may be and how many there are, handshakes
+// slots is how many peers there may be and how many there are, own handshakes
 // under way included. A peer counts once.
 type slots struct {
 	max, maxInbound   int
@@ -15,15 +21,15 @@ type slots struct {
 
 // candidate is what admission needs to know of a peer.
 type candidate struct {
-	self     bool
-	banned   bool
-	reserved bool
-	inbound  bool // it opened the hello
-	counted  bool // it already has a slot
-	crowded  bool // this node has chosen enough peers of its neighbourhood
+	self    bool
+	banned  bool
+	kept    bool // reserved or persistent: the operator's choice
+	inbound bool // it opened the hello
+	counted bool // it already has a slot
+	crowded bool // there are enough peers of its address or neighbourhood
 }
 
-// admit decides whether a peer gets a slot. Reserved peers pass over the
+// admit decides whether a peer gets a slot. Peers to keep pass over the
 // maximum, and count: with them the total may exceed it.
 func admit(s slots, c candidate) handshake.Reason {
 	switch {
@@ -31,7 +37,7 @@ func admit(s slots, c candidate) handshake.Reason {
 		return handshake.ReasonSelf
 	case c.banned:
 		return handshake.ReasonBanned
-	case c.reserved || c.counted:
+	case c.kept || c.counted:
 		return handshake.ReasonNone
 	case c.crowded:
 		return handshake.ReasonTooManyPeers
@@ -41,4 +47,62 @@ func admit(s slots, c candidate) handshake.Reason {
 		return handshake.ReasonTooManyPeers
 	}
 	return handshake.ReasonNone
+}
+
+// inboundShare is how many of the inbound slots may be of one address, and of one
+// neighbourhood: an eighth and a quarter, but never less than 2 and 4.
+func inboundShare(maxInbound int) (address, group int) {
+	return max(2, maxInbound/8), max(4, maxInbound/4)
+}
+
+// crowdedInLocked tells whether an address, or its neighbourhood, has its share of
+// the inbound slots.
+func (m *Manager) crowdedInLocked(ip netip.Addr) bool {
+	group := m.groupOf(ip)
+	if !group.IsValid() {
+		return false
+	}
+	ofAddress, ofGroup := inboundShare(m.limits.maxInbound())
+	for _, e := range m.entries {
+		if !e.slot() || !e.inbound() || e.group() != group {
+			continue
+		}
+		ofGroup--
+		if e.live.ip == ip {
+			ofAddress--
+		}
+	}
+	return ofAddress <= 0 || ofGroup <= 0
+}
+
+// candidateLocked is what admission needs to know of the peer of a ticket.
+func (m *Manager) candidateLocked(t *Ticket) candidate {
+	c := candidate{
+		self: t.p == m.cfg.Self, kept: m.reserved[t.p] || m.targets[t.p] != nil,
+		inbound: t.dir == network.DirInbound, counted: m.entries[t.p].slot(),
+	}
+	if c.inbound {
+		c.crowded = m.crowdedInLocked(t.ip)
+	} else {
+		c.crowded = m.spreadLocked().full(m.groupOf(t.ip))
+	}
+	return c
+}
+
+// placeLocked tells whether there is a slot for the peer of a ticket. For an
+// inbound peer a session that is worth less may give way: with take it does.
+func (m *Manager) placeLocked(t *Ticket, c candidate, now time.Time, take bool) (r handshake.Reason, evicted []func()) {
+	r = admit(m.slotsLocked(), c)
+	if r != handshake.ReasonTooManyPeers || !c.inbound || c.crowded {
+		return r, nil
+	}
+	evicted, ok := m.replaceForLocked(t, now, take)
+	switch {
+	case !ok:
+		return r, nil
+	case take:
+		r = admit(m.slotsLocked(), c)
+		return r, evicted
+	}
+	return handshake.ReasonNone, nil
 }

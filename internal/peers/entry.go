@@ -23,6 +23,11 @@ func (e *entry) tickets() []*Ticket {
 	return out
 }
 
+// slot tells whether the peer takes a slot. One whose hello is being answered does
+// not yet: whoever begins a handshake and does not finish it must not keep others
+// out.
+func (e *entry) slot() bool { return e != nil && (e.opening != nil || e.live != nil) }
+
 // inbound tells which kind of slot the peer takes.
 func (e *entry) inbound() bool {
 	return e.opening == nil && (e.live == nil || e.live.dir == network.DirInbound)
@@ -73,6 +78,9 @@ func (m *Manager) changeLocked(p peer.ID, f func(*entry)) {
 }
 
 func (m *Manager) countLocked(e *entry, d int) {
+	if !e.slot() {
+		return
+	}
 	if e.inbound() {
 		m.inbound += d
 	} else {

@@ -30,9 +30,14 @@ func TestMaximum(t *testing.T) {
 	o := obs.Discard()
 	play(t, Config{MaxPeers: 4, InboundShare: 0.5, Obs: o}, nil, func(t *testing.T, fx *fixture) {
 		fx.accept(peerN(1), 1)
-		pending, _ := fx.Admit(peerN(2), dirIn, 1, nil) // a handshake under way has its slot
+		// Who has not finished its handshake has no slot, and whoever is faster has.
+		pending, _ := fx.Admit(peerN(2), dirIn, 1, nil)
+		fx.accept(peerN(7), 1)
 		if _, r := fx.Admit(peerN(3), dirIn, 1, nil); r != handshake.ReasonTooManyPeers {
 			t.Errorf("third inbound: %v", r)
+		}
+		if r := fx.commit(pending); r != handshake.ReasonTooManyPeers {
+			t.Errorf("a slow third inbound: %v", r)
 		}
 		for i := 4; i < 6; i++ {
 			tk, r := fx.Admit(peerN(i), dirOut, 0, nil)
@@ -45,12 +50,12 @@ func TestMaximum(t *testing.T) {
 		}
 		fx.Reserve(zoe)
 		fx.accept(zoe, 1)
-		for name, want := range map[string]int64{obs.Sessions: 4, obs.SessionsInbound: 2, obs.SessionsOutbound: 2} {
+		for name, want := range map[string]int64{obs.Sessions: 5, obs.SessionsInbound: 3, obs.SessionsOutbound: 2} {
 			if got := o.Gauge(name).Value(); got != want {
 				t.Errorf("%s is %d, want %d", name, got, want)
 			}
 		}
-		pending.Abort(handshake.ReasonTimeout)
+		fx.ticket(peerN(7)).Release(handshake.ReasonTransportLost, true)
 		fx.ticket(peerN(4)).Release(handshake.ReasonTransportLost, true)
 		if _, r := fx.Admit(peerN(3), dirIn, 1, nil); r != handshake.ReasonTooManyPeers {
 			t.Errorf("reserved peers count, so the inbound share is full: %v", r)

@@ -74,27 +74,27 @@ func (m *Manager) standingsLocked(now time.Time, inbound bool) []standing {
 // replaceRate bounds how often a session gives way to a newcomer.
 var replaceRate = rate{burst: 4, perSecond: 0.1}
 
-// replaceForLocked frees a slot for an inbound peer, if a session is worth less.
-func (m *Manager) replaceForLocked(p peer.ID, ip netip.Addr, now time.Time, after *[]func()) bool {
-	n := newcomer{group: m.groupOf(ip)}
-	if e := m.book.Get(p); e != nil {
+// replaceForLocked tells whether a session is worth less than an inbound peer. With
+// take it is ended and its slot free.
+func (m *Manager) replaceForLocked(t *Ticket, now time.Time, take bool) (after []func(), ok bool) {
+	n := newcomer{group: m.groupOf(t.ip)}
+	if e := m.book.Get(t.p); e != nil {
 		n.useful = e.Useful
 	}
 	if !n.group.IsValid() && n.useful == 0 {
-		return false
+		return nil, false
 	}
 	b, ok := m.replacing.take(replaceRate, now)
 	if !ok {
-		return false
+		return nil, false
 	}
 	id, found := victim(m.standingsLocked(now, true), n)
-	if !found {
-		return false
+	if !found || !take {
+		return nil, found
 	}
 	m.replacing = b
 	m.cfg.Obs.Counter(obs.PeersReplaced).Inc(1)
-	*after = append(*after, m.endLocked(m.entries[id].live, handshake.ReasonTooManyPeers, false))
-	return true
+	return []func(){m.endLocked(m.entries[id].live, handshake.ReasonTooManyPeers, false)}, true
 }
 
 // trimLocked ends sessions that do not fit the limits any more.

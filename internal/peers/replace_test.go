@@ -114,7 +114,7 @@ func TestTheBestStay(t *testing.T) {
 	}
 }
 
-// Rows 18 and 55: one address that holds all inbound places loses them to peers of
+// Rows 18 and 55: a few networks that hold all inbound places lose them to peers of
 // other networks, and the other way round nobody is pushed out.
 func TestCrowdGivesWay(t *testing.T) {
 	from := func(i int) peer.AddrInfo { return info("", fmt.Sprintf("/ip4/30.%d.1.1/tcp/1", i)) }
@@ -127,9 +127,9 @@ func TestCrowdGivesWay(t *testing.T) {
 			time.Sleep(20 * time.Second)
 			return r == none
 		}
-		crowd := info("", "/ip4/66.6.6.6/tcp/1")
+		crowd := func(i int) peer.AddrInfo { return info("", fmt.Sprintf("/ip4/66.6.%d.%d/tcp/1", i/4%3, i%250)) }
 		for i := range 10 {
-			if !enter(peerN(i), crowd) {
+			if !enter(peerN(i), crowd(i)) {
 				t.Fatal("not full yet")
 			}
 		}
@@ -139,11 +139,11 @@ func TestCrowdGivesWay(t *testing.T) {
 				honest++
 			}
 		}
-		if honest < 6 || honest > 9 {
+		if honest < 5 || honest > 9 {
 			t.Errorf("%d honest nodes got in", honest)
 		}
 		for i := range 100 {
-			if enter(peerN(200+i), crowd) {
+			if enter(peerN(200+i), crowd(i)) {
 				t.Fatal("the crowd pushes others out")
 			}
 		}

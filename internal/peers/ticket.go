@@ -68,22 +68,16 @@ func (m *Manager) admitLocked(p peer.ID, dir network.Direction, instance uint64,
 	if remote != nil {
 		ip, _ = book.IP(remote)
 	}
+	t := &Ticket{m: m, p: p, dir: dir, instance: instance, remote: remote, ip: ip}
+	c := m.candidateLocked(t)
 	_, banned := m.bannedLocked(p, now)
-	c := candidate{
-		self: p == m.cfg.Self, banned: banned || ip.IsValid() && m.bannedIPLocked(ip, now) && m.targets[p] == nil,
-		reserved: m.reserved[p], inbound: dir == network.DirInbound, counted: e != nil,
-	}
-	c.crowded = dir == network.DirOutbound && m.targets[p] == nil && m.spreadLocked().full(m.groupOf(ip))
-	var evicted []func()
-	r := admit(m.slotsLocked(), c)
-	if r == handshake.ReasonTooManyPeers && c.inbound && m.replaceForLocked(p, ip, now, &evicted) {
-		r = admit(m.slotsLocked(), c)
-	}
+	c.banned = banned || ip.IsValid() && m.bannedIPLocked(ip, now) && m.targets[p] == nil
+	r, _ := m.placeLocked(t, c, now, false)
 	if r == handshake.ReasonNone && dir == network.DirInbound && !m.reserved[p] && !m.mayHelloLocked(p, now) {
 		r = handshake.ReasonRateLimited
 	}
 	if r != handshake.ReasonNone {
-		return nil, r, evicted
+		return nil, r, nil
 	}
 	if e == nil {
 		e = &entry{}
@@ -95,10 +89,9 @@ func (m *Manager) admitLocked(p peer.ID, dir network.Direction, instance uint64,
 		v.refuse = mayOpen(e.link(now))
 	}
 	if v.refuse != handshake.ReasonNone {
-		return nil, v.refuse, evicted
+		return nil, v.refuse, nil
 	}
-	t := &Ticket{m: m, p: p, dir: dir, instance: instance, remote: remote, ip: ip}
-	after := append(evicted, m.replaceLocked(e, v)...)
+	after := m.replaceLocked(e, v)
 	m.changeLocked(p, func(e *entry) {
 		if dir == network.DirInbound {
 			e.answering = t
@@ -149,7 +142,8 @@ func (m *Manager) replaceLocked(e *entry, v verdict) []func() {
 
 // Commit turns the ticket into a session and announces it. live is called before
 // anybody hears of it, under the manager's lock: it must not block, nor call the
-// manager. The manager calls close, once and outside its lock, when the session has to end (ban,
+// manager. A slot is taken here by an inbound peer: ReasonTooManyPeers when others
+// were faster. The manager calls close, once and outside its lock, when the session has to end (ban,
 // replacement, Close); close must not block, nor wait for the session to have
 // ended. When Commit returns another reason than ReasonNone, the ticket has
 // lost its place meanwhile, and the caller closes the session itself.
@@ -175,6 +169,11 @@ func (t *Ticket) commitLocked(close func(handshake.Reason), live func()) (handsh
 		// The other handshake with this peer was faster.
 		return alreadyConnected, []func(){m.endLocked(t, alreadyConnected, false)}
 	}
+	// Others may have taken the slot while the handshake was under way.
+	r, after := m.placeLocked(t, m.candidateLocked(t), time.Now(), true)
+	if r != handshake.ReasonNone {
+		return r, append(after, m.endLocked(t, r, false))
+	}
 	m.changeLocked(t.p, func(e *entry) {
 		if t.dir == network.DirInbound {
 			e.answering = nil
@@ -191,7 +190,7 @@ func (t *Ticket) commitLocked(close func(handshake.Reason), live func()) (handsh
 	m.arrivedLocked(t)
 	live()
 	m.publishLocked(Event{Kind: Connected, Peer: t.p, Direction: t.dir})
-	return handshake.ReasonNone, nil
+	return handshake.ReasonNone, after
 }
 
 // Abort ends a ticket whose handshake failed; the error tells why.
