@@ -8,8 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/libp2p/go-libp2p"
-	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
 
 	"github.com/go-nebnet/nebnet/internal/bench"
@@ -18,22 +16,9 @@ import (
 const plainProtocol = "/plain/1.0.0"
 
 // benchPair is two nodes over TCP on loopback, the second of which serves.
-func benchPair(b *testing.B) (a, s *node) {
+func benchPair(b *testing.B) (client, s *node) {
 	b.Helper()
-	offers := newBook()
-	make := func() *node {
-		h, err := libp2p.New(libp2p.ListenAddrStrings("/ip4/127.0.0.1/tcp/0"), libp2p.DisableRelay(), libp2p.DisableMetrics())
-		if err != nil {
-			b.Fatal(err)
-		}
-		b.Cleanup(func() { h.Close() })
-		return newNode(b, h, offers, func(c *Config) { c.Report = nil })
-	}
-	a, s = make(), make()
-	if err := a.Connect(b.Context(), *host.InfoFromHost(s.Host)); err != nil {
-		b.Fatal(err)
-	}
-	return a, s
+	return loopback(b, func(c *Config) { c.Report = nil })
 }
 
 var benchEcho = &Spec{Name: "echo", Kind: Unary, Concurrency: 64, PerPeer: 64}

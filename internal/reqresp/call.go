@@ -210,6 +210,7 @@ func (e *Engine) made(ctx context.Context, p peer.ID, m *method, began time.Time
 	took := time.Since(began)
 	m.made(took, bytes, err)
 	if ctx.Err() != context.Canceled { // a call that was given up says nothing about the peer
+		e.known.note(callerKey{p, m.spec.Name}, took, err)
 		e.cfg.Report(p, Outcome{Method: m.spec.Name, Took: took, Bytes: bytes, Err: err})
 	}
 	return err

@@ -42,6 +42,7 @@ type Engine struct {
 	protocol protocol.ID
 	desk     *desk
 	making   callQuota
+	known    experiences
 	counters struct{ strangers, faults metrics.Counter }
 
 	ctx    context.Context // ends with Close
@@ -82,6 +83,7 @@ func New(cfg Config) (*Engine, error) {
 		callers: make(map[callerKey]*caller), servers: make(map[serverKey]*server),
 	}
 	e.opening, _ = lru.New[peer.ID, *rate.Limiter](maxRated) // fails for sizes below 1 only
+	e.known.of, _ = lru.New[callerKey, *experience](maxExperience)
 	e.counters.strangers = e.obs.Counter(obs.RequestStrangers)
 	e.ctx, e.cancel = context.WithCancel(context.Background())
 	return e, nil

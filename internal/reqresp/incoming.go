@@ -181,7 +181,9 @@ func (w *wait) until(ctx context.Context, ch <-chan struct{}, idle time.Duration
 	for {
 		select {
 		case <-ch:
-			return nil
+			// Of both at once the end counts: what is dropped signals as well, and a
+			// handler would go on and on.
+			return context.Cause(ctx)
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-w.timer.C:

@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/libp2p/go-libp2p"
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -197,6 +198,25 @@ func inBubble(t *testing.T, f func(t *testing.T, w *world)) {
 	synctest.Test(t, func(t *testing.T) {
 		f(t, &world{t: t, book: newBook(), net: testnet.New(1, testnet.WithLink(testnet.Link{Latency: 10 * time.Millisecond}))})
 	})
+}
+
+// loopback is two nodes over TCP with a session.
+func loopback(tb testing.TB, change func(*Config)) (a, b *node) {
+	tb.Helper()
+	offers := newBook()
+	one := func() *node {
+		h, err := libp2p.New(libp2p.ListenAddrStrings("/ip4/127.0.0.1/tcp/0"), libp2p.DisableRelay(), libp2p.DisableMetrics())
+		if err != nil {
+			tb.Fatal(err)
+		}
+		tb.Cleanup(func() { h.Close() })
+		return newNode(tb, h, offers, change)
+	}
+	a, b = one(), one()
+	if err := a.Connect(tb.Context(), *host.InfoFromHost(b.Host)); err != nil {
+		tb.Fatal(err)
+	}
+	return a, b
 }
 
 func serve(tb testing.TB, n *node, spec *Spec, h Handler) {

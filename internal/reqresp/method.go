@@ -60,7 +60,8 @@ type Spec struct {
 	MaxRequest, MaxAnswer int
 	// Deadline bounds a unary call whose context does not, at the caller, and the
 	// handler's context in any case; in a stream it bounds the time in which
-	// nothing comes or, at the sender, is taken. Default 10 s.
+	// nothing comes or, at the sender, is taken, which is noticed after twice as long
+	// at most. Default 10 s.
 	Deadline time.Duration
 	// Window bounds the bytes of streamed answers that may be on their way, or
 	// wait for the program, beside one whole answer. 64 KiB to 16 MiB, default
