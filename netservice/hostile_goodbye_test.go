@@ -9,7 +9,6 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/network"
 
-	"github.com/go-nebnet/nebnet/internal/handshake"
 	"github.com/go-nebnet/nebnet/netservice"
 )
 
@@ -39,7 +38,7 @@ func (a *attacker) farewell() error {
 			a.s.learn(body)
 		case kind == 3:
 			a.control.Close()
-			return handshake.Reason(binary.BigEndian.Uint16(body))
+			return netservice.DisconnectReason(binary.BigEndian.Uint16(body))
 		}
 	}
 }
