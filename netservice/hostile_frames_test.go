@@ -5,12 +5,14 @@ import (
 	"context"
 	"encoding/binary"
 	"math"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/klauspost/compress/s2"
 	"github.com/klauspost/compress/zstd"
 
+	"github.com/go-nebnet/nebnet/dispatcher"
 	"github.com/go-nebnet/nebnet/internal/testnet"
 	"github.com/go-nebnet/nebnet/netservice"
 )
@@ -63,8 +65,8 @@ func TestHostileFrames(t *testing.T) {
 		"zstd, claims too little": {"bomb", packed(packedZstd, baitSize, zstdBomb[:min(len(zstdBomb), baitSize-1)])},
 		"s2, garbage":             {"corrupt", packed(packedS2, 1000, bytes.Repeat([]byte{0xff}, 100))},
 		"zstd, garbage":           {"corrupt", packed(packedZstd, 1000, bytes.Repeat([]byte{0xff}, 100))},
-		"s2, cut short":           {"corrupt", packed(packedS2, baitSize, s2Of(baitSize)[:8])},
-		"zstd, cut short":         {"corrupt", packed(packedZstd, baitSize, zstdOf(t, baitSize)[:10])},
+		"s2, cut short":           {"corrupt", packed(packedS2, 8000, s2Of(8000)[:8])},
+		"zstd, cut short":         {"corrupt", packed(packedZstd, 8000, zstdOf(t, 8000)[:10])},
 		"grows when unpacked":     {"corrupt", packed(packedS2, 2, []byte{1, 0, 7})},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -215,6 +217,67 @@ func TestHostileSlowFrames(t *testing.T) {
 			t.Error("one slow frame cost the peer its place")
 		}
 		s.mustServe("after")
+	})
+}
+
+// Row 49: many small frames in one read, each legal in itself but for what it
+// unpacks to. Nothing is unpacked of what shrinks by more than it may, and the peer
+// is gone after the third; what shrinks by just as much as it may is taken slowly.
+func TestHostileUnpacking(t *testing.T) {
+	const claimed = 4 << 20
+	big := netservice.Declare("big", netservice.Raw())
+	run := func(t *testing.T, body []byte, raw int, f func(s *siege, a *attacker, burst []byte, got *atomic.Int64)) {
+		besiege(t, nil, func(t *testing.T, s *siege) {
+			var got atomic.Int64
+			_, err := big.Subscribe(s.victim, func(_ context.Context, m netservice.Received[[]byte]) { got.Add(int64(len(m.Value))) },
+				dispatcher.WithPolicy(dispatcher.Lossless), dispatcher.WithFilter(false))
+			if err != nil {
+				t.Fatal(err)
+			}
+			a := s.session()
+			one := packed(packedS2, uint64(raw), body)
+			f(s, a, bytes.Repeat(one, (63<<10)/len(one)), &got)
+		})
+	}
+	t.Run("bombs", func(t *testing.T) {
+		run(t, s2Of(claimed), claimed, func(s *siege, a *attacker, burst []byte, got *atomic.Int64) {
+			before := allocated()
+			for range 3 {
+				st := a.open("big")
+				st.Write(burst)
+				hungUp(t, st)
+			}
+			if n := allocated() - before; n > 16<<20 || got.Load() != 0 {
+				t.Errorf("%d MiB were allocated, %d bytes delivered", n>>20, got.Load())
+			}
+			if n := s.count("neb.net.faults.bomb"); n != 3 {
+				t.Errorf("%d faults are counted", n)
+			}
+			s.event(netservice.PeerBanned, a.ID())
+			s.mustServe("after")
+		})
+	})
+	t.Run("within the ratio", func(t *testing.T) {
+		const raw = 12_000 // of 10 bytes, more than 4,000 times in each read
+		run(t, s2Of(raw), raw, func(s *siege, a *attacker, burst []byte, got *atomic.Int64) {
+			st := a.open("big")
+			go func() {
+				for {
+					if _, err := st.Write(burst); err != nil {
+						return
+					}
+				}
+			}()
+			time.Sleep(10 * time.Second)
+			if n := got.Load(); n < 1<<20 || n > 200<<20 {
+				t.Errorf("%d MiB in ten seconds", n>>20)
+			}
+			s.mustServe("during")
+			if n := s.count("neb.net.faults.bomb"); n != 0 {
+				t.Errorf("%d faults", n)
+			}
+			st.Reset()
+		})
 	})
 }
 

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"encoding/binary"
 	"sync"
 
 	"github.com/go-nebnet/nebnet/internal/msgtype"
@@ -44,8 +45,11 @@ func (c *codec) compress(payload []byte, how msgtype.Compression) ([]byte, byte)
 			return payload, flagNone
 		}
 		packed := encodeS2(buf, payload)
-		if !shrunk(len(packed), len(payload)) {
+		switch {
+		case !shrunk(len(packed), len(payload)):
 			return payload, flagNone
+		case len(payload) > mostUnpacked(len(packed)):
+			return spreadS2(payload), flagS2
 		}
 		return append([]byte(nil), packed...), flagS2
 	case msgtype.CompressZstd:
@@ -57,8 +61,11 @@ func (c *codec) compress(payload []byte, how msgtype.Compression) ([]byte, byte)
 	default:
 		return payload, flagNone
 	}
-	if !shrunk(len(out), len(payload)) {
+	switch {
+	case !shrunk(len(out), len(payload)):
 		return payload, flagNone
+	case len(payload) > mostUnpacked(len(out)):
+		return spreadS2(payload), flagS2
 	}
 	return out, flags
 }
@@ -95,6 +102,29 @@ func promising(buf *[]byte, payload []byte) bool {
 }
 
 func shrunk(packed, raw int) bool { return packed <= raw-raw/16 && packed < raw }
+
+// spreadS2 encodes a payload that shrinks by more than a receiver lets pass: so
+// much of its beginning goes as it is that the rest may shrink as it likes.
+func spreadS2(payload []byte) []byte {
+	plain := (len(payload)-unpackFree)/unpackRatio + 1
+	b := binary.AppendUvarint(nil, uint64(len(payload)))
+	switch n := plain - 1; { // a literal, as Snappy has it
+	case n < 60:
+		b = append(b, byte(n)<<2)
+	case n < 1<<8:
+		b = append(b, 60<<2, byte(n))
+	case n < 1<<16:
+		b = append(b, 61<<2, byte(n), byte(n>>8))
+	default:
+		b = append(b, 62<<2, byte(n), byte(n>>8), byte(n>>16))
+	}
+	b = append(b, payload[:plain]...)
+	// What follows refers to nothing before it: distances are relative, and a block
+	// begins with no repetition.
+	rest := s2.Encode(nil, payload[plain:])
+	_, n := binary.Uvarint(rest)
+	return append(b, rest[n:]...)
+}
 
 // scratches holds output buffers of the compressor.
 var scratches = sync.Pool{New: func() any { return new([]byte) }}

@@ -32,6 +32,30 @@ func TestCompress(t *testing.T) {
 	}
 }
 
+// A payload that shrinks by more than a receiver lets pass goes out within the
+// bound, and comes back whole.
+func TestCompressWithinTheRatio(t *testing.T) {
+	c := newCodec()
+	for _, how := range []msgtype.Compression{msgtype.CompressS2, msgtype.CompressZstd} {
+		for _, size := range []int{4096, 5000, 60_000, 70_000, 400_000, 1 << 20, 3<<20 + 7, 20 << 20} {
+			for _, unit := range []string{"\x00", "receipt "} {
+				payload := bytes.Repeat([]byte(unit), size/len(unit)+1)
+				packed, flags := c.compress(payload, how)
+				h := header{body: len(packed), raw: len(payload), flags: flags}
+				if flags == flagNone || len(packed) > len(payload)/100+100 || len(payload) > mostUnpacked(len(packed)) {
+					t.Errorf("%s, %d of %q: flags %d, %d bytes", how, len(payload), unit, flags, len(packed))
+				}
+				if _, n, fault := parseHeader(appendHeader(nil, h), msgtype.MaxSize); n == 0 || fault != FaultNone {
+					t.Errorf("%s, %d of %q: %v", how, len(payload), unit, fault)
+				}
+				if back, fault := c.decompress(h, packed); fault != FaultNone || !bytes.Equal(back, payload) {
+					t.Errorf("%s, %d of %q: came back as %d bytes, %v", how, len(payload), unit, len(back), fault)
+				}
+			}
+		}
+	}
+}
+
 // A large payload is compressed when one of its samples promises something, and
 // not worked through when none does.
 func TestCompressSamples(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/go-nebnet/nebnet/internal/handshake"
 	"github.com/go-nebnet/nebnet/internal/obs"
@@ -22,6 +23,8 @@ type Engine struct {
 	budgets *pacing.Budgets
 	total   *totals
 	queued  atomic.Int64 // bytes, over all sessions
+
+	unpacked unpackAccount
 
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -54,6 +57,7 @@ func New(cfg Config) (*Engine, error) {
 	if e.budgets == nil {
 		e.budgets = pacing.New(cfg.Host)
 	}
+	e.unpacked.start = time.Now()
 	e.ctx, e.cancel = context.WithCancel(context.Background())
 	e.protocol = Protocol(cfg.Network)
 	e.negotiation = negotiation(e.protocol)

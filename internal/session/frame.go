@@ -65,8 +65,11 @@ func parseHeader(b []byte, maxSize int) (h header, n int, fault Fault) {
 		return header{}, 0, FaultNone
 	}
 	h.raw = raw
-	if h.body >= h.raw {
+	switch {
+	case h.body >= h.raw:
 		return header{}, 0, FaultCorrupt // compression that does not shrink is not sent
+	case h.raw > mostUnpacked(h.body):
+		return header{}, 0, FaultBomb
 	}
 	return h, n + m, FaultNone
 }

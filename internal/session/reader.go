@@ -41,15 +41,16 @@ type reader struct {
 	in  *receiver
 	raw network.Stream
 
-	first   [firstRead]byte
-	ahead   []byte        // of first: what came with the header of the stream
-	batch   [][]byte      // of the buffer in use
-	block   []byte        // what is left of the allocation that small payloads share
-	wire    int           // bytes on the wire of the batch
-	waits   *patience     // until the deadline of the frame under way, or that of the next one
-	inFrame bool          // it is that of the frame under way
-	began   time.Duration // when that began
-	got     int64         // bytes of it, and of what came with them
+	first    [firstRead]byte
+	ahead    []byte        // of first: what came with the header of the stream
+	batch    [][]byte      // of the buffer in use
+	block    []byte        // what is left of the allocation that small payloads share
+	wire     int           // bytes on the wire of the batch
+	unpacked int           // bytes of it that were compressed
+	waits    *patience     // until the deadline of the frame under way, or that of the next one
+	inFrame  bool          // it is that of the frame under way
+	began    time.Duration // when that began
+	got      int64         // bytes of it, and of what came with them
 }
 
 // number reads the header of the stream: the number of the offer that it is for.
@@ -163,14 +164,20 @@ func (r *reader) decode(data []byte) (rest []byte, err error) {
 		var fault Fault
 		if h.flags == flagNone {
 			payload = r.own(body, len(data)-n)
-		} else if payload, fault = r.s.e.codec.decompress(h, body); fault != FaultNone {
-			return nil, errors.Join(r.deliver(), fault)
+		} else {
+			if err := r.mayUnpack(h, n+h.body); err != nil {
+				return nil, err
+			}
+			if payload, fault = r.s.e.codec.decompress(h, body); fault != FaultNone {
+				return nil, errors.Join(r.deliver(), fault)
+			}
+			r.unpacked += h.raw
 		}
 		r.inFrame = false
 		r.batch = append(r.batch, payload)
 		r.wire += n + h.body
 		data = data[n+h.body:]
-		if len(r.batch) == maxBatch {
+		if len(r.batch) == maxBatch || r.unpacked >= unpackBatch {
 			if err := r.deliver(); err != nil {
 				return nil, err
 			}
@@ -210,6 +217,9 @@ func (r *reader) body(h header, head int, have []byte) error {
 		}
 	}
 	if h.flags != flagNone {
+		if err := r.mayUnpack(h, head+h.body); err != nil {
+			return err
+		}
 		var fault Fault
 		if b, fault = r.s.e.codec.decompress(h, b); fault != FaultNone {
 			return fault
@@ -244,7 +254,7 @@ func (r *reader) deliver() error {
 	r.waits.end() // the receiver's time is not the peer's
 	err := r.s.deliver(r.in, r.batch, r.wire)
 	clear(r.batch)
-	r.batch, r.wire = r.batch[:0], 0
+	r.batch, r.wire, r.unpacked = r.batch[:0], 0, 0
 	return err
 }
 

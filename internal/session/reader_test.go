@@ -49,11 +49,18 @@ func readAll(data []byte, maxSize, piece int, end error) (got [][]byte, err erro
 }
 
 func readFrom(raw *fakeStream, maxSize int) (got [][]byte, err error) {
+	return readBatches(raw, maxSize, func([][]byte) {})
+}
+
+// readBatches shows what is handed over at once.
+func readBatches(raw *fakeStream, maxSize int, each func(batch [][]byte)) (got [][]byte, err error) {
 	cfg := Config{Obs: obs.Discard(), Deliver: func(_ context.Context, _ *Session, _ string, batch [][]byte) error {
 		got = append(got, batch...)
+		each(batch)
 		return nil
 	}}.withDefaults()
 	e := &Engine{cfg: cfg, codec: newCodec(), total: newTotals(cfg.Obs)}
+	e.unpacked.start = time.Now()
 	s := &Session{e: e, ctx: context.Background(), start: time.Now(), budget: pacing.NewBudget()}
 	t := newMessageType("x", cfg.Obs, e.total)
 	t.set(&settings{spec: msgtype.Spec{Name: "x", MaxSize: maxSize}, receive: true})

@@ -1,0 +1,113 @@
+package session
+
+import (
+	"context"
+	"math"
+	"sync"
+	"time"
+)
+
+// What a peer's bytes become is bounded as they are: a compressed frame of twenty
+// bytes could stand for megabytes, and cost the receiver memory and time for
+// which the sender pays nothing.
+const (
+	// A compressed body may stand for so many times its length, and for some more,
+	// so that no short one is cut off. What shrinks by more is sent as it is.
+	unpackRatio = 1024
+	unpackFree  = 4 << 10
+	// unpackBatch is about how many bytes of unpacked messages are handed over at
+	// once.
+	unpackBatch = 1 << 20
+	// usualRatio is by how much payloads of honest programs shrink. What unpacks to
+	// more is slowed down, by an account for each peer and one for all of them: so
+	// many bytes a second, and so many at once.
+	usualRatio            = 16
+	peerRate, peerBurst   = 8 << 20, 32 << 20
+	totalRate, totalBurst = 64 << 20, 128 << 20
+	mostDebt              = 4 // times the burst
+)
+
+// mostUnpacked is how many bytes a compressed body may stand for.
+func mostUnpacked(body int) int {
+	if body > (math.MaxInt32-unpackFree)/unpackRatio {
+		return math.MaxInt32
+	}
+	return unpackFree + unpackRatio*body
+}
+
+// account is spent by what is unpacked and filled up again with time. It may be
+// overdrawn: a single message can be larger than all that is ever in it. It has no
+// clock. The zero value is full.
+type account struct {
+	spent float64
+	at    time.Duration
+}
+
+// wait is how long it takes until something may be spent.
+func (a *account) wait(now time.Duration, rate, burst float64) time.Duration {
+	a.spent = max(0, a.spent-(now-a.at).Seconds()*rate)
+	a.at = now
+	if a.spent < burst {
+		return 0
+	}
+	return time.Duration((a.spent-burst)/rate*float64(time.Second)) + time.Millisecond
+}
+
+// spend books bytes. What is owed does not grow beyond all bounds, so that nobody
+// waits for longer than a stream may stand still.
+func (a *account) spend(n int, burst float64) {
+	a.spent = min(a.spent+float64(n), mostDebt*burst)
+}
+
+// unpackAccount is that of all peers.
+type unpackAccount struct {
+	mu    sync.Mutex // guards the fields below, and the accounts of the peers
+	start time.Time
+	total account
+}
+
+// take books what a peer's message unpacks to, or tells how long to wait.
+func (u *unpackAccount) take(peer *account, n int) time.Duration {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	now := time.Since(u.start)
+	if wait := max(peer.wait(now, peerRate, peerBurst), u.total.wait(now, totalRate, totalBurst)); wait > 0 {
+		return wait
+	}
+	peer.spend(n, peerBurst)
+	u.total.spend(n, totalBurst)
+	return 0
+}
+
+// mayUnpack waits until a frame of so many bytes may be unpacked. What came before
+// it is handed over first.
+func (r *reader) mayUnpack(h header, size int) error {
+	excess := h.raw - usualRatio*size
+	if excess <= 0 {
+		return nil
+	}
+	for {
+		wait := r.s.e.unpacked.take(&r.s.unpacked, excess)
+		if wait == 0 {
+			return nil
+		}
+		if err := r.deliver(); err != nil {
+			return err
+		}
+		if err := sleep(r.s.ctx, wait); err != nil {
+			return err
+		}
+	}
+}
+
+// sleep waits, at most until ctx ends.
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
