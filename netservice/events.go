@@ -72,9 +72,13 @@ const peerEventQueue = 256
 // all but PeerRefused, which strangers can cause at will. It may be called
 // before Start. The subscription ends with Close, or when the service stops.
 func (s *NebService) SubscribePeers(kinds ...PeerEventKind) *PeerSubscription {
+	return s.node.subscribe(peerEventQueue, kinds...)
+}
+
+func (n *Node) subscribe(size int, kinds ...PeerEventKind) *PeerSubscription {
 	wanted := make([]peers.EventKind, len(kinds))
 	for i, k := range kinds {
 		wanted[i] = peers.EventKind(k)
 	}
-	return &PeerSubscription{sub: peers.Subscribe(s.node.peers, peerEventQueue, peerEvent, wanted...)}
+	return &PeerSubscription{sub: peers.Subscribe(n.peers, size, peerEvent, wanted...)}
 }

@@ -8,15 +8,14 @@ import (
 	"github.com/go-nebnet/nebnet/internal/inspect"
 )
 
-// inspection is the inspector of a service, from the first call of Inspector on,
-// with the goroutine that notes peer events for it.
+// inspection is the inspector of a service, from the first call of Inspector on.
 type inspection struct {
 	mu      sync.Mutex // guards the fields below
 	handler *inspect.Inspector
-	log     inspect.Log
-	events  *PeerSubscription
-	wg      sync.WaitGroup
 }
+
+// inspectedEvents is how many events wait for somebody who looks.
+const inspectedEvents = 1000
 
 // Inspector is a page that shows the service to a person, and its numbers as
 // JSON to scripts under api/: peers, the way of each message type, requests,
@@ -27,8 +26,8 @@ type inspection struct {
 //
 // It takes GET and HEAD only, and nothing that it serves changes the node; but it
 // tells who the peers are, so it belongs behind the program's own access control.
-// While nobody looks it costs one goroutine that waits for events. It may be
-// called before Start and serves after Stop, which ends the pages that are live.
+// While nobody looks it costs nothing but the events that it holds. It may be
+// called before Start, and serves after Stop, which ends the pages that are live.
 func (s *NebService) Inspector() http.Handler {
 	return s.inspection.open(s)
 }
@@ -39,49 +38,54 @@ func (x *inspection) open(s *NebService) http.Handler {
 	if x.handler != nil {
 		return x.handler
 	}
-	h, err := inspect.New(snapshots{s}, inspect.Config{Log: &x.log})
+	// They wait in their queue until somebody looks; no goroutine is needed.
+	events := s.node.subscribe(inspectedEvents, PeerConnected, PeerDisconnected, PeerBanned, PeerRefused, PeerCrowded)
+	h, err := inspect.New(snapshots{s}, inspect.Config{Events: func(add func(inspect.Event)) {
+		for {
+			select {
+			case e, ok := <-events.Events():
+				if !ok {
+					return // the service has stopped, and all has been read
+				}
+				add(eventShown(e))
+			default:
+				return
+			}
+		}
+	}})
 	if err != nil {
+		events.Close()
 		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			http.Error(w, err.Error(), http.StatusInternalServerError)
 		})
 	}
 	x.handler = h
-	x.events = s.SubscribePeers(PeerConnected, PeerDisconnected, PeerBanned, PeerRefused, PeerCrowded)
-	x.wg.Go(x.note) // ends when the peers' feed is closed
 	return h
 }
 
-// note is the goroutine that keeps the latest events.
-func (x *inspection) note() {
-	for e := range x.events.Events() {
-		ev := inspect.Event{At: e.At, Kind: e.Kind.String(), Peer: e.Peer.String()}
-		if e.Reason != ReasonNone {
-			ev.Reason = e.Reason.String()
-		}
-		switch {
-		case e.Kind == PeerBanned:
-			ev.Detail = "until " + e.Until.UTC().Format("2006-01-02 15:04:05 UTC")
-		case e.ByRemote:
-			ev.Detail = "said by the peer"
-		case e.Kind == PeerConnected:
-			ev.Detail = e.Direction.String()
-		}
-		x.log.Add(ev)
+func eventShown(e PeerEvent) inspect.Event {
+	shown := inspect.Event{At: e.At, Kind: e.Kind.String(), Peer: e.Peer.String()}
+	if e.Reason != ReasonNone {
+		shown.Reason = e.Reason.String()
 	}
+	switch {
+	case e.Kind == PeerBanned:
+		shown.Detail = "until " + e.Until.UTC().Format("2006-01-02 15:04:05 UTC")
+	case e.ByRemote:
+		shown.Detail = "said by the peer"
+	case e.Kind == PeerConnected:
+		shown.Detail = e.Direction.String()
+	}
+	return shown
 }
 
-// close ends the live pages and the goroutine.
+// close ends the live pages.
 func (x *inspection) close(ctx context.Context) error {
 	x.mu.Lock()
-	h, events := x.handler, x.events
+	h := x.handler
 	x.mu.Unlock()
 	if h == nil {
 		return nil
 	}
-	events.Close()
-	return within(ctx, func() error {
-		h.Close()
-		x.wg.Wait()
-		return nil
-	})
+	return within(ctx, func() error { h.Close(); return nil })
 }

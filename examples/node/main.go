@@ -39,6 +39,7 @@ type settings struct {
 	types     []netservice.MessageSpec // those with a topic of their own
 	logLevel  logrus.Level
 	json      bool
+	http      string // where to serve the page, empty for nowhere
 }
 
 // list is a flag that may be given several times.
@@ -65,6 +66,7 @@ func parseFlags(args []string, stderr io.Writer) (settings, error) {
 	fs.Var(&topics, "topic", "TYPE=NAME: broadcast TYPE on the GossipSub topic NAME of another network, repeatable")
 	fs.Var(&open, "open-topic", "TYPE whose broadcasts are for nodes without a handshake too, repeatable")
 	fs.BoolVar(&s.cfg.SignMessages, "sign", false, "sign broadcasts, and take signed ones only")
+	fs.StringVar(&s.http, "http", "", "HOST:PORT at which to serve the node's page, and /metrics for Prometheus (default: nowhere)")
 	fs.BoolVar(&s.json, "json", false, "print events as JSON, one a line")
 	if err := fs.Parse(args); err != nil {
 		return s, err
@@ -148,6 +150,15 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	peers := svc.SubscribePeers(netservice.PeerConnected, netservice.PeerDisconnected,
 		netservice.PeerBanned, netservice.PeerRefused, netservice.PeerCrowded)
 	defer peers.Close()
+	if s.http != "" {
+		url, stop, err := serveHTTP(s.http, svc)
+		if err != nil {
+			fmt.Fprintln(stderr, err)
+			return 1
+		}
+		defer stop()
+		out.event("page", map[string]any{"url": url}, "page at "+url)
+	}
 	if err := svc.Start(); err != nil {
 		fmt.Fprintln(stderr, err)
 		return 1

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -255,4 +256,30 @@ func TestListenNowhere(t *testing.T) {
 	if text := stdout.String(); !strings.HasPrefix(text, "started as 12D3") || strings.Contains(text, "listening") {
 		t.Errorf("says %q", text)
 	}
+}
+
+func TestPageAndMetrics(t *testing.T) {
+	a := runNode(t, "-http", "127.0.0.1:0", "-subscribe", "chat")
+	url := a.await("page")["url"].(string)
+	a.await("listening")
+	for path, want := range map[string]string{"": "There are no peers.", "flow": "chat", "metrics": "nebnet_peers{direction=\"inbound\"} 0"} {
+		resp, err := http.Get(url + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if err != nil || !strings.Contains(string(body), want) {
+			t.Errorf("/%s: %v, no %q", path, err, want)
+		}
+	}
+	http.DefaultClient.CloseIdleConnections()
+
+	var errs bytes.Buffer
+	taken := strings.TrimSuffix(strings.TrimPrefix(url, "http://"), "/")
+	if code := run(t.Context(), []string{"-http", taken, "-listen", "none"}, strings.NewReader(""), io.Discard, &errs); code != 1 || !strings.Contains(errs.String(), taken) {
+		t.Errorf("port in use: exit status %d, says %q", code, errs.String())
+	}
+	a.say("quit")
+	a.end(0)
 }

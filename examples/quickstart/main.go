@@ -5,6 +5,7 @@
 //
 //	go run ./examples/quickstart
 //	go run ./examples/quickstart -for 10s
+//	go run ./examples/quickstart -http 127.0.0.1:6060
 package main
 
 import (
@@ -31,6 +32,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	fs := flag.NewFlagSet("quickstart", flag.ContinueOnError)
 	fs.SetOutput(stderr)
 	length := fs.Duration("for", 0, "end by itself this long after the nodes have met (default: run until Ctrl-C)")
+	page := fs.String("http", "", "HOST:PORT at which to serve the pages of the nodes (default: nowhere)")
 	if err := fs.Parse(args); errors.Is(err, flag.ErrHelp) {
 		return 0
 	} else if err != nil {
@@ -42,10 +44,23 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return 2
 	}
 	stdout = &output{w: stdout}
-	net, err := startNetwork(ctx, nodes, stdout)
+	pages, url := newPages(), ""
+	if *page != "" {
+		at, stop, err := pages.serve(*page)
+		if err != nil {
+			fmt.Fprintln(stderr, err)
+			return 1
+		}
+		defer stop() // when the nodes have stopped, which ends the pages that are live
+		url = at
+	}
+	net, err := startNetwork(ctx, nodes, pages, stdout)
 	if err != nil {
 		fmt.Fprintln(stderr, err)
 		return 1
+	}
+	if url != "" {
+		fmt.Fprintln(stdout, "pages of the nodes at", url)
 	}
 	if *length > 0 {
 		var cancel context.CancelFunc

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"io"
+	"net/http"
 	"strings"
 	"testing"
 
@@ -63,5 +64,44 @@ func TestEndBeforeMesh(t *testing.T) {
 	}
 	if n := strings.Count(out.String(), "adds up"); n != 2 {
 		t.Errorf("%d types add up:\n%s", n, out.String())
+	}
+}
+
+// lookOnce asks for a page as soon as its address has been printed.
+type lookOnce struct {
+	bytes.Buffer
+	page string
+	err  error
+}
+
+func (l *lookOnce) Write(p []byte) (int, error) {
+	l.Buffer.Write(p)
+	_, url, ok := strings.Cut(string(p), "pages of the nodes at ")
+	if !ok {
+		return len(p), nil
+	}
+	resp, err := http.Get(strings.TrimSpace(url))
+	if err != nil {
+		l.err = err
+		return len(p), nil
+	}
+	defer http.DefaultClient.CloseIdleConnections()
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	l.page, l.err = string(body), err
+	return len(p), nil
+}
+
+func TestPages(t *testing.T) {
+	var errs bytes.Buffer
+	var out lookOnce
+	if code := run(t.Context(), []string{"-for", "1ms", "-http", "127.0.0.1:0"}, &out, &errs); code != 0 {
+		t.Fatalf("exit status %d: %s", code, errs.String())
+	}
+	if out.err != nil || !strings.Contains(out.page, "Events") {
+		t.Errorf("page: %v, %q", out.err, out.page)
+	}
+	if code := run(t.Context(), []string{"-http", "nowhere"}, io.Discard, &errs); code != 1 || !strings.Contains(errs.String(), "-http") {
+		t.Errorf("no address: exit status %d, says %q", code, errs.String())
 	}
 }

@@ -62,11 +62,11 @@ type network struct {
 
 // startNetwork starts n nodes. The first is the boot node of the others. When ctx
 // ends before all have found each other, that is no error: the user had enough.
-func startNetwork(ctx context.Context, n int, out io.Writer) (*network, error) {
+func startNetwork(ctx context.Context, n int, pages *pages, out io.Writer) (*network, error) {
 	net := &network{}
 	var boot []string
 	for i := range n {
-		nd, err := startNode(listenOn(i), boot, i == n-1, out)
+		nd, err := startNode(listenOn(i), boot, i == n-1, pages, out)
 		if err != nil {
 			return nil, errors.Join(err, net.stop())
 		}
@@ -95,7 +95,7 @@ func listenOn(i int) []string {
 	return both[i%2 : i%2+1]
 }
 
-func startNode(listen, boot []string, prints bool, out io.Writer) (*node, error) {
+func startNode(listen, boot []string, prints bool, pages *pages, out io.Writer) (*node, error) {
 	log := logrus.New()
 	log.SetOutput(os.Stderr)
 	log.SetLevel(logrus.WarnLevel)
@@ -108,6 +108,7 @@ func startNode(listen, boot []string, prints bool, out io.Writer) (*node, error)
 		return nil, err
 	}
 	n := &node{svc: svc}
+	pages.add(svc)
 	if _, err := newBlock.Subscribe(svc, func(context.Context, netservice.Received[block]) { n.receivedBlocks.Add(1) }); err != nil {
 		return nil, err
 	}

@@ -48,7 +48,7 @@ func (i *Inspector) api(w http.ResponseWriter, r *http.Request) {
 		answer(w, map[string]any{"tunnels": nonNil(v.Tunnels), "streams": nonNil(v.Streams)})
 	case "events":
 		after, _ := strconv.ParseUint(q.Get("after"), 10, 64)
-		answer(w, i.cfg.Log.List(Filter{Kind: q.Get("kind"), Peer: q.Get("peer"), After: after}))
+		answer(w, i.events(filter{Kind: q.Get("kind"), Peer: q.Get("peer"), After: after}))
 	case "history":
 		v, _ := i.sampler.view()
 		answer(w, nonNil(v.Samples))

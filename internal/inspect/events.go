@@ -11,22 +11,20 @@ const maxEvents = 1000
 // maxText bounds each text of an event, in bytes.
 const maxText = 256
 
-// Log keeps the latest events. The zero value is ready, and safe for concurrent
-// use.
-type Log struct {
+// eventLog keeps the latest events. The zero value is ready.
+type eventLog struct {
 	mu   sync.Mutex // guards the fields below
 	ring []Event
 	seq  uint64 // of the last event
 }
 
-// Add notes an event, and gives it its number and, where it has none, its time.
-func (l *Log) Add(e Event) {
+// addLocked notes an event, and gives it its number and, where it has none, its
+// time.
+func (l *eventLog) addLocked(e Event) {
 	if e.At.IsZero() {
 		e.At = time.Now()
 	}
 	e.Kind, e.Peer, e.Reason, e.Detail = cut(e.Kind), cut(e.Peer), cut(e.Reason), cut(e.Detail)
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	l.seq++
 	e.Seq = l.seq
 	if len(l.ring) < maxEvents {
@@ -36,17 +34,15 @@ func (l *Log) Add(e Event) {
 	l.ring[(l.seq-1)%maxEvents] = e
 }
 
-// Filter chooses events. Its zero value chooses all.
-type Filter struct {
+// filter chooses events. Its zero value chooses all.
+type filter struct {
 	Kind  string // exactly
 	Peer  string // exactly
 	After uint64 // with a higher number only
 }
 
-// List returns the events that the filter chooses, the latest first.
-func (l *Log) List(f Filter) []Event {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+// listLocked returns the events that the filter chooses, the latest first.
+func (l *eventLog) listLocked(f filter) []Event {
 	out := []Event{}
 	for i := range uint64(len(l.ring)) {
 		e := l.ring[(l.seq-1-i)%maxEvents]

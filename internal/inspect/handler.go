@@ -12,8 +12,9 @@ type Config struct {
 	// WriteTimeout is how long a viewer of the live page may take to read what
 	// was written for it. Default: 10 s.
 	WriteTimeout time.Duration
-	// Log keeps the events that are shown. Default: one that stays empty.
-	Log *Log
+	// Events calls add with what has happened since the last call. It is called
+	// when somebody looks, by one goroutine at a time. Default: nothing happens.
+	Events func(add func(Event))
 }
 
 // Inspector serves the page and the JSON. It is an http.Handler that takes only
@@ -22,6 +23,7 @@ type Inspector struct {
 	cfg     Config
 	source  Source
 	sampler *sampler
+	log     eventLog
 	mux     *http.ServeMux
 	// templates are by name of the page.
 	templates map[string]*template.Template
@@ -33,8 +35,8 @@ func New(source Source, cfg Config) (*Inspector, error) {
 	if cfg.WriteTimeout <= 0 {
 		cfg.WriteTimeout = 10 * time.Second
 	}
-	if cfg.Log == nil {
-		cfg.Log = new(Log)
+	if cfg.Events == nil {
+		cfg.Events = func(func(Event)) {}
 	}
 	i := &Inspector{
 		cfg: cfg, source: source, sampler: newSampler(source), mux: http.NewServeMux(),
@@ -69,6 +71,14 @@ func (i *Inspector) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.Set("Referrer-Policy", "no-referrer")
 	h.Set("Cache-Control", "no-store")
 	i.mux.ServeHTTP(w, r)
+}
+
+// events brings the log up to date and lists it.
+func (i *Inspector) events(f filter) []Event {
+	i.log.mu.Lock()
+	defer i.log.mu.Unlock()
+	i.cfg.Events(i.log.addLocked)
+	return i.log.listLocked(f)
 }
 
 // Close ends the live pages and the sampler, and waits for the sampler.

@@ -61,9 +61,9 @@ func full(at time.Time) Snapshot {
 	}
 }
 
-func serve(t *testing.T, f *fake, log *Log) *httptest.Server {
+func serve(t *testing.T, f *fake, happened func(add func(Event))) *httptest.Server {
 	t.Helper()
-	i, err := New(f, Config{Log: log})
+	i, err := New(f, Config{Events: happened})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,15 +94,19 @@ func static() *fake {
 	return &fake{snap: func(int64) Snapshot { return full(at) }}
 }
 
-// hostileLog has an event with hostile text in every field.
-func hostileLog() *Log {
-	var log Log
-	log.Add(Event{Kind: evil, Peer: "12D3KooWPeerA", Reason: evil, Detail: strings.Repeat(evil, 100)})
-	return &log
+// hostileEvent is an event with hostile text in every field, once.
+func hostileEvent() func(add func(Event)) {
+	told := false
+	return func(add func(Event)) {
+		if !told {
+			add(Event{Kind: evil, Peer: "12D3KooWPeerA", Reason: evil, Detail: strings.Repeat(evil, 100)})
+		}
+		told = true
+	}
 }
 
 func TestPagesEscapeRemoteText(t *testing.T) {
-	srv := serve(t, static(), hostileLog())
+	srv := serve(t, static(), hostileEvent())
 	for _, path := range []string{"", "peers", "peers?sort=rtt&why=" + url.QueryEscape(evil), "flow", "requests", "tunnels", "events", "events?kind=" + url.QueryEscape(evil), "peer?id=12D3KooWPeerA", "peer?id=" + url.QueryEscape(evil)} {
 		code, body := get(t, srv.URL+"/node/"+path)
 		if code != http.StatusOK {
@@ -171,7 +175,7 @@ func TestNothingChangesState(t *testing.T) {
 }
 
 func TestAPI(t *testing.T) {
-	srv := serve(t, static(), hostileLog())
+	srv := serve(t, static(), hostileEvent())
 	for _, p := range parts {
 		path := srv.URL + "/node/api/" + p.name
 		if p.name == "why" {

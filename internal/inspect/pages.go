@@ -136,7 +136,7 @@ func peerData(i *Inspector, v view, q url.Values) any {
 	if !ok {
 		return map[string]any{"ID": "", "Why": "That is no peer ID."}
 	}
-	data := map[string]any{"ID": id, "Why": why, "Events": i.cfg.Log.List(Filter{Peer: id})}
+	data := map[string]any{"ID": id, "Why": why, "Events": i.events(filter{Peer: id})}
 	rows := rowsOf(v)
 	if at := slices.IndexFunc(rows, func(r row) bool { return r.ID == id }); at >= 0 {
 		data["Row"] = rows[at]
@@ -167,15 +167,15 @@ func flowData(_ *Inspector, v view, q url.Values) any {
 }
 
 func eventsData(i *Inspector, _ view, q url.Values) any {
-	f := Filter{Kind: q.Get("kind"), Peer: q.Get("peer")}
+	f := filter{Kind: q.Get("kind"), Peer: q.Get("peer")}
 	var kinds []string
-	for _, e := range i.cfg.Log.List(Filter{}) {
+	for _, e := range i.events(filter{}) {
 		if !slices.Contains(kinds, e.Kind) {
 			kinds = append(kinds, e.Kind)
 		}
 	}
 	slices.Sort(kinds)
-	return map[string]any{"Events": i.cfg.Log.List(f), "Kinds": kinds, "Kind": f.Kind, "Peer": f.Peer}
+	return map[string]any{"Events": i.events(f), "Kinds": kinds, "Kind": f.Kind, "Peer": f.Peer}
 }
 
 func (i *Inspector) asset(w http.ResponseWriter, r *http.Request) {

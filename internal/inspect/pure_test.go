@@ -95,39 +95,41 @@ func TestHistoryKeepsTenMinutes(t *testing.T) {
 }
 
 func TestEventsAreBounded(t *testing.T) {
-	var log Log
+	var log eventLog
 	for i := range 2500 {
-		log.Add(Event{Kind: fmt.Sprint(i % 2), Peer: "p", Detail: strings.Repeat("x", 10_000)})
+		log.addLocked(Event{Kind: fmt.Sprint(i % 2), Peer: "p", Detail: strings.Repeat("x", 10_000)})
 	}
-	all := log.List(Filter{})
+	all := log.listLocked(filter{})
 	if len(all) != maxEvents || all[0].Seq != 2500 || all[len(all)-1].Seq != 1501 {
 		t.Fatalf("%d events, %d to %d", len(all), all[len(all)-1].Seq, all[0].Seq)
 	}
 	if n := len(all[0].Detail); n > maxText+len("…") {
 		t.Errorf("a text of %d bytes is kept", n)
 	}
-	if got := log.List(Filter{Kind: "0", After: 2490}); len(got) != 5 {
+	if got := log.listLocked(filter{Kind: "0", After: 2490}); len(got) != 5 {
 		t.Errorf("%d events of one kind after 2490, want 5", len(got))
 	}
-	if got := log.List(Filter{Peer: "other"}); len(got) != 0 {
+	if got := log.listLocked(filter{Peer: "other"}); len(got) != 0 {
 		t.Errorf("%d events of another peer", len(got))
 	}
 }
 
 func TestEventsFromManyGoroutines(t *testing.T) {
-	var log Log
+	i, err := New(static(), Config{Events: func(add func(Event)) { add(Event{Kind: "x"}) }})
+	if err != nil {
+		t.Fatal(err)
+	}
 	var wg sync.WaitGroup
 	for range 8 {
 		wg.Go(func() {
 			for range 500 {
-				log.Add(Event{Kind: "x"})
-				log.List(Filter{After: 100})
+				i.events(filter{After: 100})
 			}
 		})
 	}
 	wg.Wait()
-	all := log.List(Filter{})
-	if !slices.IsSortedFunc(all, func(a, b Event) int { return int(b.Seq) - int(a.Seq) }) || all[0].Seq != 4000 {
+	all := i.events(filter{})
+	if !slices.IsSortedFunc(all, func(a, b Event) int { return int(b.Seq) - int(a.Seq) }) || all[0].Seq != 4001 {
 		t.Error("events are not numbered in order")
 	}
 }
