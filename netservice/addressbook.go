@@ -33,7 +33,8 @@ func WithPeerStore(store PeerStore) Option { return func(o *options) { o.store =
 func (n *Node) peersConfig() peers.Config {
 	return peers.Config{
 		Self: n.id, Obs: n.obs,
-		MaxPeers: n.cfg.MaxPeers, InboundShare: n.cfg.InboundShare,
+		MaxPeers: n.cfg.MaxPeers, InboundShare: n.cfg.InboundShare, Outbound: n.cfg.OutboundPeers,
+		Measure:          n.measure,
 		HandshakeTimeout: timeout(n.cfg.HandshakeTimeout),
 		Connect:          func(ctx context.Context, ai peer.AddrInfo) error { return n.peerSet.connect(ctx, ai) },
 		Store:            n.peerStore(),
@@ -60,4 +61,24 @@ func (n *Node) mayDial(a ma.Multiaddr) bool {
 		return false
 	}
 	return n.host == nil || !slices.ContainsFunc(n.host.Addrs(), a.Equal)
+}
+
+// measure is what the engines know of a session peer. It takes no lock.
+func (n *Node) measure(p peer.ID) peers.Measured {
+	var m peers.Measured
+	if k := n.peerSet.get(p); k != nil {
+		m.RTT = k.session.RTT()
+	}
+	if scores := n.scores.Load(); scores != nil {
+		m.Gossip = (*scores)[p]
+	}
+	return m
+}
+
+// useful counts a message that a validator accepted for the peer that was the
+// first to bring it. Without a validator anything would count.
+func (n *Node) useful(from peer.ID, msgType string) {
+	if k := n.peerSet.get(from); k != nil {
+		k.ticket.Useful(1, uint64(n.dispatch.Weight(msgType)))
+	}
 }

@@ -43,8 +43,12 @@ type Config struct {
 	// listened on, for a node behind a port forward. Default: none.
 	Announce []string `yaml:"announce" json:"announce" toml:"announce"`
 	// Bootstrap is the full multiaddrs (ending in /p2p/ID) of the nodes to
-	// connect to first. They are redialled for as long as the service runs.
+	// connect to first. They are redialled for as long as the service runs. A
+	// /dnsaddr name may go without an ID: it is looked up while peers are wanted.
 	Bootstrap []string `yaml:"bootstrap" json:"bootstrap" toml:"bootstrap"`
+	// Static is the full multiaddrs of peers that are kept connected, within
+	// MaxPeers.
+	Static []string `yaml:"static" json:"static" toml:"static"`
 	// Reserved is the full multiaddrs of peers that are kept connected and are
 	// admitted above MaxPeers. Every broadcast is sent to them, whatever their
 	// score and outside the mesh; they should reserve this node as well, because
@@ -78,6 +82,13 @@ type Config struct {
 	// dialled us may take, at most 1; the rest is kept for peers that this node
 	// chose. Default: 0.75. Negative: none.
 	InboundShare float64 `yaml:"inbound_share" json:"inbound_share" toml:"inbound_share"`
+	// OutboundPeers is the number of peers that this node looks for and dials.
+	// Default: 0, what InboundShare leaves of MaxPeers.
+	OutboundPeers int `yaml:"outbound_peers" json:"outbound_peers" toml:"outbound_peers"`
+	// Discovery is how peers are found beside the lists above. Default: none of it.
+	Discovery Discovery `yaml:"discovery" json:"discovery" toml:"discovery"`
+	// Reachability is what is done against NATs. Default: nothing.
+	Reachability Reachability `yaml:"reachability" json:"reachability" toml:"reachability"`
 	// NoPeerExchange keeps the node from asking its peers for further peers
 	// while it has free places. Default: false.
 	NoPeerExchange bool `yaml:"no_peer_exchange" json:"no_peer_exchange" toml:"no_peer_exchange"`
@@ -164,7 +175,7 @@ func (c Config) withDefaults() Config {
 
 // clone returns a copy that shares nothing with the program.
 func (c Config) clone() Config {
-	for _, list := range []*[]string{&c.Listen, &c.Announce, &c.Bootstrap, &c.Reserved, &c.Capabilities} {
+	for _, list := range []*[]string{&c.Listen, &c.Announce, &c.Bootstrap, &c.Reserved, &c.Static, &c.Capabilities, &c.Discovery.KademliaPeers, &c.Reachability.Relays} {
 		*list = slices.Clone(*list)
 	}
 	c.Tunnels = slices.Clone(c.Tunnels)
@@ -215,6 +226,7 @@ type parsed struct {
 	announce  []ma.Multiaddr
 	bootstrap []peer.AddrInfo
 	reserved  []peer.AddrInfo
+	peerLists
 }
 
 func parseGenesis(s string) ([]byte, error) {

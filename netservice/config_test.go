@@ -87,7 +87,7 @@ func TestValidateFindsPeersThatAreNotDialled(t *testing.T) {
 		"private":          {Config{PublicOnly: true, Bootstrap: []string{private, "/ip6/::1/udp/1/quic-v1" + id}}, []string{"Bootstrap"}},
 		"reserved":         {Config{PublicOnly: true, Reserved: []string{"/ip4/127.0.0.1/tcp/1" + id}}, []string{"Reserved"}},
 		"both":             {Config{PublicOnly: true, Bootstrap: []string{private}, Reserved: []string{private}}, []string{"Bootstrap", "Reserved"}},
-		"unspecified":      {Config{Bootstrap: []string{"/ip4/0.0.0.0/tcp/1" + id}}, []string{"Bootstrap"}},
+		"unspecified":      {Config{Bootstrap: []string{"/ip4/0.0.0.0/tcp/1" + id}}, []string{"Bootstrap[0]", "Bootstrap"}},
 		"not PublicOnly":   {Config{Bootstrap: []string{private}, Reserved: []string{private}}, nil},
 		"one public":       {Config{PublicOnly: true, Bootstrap: []string{private, public}}, nil},
 		"public elsewhere": {Config{PublicOnly: true, Bootstrap: []string{private}, Reserved: []string{public}}, nil},
@@ -232,7 +232,7 @@ func TestConfigFormats(t *testing.T) {
 
 // normal forgets the difference between no list and an empty one.
 func normal(c Config) Config {
-	for _, l := range []*[]string{&c.Listen, &c.Announce, &c.Bootstrap, &c.Reserved, &c.Capabilities} {
+	for _, l := range []*[]string{&c.Listen, &c.Announce, &c.Bootstrap, &c.Reserved, &c.Static, &c.Capabilities, &c.Discovery.KademliaPeers, &c.Reachability.Relays} {
 		if len(*l) == 0 {
 			*l = nil
 		}

@@ -52,7 +52,7 @@ func (n *Node) exchangeConfig() discovery.Config {
 			return ids
 		},
 		Want: func() int {
-			if n.cfg.NoPeerExchange {
+			if n.live.Load().cfg.NoPeerExchange {
 				return 0
 			}
 			return n.peers.Room()

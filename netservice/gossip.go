@@ -35,7 +35,10 @@ func (n *Node) gossipConfig() gossip.Config {
 	if n.cfg.SignMessages {
 		cfg.Identity = gossip.Signed
 	}
-	cfg.OnScore = func(scores map[peer.ID]float64) { n.punish(scores, cfg.Params.GraylistThreshold) }
+	cfg.OnScore = func(scores map[peer.ID]float64) {
+		n.scores.Store(&scores)
+		n.punish(scores, cfg.Params.GraylistThreshold)
+	}
 	return cfg
 }
 
@@ -79,7 +82,11 @@ func (n *Node) gossiped(m gossip.Message) *gossiped {
 
 // judge asks the type's validator about a message.
 func (n *Node) judge(ctx context.Context, s *typeState, m gossip.Message) gossip.Verdict {
-	return s.validator(ctx, n.gossiped(m)).as
+	v := s.validator(ctx, n.gossiped(m))
+	if v == Accept() {
+		n.useful(m.From, typeOf(m.Type))
+	}
+	return v.as
 }
 
 // broadcast publishes a message of our own.

@@ -68,7 +68,7 @@ func (g *guests) take(p peer.ID) bool {
 // other one waits for that.
 func (n *Node) seeOff(ctx context.Context, x *handshaking, err error) {
 	refused, ok := errors.AsType[*handshake.RefusedError](err)
-	if !ok || n.cfg.NoPeerExchange || n.peerSet.has(x.c.RemotePeer()) {
+	if !ok || n.live.Load().cfg.NoPeerExchange || n.peerSet.has(x.c.RemotePeer()) {
 		return
 	}
 	if refused.ByRemote {

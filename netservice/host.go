@@ -7,6 +7,7 @@ import (
 	"github.com/libp2p/go-libp2p"
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/peer"
+	ma "github.com/multiformats/go-multiaddr"
 
 	"github.com/go-nebnet/nebnet/internal/gossip"
 	"github.com/go-nebnet/nebnet/internal/handshake"
@@ -31,7 +32,7 @@ func (n *Node) openHost() (host.Host, error) {
 
 func (n *Node) hostConfig() p2phost.Config {
 	cfg := p2phost.Config{
-		Key: n.key, Listen: n.addrs.listen, Announce: n.addrs.announce, PSK: n.psk,
+		Key: n.key, Listen: n.addrs.listen, Announce: withoutIDs(n.addrs.announce), PSK: n.psk,
 		UserAgent: n.cfg.Agent, MaxPeers: n.cfg.MaxPeers + len(n.addrs.reserved),
 		NoPrivate: n.cfg.PublicOnly, Gate: n.peers, Crowded: n.peers.NoteCrowded, Obs: n.obs,
 		Options: n.opts.hostOpts, Metrics: n.opts.libp2p,
@@ -40,10 +41,20 @@ func (n *Node) hostConfig() p2phost.Config {
 		cfg.SkipSockets = true
 		cfg.Options = append([]libp2p.Option{libp2p.Transport(n.opts.transport)}, cfg.Options...)
 	}
-	for _, list := range [][]peer.AddrInfo{n.addrs.bootstrap, n.addrs.reserved} {
+	for _, list := range [][]peer.AddrInfo{n.addrs.bootstrap, n.addrs.static, n.addrs.reserved, n.addrs.relays} {
 		for _, ai := range list {
 			cfg.Trusted = append(cfg.Trusted, ai.Addrs...)
 		}
 	}
 	return cfg
+}
+
+// withoutIDs takes this node's ID off addresses that end with it.
+func withoutIDs(addrs []ma.Multiaddr) (out []ma.Multiaddr) {
+	for _, a := range addrs {
+		if at, _ := peer.SplitAddr(a); len(at) > 0 {
+			out = append(out, at)
+		}
+	}
+	return out
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"sync"
 	"sync/atomic"
 
 	"github.com/libp2p/go-libp2p/core/crypto"
@@ -41,12 +42,18 @@ type Node struct {
 	// instance tells peers that this is another run of the same identity.
 	instance uint64
 
-	types    *typeTable
-	peers    *peers.Manager
-	guests   *guests
-	direct   *directPeers
-	dispatch *dispatcher.Dispatcher
-	requests *reqresp.Engine
+	types   *typeTable
+	peers   *peers.Manager
+	guests  *guests
+	named   *namedPeers
+	live    atomic.Pointer[liveConfig]
+	sources *sourceSet
+	// reloading is held by Reload: one change at a time.
+	reloading sync.Mutex
+	scores    atomic.Pointer[map[peer.ID]float64] // in broadcasting
+	direct    *directPeers
+	dispatch  *dispatcher.Dispatcher
+	requests  *reqresp.Engine
 
 	// Set by start.
 	host     host.Host
@@ -68,9 +75,17 @@ func newNode(cfg Config, addrs parsed, opts options, o *obs.Obs, d *dispatcher.D
 		types:    newTypeTable(cfg.MaxMessageSize),
 		direct:   newDirectPeers(addrs.reserved),
 		guests:   newGuests(),
+		named:    newNamedPeers(addrs),
+		sources:  newSourceSet(),
 	}
+	n.live.Store(&liveConfig{cfg, addrs})
 	if err := n.loadIdentity(); err != nil {
 		return nil, err
+	}
+	if opts.host == nil && opts.transport == nil {
+		if err := errors.Join(cfg.checkDialable(n.id)...); err != nil {
+			return nil, err
+		}
 	}
 	var err error
 	if n.peers, err = peers.New(n.peersConfig()); err != nil {
@@ -153,19 +168,16 @@ func (n *Node) start() (err error) {
 	if err = n.exchange.Start(); err != nil {
 		return err
 	}
-	for _, ai := range n.addrs.reserved {
-		n.peers.Reserve(ai.ID)
-		n.peers.AddPersistent(ai)
-	}
-	for _, ai := range n.addrs.bootstrap {
-		n.peers.AddPersistent(ai)
-	}
+	n.named.start(n)
 	n.tunnels = n.newTunnels()
 	n.peerSet.start()
 	if err = n.tunnels.Apply(n.peerSet.ctx, n.cfg.Tunnels); err != nil {
 		return err
 	}
 	n.peers.Start()
+	if err = errors.Join(n.sources.follow(n, n.cfg, n.addrs)...); err != nil {
+		return err
+	}
 	n.obs.Log("node").WithField("id", n.id.String()).WithField("network", n.network).
 		WithField("addrs", n.host.Network().ListenAddresses()).Info("started")
 	return nil
@@ -190,6 +202,7 @@ func (n *Node) stop(ctx context.Context) error {
 	if n.tunnels != nil {
 		end("tunnels", within(soft, n.tunnels.Close))
 	}
+	end("discovery", n.sources.close(soft))
 	end("peers", within(soft, func() error { n.peers.Close(); return nil }))
 	if n.exchange != nil {
 		end("peer exchange", n.exchange.Close(soft))

@@ -8,6 +8,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/peer"
+	madns "github.com/multiformats/go-multiaddr-dns"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rcrowley/go-metrics"
 	"github.com/sirupsen/logrus"
@@ -31,6 +32,8 @@ type options struct {
 	gossip    *GossipParams
 	store     PeerStore
 	libp2p    prometheus.Registerer
+	sources   []PeerSource
+	dns       *madns.Resolver
 }
 
 // PeerHello is what a peer said of itself in the handshake, already checked to

@@ -29,6 +29,23 @@ type PeerInfo struct {
 	// Differing are the message types that the peer has declared otherwise than
 	// this node, by name. What both declarations allow arrives.
 	Differing []TypeDifference
+
+	// What follows is what Peers says beyond what a PeerFilter is given.
+
+	Transport  string    // "tcp", "quic-v1" or, through a relay, "relay"
+	Persistent bool      // named in Bootstrap, Static or Reserved, or by a call
+	Value      PeerValue // what it is worth when there is no place for all
+	// Protected says why it does not give way to another peer when all places are
+	// taken ("reserved", "persistent", "chosen by this node", "longest here", "most
+	// useful", "nearest"); empty when it may have to.
+	Protected string
+	Mesh      []string // types in whose broadcast mesh it is, sorted
+	Score     float64  // in broadcasting
+	BytesIn   uint64   // of messages, on the wire
+	BytesOut  uint64
+	// LastEnded is why the session before this one ended, or the last attempt
+	// failed; ReasonNone for neither.
+	LastEnded DisconnectReason
 }
 
 // WaitForPeers waits until there are at least n peers with a session. Its
@@ -56,7 +73,7 @@ func (s *NebService) Peers() []PeerInfo {
 	if s.running() != nil {
 		return nil
 	}
-	return s.node.peerInfos()
+	return s.node.detailed(s.node.peerInfos())
 }
 
 func (n *Node) peerInfos() []PeerInfo {

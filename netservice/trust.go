@@ -1,7 +1,6 @@
 package netservice
 
 import (
-	"errors"
 	"fmt"
 	"time"
 
@@ -39,27 +38,16 @@ func (s *NebService) ReservePeer(addr string) error {
 	if err != nil {
 		return fmt.Errorf("reserve %q: %w", addr, err)
 	}
-	s.node.peers.Reserve(ai.ID)
-	if r := DisconnectReason(s.node.peers.AddPersistent(*ai)); r != ReasonNone {
-		return fmt.Errorf("reserve %s: %w", ai.ID, r)
+	if err := s.node.named.add(s.node, roleReserved, *ai); err != nil {
+		return fmt.Errorf("reserve %s: %w", ai.ID, err)
 	}
-	return s.node.direct.add(*ai)
+	return nil
 }
 
 // UnreservePeer undoes ReservePeer and Config.Reserved: the peer is not dialled
-// any more, also when it is in Config.Bootstrap. A session that stands is left
-// alone. The error says that peerID is none.
-func (s *NebService) UnreservePeer(peerID string) error {
-	p, err := parsePeerID(peerID)
-	if err == nil {
-		s.node.peers.Unreserve(p)
-		s.node.peers.RemovePersistent(p)
-		if err = s.node.direct.remove(p); errors.Is(err, ErrStopped) {
-			err = nil // nothing is sent to it any more
-		}
-	}
-	return err
-}
+// any more, unless it is a boot node or a static peer as well. A session that
+// stands is left alone. The error says that peerID is none.
+func (s *NebService) UnreservePeer(peerID string) error { return s.unname(roleReserved, peerID) }
 
 func parsePeerID(text string) (peer.ID, error) {
 	p, err := peer.Decode(text)

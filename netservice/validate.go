@@ -55,7 +55,10 @@ func (c Config) checkAddrs(p parsed, transport bool) error {
 	err := renamed(host.ValidateAddrs(), func(e *p2phost.ConfigError) *ConfigError {
 		return &ConfigError{Field: e.Field, Err: e.Err}
 	})
-	return joined(err, checkDialled("Bootstrap", p.bootstrap, p.reserved, host.MayDial), checkDialled("Reserved", p.reserved, p.bootstrap, host.MayDial))
+	if !transport {
+		err = joined(err, errors.Join(c.checkDialable("")...))
+	}
+	return joined(err, checkDialled("Static", p.static, nil, host.MayDial), checkDialled("Bootstrap", p.bootstrap, p.reserved, host.MayDial), checkDialled("Reserved", p.reserved, p.bootstrap, host.MayDial))
 }
 
 // checkDialled finds peers all of whose addresses are filtered out: they would be
@@ -131,7 +134,10 @@ func (c Config) parse() (parsed, error) {
 		p.listen = parseAddrs("Listen", c.Listen, bad)
 	}
 	p.announce = parseAddrs("Announce", c.Announce, bad)
-	p.bootstrap = parsePeers("Bootstrap", c.Bootstrap, bad)
+	full, _ := splitBootstrap(c.Bootstrap)
+	p.bootstrap = parsePeers("Bootstrap", full, bad)
+	p.peerLists = c.parsePeerLists(bad)
+	checkNames(c, bad)
 	for _, ai := range p.bootstrap {
 		if len(ai.Addrs) == 0 {
 			bad("Bootstrap", "%s has no address to dial", ai.ID)
@@ -208,6 +214,9 @@ func parseAddrs(field string, texts []string, bad badFunc) []ma.Multiaddr {
 func parsePeers(field string, texts []string, bad badFunc) []peer.AddrInfo {
 	var full []ma.Multiaddr
 	for i, t := range texts {
+		if t == "" && field == "Bootstrap" {
+			continue // a name
+		}
 		a, err := ma.NewMultiaddr(t)
 		if err == nil {
 			_, err = peer.AddrInfoFromP2pAddr(a)

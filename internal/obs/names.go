@@ -136,6 +136,8 @@ const (
 	// CallbackPanics counts recovered panics of the program's callbacks of a
 	// handshake.
 	CallbackPanics = "neb.net.callback.panics"
+	// SourceFailed counts looks for peers, by DNS, say, that failed.
+	SourceFailed = "neb.net.discovery.failed"
 	// ExchangePanics counts panics of callbacks that were recovered.
 	ExchangePanics = "neb.net.exchange.panics"
 )

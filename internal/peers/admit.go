@@ -84,7 +84,7 @@ func (m *Manager) candidateLocked(t *Ticket) candidate {
 	if c.inbound {
 		c.crowded = m.crowdedInLocked(t.ip)
 	} else {
-		c.crowded = m.spreadLocked().full(m.groupOf(t.ip))
+		c.crowded = m.spreadLocked(t.p).full(m.groupOf(t.ip))
 	}
 	return c
 }

@@ -139,7 +139,7 @@ func (m *Manager) startOthersLocked(now time.Time) time.Duration {
 	}
 	chosen, wait := choose(m.book.All(), choice{
 		now: now, n: free, skip: func(e *book.Entry) bool { return m.skipLocked(e, now) },
-		spread: m.spreadLocked(), rand: m.cfg.Rand,
+		spread: m.spreadLocked(""), rand: m.cfg.Rand,
 	})
 	for _, e := range chosen {
 		addrs := m.otherAddrsLocked(e, now)
@@ -199,16 +199,16 @@ func (m *Manager) otherAddrsLocked(e *book.Entry, now time.Time) []ma.Multiaddr 
 }
 
 // spreadLocked counts the neighbourhoods of the peers that this node chose
-// itself, those being dialled included.
-func (m *Manager) spreadLocked() spread {
+// itself, those being dialled included, apart from one.
+func (m *Manager) spreadLocked(except peer.ID) spread {
 	s := newSpread(m.limits.perGroup())
-	for _, e := range m.entries {
-		if !e.inbound() {
+	for p, e := range m.entries {
+		if !e.inbound() && p != except {
 			s.add(e.group())
 		}
 	}
 	for p := range m.trying {
-		if e := m.book.Get(p); e != nil && m.entries[p] == nil {
+		if e := m.book.Get(p); e != nil && m.entries[p] == nil && p != except {
 			s.add(e.Group())
 		}
 	}

@@ -75,6 +75,15 @@ type ending struct {
 	inbound    bool          // the peer had dialled
 }
 
+// counts tells whether an attempt says something of the peer, and not of this
+// node's connection or of its own lack of places.
+func (e ending) counts() bool {
+	if e.reason == handshake.ReasonTooManyPeers {
+		return e.byRemote
+	}
+	return !(e.lonely && ours(e.reason))
+}
+
 // next is what to do with a peer after an ending.
 type next struct {
 	after    time.Duration // before the next attempt

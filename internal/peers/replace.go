@@ -38,14 +38,8 @@ type newcomer struct {
 // again.
 func victim(all []standing, n newcomer) (peer.ID, bool) {
 	rest := slices.DeleteFunc(slices.Clone(all), func(s standing) bool { return s.safe || s.age < minStay })
-	protected := max(1, len(all)/8)
-	for _, by := range []func(a, b standing) int{
-		func(a, b standing) int { return cmp.Compare(b.age, a.age) },
-		func(a, b standing) int { return cmp.Compare(b.value.Useful, a.value.Useful) },
-		func(a, b standing) int { return cmp.Compare(nearness(a), nearness(b)) },
-	} {
-		slices.SortStableFunc(rest, by)
-		rest = rest[min(protected, len(rest)):]
+	for _, ids := range protections(all) {
+		rest = slices.DeleteFunc(rest, func(s standing) bool { return slices.Contains(ids, s.id) })
 	}
 	if len(rest) == 0 {
 		return "", false
@@ -69,6 +63,30 @@ func victim(all []standing, n newcomer) (peer.ID, bool) {
 		return worst.id, true
 	}
 	return "", false
+}
+
+// protections are the inbound peers that stay whatever comes, by why: an eighth
+// each, at least one.
+func protections(all []standing) map[string][]peer.ID {
+	rest := slices.DeleteFunc(slices.Clone(all), func(s standing) bool { return s.safe || s.age < minStay })
+	n := max(1, len(all)/8)
+	out := make(map[string][]peer.ID)
+	for _, by := range []struct {
+		kind string
+		cmp  func(a, b standing) int
+	}{
+		{"longest here", func(a, b standing) int { return cmp.Compare(b.age, a.age) }},
+		{"most useful", func(a, b standing) int { return cmp.Compare(b.value.Useful, a.value.Useful) }},
+		{"nearest", func(a, b standing) int { return cmp.Compare(nearness(a), nearness(b)) }},
+	} {
+		slices.SortStableFunc(rest, by.cmp)
+		k := min(n, len(rest))
+		for _, s := range rest[:k] {
+			out[by.kind] = append(out[by.kind], s.id)
+		}
+		rest = rest[k:]
+	}
+	return out
 }
 
 // nearness puts peers whose round trip is not known last.

@@ -1,6 +1,7 @@
 package peers
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"net/netip"
@@ -166,6 +167,30 @@ func TestLimitsAreLowered(t *testing.T) {
 		}
 		if l := fx.Limits(); l.MaxPeers != 5 {
 			t.Errorf("%+v", l)
+		}
+	})
+}
+
+// With one place for each neighbourhood a peer is not in its own way.
+func TestOneOfEachNeighbourhood(t *testing.T) {
+	from := func(p peer.ID, addr string) peer.AddrInfo { return info(p, addr) }
+	connect := func(fx *fixture, _ context.Context, ai peer.AddrInfo) error {
+		tk, r := fx.Admit(ai.ID, dirOut, 0, ai.Addrs[0])
+		if r != none {
+			return r
+		}
+		return fx.commit(tk).Err()
+	}
+	play(t, Config{MaxPeers: 6, InboundShare: -1}, connect, func(t *testing.T, fx *fixture) {
+		for i := range 4 {
+			fx.learn(from(peerN(i), fmt.Sprintf("/ip4/30.1.1.%d/tcp/1", i)), from(peerN(10+i), fmt.Sprintf("/ip4/30.%d.1.1/tcp/1", 2+i)))
+		}
+		time.Sleep(10 * time.Minute)
+		if n := fx.live(); n != 5 {
+			t.Errorf("%d peers of 5 neighbourhoods", n)
+		}
+		if st := fx.Why(peerN(3)); st.Connected && st.Reason != "" || !st.Connected && st.Reason == "" {
+			t.Errorf("%+v", st)
 		}
 	})
 }

@@ -141,7 +141,13 @@ func (m *Manager) planLocked(t *target, e ending) {
 	e.persistent, e.failures = true, t.failures
 	n := redial(e, m.cfg.Rand())
 	t.failures, t.blameless = n.failures, ours(e.reason) && !e.stranger
-	t.due = time.Now().Add(n.after)
+	now := time.Now()
+	t.due = now.Add(n.after)
+	if e.lived > 0 {
+		m.book.Left(now, t.id, e.reason.Code(), m.lastValue(t.id), t.due)
+	} else {
+		m.book.Failed(t.id, e.reason.Code(), t.due, e.counts())
+	}
 	m.kick()
 }
 
@@ -156,7 +162,7 @@ func (m *Manager) planOtherLocked(p peer.ID, e ending) {
 	if e.lived > 0 {
 		m.book.Left(now, p, e.reason.Code(), m.lastValue(p), now.Add(n.after))
 	} else {
-		m.book.Failed(p, e.reason.Code(), now.Add(n.after), !(e.lonely && ours(e.reason)))
+		m.book.Failed(p, e.reason.Code(), now.Add(n.after), e.counts())
 	}
 	if n.forget {
 		m.book.Remove(p)
