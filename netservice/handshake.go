@@ -191,7 +191,7 @@ func (x *handshaking) conclude(st network.Stream, res handshake.Result, err erro
 	x.s.onSession(x, &sessionPeer{
 		id: sess.Peer(), name: sess.Name(), conn: x.c,
 		session: sess, ticket: x.ticket, opener: x.opener, since: time.Now(),
-		version: res.Version, agent: res.Remote.Agent, capabilities: res.Remote.Capabilities, payload: res.Remote.Payload,
+		number: fmt.Sprintf("%016x", res.Session), version: res.Version, agent: res.Remote.Agent, capabilities: res.Remote.Capabilities, payload: res.Remote.Payload,
 	})
 }
 

@@ -52,12 +52,15 @@ func TestInspectorShowsPeersAndEvents(t *testing.T) {
 		next(t, "message", got)
 
 		type peer struct {
-			ID, Agent, Direction string
-			Since                time.Time
+			ID, Agent, Direction, Session string
+			Since                         time.Time
 		}
 		peers := asked[[]peer](t, s, "/api/peers")
 		if len(peers) != 1 || peers[0].ID != b.Service().Node().ID().String() || peers[0].Direction != "inbound" {
 			t.Fatalf("peers: %+v", peers)
+		}
+		if theirs := b.Service().Peers(); len(theirs) != 1 || theirs[0].Session != peers[0].Session || len(peers[0].Session) != 16 {
+			t.Errorf("session %q here, %+v there", peers[0].Session, theirs)
 		}
 		if page := look(t, s, "/peers"); strings.Contains(page, evil) || !strings.Contains(page, "&lt;script&gt;") {
 			t.Error("the agent is not shown as text")

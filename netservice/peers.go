@@ -23,6 +23,7 @@ type PeerInfo struct {
 	Version      uint32        // highest version that both sides speak
 	Payload      []byte        // the application's part of the peer's hello
 	Since        time.Time     // when the handshake was completed
+	Session      string        // 16 hex digits that name the session in the logs of both sides
 	RTT          time.Duration // of the last ping, 0 before the first
 	Reserved     bool
 	QueueBytes   int // bytes that wait to be sent

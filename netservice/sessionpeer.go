@@ -16,6 +16,7 @@ import (
 type sessionPeer struct {
 	id      peer.ID
 	name    string // the ID as text, as in Message.MessageFrom
+	number  string // names the session in the logs of both sides
 	conn    network.Conn
 	session *session.Session
 	ticket  *peers.Ticket
@@ -50,7 +51,7 @@ func (s *peerSet) onSession(x *handshaking, k *sessionPeer) {
 	} else {
 		// The number of peers is decided by admission alone.
 		n.host.ConnManager().Protect(k.id, k.tag)
-		n.obs.Log("peerset").WithField("peer", k.name).WithField("addr", k.conn.RemoteMultiaddr().String()).
+		n.obs.Log("peerset").WithField("peer", k.name).WithField("session", k.number).WithField("addr", k.conn.RemoteMultiaddr().String()).
 			WithField("agent", k.agent).Debug("peer connected")
 		n.exchange.Met(k.id)
 		n.gossip.PeerJoined(k.id)
@@ -101,7 +102,7 @@ func (s *peerSet) onClosed(k *sessionPeer) {
 	}
 	if k.tag != "" {
 		n.host.ConnManager().Unprotect(k.id, k.tag)
-		n.obs.Log("peerset").WithField("peer", k.name).WithField("reason", reason.Label()).
+		n.obs.Log("peerset").WithField("peer", k.name).WithField("session", k.number).WithField("reason", reason.Label()).
 			WithField("by_peer", byRemote).Debug("peer disconnected")
 	}
 	k.ticket.Release(reason, byRemote)
@@ -134,7 +135,7 @@ func (k *sessionPeer) info(reserved bool) PeerInfo {
 	return PeerInfo{
 		ID: k.id, Addr: k.conn.RemoteMultiaddr(), Direction: dir,
 		Agent: k.agent, Capabilities: k.capabilities,
-		Version: k.version, Payload: k.payload,
+		Version: k.version, Payload: k.payload, Session: k.number,
 		Since: k.since, RTT: st.RTT, Reserved: reserved, QueueBytes: st.Send.PendingBytes,
 		Differing: differences(k.session.Differences()),
 	}

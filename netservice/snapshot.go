@@ -66,7 +66,7 @@ func peerShown(p PeerInfo, st Stats) inspect.Peer {
 	streams, gossip := st.Peers[id], st.Gossip.Peers[p.ID]
 	shown := inspect.Peer{
 		ID: id, Agent: p.Agent, Addr: p.Addr.String(), Direction: "inbound", Transport: transport(p.Addr),
-		Since: p.Since, RTT: p.RTT.Seconds(), Version: p.Version, Capabilities: p.Capabilities,
+		Since: p.Since, Session: p.Session, RTT: p.RTT.Seconds(), Version: p.Version, Capabilities: p.Capabilities,
 		MessagesIn: streams.Receive.Messages, MessagesOut: streams.Send.Written,
 		BytesIn: streams.Receive.Bytes, BytesOut: streams.Send.WrittenBytes,
 		Queue: streams.Send.Pending, QueueBytes: streams.Send.PendingBytes + int(gossip.Waiting),

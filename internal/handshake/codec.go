@@ -27,6 +27,7 @@ const (
 	refusalHello  protowire.Number = 2
 
 	acceptVersion protowire.Number = 1
+	acceptSession protowire.Number = 2
 )
 
 // message is one frame decoded: exactly one of the three.
@@ -41,7 +42,10 @@ type refusal struct {
 	hello  *Hello // what the refusing side is, when it says so
 }
 
-type accept struct{ version uint32 }
+type accept struct {
+	version uint32
+	session uint64
+}
 
 func (m message) kind() string {
 	switch {
@@ -67,6 +71,8 @@ func (m message) encode() []byte {
 		}
 	default:
 		num, body = frameAccept, appendVarint(nil, acceptVersion, uint64(m.accept.version))
+		body = protowire.AppendTag(body, acceptSession, protowire.Fixed64Type)
+		body = protowire.AppendFixed64(body, m.accept.session)
 	}
 	return appendBytes(nil, num, body)
 }
@@ -215,13 +221,17 @@ func decodeAccept(outer value) (*accept, error) {
 	a := &accept{}
 	var once onceFields
 	err = fields(b, func(num protowire.Number, v value) (err error) {
-		if num != acceptVersion {
+		if num != acceptVersion && num != acceptSession {
 			return nil
 		}
 		if err := once.see(num); err != nil {
 			return err
 		}
-		a.version, err = v.uint32("version")
+		if num == acceptVersion {
+			a.version, err = v.uint32("version")
+		} else {
+			a.session, err = v.fixed64("session")
+		}
 		return err
 	})
 	if err != nil {

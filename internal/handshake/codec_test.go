@@ -21,7 +21,7 @@ func messages() map[string]message {
 		"least-hello":  {hello: &least},
 		"refusal":      {refusal: &refusal{reason: ReasonTooManyPeers}},
 		"refusal-full": {refusal: &refusal{reason: ReasonWrongChain, hello: &h}},
-		"accept":       {accept: &accept{version: 2}},
+		"accept":       {accept: &accept{version: 2, session: 1 << 63}},
 	}
 }
 
@@ -50,7 +50,7 @@ func TestDecodeRejects(t *testing.T) {
 		return appendBytes(nil, frameHello, appendBytes(b, num, v))
 	}
 	fill := func(n int) []byte { return bytes.Repeat([]byte{'x'}, n) }
-	accept2 := message{accept: &accept{2}}.encode()
+	accept2 := message{accept: &accept{version: 2}}.encode()
 	tests := map[string][]byte{
 		"empty":            nil,
 		"two messages":     append(bytes.Clone(accept2), accept2...),

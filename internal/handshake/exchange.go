@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"math/rand/v2"
 	"runtime/debug"
 	"time"
 )
@@ -28,6 +29,9 @@ type Stream interface {
 // Result is a handshake that both sides accepted.
 type Result struct {
 	Version uint32 // the highest that both speak
+	// Session is a random number that names the session to both sides, for their
+	// logs; 0 where the opener gave none.
+	Session uint64
 	Remote  Hello
 }
 
@@ -108,10 +112,11 @@ func (x *exchange) open() (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	if err := x.write("write accept", message{accept: &accept{version}}); err != nil {
+	session := rand.Uint64()
+	if err := x.write("write accept", message{accept: &accept{version: version, session: session}}); err != nil {
 		return Result{}, err
 	}
-	return Result{Version: version, Remote: *m.hello}, nil
+	return Result{Version: version, Session: session, Remote: *m.hello}, nil
 }
 
 func (x *exchange) answer() (Result, error) {
@@ -139,7 +144,7 @@ func (x *exchange) answer() (Result, error) {
 	if m.accept.version != version {
 		return Result{}, x.failed("read accept", protocolErrorf("version %d accepted instead of %d", m.accept.version, version))
 	}
-	return Result{Version: version, Remote: remote}, nil
+	return Result{Version: version, Session: m.accept.session, Remote: remote}, nil
 }
 
 // judge checks a remote hello, asks verify, and tells the other side when the

@@ -42,6 +42,9 @@ func TestAccept(t *testing.T) {
 		if o.res.Version != 2 || n.res.Version != 2 {
 			t.Errorf("versions %d and %d, want 2", o.res.Version, n.res.Version)
 		}
+		if o.res.Session == 0 || o.res.Session != n.res.Session {
+			t.Errorf("the session is %x and %x, want one number", o.res.Session, n.res.Session)
+		}
 		b.Agent = "evil?[2J?agent"
 		if d := cmp.Diff(b, o.res.Remote); d != "" {
 			t.Errorf("opener's view of the remote (-want +got):\n%s", d)
@@ -142,7 +145,7 @@ func frameOf(m message) []byte { return appendFrame(nil, m.encode()) }
 func TestOutOfTurn(t *testing.T) {
 	hello := testHello(2)
 	helloFrame := frameOf(message{hello: &hello})
-	acceptFrame := frameOf(message{accept: &accept{2}})
+	acceptFrame := frameOf(message{accept: &accept{version: 2}})
 	refusalFrame := frameOf(message{refusal: &refusal{reason: ReasonBanned}})
 	tests := []struct {
 		name   string
@@ -153,7 +156,7 @@ func TestOutOfTurn(t *testing.T) {
 		{"repeated hello", Answer, [][]byte{helloFrame, helloFrame}, ReasonProtocol},
 		{"accept without hello", Answer, [][]byte{acceptFrame}, ReasonProtocol},
 		{"refusal without hello", Answer, [][]byte{refusalFrame}, ReasonProtocol},
-		{"accept of another version", Answer, [][]byte{helloFrame, frameOf(message{accept: &accept{1}})}, ReasonProtocol},
+		{"accept of another version", Answer, [][]byte{helloFrame, frameOf(message{accept: &accept{version: 1}})}, ReasonProtocol},
 		{"accept instead of hello", Open, [][]byte{acceptFrame}, ReasonProtocol},
 		{"zero-length frame", Answer, [][]byte{{0}}, ReasonProtocol},
 		{"length above the limit", Answer, [][]byte{{0x81, 0x80, 0x04}}, ReasonProtocol},

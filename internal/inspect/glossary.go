@@ -5,7 +5,7 @@ import "html/template"
 // glossary says what the terms of the page mean.
 var glossary = map[string]string{
 	"peer":         "A node of the same chain that has shaken hands with this one.",
-	"session":      "What two peers have from the handshake on until one of them ends it or the connection is lost.",
+	"session":      "The number that names this session in the logs of both sides.",
 	"network":      "16 hex digits that stand for chain ID and genesis. Nodes with another one cannot even negotiate.",
 	"inbound":      "The peer opened the handshake.",
 	"outbound":     "This node opened the handshake.",
