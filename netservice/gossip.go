@@ -25,6 +25,7 @@ func (n *Node) gossipConfig() gossip.Config {
 				k.session.Heard()
 			}
 		},
+		Pace:        n.paceGossip,
 		MessageID:   n.opts.messageID,
 		MaxBulkSize: n.maxBulk(),
 		Params:      gossip.Params(gossipProfiles[n.cfg.GossipProfile]()),

@@ -21,6 +21,7 @@ import (
 	"github.com/go-nebnet/nebnet/internal/handshake"
 	"github.com/go-nebnet/nebnet/internal/identity"
 	"github.com/go-nebnet/nebnet/internal/obs"
+	"github.com/go-nebnet/nebnet/internal/pacing"
 	"github.com/go-nebnet/nebnet/internal/peers"
 	"github.com/go-nebnet/nebnet/internal/reqresp"
 	"github.com/go-nebnet/nebnet/internal/session"
@@ -58,6 +59,7 @@ type Node struct {
 	// Set by start.
 	host     host.Host
 	public   atomic.Pointer[host.Host] // the same, for those who ask at any time
+	budgets  *pacing.Budgets           // what each connection may have on its way
 	engine   *session.Engine
 	gossip   *gossip.Engine
 	exchange *discovery.Exchange
@@ -139,6 +141,7 @@ func (n *Node) start() (err error) {
 		return err
 	}
 	n.public.Store(&n.host)
+	n.budgets = pacing.New(n.host)
 	n.peerSet = newPeerSet(n)
 	if n.engine, err = session.New(n.sessionConfig()); err != nil {
 		return err
@@ -222,6 +225,9 @@ func (n *Node) stop(ctx context.Context) error {
 	if n.peerSet != nil {
 		end("handshakes", n.peerSet.close(soft))
 	}
+	if n.budgets != nil {
+		n.budgets.Close()
+	}
 	if n.host != nil && n.opts.host == nil {
 		end("host", within(ctx, n.host.Close))
 	}
@@ -237,6 +243,7 @@ func (n *Node) sessionConfig() session.Config {
 		Host: n.host, Network: n.network, Obs: n.obs,
 		Peers:        n.peerSet,
 		Deliver:      n.deliver,
+		Budgets:      n.budgets,
 		OnRecord:     n.takeRecord,
 		Penalise:     func(p peer.ID, f session.Fault) { n.peers.Penalise(p, faultWeight(f)) },
 		QueueBytes:   n.cfg.PeerQueueBytes,

@@ -23,7 +23,7 @@ func (s *NebService) P2P() *p2p.P2P {
 func (n *Node) newTunnels() *p2p.P2P {
 	return p2p.NewP2P(n.id, n.host, n.host.Peerstore(),
 		p2p.WithLogger(n.obs.Logger()), p2p.WithMetrics(n.obs.Registry()),
-		p2p.WithAdmitFunc(n.peerSet.member))
+		p2p.WithAdmitFunc(n.peerSet.member), p2p.WithPacing(n.paceTunnel))
 }
 
 // endTunnels ends the tunnel streams of a peer that has lost its session, but for

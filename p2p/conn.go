@@ -34,7 +34,7 @@ func (p *P2P) DialConn(ctx context.Context, remote peer.ID, proto string, opts .
 	ctx, cancel := context.WithTimeout(ctx, d.set.dialTimeout)
 	defer cancel()
 	defer context.AfterFunc(p.ctx, cancel)() // Close ends the dialling, too
-	group := p.Streams.NewGroup(stream.Settings{Protocol: d.proto})
+	group := p.Streams.NewGroup(stream.Settings{Protocol: d.proto, Urgent: d.set.urgent})
 	s, sctx, err := group.Open(ctx, remote, stream.Outbound)
 	if err != nil {
 		return nil, fmt.Errorf("dial %s: %w", proto, err)

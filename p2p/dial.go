@@ -64,6 +64,7 @@ func (p *P2P) forward(ctx context.Context, d dialSpec, ln net.Listener, bind, ta
 	id := p.Listeners.NextID()
 	group := p.Streams.NewGroup(stream.Settings{
 		Listener: id, Protocol: d.proto, Limits: d.set.limits, Idle: d.set.idle, Stall: d.set.stall,
+		Urgent: d.set.urgent,
 	})
 	for _, a := range d.addrs {
 		p.addrs.keep(d.peer, a)

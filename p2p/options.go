@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/rcrowley/go-metrics"
 	"github.com/sirupsen/logrus"
@@ -59,6 +60,8 @@ type settings struct {
 	limited  bool
 	check    bool
 	spares   int
+	urgent   bool
+	pace     func(network.Stream, bool) network.Stream
 }
 
 func (s settings) with(opts []Option) settings {
@@ -178,6 +181,18 @@ func WithCheck() Option { return func(s *settings) { s.check = true } }
 // of what a QUIC connection carries, do not use limited relays, and are not dialled
 // for. Default: 0.
 func WithSpares(n int) Option { return func(s *settings) { s.spares = max(n, 0) } }
+
+// WithPacing has each stream of a tunnel pass through pace before it carries data:
+// it returns a stream that writes when others on the connection let it. urgent says
+// whether the tunnel has WithUrgent. Only for NewP2P. Default: streams write as they
+// are.
+func WithPacing(pace func(s network.Stream, urgent bool) network.Stream) Option {
+	return func(s *settings) { s.pace = pace }
+}
+
+// WithUrgent has the bytes of a tunnel compete with other traffic on the
+// connection as equals, where the tunnels are paced. Default: they give way to it.
+func WithUrgent() Option { return func(s *settings) { s.urgent = true } }
 
 // WithBacklog sets how many connections may wait for Accept on a net.Listener.
 // Beyond it, streams are reset. Default: 128.

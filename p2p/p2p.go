@@ -76,6 +76,7 @@ func NewP2P(identity peer.ID, h host.Host, ps peerstore.Peerstore, opts ...Optio
 		Listeners: listener.NewRegistry(o.Logger(), o.Registry()),
 		Streams: stream.NewRegistry(stream.Config{
 			Metrics: o.Registry(), Limits: set.limits, Hold: protect.hold, Release: protect.release,
+			Pace: set.pace,
 		}),
 		self: identity, host: h, peerstore: ps, obs: o,
 		addrs:  newAddrKeeper(h, ps),

@@ -63,7 +63,7 @@ func (p *P2P) serve(ctx context.Context, proto string, set settings, kind listen
 	}
 	lid := p.Listeners.NextID()
 	group := p.Streams.NewGroup(stream.Settings{
-		Listener: lid, Protocol: id, Limits: set.limits, Idle: set.idle, Stall: set.stall,
+		Listener: lid, Protocol: id, Limits: set.limits, Idle: set.idle, Stall: set.stall, Urgent: set.urgent,
 	})
 	var (
 		mu   sync.Mutex // orders setting and removing the handler

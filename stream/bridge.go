@@ -56,6 +56,7 @@ const (
 // stream; an error ends the bridge. It finishes a protocol negotiation whose answer
 // was not waited for.
 func (s *Stream) Bridge(local net.Conn, remote network.Stream, ready func() error) error {
+	remote = s.group.pace(remote)
 	b := &bridge{s: s, local: local, stream: remote, kind: kindOf(remote), gone: make(chan struct{})}
 	b.watch.init(b, s.group.set.Idle, s.group.set.Stall)
 	if err := s.attach(b); err != nil {

@@ -35,6 +35,7 @@ var _ net.Conn = (*Conn)(nil)
 
 // Conn makes a net.Conn of the stream. Closing it ends the stream.
 func (s *Stream) Conn(remote network.Stream) (*Conn, error) {
+	remote = s.group.pace(remote)
 	c := &Conn{s: s, stream: remote, kind: kindOf(remote)}
 	if err := s.attach(c); err != nil {
 		_ = remote.Reset()

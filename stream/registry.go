@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
 	"github.com/rcrowley/go-metrics"
@@ -27,6 +28,10 @@ type Config struct {
 	// Hold and Release are told when a peer gets its first stream and loses
 	// its last. Calls for one peer alternate. Both may be nil.
 	Hold, Release func(peer.ID)
+	// Pace, if not nil, is given each network stream before it carries data, and
+	// returns what is used in its place: one that writes when others on the
+	// connection let it. urgent is that of the stream's group.
+	Pace func(s network.Stream, urgent bool) network.Stream
 }
 
 // Registry knows the running streams. It is safe for concurrent use, and hands
@@ -36,6 +41,7 @@ type Registry struct {
 	limits Limits
 	bufs   buffers
 	hold   holder
+	pace   func(network.Stream, bool) network.Stream
 
 	mu      sync.Mutex // guards the fields below and those of its groups
 	last    uint64
@@ -46,10 +52,14 @@ type Registry struct {
 
 // NewRegistry returns an empty registry.
 func NewRegistry(cfg Config) *Registry {
+	if cfg.Pace == nil {
+		cfg.Pace = func(s network.Stream, _ bool) network.Stream { return s }
+	}
 	return &Registry{
 		met:     newInstruments(obs.Quiet(nil, cfg.Metrics)),
 		limits:  cfg.Limits,
 		bufs:    newBuffers(),
+		pace:    cfg.Pace,
 		hold:    holder{hold: cfg.Hold, release: cfg.Release, count: make(map[peer.ID]int)},
 		streams: make(map[uint64]*Stream),
 		perPeer: make(map[peer.ID]int),
@@ -134,6 +144,7 @@ type Settings struct {
 	Limits   Limits
 	Idle     time.Duration // 0: no idle timeout
 	Stall    time.Duration // 0: DefaultStall
+	Urgent   bool          // what Config.Pace is told
 }
 
 // DefaultStall is how long a peer that has finished sending may take no data
@@ -205,6 +216,9 @@ func (g *Group) add(s *Stream) error {
 	r.met.active.Update(int64(len(r.streams)))
 	return nil
 }
+
+// pace is the network stream that carries a stream of the group.
+func (g *Group) pace(s network.Stream) network.Stream { return g.reg.pace(s, g.set.Urgent) }
 
 func over(have, limit int) bool { return limit > 0 && have >= limit }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/go-nebnet/nebnet/internal/obs"
@@ -75,6 +76,10 @@ type Config struct {
 	// PeerJoined and PeerLeft tell the engine that the answer changed. Nil:
 	// everybody is a member.
 	Member func(peer.ID) bool
+	// Pace, if not nil, is given each stream that the engine has opened, and returns
+	// what it writes to: a stream that writes when others on the connection let it,
+	// and whose writes end when nothing of them moves, whatever their deadlines.
+	Pace func(network.Stream) network.Stream
 	// Heard is told, once a second at most for each stream, that something has
 	// come from a peer. It must not block. Optional.
 	Heard func(peer.ID)

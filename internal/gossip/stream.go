@@ -26,6 +26,9 @@ type stream struct {
 }
 
 func newStream(s network.Stream, l *lane, out bool, st standing) *stream {
+	if pace := l.e.cfg.Pace; pace != nil && out {
+		s = pace(s)
+	}
 	g := &stream{Stream: s, l: l, p: s.Conn().RemotePeer(), out: out, opened: now()}
 	g.st.Store(uint32(st))
 	return g

@@ -1,0 +1,28 @@
+package netservice
+
+import (
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+
+	"github.com/go-nebnet/nebnet/internal/pacing"
+)
+
+// paceTunnel has the bytes of a tunnel give way to messages.
+func (n *Node) paceTunnel(s network.Stream, urgent bool) network.Stream {
+	class := pacing.Low
+	if urgent {
+		class = pacing.Normal
+	}
+	return n.budgets.Stream(s, class)
+}
+
+// gossipStall is how long a peer may take nothing of a broadcast before its stream
+// is reset: go-libp2p-pubsub's own time for a frame, which holds there for whatever
+// is left of it on a slow line.
+const gossipStall = 30 * time.Second
+
+// paceGossip has broadcasts share a connection with messages.
+func (n *Node) paceGossip(s network.Stream) network.Stream {
+	return n.budgets.Stream(s, pacing.Normal).Patient(gossipStall)
+}
