@@ -72,7 +72,7 @@ func build(cfg Config) (_ host.Host, err error) {
 		libp2p.UserAgent(cfg.UserAgent),
 		libp2p.Security(libp2ptls.ID, libp2ptls.New),
 		libp2p.Security(noise.ID, noise.New),
-		libp2p.Muxer(yamux.ID, muxer()),
+		libp2p.Muxer(yamux.ID, newMuxer()),
 		libp2p.ResourceManager(guard),
 		libp2p.ConnectionManager(cm),
 		libp2p.ConnectionGater(gate),
@@ -88,28 +88,6 @@ func build(cfg Config) (_ host.Host, err error) {
 	gate.network.Store(&n)
 	return h, nil
 }
-
-// muxer is libp2p's yamux with two changes.
-func muxer() *yamux.Transport {
-	t := *yamux.DefaultTransport
-	t.AcceptBacklog = acceptBacklog
-	t.ConnectionWriteTimeout = writeTimeout
-	return &t
-}
-
-const (
-	// acceptBacklog is a shorter queue of streams that the other side has opened
-	// and nobody has accepted. Every connection pays for its room, and libp2p
-	// accepts at once. An opener with that many streams on their way waits for an
-	// answer, which is 600 new streams a second over a round trip of 100 ms.
-	acceptBacklog = 2 * negotiatingPerPeer
-	// writeTimeout is how long one frame of up to 64 KiB may wait for the kernel
-	// before the connection is closed. yamux has 10 s, and leaves 5 of them: a
-	// frame takes 16 s at 4 KiB a second, and a kernel whose buffer is full takes
-	// nothing before a third of it is free. A dead peer is found by the pings of
-	// its session; one without a session after this and the 30 s of yamux.
-	writeTimeout = time.Minute
-)
 
 func transports(cfg Config) []libp2p.Option {
 	var opts []libp2p.Option

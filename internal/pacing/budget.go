@@ -12,7 +12,8 @@ import (
 // writers get it. It is safe for concurrent use.
 type Budget struct {
 	start time.Time
-	life  atomic.Int64 // nanoseconds since start
+	life  atomic.Int64                      // nanoseconds since start
+	line  interface{ LastRead() time.Time } // of the transport; nil where it does not tell
 
 	mu      sync.Mutex // guards the fields below; never held during a write
 	fair    Fair
@@ -101,12 +102,18 @@ func (b *Budget) Marked(nonce uint64) (took time.Duration, ok bool) {
 func (b *Budget) Heard() { b.life.Store(int64(b.now())) }
 
 // LastLife is when the peer last gave a sign of life; the zero time before the
-// first.
-func (b *Budget) LastLife() time.Time {
+// first. Where the transport tells (internal/p2phost), that is any byte, else one
+// that somebody has told of.
+func (b *Budget) LastLife() (last time.Time) {
 	if at := b.life.Load(); at != 0 {
-		return b.start.Add(time.Duration(at))
+		last = b.start.Add(time.Duration(at))
 	}
-	return time.Time{}
+	if b.line != nil {
+		if at := b.line.LastRead(); at.After(last) {
+			last = at
+		}
+	}
+	return last
 }
 
 // Overdue tells whether a mark has been out for so long that what was on the way

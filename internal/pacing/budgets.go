@@ -43,6 +43,7 @@ func (s *Budgets) Of(c network.Conn) *Budget {
 	b := s.conns[c]
 	if b == nil {
 		b = NewBudget()
+		c.As(&b.line)
 		if s.conns != nil {
 			s.conns[c] = b
 		}
