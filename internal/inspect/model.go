@@ -52,7 +52,7 @@ type Peer struct {
 	Direction    string            `json:"direction"` // inbound or outbound
 	Transport    string            `json:"transport"`
 	Since        time.Time         `json:"since"`
-	Session      string            `json:"session"` // names the session in the logs of both sides
+	Session      string            `json:"session"`     // names the session in the logs of both sides
 	RTT          float64           `json:"rtt_seconds"` // 0 before the first ping
 	Version      uint32            `json:"version"`
 	Capabilities []string          `json:"capabilities,omitempty"`
