@@ -1,0 +1,36 @@
+package obs
+
+import (
+	"bytes"
+	"runtime/pprof"
+	"strings"
+	"testing"
+)
+
+func TestLabels(t *testing.T) {
+	marked, end := make(chan struct{}), make(chan struct{})
+	go func() {
+		NewLabels("session", "type", "tx").Apply()
+		close(marked)
+		<-end
+	}()
+	<-marked
+	defer close(end)
+	var b bytes.Buffer
+	if err := pprof.Lookup("goroutine").WriteTo(&b, 1); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(b.String(), `"engine":"session", "type":"tx"`) {
+		t.Errorf("no marked goroutine in\n%s", b.String())
+	}
+	Labels{}.Apply()
+}
+
+func BenchmarkLabelsApply(b *testing.B) {
+	l := NewLabels("session", "type", "tx")
+	b.ReportAllocs()
+	for b.Loop() {
+		l.Apply()
+	}
+	Labels{}.Apply()
+}
