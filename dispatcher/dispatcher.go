@@ -29,7 +29,7 @@ type Dispatcher struct {
 	ready    readyList
 	quit     chan struct{}   // closed by Stop when nothing more is admitted
 	loopDone chan struct{}   // closed by the loop
-	chunk    chunk           // the loop's
+	block    block           // the loop's
 	ctx      context.Context // of handlers
 	cancel   context.CancelFunc
 

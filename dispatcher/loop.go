@@ -1,13 +1,20 @@
 package dispatcher
 
 import (
+	"slices"
 	"sync"
 	"time"
 )
 
-// chunkSize is how many messages of a topic are offered in one go. Between two
-// chunks the counts are brought up to date, and other topics have their turn.
-const chunkSize = 256
+const (
+	// chunkSize is how many messages of a topic are dispatched in one go. Between
+	// two chunks the counts are brought up to date, and other topics have their
+	// turn.
+	chunkSize = 1024
+	// blockSize is how many of them one subscription is offered before the next
+	// one is: they stay in the processor's cache for all.
+	blockSize = 128
+)
 
 // readyList holds the topics in which there is something to do.
 type readyList struct {
@@ -53,7 +60,7 @@ func (d *Dispatcher) loop() {
 			d.tick()
 		case <-d.quit: // from Stop, when nothing more is admitted
 			for _, t := range *d.topics.Load() {
-				for t.dispatch(&d.chunk) {
+				for t.dispatch(&d.block) {
 				}
 			}
 			return
@@ -74,7 +81,7 @@ func (d *Dispatcher) loop() {
 func (d *Dispatcher) pass(active []*topic) []*topic {
 	keep := active[:0]
 	for _, t := range active {
-		if t.dispatch(&d.chunk) {
+		if t.dispatch(&d.block) {
 			keep = append(keep, t)
 		}
 	}
@@ -100,12 +107,12 @@ const (
 	fPanic
 )
 
-// chunk is a run of messages that are offered to the same subscriptions. The
+// block is a run of messages that are offered to the same subscriptions. The
 // dispatcher has one, which the loop uses again and again.
-type chunk struct {
+type block struct {
 	items  []item
-	fresh  [chunkSize]uint64 // marks that the filter did not have
-	flags  [chunkSize]flags
+	fresh  [blockSize]uint64 // marks that the filter did not have
+	flags  [blockSize]flags
 	panics []panicked
 }
 
@@ -116,28 +123,22 @@ type panicked struct {
 
 // dispatch offers the next messages to every subscription and reports whether
 // there are more. Only the loop calls it.
-func (t *topic) dispatch(c *chunk) (more bool) {
-	subs := t.takeChunk(c)
-	filtered := false
-	for _, s := range subs {
-		if s.filters {
-			filtered = true
-		} else {
-			s.offer(c)
-		}
+func (t *topic) dispatch(b *block) (more bool) {
+	items, subs := t.takeChunk()
+	bytes := 0
+	var sum topicCounts
+	for run := range slices.Chunk(items, blockSize) {
+		b.items = run
+		clear(b.flags[:len(run)])
+		t.offer(b, subs)
+		bytes += b.settle(&sum)
 	}
-	if filtered {
-		t.offerFiltered(c, subs)
-	}
-	for _, p := range c.panics {
-		t.d.panicked(p.name, p.value)
-	}
-	c.panics = nil
-	return t.settle(c)
+	clear(items)
+	return t.settle(len(items), bytes, &sum)
 }
 
 // takeChunk takes what was admitted and returns the subscriptions that get it.
-func (t *topic) takeChunk(c *chunk) []*subscription {
+func (t *topic) takeChunk() ([]item, []*subscription) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.next == len(t.batch) {
@@ -154,15 +155,32 @@ func (t *topic) takeChunk(c *chunk) []*subscription {
 			break
 		}
 	}
-	c.items = t.batch[t.next : t.next+n]
-	clear(c.flags[:n])
-	return subs
+	return t.batch[t.next : t.next+n], subs
+}
+
+// offer offers a block to every subscription.
+func (t *topic) offer(b *block, subs []*subscription) {
+	filtered := false
+	for _, s := range subs {
+		if s.filters {
+			filtered = true
+		} else {
+			s.offer(b)
+		}
+	}
+	if filtered {
+		t.offerFiltered(b, subs)
+	}
+	for _, p := range b.panics {
+		t.d.panicked(p.name, p.value) // logs, so no lock is held
+	}
+	b.panics = nil
 }
 
 // offerFiltered offers messages to the subscriptions that filter. It marks them
 // as taken by all first, so that the table is asked once for all; what is not
 // taken in the end is taken back by subscription.offer.
-func (t *topic) offerFiltered(c *chunk, subs []*subscription) {
+func (t *topic) offerFiltered(b *block, subs []*subscription) {
 	f := &t.filter
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -176,24 +194,21 @@ func (t *topic) offerFiltered(c *chunk, subs []*subscription) {
 		if all == 0 {
 			continue
 		}
-		for i := range c.items {
-			c.fresh[i] = table.add(c.items[i].key, all)
+		for i := range b.items {
+			b.fresh[i] = table.add(b.items[i].key, all)
 		}
 		for _, s := range subs {
 			if s.mark.table == g && s.mark.bit != 0 {
-				s.offer(c)
+				s.offer(b)
 			}
 		}
 	}
 }
 
-// settle accounts for the messages of a chunk, forgets them, lets publishers in
-// and reports whether there is more to do.
-func (t *topic) settle(c *chunk) (more bool) {
-	n, bytes := len(c.items), 0
-	var sum topicCounts
-	for i, f := range c.flags[:n] {
-		bytes += c.items[i].size
+// settle accounts for the messages of a block, and returns their bytes.
+func (b *block) settle(sum *topicCounts) (bytes int) {
+	for i, f := range b.flags[:len(b.items)] {
+		bytes += b.items[i].size
 		switch {
 		case f&fTaken != 0:
 			sum.delivered++
@@ -207,18 +222,19 @@ func (t *topic) settle(c *chunk) (more bool) {
 			sum.unrouted++
 		}
 	}
-	clear(c.items)
-	c.items = nil
+	return bytes
+}
+
+// settle takes the messages of a chunk for done, lets publishers in and reports
+// whether there is more to do.
+func (t *topic) settle(n, bytes int, sum *topicCounts) (more bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.next += n
 	t.first += uint64(n)
 	t.pending -= n
 	t.pendingBytes -= bytes
-	t.counts.delivered += sum.delivered
-	t.counts.duplicate += sum.duplicate
-	t.counts.unrouted += sum.unrouted
-	t.counts.drops.add(sum.drops)
+	t.counts.add(sum)
 	if t.waiters.n > 0 {
 		t.grantLocked()
 	}

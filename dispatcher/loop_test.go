@@ -94,7 +94,7 @@ func TestShrink(t *testing.T) {
 	for range 2 {
 		const n = 4 * shrinkAbove
 		topic := admit(d, "tx", n)
-		for topic.dispatch(&d.chunk) {
+		for topic.dispatch(&d.block) {
 			topic.shrink() // nothing, while messages wait
 		}
 		for i := range n {
@@ -118,7 +118,7 @@ func TestNoReferencesKept(t *testing.T) {
 	sub := NewSubscription("s", "tx")
 	d := quietDispatcher(t, Config{}, sub)
 	topic := admit(d, "tx", 2*chunkSize+1)
-	for topic.dispatch(&d.chunk) {
+	for topic.dispatch(&d.block) {
 	}
 	s := sub.sub.Load()
 	for range 2*chunkSize + 1 {
@@ -143,7 +143,7 @@ func TestChannelKeepsOrder(t *testing.T) {
 	topic := admit(d, "tx", 1)
 	s := topic.list[0]
 	s.busy = true // as if it held some
-	topic.dispatch(&d.chunk)
+	topic.dispatch(&d.block)
 	if len(ch) != 0 || s.queue.n != 1 {
 		t.Errorf("%d in the channel, %d in the queue", len(ch), s.queue.n)
 	}

@@ -90,9 +90,9 @@ func (s *subscription) open() {
 	}
 }
 
-// offer offers the messages of a chunk in order. The filter is locked when the
+// offer offers the messages of a block in order. The filter is locked when the
 // subscription filters. Only the loop calls it. It never blocks.
-func (s *subscription) offer(c *chunk) {
+func (s *subscription) offer(b *block) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
@@ -100,8 +100,8 @@ func (s *subscription) offer(c *chunk) {
 	}
 	s.unmarked = false
 	was := s.queue.n
-	for i := 0; i < len(c.items); {
-		i = s.offerFromLocked(c, i)
+	for i := 0; i < len(b.items); {
+		i = s.offerFromLocked(b, i)
 	}
 	if was == 0 && s.queue.n > 0 {
 		s.signal()
@@ -111,7 +111,7 @@ func (s *subscription) offer(c *chunk) {
 // offerFromLocked offers messages from an index on and returns where to go on.
 // It ends early when the owner of the channel has closed it against the rules,
 // which counts as a panic for each message.
-func (s *subscription) offerFromLocked(c *chunk, i int) (next int) {
+func (s *subscription) offerFromLocked(b *block, i int) (next int) {
 	before, freed, freedBytes := s.out, 0, 0
 	defer func() {
 		s.handled.Add(s.out - before)
@@ -121,26 +121,42 @@ func (s *subscription) offerFromLocked(c *chunk, i int) (next int) {
 		}
 		if p := recover(); p != nil {
 			s.counts.panics++
-			s.refuse(c, i, fPanic, iPanic)
-			c.panics = append(c.panics, panicked{s.name, p})
+			s.refuse(b, i, fPanic, iPanic)
+			b.panics = append(b.panics, panicked{s.name, p})
 			next = i + 1
 		}
 	}()
-	for ; i < len(c.items); i++ {
-		it := &c.items[i]
+	// The common case of a channel, with room and without a filter, has a loop of
+	// its own: the other one takes half as long again.
+	for s.direct && s.mark.bit == 0 && s.queue.n == 0 && !s.busy && s.crowd == nil && i < len(b.items) {
 		s.counts.offered++
-		if s.mark.bit != 0 && !s.fresh(c, i) {
+		select {
+		case s.ch <- b.items[i].msg:
+			s.out++
+			b.flags[i] |= fTaken
+			freed, freedBytes = freed+1, freedBytes+b.items[i].size
+			i++
+			continue
+		default:
+		}
+		s.counts.offered-- // the other loop tries again
+		break
+	}
+	for ; i < len(b.items); i++ {
+		it := &b.items[i]
+		s.counts.offered++
+		if s.mark.bit != 0 && !s.fresh(b, i) {
 			s.counts.duplicate++
-			c.flags[i] |= fDuplicate
+			b.flags[i] |= fDuplicate
 			freed, freedBytes = freed+1, freedBytes+it.size
 			continue
 		}
 		sent := s.out
 		if !s.takeLocked(it) {
-			s.refuse(c, i, fFull, iSubscriberFull)
+			s.refuse(b, i, fFull, iSubscriberFull)
 			continue
 		}
-		c.flags[i] |= fTaken
+		b.flags[i] |= fTaken
 		if s.out != sent {
 			freed, freedBytes = freed+1, freedBytes+it.size
 		}
@@ -149,18 +165,18 @@ func (s *subscription) offerFromLocked(c *chunk, i int) (next int) {
 }
 
 // fresh tells whether the subscription has not taken a message before. The
-// marks of a chunk are set before it is offered; when one was taken back since,
-// a copy of that message may be in the same chunk.
-func (s *subscription) fresh(c *chunk, i int) bool {
-	return c.fresh[i]&s.mark.bit != 0 ||
-		s.unmarked && s.topic.filter.tables[s.mark.table].add(c.items[i].key, s.mark.bit) != 0
+// marks of a block are set before it is offered; when one was taken back since,
+// a copy of that message may be in the same block.
+func (s *subscription) fresh(b *block, i int) bool {
+	return b.fresh[i]&s.mark.bit != 0 ||
+		s.unmarked && s.topic.filter.tables[s.mark.table].add(b.items[i].key, s.mark.bit) != 0
 }
 
 // refuse accounts for a message that was not taken.
-func (s *subscription) refuse(c *chunk, i int, f flags, reason dropIndex) {
-	c.flags[i] |= f
+func (s *subscription) refuse(b *block, i int, f flags, reason dropIndex) {
+	b.flags[i] |= f
 	s.counts.drops[reason]++
-	s.forget(&c.items[i])
+	s.forget(&b.items[i])
 }
 
 // forget makes the filter forget a message that is lost.

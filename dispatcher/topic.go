@@ -48,6 +48,13 @@ type topicCounts struct {
 	drops                          dropCounts
 }
 
+func (c *topicCounts) add(o *topicCounts) {
+	c.delivered += o.delivered
+	c.duplicate += o.duplicate
+	c.unrouted += o.unrouted
+	c.drops.add(o.drops)
+}
+
 func newTopic(d *Dispatcher, name string) *topic {
 	return &topic{d: d, name: name, seeds: newSeeds(), filter: filter{limit: d.cfg.FilterSize}}
 }
