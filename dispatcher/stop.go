@@ -86,9 +86,11 @@ func (d *Dispatcher) shutdown(soft, end context.Context) error {
 	}
 	close(d.quit)
 	<-d.loopDone // it never blocks
-	subs := d.subscriptions()
+	d.mu.Lock() // Deregister moves them from one to the other
+	subs := append(d.subscriptions(), d.former...)
+	d.mu.Unlock()
 	var all []*subscription
-	for _, s := range append(subs, d.former...) {
+	for _, s := range subs {
 		s.drain()
 		if all = append(all, s); s.keyed != nil {
 			all = append(all, s.keyed) // drained when nothing more comes from s
