@@ -114,9 +114,8 @@ func TestTunnelValidate(t *testing.T) {
 		{Tunnel{Protocol: web, Bind: loopback, Peer: id, Admit: []string{id}}, []string{"bind"}},
 		{Tunnel{Protocol: web, Target: "/ip4/127.0.0.1/udp/80", Admit: []string{"me"}, AllowTargets: []string{"10"}, ReportPeer: "no", Peer: id},
 			[]string{"target", "admit", "allow_targets", "report_peer"}},
-		{Tunnel{Protocol: web, Target: loopback, MaxStreams: -1, MaxStreamsPerPeer: -1, IdleTimeout: -1, DialTimeout: -1, Spares: -1},
-			[]string{"target", "max_streams", "max_streams_per_peer", "idle_timeout", "dial_timeout", "spares"}},
-		{Tunnel{Protocol: web, Bind: loopback, Peer: id, Spares: 2}, nil},
+		{Tunnel{Protocol: web, Target: loopback, MaxStreams: -1, MaxStreamsPerPeer: -1, IdleTimeout: -1, DialTimeout: -1},
+			[]string{"target", "max_streams", "max_streams_per_peer", "idle_timeout", "dial_timeout"}},
 	} {
 		err := tc.tunnel.Validate()
 		if (err == nil) != (len(tc.wrong) == 0) {

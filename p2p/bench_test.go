@@ -318,7 +318,6 @@ func BenchmarkConnect(b *testing.B) {
 				b.Fatal(err)
 			}
 			at := tunnel(b, newTunnels(b, x), newTunnels(b, y), multiaddr(b, to))
-			spare := bind(b, newTunnels(b, x), y.ID(), WithSpares(1))
 			y.SetStreamHandler("/x/echo", func(s network.Stream) { _, _ = io.Copy(s, s); _ = s.Close() })
 			bridge := wayBridge(b, tc, target)
 			proxies := wayTCPProxy(b, tc, wayTCPProxy(b, tc, target))
@@ -329,7 +328,6 @@ func BenchmarkConnect(b *testing.B) {
 				func() { connOnce(b, own, y.ID()) },
 				func() { once(b, bridge) },
 				func() { once(b, proxies) },
-				func() { once(b, spare) },
 			}
 			took := make([][]float64, len(ways))
 			for range 50 {
@@ -350,7 +348,6 @@ func BenchmarkConnect(b *testing.B) {
 			b.ReportMetric(median(took[0])/median(took[1]), "x-plain")
 			b.ReportMetric(median(took[2])/median(took[1]), "conn-x-plain")
 			b.ReportMetric(median(took[4])/median(took[1]), "proxies-x-plain")
-			b.ReportMetric(median(took[5])/median(took[1]), "spare-x-plain")
 			b.ReportMetric(median(took[0])/median(took[3]), "x-bridge-32k")
 		})
 	}

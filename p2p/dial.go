@@ -21,8 +21,8 @@ import (
 // or a unix socket; the real address is in the result. A unix socket on which
 // nobody listens any more, such as a killed process leaves behind, is replaced;
 // any other file at its path is an error. addr, if not nil, is an address of the
-// peer, with or without /p2p/ID at its end, that is kept for as long as the
-// tunnel lives. Without WithCheck the peer need not be reachable yet: every
+// peer, with or without /p2p/ID at its end, that is used whenever the peer is
+// dialled while the tunnel lives. Without WithCheck the peer need not be reachable yet: every
 // connection dials anew, so that new connections work again by themselves after
 // an outage. The tunnel, its streams included, ends with ctx or by its Close
 // methods.
@@ -66,16 +66,8 @@ func (p *P2P) forward(ctx context.Context, d dialSpec, ln net.Listener, bind, ta
 		Listener: id, Protocol: d.proto, Limits: d.set.limits, Idle: d.set.idle, Stall: d.set.stall,
 		Urgent: d.set.urgent,
 	})
-	for _, a := range d.addrs {
-		p.addrs.keep(d.peer, a)
-	}
-	sp := p.newSpares(d)
-	free := func() {
-		sp.close()
-		for _, a := range d.addrs {
-			p.addrs.drop(d.peer, a)
-		}
-	}
+	p.addrs.add(d.peer, d.addrs)
+	free := func() { p.addrs.remove(d.peer, d.addrs) }
 	l, err := p.Listeners.Add(id, listener.Config{
 		Kind: listener.Local, Protocol: d.proto, Listen: bind, Target: target, Peer: d.peer, Group: group,
 		Context: ctx, Stop: ln.Close, Stopped: free,
@@ -85,7 +77,7 @@ func (p *P2P) forward(ctx context.Context, d dialSpec, ln net.Listener, bind, ta
 		free()
 		return nil, fmt.Errorf("tunnel to %s: %w", d.proto, err)
 	}
-	l.Serve(ln, func(c net.Conn) { p.accepted(group, d, sp, c) })
+	l.Serve(ln, func(c net.Conn) { p.accepted(group, d, c) })
 	p.obs.Log("tunnel").WithFields(logrus.Fields{
 		"listener": id, "protocol": string(d.proto), "listen": bind.String(), "peer": d.peer.String(),
 	}).Info("tunnel listening locally")
@@ -94,7 +86,7 @@ func (p *P2P) forward(ctx context.Context, d dialSpec, ln net.Listener, bind, ta
 }
 
 // accepted gives a local connection a goroutine, if the limits allow.
-func (p *P2P) accepted(group *stream.Group, d dialSpec, sp *spares, local net.Conn) {
+func (p *P2P) accepted(group *stream.Group, d dialSpec, local net.Conn) {
 	s, ctx, err := group.Open(p.ctx, d.peer, stream.Outbound)
 	if err != nil {
 		stream.ResetConn(local)
@@ -108,7 +100,7 @@ func (p *P2P) accepted(group *stream.Group, d dialSpec, sp *spares, local net.Co
 	}
 	go func() {
 		defer p.work.Done()
-		remote, ready, err := p.openOrTake(ctx, d, sp)
+		remote, ready, err := p.openWithin(ctx, d)
 		switch {
 		case err == nil:
 		case ctx.Err() != nil: // closed from here
@@ -121,16 +113,12 @@ func (p *P2P) accepted(group *stream.Group, d dialSpec, sp *spares, local net.Co
 			p.failed(d, err)
 			return
 		}
-		sp.refill()
 		p.ended(s.Bridge(local, remote, ready), d.proto, d.peer)
 	}()
 }
 
-// openOrTake opens a stream within the dial timeout unless there is a spare one.
-func (p *P2P) openOrTake(ctx context.Context, d dialSpec, sp *spares) (s network.Stream, ready func() error, err error) {
-	if s := sp.take(); s != nil {
-		return s, nil, nil
-	}
+// openWithin opens a stream within the dial timeout.
+func (p *P2P) openWithin(ctx context.Context, d dialSpec) (s network.Stream, ready func() error, err error) {
 	ctx, cancel := context.WithTimeout(ctx, d.set.dialTimeout)
 	defer cancel()
 	return p.open(ctx, d)

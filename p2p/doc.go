@@ -29,15 +29,12 @@
 // When a peer goes away, its connections end with a reset: at once where the
 // network tells, else when libp2p notices, which takes up to some 30 s on QUIC and
 // 40 s on TCP. A connection made after it came back works. One made within five
-// seconds of the peer's last answer (ten with WithSpares), while nothing has told of
-// its end (as on QUIC), may still be lost with the old ones.
+// seconds of the peer's last answer, while nothing has told of its end (as on QUIC),
+// may still be lost with the old ones.
 //
 // An end that does not read makes the other end wait; nothing is dropped, and
 // no more is buffered than one piece of 256 KiB each way beside the windows of
 // the sockets and streams. A connection on which nothing moves holds no buffer.
-//
-// WithSpares keeps connections to the service ready, for those who count
-// microseconds or whose peer is far away.
 //
 // # Limits and rules
 //
@@ -64,9 +61,8 @@
 //
 // # Goroutines, and Close
 //
-// A local listener runs one goroutine, and with WithSpares another while it makes
-// spare streams; a bridged connection runs two at each end, a connection of the
-// program none. Close ends all of it and waits; so does the
+// A local listener runs one goroutine; a bridged connection runs two at each end, a
+// connection of the program none. Close ends all of it and waits; so does the
 // end of the context that something was made with, except for DialConn, whose
 // context bounds the dialling alone. Close tunnels before their host.
 //

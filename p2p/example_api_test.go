@@ -1,7 +1,6 @@
 package p2p_test
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -87,33 +86,6 @@ func ExampleP2P_Dial() {
 	// Output:
 	// through the tunnel
 	// closed 1 connection, 18 bytes in, 18 out
-}
-
-// After a connection the tunnel makes another one ready: the peer's service has it
-// ahead of time, and what it says first is here when somebody connects.
-func ExampleWithSpares() {
-	dialing, serving, end := joined()
-	defer end()
-	serve(serving, "/x/greeter", func(c net.Conn) { fmt.Fprintln(c, "welcome") })
-
-	tunnel, err := dialing.Dial(context.Background(), nil, serving.Identity(), "/x/greeter",
-		ma.StringCast("/ip4/127.0.0.1/tcp/0"), p2p.WithSpares(1))
-	if err != nil {
-		log.Fatal(err)
-	}
-	at, _ := manet.ToNetAddr(tunnel.Listen)
-	for range 2 {
-		c, err := net.Dial("tcp", at.String())
-		if err != nil {
-			log.Fatal(err)
-		}
-		greeting, _ := bufio.NewReader(c).ReadString('\n')
-		fmt.Print(greeting)
-		c.Close()
-	}
-	// Output:
-	// welcome
-	// welcome
 }
 
 // A program needs no port to reach a peer.

@@ -2,14 +2,11 @@ package p2p
 
 import (
 	"crypto/rand"
+	"slices"
 	"sync"
-	"time"
 
 	"github.com/libp2p/go-libp2p/core/connmgr"
-	"github.com/libp2p/go-libp2p/core/host"
-	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
-	"github.com/libp2p/go-libp2p/core/peerstore"
 	ma "github.com/multiformats/go-multiaddr"
 )
 
@@ -37,92 +34,36 @@ func (p protector) release(id peer.ID) {
 	}
 }
 
-// While an address is kept that is not the tunnels' own, it is renewed this
-// often for this long. Nothing else has this duration as a TTL, so that nobody
-// changes it by that.
-const (
-	renewEvery = time.Minute
-	renewFor   = 5*time.Minute + time.Millisecond
-)
-
-// addrKeeper keeps addresses of peers in the peerstore for as long as tunnels
-// need them. An address that somebody else had put there is left to them, but
-// for being renewed: when the last tunnel is gone it stays for as long as it
-// would have, or for renewFor if that is longer. (A peerstore does not tell for
-// how long that is.)
-type addrKeeper struct {
-	host  host.Host
-	store peerstore.Peerstore
-
-	mu   sync.Mutex // guards kept, and orders the calls to store
-	kept map[keptAddr]*keptEntry
+// tunnelAddrs are the addresses that tunnels were given, for as long as they live.
+// Whatever dials their peers uses them: a peerstore may forget an address meanwhile.
+type tunnelAddrs struct {
+	mu sync.Mutex // guards of
+	of map[peer.ID][]ma.Multiaddr
 }
 
-type keptAddr struct {
-	peer peer.ID
-	addr string // the binary form
+func (t *tunnelAddrs) add(p peer.ID, addrs []ma.Multiaddr) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.of[p] = append(slices.Clip(t.of[p]), addrs...)
 }
 
-type keptEntry struct {
-	users int
-	renew *time.Timer // nil if it was not in the peerstore before
-}
-
-func newAddrKeeper(h host.Host, store peerstore.Peerstore) *addrKeeper {
-	return &addrKeeper{host: h, store: store, kept: make(map[keptAddr]*keptEntry)}
-}
-
-func (k *addrKeeper) keep(p peer.ID, a ma.Multiaddr) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	key := keptAddr{p, string(a.Bytes())}
-	e := k.kept[key]
-	if e == nil {
-		e = new(keptEntry)
-		k.kept[key] = e
-		if ma.Contains(k.store.Addrs(p), a) {
-			k.store.AddAddr(p, a, renewFor)
-			e.renew = time.AfterFunc(renewEvery, func() { k.renew(p, a, e) })
-		} else {
-			k.store.AddAddr(p, a, peerstore.PermanentAddrTTL)
+// remove takes one of each off again.
+func (t *tunnelAddrs) remove(p peer.ID, addrs []ma.Multiaddr) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	left := slices.Clone(t.of[p])
+	for _, a := range addrs {
+		if i := slices.IndexFunc(left, a.Equal); i >= 0 {
+			left = slices.Delete(left, i, i+1)
 		}
 	}
-	e.users++
-}
-
-func (k *addrKeeper) renew(p peer.ID, a ma.Multiaddr, e *keptEntry) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if e.users > 0 { // not dropped meanwhile
-		k.store.AddAddr(p, a, renewFor)
-		e.renew.Reset(renewEvery)
+	if t.of[p] = left; len(left) == 0 {
+		delete(t.of, p)
 	}
 }
 
-// drop lets an address expire when its last user is gone. One that is not the
-// tunnels' own is renewed for the last time; one that is expires with the
-// connection if there is one, since others may have confirmed it meanwhile, else
-// soon.
-func (k *addrKeeper) drop(p peer.ID, a ma.Multiaddr) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	key := keptAddr{p, string(a.Bytes())}
-	e := k.kept[key]
-	if e == nil {
-		return
-	}
-	if e.users--; e.users > 0 {
-		return
-	}
-	delete(k.kept, key)
-	if e.renew != nil {
-		e.renew.Stop()
-		k.store.AddAddr(p, a, renewFor)
-		return
-	}
-	ttl := peerstore.TempAddrTTL
-	if k.host.Network().Connectedness(p) == network.Connected {
-		ttl = peerstore.ConnectedAddrTTL
-	}
-	k.store.SetAddr(p, a, ttl)
+func (t *tunnelAddrs) list(p peer.ID) []ma.Multiaddr {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.of[p]
 }

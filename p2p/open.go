@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
@@ -99,7 +100,7 @@ func (p *P2P) connect(ctx context.Context, d dialSpec) (network.Conn, error) {
 	} else if !errors.Is(err, network.ErrNoConn) {
 		return nil, d.fail("open stream", err)
 	}
-	info := peer.AddrInfo{ID: d.peer, Addrs: d.addrs}
+	info := peer.AddrInfo{ID: d.peer, Addrs: append(slices.Clip(d.addrs), p.addrs.list(d.peer)...)}
 	derr := p.host.Connect(ctx, info)
 	if derr != nil && errors.Is(derr, swarm.ErrDialBackoff) {
 		// After failed dials libp2p skips an address for up to five minutes. A

@@ -59,7 +59,6 @@ type settings struct {
 	custom   bool
 	limited  bool
 	check    bool
-	spares   int
 	urgent   bool
 	pace     func(network.Stream, bool) network.Stream
 }
@@ -167,20 +166,6 @@ func WithLimitedRelay() Option { return func(s *settings) { s.limited = true } }
 // WithCheck makes Dial ask the peer before it listens, as CheckRemote does, and
 // fail when the peer cannot be reached or does not serve the protocol.
 func WithCheck() Option { return func(s *settings) { s.check = true } }
-
-// WithSpares keeps n connections to the service ready in a tunnel of Dial: when a
-// local connection has come, streams for the next ones are opened, and the peer
-// connects them to its service. A connection that finds one begins without the
-// round trips, and hears at once what the service says first. One that nobody
-// takes within SpareTime is closed; the service sees a client that comes, says
-// nothing and goes. Should the service end such a connection in the very moment in
-// which it is taken, or on QUIC have ended it after saying something, the client
-// sees it end.
-//
-// Spare streams count for the limits of the peer only. They take no more than half
-// of what a QUIC connection carries, do not use limited relays, and are not dialled
-// for. Default: 0.
-func WithSpares(n int) Option { return func(s *settings) { s.spares = max(n, 0) } }
 
 // WithPacing has each stream of a tunnel pass through pace before it carries data:
 // it returns a stream that writes when others on the connection let it. urgent says

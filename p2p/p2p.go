@@ -14,6 +14,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/peerstore"
 	"github.com/libp2p/go-libp2p/core/protocol"
+	ma "github.com/multiformats/go-multiaddr"
 
 	"github.com/go-nebnet/nebnet/internal/obs"
 	"github.com/go-nebnet/nebnet/listener"
@@ -36,7 +37,7 @@ type P2P struct {
 	peerstore peerstore.Peerstore
 	obs       *obs.Obs
 	defaults  settings
-	addrs     *addrKeeper
+	addrs     tunnelAddrs
 	slots     *slots
 	config    applied
 
@@ -79,7 +80,7 @@ func NewP2P(identity peer.ID, h host.Host, ps peerstore.Peerstore, opts ...Optio
 			Pace: set.pace,
 		}),
 		self: identity, host: h, peerstore: ps, obs: o,
-		addrs:  newAddrKeeper(h, ps),
+		addrs:  tunnelAddrs{of: make(map[peer.ID][]ma.Multiaddr)},
 		slots:  newSlots(),
 		closed: make(chan struct{}),
 	}

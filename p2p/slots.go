@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"maps"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -128,25 +127,15 @@ func (sl *slots) pick(conns []network.Conn, limited bool) (network.Conn, error) 
 	return nil, err
 }
 
-func (sl *slots) full(c network.Conn) bool { return sl.carries(c, quicStreams) }
-
-// ample tells whether there is a connection that may carry spare streams: it is not
-// limited, and half of its places are left to those who need one.
-func (sl *slots) ample(conns []network.Conn) bool {
-	return slices.ContainsFunc(conns, func(c network.Conn) bool {
-		return !c.IsClosed() && !c.Stat().Limited && !sl.carries(c, quicStreams/2)
-	})
-}
-
-// carries tells whether a connection that has a limit carries n streams or more.
-func (sl *slots) carries(c network.Conn, n int) bool {
+// full tells whether a connection carries as many streams as it may.
+func (sl *slots) full(c network.Conn) bool {
 	if !isQUIC(c) {
 		return false
 	}
 	sl.mu.Lock()
 	opening := sl.opening[c]
 	sl.mu.Unlock()
-	return outbound(c)+opening >= n
+	return outbound(c)+opening >= quicStreams
 }
 
 // newStream opens a stream, at once or not at all.

@@ -25,9 +25,6 @@ type Tunnel struct {
 	// Peer is the peer to dial: a multiaddr that ends in /p2p/ID, or the ID
 	// alone if its addresses are known otherwise. Required with Bind.
 	Peer string `yaml:"peer,omitempty" json:"peer,omitempty" toml:"peer,omitempty"`
-	// Spares is how many connections to the service are kept ready, as
-	// WithSpares does. Default: none.
-	Spares int `yaml:"spares,omitempty" json:"spares,omitempty" toml:"spares,omitzero"`
 	// LimitedRelay allows relayed connections that are limited in time and
 	// bytes.
 	LimitedRelay bool `yaml:"limited_relay,omitempty" json:"limited_relay,omitempty" toml:"limited_relay,omitempty"`
@@ -148,8 +145,8 @@ func (t Tunnel) parsePeer(out *parsedTunnel, bad func(string, error)) {
 }
 
 func (t Tunnel) parseService(out *parsedTunnel, bad func(string, error)) {
-	if t.Peer != "" || t.LimitedRelay || t.Spares != 0 {
-		bad("target", errors.New("peer, limited_relay and spares belong to a tunnel with bind"))
+	if t.Peer != "" || t.LimitedRelay {
+		bad("target", errors.New("peer and limited_relay belong to a tunnel with bind"))
 	}
 	if len(t.Admit) > 0 {
 		ids := make([]peer.ID, 0, len(t.Admit))
@@ -204,7 +201,6 @@ func (t Tunnel) parseBounds(out *parsedTunnel, bad func(string, error)) {
 		opt   Option
 	}{
 		{"max_streams", int64(t.MaxStreams), WithMaxStreams(t.MaxStreams)},
-		{"spares", int64(t.Spares), WithSpares(t.Spares)},
 		{"max_streams_per_peer", int64(t.MaxStreamsPerPeer), WithMaxStreamsPerPeer(t.MaxStreamsPerPeer)},
 		{"idle_timeout", int64(t.IdleTimeout), WithIdleTimeout(time.Duration(t.IdleTimeout))},
 		{"dial_timeout", int64(t.DialTimeout), WithDialTimeout(time.Duration(t.DialTimeout))},

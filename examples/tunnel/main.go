@@ -95,7 +95,6 @@ type command struct {
 	key    string
 	status time.Duration
 	max    int
-	spares int
 	idle   time.Duration
 	report p2p.PeerReport
 	quiet  bool
@@ -122,7 +121,6 @@ func parse(name string, args []string, stdout io.Writer) (*command, error) {
 	} else {
 		fs.StringVar(&to, "peer", "", "`multiaddr` of the peer, as tunnel listen prints it (required)")
 		fs.StringVar(&addr, "bind", "127.0.0.1:0", "local `address` to listen on")
-		fs.IntVar(&c.spares, "spares", 0, "connections to the service to keep ready once the tunnel is used (default 0)")
 		listen = ""
 	}
 	if err := fs.Parse(args); err != nil {
@@ -153,8 +151,6 @@ func parse(name string, args []string, stdout io.Writer) (*command, error) {
 		return fail("-status is negative")
 	case c.idle < 0:
 		return fail("-idle is negative")
-	case c.spares < 0:
-		return fail("-spares is negative")
 	case c.max < 0:
 		return fail("-max is negative")
 	}
@@ -270,7 +266,7 @@ func (c *command) serve(ctx context.Context, tunnels *p2p.P2P, h host.Host, stdo
 }
 
 func (c *command) forward(ctx context.Context, tunnels *p2p.P2P, stdout io.Writer) error {
-	l, err := tunnels.Dial(ctx, c.peer.Addrs[0], c.peer.ID, c.proto, c.addr, p2p.WithCheck(), p2p.WithSpares(c.spares))
+	l, err := tunnels.Dial(ctx, c.peer.Addrs[0], c.peer.ID, c.proto, c.addr, p2p.WithCheck())
 	if err != nil {
 		return err
 	}

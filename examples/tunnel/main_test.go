@@ -154,7 +154,7 @@ func TestWrongAddressNamesItsFlag(t *testing.T) {
 
 func TestNegativeNumberNamesItsFlag(t *testing.T) {
 	for _, tc := range [][3]string{
-		{"listen", "-status", "-1s"}, {"listen", "-idle", "-1s"}, {"listen", "-max", "-1"}, {"dial", "-spares", "-1"},
+		{"listen", "-status", "-1s"}, {"listen", "-idle", "-1s"}, {"listen", "-max", "-1"},
 	} {
 		var stderr bytes.Buffer
 		args := []string{tc[0], "-proto", "/x/web", tc[1], tc[2]}
