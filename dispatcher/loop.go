@@ -4,6 +4,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/go-nebnet/nebnet/internal/obs"
 )
 
 const (
@@ -51,6 +53,7 @@ func (l *readyList) take(active []*topic) []*topic {
 // for nothing but messages.
 func (d *Dispatcher) loop() {
 	defer close(d.loopDone)
+	obs.NewLabels("dispatcher").Apply()
 	ticker := time.NewTicker(d.cfg.TickInterval)
 	defer ticker.Stop()
 	var active []*topic

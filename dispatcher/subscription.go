@@ -3,6 +3,8 @@ package dispatcher
 import (
 	"sync"
 	"sync/atomic"
+
+	"github.com/go-nebnet/nebnet/internal/obs"
 )
 
 // subscription is one registered subscriber: its bounded queue or its channel,
@@ -10,8 +12,9 @@ import (
 // them out: goroutines of its own (see worker.go), or a loop over All.
 type subscription struct {
 	id       any
-	name     string // ID/type, for logs and errors
-	label    string // for Stats
+	name     string     // ID/type, for logs and errors
+	label    string     // for Stats
+	labels   obs.Labels // of its workers
 	topic    *topic
 	policy   Policy
 	weight   MessageWeight

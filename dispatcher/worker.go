@@ -1,6 +1,10 @@
 package dispatcher
 
-import "context"
+import (
+	"context"
+
+	"github.com/go-nebnet/nebnet/internal/obs"
+)
 
 // startWorkers starts the goroutines behind a subscription's queue. They end
 // when it is closed and empty, or cut. Stop waits for each of them.
@@ -14,6 +18,7 @@ func (s *subscription) startWorkers() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.workers = s.takers
+	s.labels = obs.NewLabels("dispatcher", "type", s.topic.name, "subscriber", s.label)
 	for range s.workers {
 		go s.work(nil)
 	}
@@ -23,6 +28,7 @@ func (s *subscription) startWorkers() {
 // another in its place when the user's code ends the goroutine, as the FailNow
 // of a test does.
 func (s *subscription) work(held []item) {
+	s.labels.Apply()
 	returned := false
 	defer func() {
 		if !returned {

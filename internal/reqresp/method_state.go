@@ -74,8 +74,9 @@ func (m *method) fits(answer []byte) error {
 
 // counters are those of one method.
 type counters struct {
-	o    *obs.Obs
-	name string
+	o      *obs.Obs
+	name   string
+	labels obs.Labels // of goroutines that work for the method
 
 	calls, failed, bytesIn      metrics.Counter // made here
 	answered, cancelled         metrics.Counter // served here
@@ -85,7 +86,7 @@ type counters struct {
 
 func newCounters(o *obs.Obs, name string) counters {
 	return counters{
-		o: o, name: name,
+		o: o, name: name, labels: obs.NewLabels("requests", "method", name),
 		calls: o.ByType(obs.RequestCalls, name), failed: o.ByType(obs.RequestFailed, name), bytesIn: o.ByType(obs.RequestBytesIn, name),
 		answered: o.ByType(obs.RequestAnswered, name), cancelled: o.ByType(obs.RequestCancelled, name),
 		bytesOut: o.ByType(obs.RequestBytesOut, name), handled: o.ByType(obs.RequestHandled, name),

@@ -144,6 +144,7 @@ func (k *served) start() { k.s.e.wg.Go(k.run) }
 
 func (k *served) run() {
 	k.began = time.Now()
+	k.s.m.counters.labels.Apply()
 	returned := false
 	defer func() {
 		if v := recover(); v != nil || !returned {

@@ -19,6 +19,7 @@ type messageType struct {
 	// heard of a lower one breaks no rule.
 	largest    atomic.Int64
 	delivering atomic.Int32 // Deliver callbacks under way
+	labels     obs.Labels   // of its readers and writers
 
 	total                                    *totals
 	packetsIn, packetsOut, bytesIn, bytesOut metrics.Counter
@@ -55,6 +56,7 @@ func newTotals(o *obs.Obs) *totals {
 func newMessageType(name string, o *obs.Obs, total *totals) *messageType {
 	return &messageType{
 		name:       name,
+		labels:     obs.NewLabels("session", "type", name),
 		total:      total,
 		packetsIn:  o.ByType(obs.PacketsIn, name),
 		packetsOut: o.ByType(obs.PacketsOut, name),

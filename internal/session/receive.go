@@ -43,6 +43,7 @@ func (s *Session) receive(st network.Stream) {
 // read reads a stream of a type that this node takes, when its turn has come.
 func (s *Session) read(r *reader) error {
 	in := r.in
+	in.t.labels.Apply()
 	end, ok := in.enter(s.ctx, s.e.cfg.StreamsPerType)
 	if !ok {
 		if !in.delivering.Load() {

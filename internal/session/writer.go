@@ -51,6 +51,7 @@ type writer struct {
 
 // run is the writer goroutine.
 func (w *writer) run() {
+	w.o.t.labels.Apply()
 	defer w.o.s.wg.Done()
 	for {
 		seg, class, ok := w.next()
