@@ -1,0 +1,149 @@
+package main
+
+// Teaches: catching up. Headers first, from one peer, because they are small and
+// say which blocks there are; then the blocks from all peers at once, each checked
+// against its header, so that nobody can bring a wrong one.
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"iter"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/go-nebnet/nebnet/netservice"
+)
+
+const maxHeaders = 2000
+
+// behind says that somebody has a block that we have not.
+func (n *node) behind(s status) {
+	if n.chain.has(s.Head) || s.Height < n.chain.head().Height {
+		return
+	}
+	select {
+	case n.sync <- s:
+	default: // there is work already
+	}
+}
+
+// keepUp fetches what is missing: when a peer comes that has more, when a block
+// waits for its parent, and now and then to be sure.
+func (n *node) keepUp(ctx context.Context) {
+	events := n.svc.SubscribePeers(netservice.PeerConnected)
+	defer events.Close()
+	ticks := time.NewTicker(5 * slotTime)
+	defer ticks.Stop()
+	for {
+		select {
+		case e, ok := <-events.Events():
+			if !ok {
+				return
+			}
+			for _, p := range n.svc.Peers() {
+				var s status
+				if p.ID == e.Peer && json.Unmarshal(p.Payload, &s) == nil {
+					n.behind(s)
+				}
+			}
+		case <-ticks.C:
+			if s, _, err := getHead.Any(ctx, n.svc, struct{}{}, netservice.Policy[status]{}); err == nil {
+				n.behind(s)
+			}
+		case <-n.sync:
+			n.catchUp(ctx)
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// catchUp asks one peer after the other for headers, until one has some that make
+// our chain better, and fetches their blocks.
+func (n *node) catchUp(ctx context.Context) {
+	for _, p := range n.svc.Peers() {
+		hs := n.headersOf(ctx, p.ID)
+		if len(hs) == 0 || hs[len(hs)-1].Height < n.chain.head().Height {
+			continue
+		}
+		if n.fetchBlocks(ctx, hs) != nil {
+			continue
+		}
+		if len(hs) == maxHeaders {
+			n.behind(status{hs[len(hs)-1].Height + 1, ""})
+		}
+		return
+	}
+}
+
+// headersOf asks a peer for what follows our chain. A peer that lies is banned.
+func (n *node) headersOf(ctx context.Context, p peer.ID) (hs []header) {
+	var parent header
+	for h, err := range getHeaders.Call(ctx, n.svc, p, n.chain.locator()) {
+		if err != nil {
+			return nil
+		}
+		if len(hs) == 0 {
+			var ok bool
+			if parent, ok = n.chain.header(h.Parent); !ok {
+				return nil
+			}
+		}
+		if len(hs) == maxHeaders || !h.valid(time.Now()) || !h.follows(parent) {
+			_ = n.svc.BanPeer(p.String(), time.Hour)
+			return nil
+		}
+		hs, parent = append(hs, h), h
+	}
+	return hs
+}
+
+// fetchBlocks gets the blocks of headers from everybody, and takes them in order.
+func (n *node) fetchBlocks(ctx context.Context, hs []header) error {
+	for len(hs) > 0 && n.chain.has(hs[0].hash()) {
+		hs = hs[1:]
+	}
+	d := netservice.Download[*block]{
+		To: uint64(len(hs)),
+		Fetch: func(ctx context.Context, p peer.ID, from, count uint64) iter.Seq2[*block, error] {
+			ids := make([]hash, count)
+			for i := range ids {
+				ids[i] = hs[from+uint64(i)].hash()
+			}
+			return getBlocks.Call(ctx, n.svc, p, ids)
+		},
+		Verify: func(i uint64, b *block) error {
+			if b == nil || b.hash() != hs[i].hash() || !b.valid(time.Now()) {
+				return fmt.Errorf("not block %d", hs[i].Height)
+			}
+			return nil
+		},
+		Patience: 30 * time.Second,
+		Progress: n.progress,
+	}
+	for b, err := range d.Run(ctx, n.svc) {
+		if err != nil {
+			return err
+		}
+		if err := n.take(b); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// progress draws a bar on a terminal.
+func (n *node) progress(p netservice.DownloadProgress) {
+	file, ok := n.out.(*os.File)
+	if !ok || p.Total < 50 {
+		return
+	}
+	if info, err := file.Stat(); err == nil && info.Mode()&os.ModeCharDevice != 0 {
+		done := int(p.Done * 40 / p.Total)
+		fmt.Fprintf(file, "\r[%-40s] %d of %d blocks, %.0f/s, %d peers ", strings.Repeat("#", done), p.Done, p.Total, p.Rate, len(p.ByPeer))
+	}
+}
