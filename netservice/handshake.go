@@ -24,6 +24,7 @@ type handshaking struct {
 	e      *peerEntry
 	c      network.Conn
 	opener bool
+	began  time.Time
 	ticket *peers.Ticket // its place among the peers, once it has one
 }
 
@@ -50,7 +51,7 @@ func (s *peerSet) beginHello(c network.Conn, opener bool) *handshaking {
 			return nil
 		}
 	}
-	x := &handshaking{s: s, e: e, c: c, opener: opener}
+	x := &handshaking{s: s, e: e, c: c, opener: opener, began: time.Now()}
 	e.hellos = append(e.hellos, x)
 	s.helloCameLocked(c)
 	s.wg.Add(1)
@@ -188,6 +189,7 @@ func (x *handshaking) conclude(st network.Stream, res handshake.Result, err erro
 		x.fail(err)
 		return
 	}
+	x.s.n.obs.Histogram(obs.HandshakeTime).Update(time.Since(x.began).Microseconds())
 	x.s.onSession(x, &sessionPeer{
 		id: sess.Peer(), name: sess.Name(), conn: x.c,
 		session: sess, ticket: x.ticket, opener: x.opener, since: time.Now(),

@@ -59,6 +59,7 @@ var families = []family{
 	{name: "nebnet_peers", help: "Peers with a session, by who opened the handshake.", kind: gauge, source: obs.SessionsOutbound, fixed: map[string]string{"direction": "outbound"}},
 	{name: "nebnet_handshakes_refused_total", help: "Handshakes that failed, by which side refused and why.", source: obs.Refused, labels: byReason, fixed: map[string]string{"by": "this node"}},
 	{name: "nebnet_handshakes_refused_total", help: "Handshakes that failed, by which side refused and why.", source: obs.RefusedBy, labels: byReason, fixed: map[string]string{"by": "peer"}},
+	{name: "nebnet_handshake_seconds", help: "How long handshakes took that made a session.", kind: histogram, source: obs.HandshakeTime},
 	{name: "nebnet_disconnects_total", help: "Sessions that ended.", source: obs.Disconnected, labels: byReason},
 	{name: "nebnet_dials_total", help: "Attempts to dial a peer; the reason none is success.", source: obs.Dials, labels: byReason},
 	{name: "nebnet_bans_total", help: "Bans of peers.", source: obs.Bans},

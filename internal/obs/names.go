@@ -70,6 +70,9 @@ const (
 	// this node and by the other side.
 	Refused   = "neb.net.handshake.refused."
 	RefusedBy = "neb.net.handshake.refused_by_peer."
+	// HandshakeTime is the histogram of how long handshakes took that made a
+	// session, in microseconds.
+	HandshakeTime = "neb.net.handshake.us"
 	// Disconnected, followed by a reason, counts sessions that ended.
 	Disconnected = "neb.net.disconnected."
 	// Dials, followed by a reason, counts attempts to dial a peer by how they
