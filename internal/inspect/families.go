@@ -84,6 +84,7 @@ var families = []family{
 	{name: "nebnet_tunnel_accept_errors_total", help: "Errors of local accept loops.", source: obs.TunnelAcceptErrors},
 	{name: "nebnet_tunnel_panics_total", help: "Panics of rules given by the program.", source: obs.TunnelPanics},
 
+	{name: "nebnet_discovery_failed_total", help: "Looks for peers, by DNS, say, that failed.", source: obs.SourceFailed},
 	{name: "nebnet_exchange_asked_total", help: "Requests for peers that were sent.", source: obs.ExchangeAsked},
 	{name: "nebnet_exchange_failed_total", help: "Requests for peers without a valid reply.", source: obs.ExchangeFailed},
 	{name: "nebnet_exchange_answered_total", help: "Requests for peers that were answered.", source: obs.ExchangeAnswered},
