@@ -92,8 +92,9 @@ type Config struct {
 	// StreamsPerType is how many inbound streams of one type a peer may have
 	// open. Default 3: one that is read, one that waits, one in reserve.
 	StreamsPerType int
-	// StreamRate and StreamBurst bound how fast a peer may open message
-	// streams: per second, and at once. Default 20 and 200.
+	// StreamRate and StreamBurst bound how fast a peer may open message streams:
+	// per second, and at once, each more by the number of types that there are.
+	// Default 20 and 200.
 	StreamRate  float64
 	StreamBurst int
 }

@@ -145,10 +145,13 @@ func (s *Session) receiverLocked(t *messageType) *receiver {
 
 // admitRate tells whether the peer opens streams no faster than it may.
 func (s *Session) admitRate() bool {
-	if s.opened.Allow() {
+	types := len(*s.e.reg.byNumber.Load())
+	rate, burst := s.e.cfg.streamRate(types)
+	s.mu.Lock()
+	if s.opened.take(s.since(), 1, rate, burst) {
+		s.mu.Unlock()
 		return true
 	}
-	s.mu.Lock()
 	s.refused++
 	s.storm++
 	penalise := s.storm%stormPenalty == 0

@@ -13,8 +13,12 @@ import (
 
 // sendStream is an outbound message stream.
 type sendStream struct {
-	raw    network.Stream
-	opened time.Time
+	s        *Session
+	raw      network.Stream
+	opened   time.Time
+	// Guarded by the session's lock: its slot is given back; it is being closed to
+	// make room.
+	released, ending bool
 
 	preface []byte // the writer's: what has to go out before the first message
 	sent    int64  // the writer's: bytes of messages written
@@ -59,20 +63,22 @@ func (o *sendQueue) giveUpOpening(why error) {
 	}
 }
 
-// openStream opens a stream for the offer of a number on the session's
-// connection.
-func (s *Session) openStream(ctx *opening, number uint32) (*sendStream, error) {
+// open opens the stream, of which there is the slot already, for the offer of a
+// number.
+func (st *sendStream) open(ctx *opening, number uint32) error {
+	s := st.s
 	raw, err := s.conn.NewStream(network.WithAllowLimitedConn(ctx, "message stream"))
 	if err != nil {
-		return nil, fmt.Errorf("open message stream: %w", err)
+		st.release()
+		return fmt.Errorf("open message stream: %w", err)
 	}
+	st.raw, st.opened = raw, time.Now()
 	if err := raw.SetProtocol(s.e.protocol); err != nil {
-		raw.ResetWithError(network.StreamResourceLimitExceeded)
-		return nil, fmt.Errorf("open message stream: %w", err)
+		st.reset(network.StreamResourceLimitExceeded)
+		return fmt.Errorf("open message stream: %w", err)
 	}
-	st := &sendStream{raw: raw, opened: time.Now(), finished: make(chan struct{})}
 	st.preface = binary.AppendUvarint(append(st.preface, s.e.negotiation...), uint64(number))
-	return st, nil
+	return nil
 }
 
 // write writes messages, the first time with the preface before them, and tells
@@ -122,11 +128,8 @@ func (o *sendQueue) finishIdle(now, idle time.Duration) {
 	if o.writing || o.stream == nil && o.w == nil || now-o.idleSince < idle {
 		return
 	}
-	if st := o.stream; st != nil {
-		if !o.s.spawn(func() { o.finish(st) }) {
-			return // the session is being cut off, and the stream with it
-		}
-		o.stream, o.finishing = nil, st
+	if o.stream != nil && !o.finishLocked() {
+		return
 	}
 	o.restLocked()
 }
@@ -144,6 +147,7 @@ func (o *sendQueue) finish(st *sendStream) {
 	}
 	if err == nil {
 		st.raw.Close()
+		st.release()
 	} else {
 		st.reset(network.StreamNoError)
 	}
@@ -179,5 +183,3 @@ func (o *sendQueue) awaitFinish() error {
 		return errStalled
 	}
 }
-
-func (st *sendStream) reset(code network.StreamErrorCode) { st.raw.ResetWithError(code) }

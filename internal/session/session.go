@@ -13,7 +13,6 @@ import (
 	"github.com/go-nebnet/nebnet/internal/pacing"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
-	"golang.org/x/time/rate"
 )
 
 // Session is the exchange of messages with one peer over one connection. It is
@@ -50,7 +49,8 @@ type Session struct {
 	ins       []*receiver                 // one of each type that came
 	inStreams map[network.Stream]*arrival // nil when there are none
 	unnamed   int                         // of them, that have not said what they carry
-	opened    *rate.Limiter               // of inbound streams
+	opened    allowance                   // of inbound streams
+	slots     streamSlots                 // of outbound ones
 	refused   uint64                      // inbound streams
 	storm     int                         // of them, in a row, for being opened too fast
 	live      liveness
@@ -84,9 +84,8 @@ func newSession(e *Engine, control network.Stream) *Session {
 	c := control.Conn()
 	s := &Session{
 		e: e, conn: c, control: control, peer: c.RemotePeer(), name: c.RemotePeer().String(), start: time.Now(),
-		begun:  make(chan struct{}),
-		opened: rate.NewLimiter(rate.Limit(e.cfg.StreamRate), e.cfg.StreamBurst),
-		live:   newLiveness(pingInterval(e.cfg.PingInterval, control), e.cfg.PingTimeout),
+		begun: make(chan struct{}),
+		live:  newLiveness(pingInterval(e.cfg.PingInterval, control), e.cfg.PingTimeout),
 	}
 	s.budget = e.budgets.Of(c)
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())

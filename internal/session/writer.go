@@ -149,10 +149,15 @@ func (w *writer) open() (*sendStream, error) {
 	if err := o.awaitFinish(); err != nil {
 		return nil, err
 	}
+	st, err := o.s.acquireStream()
+	if err != nil {
+		return nil, err
+	}
 	o.mu.Lock()
 	number := o.offer.number
 	o.mu.Unlock()
 	if number == 0 {
+		st.release()
 		return nil, errNotTaken
 	}
 	ctx := o.s.newOpening()
@@ -160,7 +165,7 @@ func (w *writer) open() (*sendStream, error) {
 	if o.s.ctx.Err() != nil { // cutOff may have come before
 		ctx.cancel(nil)
 	}
-	st, err := o.s.openStream(ctx, number)
+	err = st.open(ctx, number)
 	w.setOpening(nil)
 	ctx.cancel(nil)
 	if err != nil {
