@@ -78,14 +78,14 @@ func (n *Node) gossiped(m gossip.Message) *gossiped {
 	} else {
 		name = m.From.String()
 	}
-	return &gossiped{BasicMessage: dispatcher.NewMessage(typeOf(m.Type), name, m.Data), origin: m}
+	return &gossiped{BasicMessage: dispatcher.NewMessage(m.Type, name, m.Data), origin: m}
 }
 
 // judge asks the type's validator about a message.
 func (n *Node) judge(ctx context.Context, s *typeState, m gossip.Message) gossip.Verdict {
 	v := s.validator(ctx, n.gossiped(m))
 	if v == Accept() {
-		n.useful(m.From, typeOf(m.Type))
+		n.useful(m.From, m.Type)
 	}
 	return v.as
 }
@@ -103,12 +103,11 @@ func (n *Node) publish(ctx context.Context, msgType string, data []byte) error {
 	if s.spec.NoBroadcast {
 		return fmt.Errorf("%w: %s", ErrNoBroadcast, msgType)
 	}
-	topic := topicFor(s, len(data))
-	err = n.gossip.Publish(ctx, topic, data)
+	err = n.gossip.Publish(ctx, msgType, data)
 	if errors.Is(err, gossip.ErrNotDeclared) {
 		// Just now its declaration is replaced by another one.
 		n.types.settle()
-		err = n.gossip.Publish(ctx, topic, data)
+		err = n.gossip.Publish(ctx, msgType, data)
 	}
 	return err
 }

@@ -3,7 +3,6 @@ package netservice
 import (
 	"context"
 	"errors"
-	"strings"
 
 	"github.com/go-nebnet/nebnet/dispatcher"
 	"github.com/go-nebnet/nebnet/internal/gossip"
@@ -24,22 +23,11 @@ func (b *typeBinding) set(s *typeState) error {
 	if err := b.session.Set(s.spec, s.subscribers > 0); err != nil {
 		return sessionError(err)
 	}
-	for _, topic := range b.topics(s) {
-		if err := b.setTopic(topic, s.subscribers > 0); err != nil {
-			return gossipError(err)
-		}
-	}
-	return nil
+	return gossipError(b.setTopic(b.topic(s), s.subscribers > 0))
 }
 
-// largeTopic is what the engine of broadcasts knows the large messages of a type
-// by: it ends with this. Which way a message goes depends on its size alone, as
-// two nodes may have declared the type differently.
-const largeTopic = "/large"
-
-// topics are the ways in which broadcasts of a type go. A maximum of 0 stands for
-// none.
-func (b *typeBinding) topics(s *typeState) []gossip.Topic {
+// topic is how broadcasts of a type go. A maximum of 0 stands for not at all.
+func (b *typeBinding) topic(s *typeState) gossip.Topic {
 	g := s.spec.Broadcast
 	t := gossip.Topic{
 		Type: s.spec.Name, Name: g.Topic, Open: g.Open, Timed: g.Timed, TrustOwn: true, Deadline: g.Deadline,
@@ -52,21 +40,17 @@ func (b *typeBinding) topics(s *typeState) []gossip.Topic {
 	if s.validator != nil {
 		t.Validate = func(ctx context.Context, m gossip.Message) gossip.Verdict { return b.judge(ctx, s, m) }
 	}
-	large := t
-	large.Type, large.Bulk = s.spec.Name+largeTopic, true
-	if g.Topic != "" {
-		large.Name += largeTopic
+	if s.spec.NoBroadcast {
+		return t
 	}
-	if !s.spec.NoBroadcast {
-		t.MaxSize = min(s.spec.MaxSize, gossip.DefaultMaxMessageSize)
-		if t.MaxPublish = t.MaxSize; g.Open && !s.sized() {
-			t.MaxPublish = min(t.MaxSize, gossip.FrameOfOthers)
-		}
-		if s.sized() && s.spec.MaxSize > t.MaxSize && !g.Open {
-			large.MaxSize = min(s.spec.MaxSize, b.maxBulk)
-		}
+	t.MaxSize = min(s.spec.MaxSize, gossip.DefaultMaxMessageSize)
+	if s.sized() && !g.Open {
+		t.MaxSize = min(s.spec.MaxSize, b.maxBulk)
 	}
-	return []gossip.Topic{t, large}
+	if t.MaxPublish = t.MaxSize; g.Open && !s.sized() {
+		t.MaxPublish = min(t.MaxSize, gossip.FrameOfOthers)
+	}
+	return t
 }
 
 // setTopic declares a topic, changes it, or takes it away.
@@ -90,17 +74,6 @@ func (b *typeBinding) setTopic(t gossip.Topic, join bool) error {
 	}
 	return b.gossip.Leave(t.Type)
 }
-
-// topicFor is the topic by which a message of a type and size is broadcast.
-func topicFor(s *typeState, size int) string {
-	if s.sized() && size > gossip.DefaultMaxMessageSize && s.spec.MaxSize > gossip.DefaultMaxMessageSize && !s.spec.Broadcast.Open {
-		return s.spec.Name + largeTopic
-	}
-	return s.spec.Name
-}
-
-// typeOf is the message type that a topic belongs to.
-func typeOf(topic string) string { return strings.TrimSuffix(topic, largeTopic) }
 
 // gossiped is a message that came by gossip, with what is needed to relay it.
 type gossiped struct {

@@ -33,7 +33,6 @@ const (
 	DefaultMaxBulkSize    = 8 << 20
 	DefaultPeerQueue      = 1024
 	DefaultPeerQueueBytes = 32 << 20
-	DefaultValidateQueue  = 1024
 	DefaultFormTimeout    = 10 * time.Second
 	DefaultPending        = 256
 	DefaultPendingBytes   = 16 << 20
@@ -42,6 +41,8 @@ const (
 	DefaultParkedPerPeer  = 256
 	DefaultParkedPerKey   = 256
 	DefaultSeenTTL        = 2 * time.Minute
+	DefaultSeenMessages   = 1 << 17
+	DefaultHistoryBytes   = 64 << 20
 	DefaultScoreInterval  = time.Second
 	DefaultForeignAfter   = 10 * time.Second
 
@@ -57,7 +58,7 @@ const (
 // Config describes an engine. Fields without a default are required.
 type Config struct {
 	Host    host.Host
-	Network string // network ID, part of topic names and of the bulk lane's protocols
+	Network string // network ID, part of topic names and of the protocol of large messages
 	// Deliver takes over a validated message. It is called from many goroutines
 	// at once. If it returns an error, the message counts as turned away: it may
 	// come again. If wait is true it may wait for room until ctx ends; else it
@@ -102,23 +103,21 @@ type Config struct {
 	// them. See also AddDirect.
 	Direct []peer.AddrInfo
 
-	// MaxMessageSize bounds the data of one message, in bytes; a frame may be 1 KiB
-	// more. Default 1 MiB. Other implementations may accept frames of 1 MiB at
-	// most, see Topic.MaxPublish: raise it only where every node does.
+	// MaxMessageSize bounds the data of one message on the stream that everybody
+	// understands, in bytes; a frame may be 1 KiB more. Default 1 MiB. Other
+	// implementations may accept frames of 1 MiB at most, see Topic.MaxPublish:
+	// raise it only where every node does.
 	MaxMessageSize int
-	// MaxBulkSize is MaxMessageSize for types declared Bulk. Default 8 MiB.
+	// MaxBulkSize bounds the data of any message. What is above 256 KiB goes to
+	// members on a stream of its own, so that nothing small waits behind it, and
+	// what is above MaxMessageSize on no other. Default 8 MiB.
 	MaxBulkSize int
-	// PeerQueue and PeerQueueBytes bound what waits for one peer per lane, in
-	// frames and bytes (four frames of the largest size in any case). A frame
-	// that finds the queue full is dropped for that peer and counted; a peer
-	// whose bytes are above the bound is cut off and starts anew with an empty
-	// queue, for five times in ten minutes, then not before it reconnects.
-	// Defaults 1,024 and 32 MiB.
+	// PeerQueue and PeerQueueBytes bound what waits for one peer on each of the two
+	// streams, in messages and bytes (four messages of the largest size in any
+	// case). A message that finds the queue full is dropped for that peer, counted,
+	// and announced to it a little later; a peer whose bytes are above the bound is
+	// cut off and starts anew with an empty queue. Defaults 1,024 and 32 MiB.
 	PeerQueue, PeerQueueBytes int
-	// ValidateQueue is how many messages may wait for their signature check per
-	// lane. Beyond it they are turned away. Default 1,024.
-	ValidateQueue int
-
 	// FormTimeout is how long a published message waits for the first peer of
 	// its topic; then it is dropped and counted. Default 10 s; negative: Publish
 	// returns ErrNoPeers instead.
@@ -132,19 +131,18 @@ type Config struct {
 	// turned away. Defaults 4,096, 64 MiB, 256 and 256.
 	Parked, ParkedBytes, ParkedPerPeer, ParkedPerKey int
 
-	// SeenTTL is how long message IDs are remembered, at least. Default 2 min.
-	SeenTTL time.Duration
+	// SeenTTL is how long message IDs are remembered, SeenMessages how many: beyond,
+	// the oldest is forgotten earlier. Defaults 2 min and 131,072.
+	SeenTTL      time.Duration
+	SeenMessages int
+	// HistoryBytes bounds the messages that are kept for peers to ask for, in bytes.
+	// Default 64 MiB.
+	HistoryBytes int
 }
 
 func (c Config) withDefaults() Config {
 	if c.Obs == nil {
 		c.Obs = obs.Discard()
-	}
-	if c.MessageID == nil {
-		c.MessageID = ContentID
-		if c.Identity == Signed {
-			c.MessageID = AuthorID
-		}
 	}
 	if reflect.ValueOf(c.Params).IsZero() {
 		c.Params = SmallNetwork()
@@ -155,7 +153,6 @@ func (c Config) withDefaults() Config {
 	set(&c.MaxBulkSize, max(DefaultMaxBulkSize, c.MaxMessageSize))
 	set(&c.PeerQueue, DefaultPeerQueue)
 	set(&c.PeerQueueBytes, DefaultPeerQueueBytes)
-	set(&c.ValidateQueue, DefaultValidateQueue)
 	set(&c.FormTimeout, DefaultFormTimeout)
 	set(&c.Pending, DefaultPending)
 	set(&c.PendingBytes, DefaultPendingBytes)
@@ -164,6 +161,8 @@ func (c Config) withDefaults() Config {
 	set(&c.ParkedPerPeer, DefaultParkedPerPeer)
 	set(&c.ParkedPerKey, DefaultParkedPerKey)
 	set(&c.SeenTTL, DefaultSeenTTL)
+	set(&c.SeenMessages, DefaultSeenMessages)
+	set(&c.HistoryBytes, DefaultHistoryBytes)
 	return c
 }
 
@@ -199,7 +198,7 @@ func (c Config) Validate() error {
 	}{
 		{"MaxMessageSize", c.MaxMessageSize}, {"MaxBulkSize", c.MaxBulkSize},
 		{"PeerQueue", c.PeerQueue}, {"PeerQueueBytes", c.PeerQueueBytes},
-		{"ValidateQueue", c.ValidateQueue}, {"Pending", c.Pending}, {"PendingBytes", c.PendingBytes},
+		{"SeenMessages", c.SeenMessages}, {"HistoryBytes", c.HistoryBytes}, {"Pending", c.Pending}, {"PendingBytes", c.PendingBytes},
 		{"Parked", c.Parked}, {"ParkedBytes", c.ParkedBytes},
 		{"ParkedPerPeer", c.ParkedPerPeer}, {"ParkedPerKey", c.ParkedPerKey},
 	} {

@@ -3,18 +3,17 @@ package gossip
 import (
 	"github.com/rcrowley/go-metrics"
 
+	"github.com/go-nebnet/nebnet/internal/gossip/router"
 	"github.com/go-nebnet/nebnet/internal/obs"
 )
 
 // Reasons for which a message is turned away.
 const (
-	awayFull     = "full"     // the subscriber had no room
-	awayOverload = "overload" // too many messages of the type under validation
-	awayTimeout  = "timeout"  // no slot, verdict or room by the deadline
-	awayParking  = "parking"  // no room among the deferred
-	awayClosed   = "closed"   // the receiver is gone or failed
-
-	awayUnvalidated = "unvalidated" // the queue before validation was full, or the validator being replaced
+	awayFull     = "full"              // the subscriber had no room
+	awayOverload = router.AwayOverload // too many messages of the type under validation
+	awayTimeout  = router.AwayTimeout  // no slot, verdict or room by the deadline
+	awayParking  = router.AwayParking  // no room among the deferred
+	awayClosed   = "closed"            // the receiver is gone or failed
 )
 
 var awayReasons = [...]string{awayFull, awayOverload, awayTimeout, awayParking, awayClosed}
@@ -23,14 +22,14 @@ var awayReasons = [...]string{awayFull, awayOverload, awayTimeout, awayParking, 
 // dropped by the overlay itself ends in exactly one of Delivered, Duplicates,
 // Rejected, Ignored, Away, or Parked and then one of them or Expired.
 type counters struct {
-	published, relayed, queued, unsent    metrics.Counter
-	delivered, duplicates                 metrics.Counter
-	rejected, ignored, deferred, expired  metrics.Counter
-	retaken, panics, dropped, unvalidated metrics.Counter
-	forgotten, announced                  metrics.Counter
-	bytesIn, bytesOut                     metrics.Counter
-	away                                  map[string]metrics.Counter
-	delay                                 metrics.Histogram
+	published, relayed, queued, unsent   metrics.Counter
+	delivered, duplicates                metrics.Counter
+	rejected, ignored, deferred, expired metrics.Counter
+	retaken, panics, dropped             metrics.Counter
+	forgotten, announced                 metrics.Counter
+	bytesIn, bytesOut                    metrics.Counter
+	away                                 map[string]metrics.Counter
+	delay                                metrics.Histogram
 }
 
 func newCounters(o *obs.Obs, typ string) counters {
@@ -42,7 +41,7 @@ func newCounters(o *obs.Obs, typ string) counters {
 		rejected: c(obs.GossipRejected), ignored: c(obs.GossipIgnored),
 		deferred: c(obs.GossipDeferred), expired: c(obs.GossipExpired),
 		retaken: c(obs.GossipRetaken), panics: c(obs.GossipPanics),
-		dropped: c(obs.GossipDropped), unvalidated: c(obs.GossipUnvalidated),
+		dropped:   c(obs.GossipDropped),
 		forgotten: c(obs.GossipForgotten), announced: c(obs.GossipAnnounced),
 		bytesIn: c(obs.GossipBytesIn), bytesOut: c(obs.GossipBytesOut),
 		delay: o.Histogram(obs.GossipDelay + "." + typ),
@@ -52,4 +51,33 @@ func newCounters(o *obs.Obs, typ string) counters {
 		n.away[r] = c(obs.GossipAway + "." + r)
 	}
 	return n
+}
+
+// export tells the metrics what has been counted since the last time. The router
+// counts in plain numbers: a metric for each message and peer would cost more.
+func (t *topic) export(now router.Counts, bytesIn, bytesOut int64) {
+	was := &t.exported
+	for _, c := range []struct {
+		to       metrics.Counter
+		now, was int64
+	}{
+		{t.n.published, now.Published, was.Published}, {t.n.relayed, now.Relayed, was.Relayed},
+		{t.n.queued, now.Queued, was.Queued}, {t.n.unsent, now.Unsent, was.Unsent},
+		{t.n.delivered, now.Delivered, was.Delivered}, {t.n.duplicates, now.Duplicates, was.Duplicates},
+		{t.n.rejected, now.Rejected, was.Rejected}, {t.n.ignored, now.Ignored, was.Ignored},
+		{t.n.deferred, now.Deferred, was.Deferred}, {t.n.expired, now.Expired, was.Expired},
+		{t.n.retaken, now.Retaken, was.Retaken}, {t.n.forgotten, now.Forgotten, was.Forgotten},
+		{t.n.announced, now.Announced, was.Announced}, {t.n.dropped, now.Dropped, was.Dropped},
+		{t.n.bytesIn, bytesIn, t.bytes[0]}, {t.n.bytesOut, bytesOut, t.bytes[1]},
+	} {
+		if c.now != c.was {
+			c.to.Inc(c.now - c.was)
+		}
+	}
+	for reason, n := range now.Away {
+		if c := t.n.away[reason]; c != nil && n != was.Away[reason] {
+			c.Inc(n - was.Away[reason])
+		}
+	}
+	t.exported, t.bytes = now, [2]int64{bytesIn, bytesOut}
 }

@@ -1,5 +1,5 @@
-// Package gossip broadcasts typed messages to a whole network over GossipSub
-// (go-libp2p-pubsub), each node talking to a bounded number of peers.
+// Package gossip broadcasts typed messages to a whole network over GossipSub, each
+// node talking to a bounded number of peers.
 //
 // A message type is a topic. An [Engine] declares topics, joins them, and
 // publishes; what arrives is validated and handed to one function, Deliver,
@@ -11,6 +11,25 @@
 //	err = e.Join("tx")
 //	err = e.Publish(ctx, "tx", data)
 //	err = e.Close(ctx)
+//
+// # The way through
+//
+// What GossipSub decides is in package router, a pure state machine; its frames are
+// in package rpc. This package is the shell around both:
+//
+//	stream of a peer ─► frames ─► rpc.Decode ─► known already? ─► nothing is copied
+//	                                               │ no
+//	                                               ▼
+//	Publish ─► signed, encoded once ─────────► router.Step ◄───── verdict ◄─┐
+//	                                               │                        │
+//	                             queue of each peer, control first   validate, deliver
+//	                                               │                 (slots for each type,
+//	                                               ▼                  shared among senders)
+//	                                    few writes of up to 64 KiB
+//
+// Whoever has something to tell the router does so itself, under one lock, under
+// which nothing blocks and no code of the program's runs. A message is encoded once,
+// and the same bytes go to all peers.
 //
 // # What is promised
 //
@@ -24,13 +43,18 @@
 //     that announces it is asked for it, and once there is room its sender is
 //     asked to repeat it, as long as the sender still has it
 //     (Params.HistoryLength heartbeats).
+//   - Slots of validators, places to wait for them, and parking are shared among the
+//     peers that send: one that sends without end keeps nobody out.
 //   - Publish returns nil only if at least one peer's queue took the message,
 //     or if it waits, bounded in number, bytes and time, for the first peer.
 //   - Only members take part in a topic that is not open: a peer's gossip
 //     streams are not read, and none is opened to it, before Member says yes.
-//   - A peer that appears, or is grafted, is told at once which messages of the
+//   - A member that appears, or is grafted, is told at once which messages of the
 //     last heartbeats this node has, so that what was said during a short cut, or
-//     while a mesh forms, reaches it.
+//     while a mesh forms, reaches it. What a peer's queue did not take is announced
+//     to it a heartbeat later.
+//   - Memory grows with what has come, never with what a peer claims, and is bounded
+//     whatever peers send.
 //
 // # What is not
 //
@@ -38,19 +62,19 @@
 // (Params.HistoryGossip heartbeats) before a node is reached. After Config.SeenTTL
 // a replayed message counts as new: the validator has the last word on those.
 //
-// # Lanes
+// # Streams
 //
-// All topics share one stream per peer and direction, apart from those declared
-// Bulk: they have streams, and a limit of size, of their own, so that a small
-// message never waits behind a large one that is being written. Either kind of
-// streams is there from the first topic on that needs it.
+// There is one stream for each peer and direction, with the protocols that everybody
+// knows. Messages of more than 256 KiB go to members on a second one, so that a small
+// message never waits behind a large one that is being written; which way a message
+// goes depends on its size alone.
 //
 // # Goroutines
 //
-// An engine runs one goroutine of its own, those of go-libp2p-pubsub (some ten,
-// and three per peer, for each lane), and one per message under validation. Close waits for its
-// own, for all stream handlers and for validators; those of go-libp2p-pubsub end
-// with its context within the same instant, but cannot be waited for.
+// An engine runs one goroutine of its own, one for each stream that is read, one for
+// each stream that is written while there is something to write and 100 ms longer,
+// one for each opening of a stream, and one for each message under validation; types
+// without a validator are judged by the goroutine that reads. Close waits for all.
 //
 // # Message identity
 //

@@ -2,57 +2,61 @@ package gossip
 
 import (
 	"context"
-	"errors"
 	"maps"
+	"math/rand/v2"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	pubsub "github.com/libp2p/go-libp2p-pubsub"
+	"github.com/libp2p/go-libp2p/core/event"
+	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
-	"github.com/rcrowley/go-metrics"
+
+	"github.com/go-nebnet/nebnet/internal/gossip/router"
 )
 
 // Engine broadcasts. Make one with New. All methods may be called from any
 // goroutine, and none from AppScore, Member or MessageID.
 type Engine struct {
-	cfg     Config
-	members *members
-	faults  faults
-	unsent  *away    // own messages that nobody was handed, by ID
-	flights sync.Map // ID → chan struct{}: own messages that are being published
+	cfg    Config
+	author *author // nil in unsigned networks
 
-	// calls counts what uses the lanes: calls of the API, validators, and the
-	// goroutines of spawn. Lanes are closed when it is empty.
-	calls    *gate
-	work     context.Context // ends when Close begins
-	stopWork context.CancelFunc
-	wake     chan struct{} // to run: something changed; holds one
-	ended    chan struct{} // closed when run has returned
+	// calls counts what is to end before the streams do: calls of the API and
+	// judgements. streams counts readers, writers and openings.
+	calls, streams *gate
+	work           context.Context // ends when Close begins
+	stopWork       context.CancelFunc
+	life           context.Context // ends when the streams are to end
+	stopLife       context.CancelFunc
+	poke           chan struct{} // to run: the router wants to be woken earlier; holds one
+	ended          chan struct{} // closed when run has returned
 
 	started    atomic.Bool
 	openTopics atomic.Int64
+	writing    atomic.Int64  // messages and controls that wait to be written
+	drained    chan struct{} // to Close: writing has become 0; holds one
 
 	table atomic.Pointer[table] // replaced under ctl, never changed in place
 
-	parkMu  sync.Mutex // guards parking
-	parking *parking
+	// ctl orders what changes the set of topics.
+	ctl      sync.Mutex
+	closed   bool
+	listens  bool // stream handlers are set
+	notified bool
+	closer   sync.Once
+	err      error // of Close
 
-	// ctl orders what changes the set of topics. It is held while a router's
-	// loop is asked; the loop never takes it.
-	ctl    sync.Mutex
-	main   *lane // nil until a type is declared that is not bulk
-	bulk   *lane // nil until a bulk type is declared
-	direct map[peer.ID]peer.AddrInfo
-	closed bool
-	closer sync.Once
-	err    error // of Close
+	// mu makes whoever holds it the owner of the router. The goroutine that has
+	// something to tell the router does so itself: a goroutine of the router's own
+	// would cost two switches for each message. Nothing under it blocks: messages go
+	// into queues, and what is to be judged is judged afterwards.
+	mu     sync.Mutex
+	router *router.Router
+	peers  map[peer.ID]*remote
+	armed  time.Time        // when run wakes the router next
+	resets []network.Stream // to be ended as soon as mu is free
 }
-
-// maxUnsent is how many own messages that nobody was handed are remembered, so
-// that publishing them again is no duplicate.
-const maxUnsent = 1 << 12
 
 // table finds topics.
 type table struct {
@@ -65,29 +69,43 @@ func New(cfg Config) (*Engine, error) {
 		return nil, err
 	}
 	e := &Engine{
-		faults: faults{m: make(map[peer.ID]account)},
-		unsent: newAway(maxUnsent, metrics.NilCounter{}),
-		calls:  newGate(),
-		wake:   make(chan struct{}, 1),
-		ended:  make(chan struct{}),
-		direct: make(map[peer.ID]peer.AddrInfo),
+		calls: newGate(), streams: newGate(),
+		poke:    make(chan struct{}, 1),
+		ended:   make(chan struct{}),
+		drained: make(chan struct{}, 1),
+		peers:   make(map[peer.ID]*remote),
 	}
 	cfg.MessageID = e.guardID(cfg.MessageID)
 	e.cfg = cfg.withDefaults()
-	e.work, e.stopWork = context.WithCancel(context.Background())
-	e.table.Store(&table{byType: map[string]*topic{}, byName: map[string]*topic{}})
-	e.members = newMembers(&e.cfg, func() bool { return e.openTopics.Load() > 0 })
-	e.parking = newParking(parkLimits{
-		total: e.cfg.Parked, bytes: e.cfg.ParkedBytes,
-		perPeer: e.cfg.ParkedPerPeer, perKey: e.cfg.ParkedPerKey,
-	})
-	for _, d := range e.cfg.Direct {
-		e.direct[d.ID] = d
+	if e.cfg.Identity == Signed {
+		var err error
+		if e.author, err = newAuthor(e.cfg.Host); err != nil {
+			return nil, err
+		}
 	}
-	app := e.cfg.AppScore
-	e.cfg.AppScore = func(p peer.ID) float64 { return e.appScore(app, p) + e.faults.score(p, now()) }
+	e.work, e.stopWork = context.WithCancel(context.Background())
+	e.life, e.stopLife = context.WithCancel(context.Background())
+	e.table.Store(&table{byType: map[string]*topic{}, byName: map[string]*topic{}})
+	e.router = router.New(e.routerConfig(), rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())))
+	for _, d := range e.cfg.Direct {
+		e.router.Step(router.Event{Kind: router.Direct, Peer: d.ID, On: true}, now())
+	}
 	return e, nil
 }
+
+func (e *Engine) routerConfig() router.Config {
+	c := &e.cfg
+	return router.Config{
+		Self: c.Host.ID(), Mesh: c.Params.mesh(), Score: c.Params.score(),
+		SeenTTL: c.SeenTTL, MaxSeen: c.SeenMessages, HistoryBytes: c.HistoryBytes,
+		Pending: c.Pending, PendingBytes: c.PendingBytes,
+		Parked: c.Parked, ParkedBytes: c.ParkedBytes, ParkedPerPeer: c.ParkedPerPeer, ParkedPerKey: c.ParkedPerKey,
+	}
+}
+
+// now is here so that one glance shows that all time is the runtime's, which a
+// test's bubble replaces.
+func now() time.Time { return time.Now() }
 
 func (e *Engine) byType(typ string) *topic  { return e.table.Load().byType[typ] }
 func (e *Engine) byName(name string) *topic { return e.table.Load().byName[name] }
@@ -96,28 +114,96 @@ func (e *Engine) topics() []*topic {
 	return slices.Collect(maps.Values(e.table.Load().byType))
 }
 
-// lanes returns the lanes that are open, the main one first.
-func (e *Engine) lanes() []*lane {
-	e.ctl.Lock()
-	defer e.ctl.Unlock()
-	return e.lanesLocked()
+// outcome is what a step had for effects that its caller has to see to.
+type outcome struct {
+	handed, full int // peers whose queue took the message of the step, and did not
+	refused      string
+	judge        []*router.Message
 }
 
-func (e *Engine) lanesLocked() []*lane {
-	var ls []*lane
-	for _, l := range []*lane{e.main, e.bulk} {
-		if l != nil {
-			ls = append(ls, l)
+// stepLocked has the router take an event, and does what it says but for judging.
+func (e *Engine) stepLocked(ev router.Event, out *outcome) {
+	at := now()
+	var lost []router.Event
+	for _, f := range e.router.Step(ev, at) {
+		switch f.Kind {
+		case router.Send:
+			if e.sendLocked(f) {
+				out.handed++
+				continue
+			}
+			out.full++
+			lost = append(lost, router.Event{Kind: router.Dropped, Peer: f.Peer, Msg: f.Msg})
+		case router.Say:
+			if r := e.peers[f.Peer]; r != nil {
+				r.main.say(f.Control)
+			}
+		case router.Cancel:
+			if r := e.peers[f.Peer]; r != nil {
+				r.cancel(f.Msg)
+			}
+		case router.Judge:
+			out.judge = append(out.judge, f.Msg)
+		case router.Refused:
+			out.refused = f.Reason
+		case router.Faulted:
+			e.countFault(f.Reason)
 		}
 	}
-	return ls
+	for _, l := range lost {
+		e.router.Step(l, at)
+	}
 }
 
-// stir wakes run. It may be called from a router's loop.
-func (e *Engine) stir() {
-	select {
-	case e.wake <- struct{}{}:
-	default:
+// sendLocked puts a message into a peer's queue.
+func (e *Engine) sendLocked(f router.Effect) bool {
+	r := e.peers[f.Peer]
+	if r == nil || !e.queueFor(r, f.Msg).push(f.Msg) {
+		return false
+	}
+	if t := e.byName(f.Msg.Topic); t != nil {
+		t.bytesOut += int64(len(f.Msg.Data))
+	}
+	return true
+}
+
+// step is stepLocked by itself. What is to be judged is judged in goroutines.
+func (e *Engine) step(evs ...router.Event) outcome {
+	var out outcome
+	e.mu.Lock()
+	for _, ev := range evs {
+		e.stepLocked(ev, &out)
+	}
+	e.unlock()
+	e.judgeAll(out.judge)
+	return out
+}
+
+// resetLocked ends a stream once mu is free: that writes to the connection.
+func (e *Engine) resetLocked(s network.Stream) {
+	if s != nil {
+		e.resets = append(e.resets, s)
+	}
+}
+
+// unlock gives up mu, and sees to it that the router is woken in time.
+func (e *Engine) unlock() {
+	resets := e.resets
+	e.resets = nil
+	w := e.router.Wake()
+	early := !w.IsZero() && (e.armed.IsZero() || w.Before(e.armed))
+	if early {
+		e.armed = w
+	}
+	e.mu.Unlock()
+	for _, s := range resets {
+		_ = s.Reset()
+	}
+	if early {
+		select {
+		case e.poke <- struct{}{}:
+		default:
+		}
 	}
 }
 
@@ -137,70 +223,81 @@ func (e *Engine) Start() error {
 	if e.started.Load() {
 		return ErrStarted
 	}
-	e.cfg.Host.Network().Notify(notifiee{e.members})
-	var errs []error
-	for _, t := range e.topics() {
-		errs = append(errs, e.openLocked(t))
+	sub, err := e.cfg.Host.EventBus().Subscribe([]any{new(event.EvtPeerProtocolsUpdated), new(event.EvtPeerIdentificationCompleted)})
+	if err != nil {
+		return err
 	}
+	e.cfg.Host.Network().Notify((*notifiee)(e))
 	e.started.Store(true)
-	go e.run()
-	return errors.Join(errs...)
+	if len(e.topics()) > 0 {
+		e.listenLocked()
+	}
+	go e.run(sub)
+	return nil
 }
 
-// run is the engine's own goroutine: it hands out what had to wait, greets new
-// peers, and forgets what is too old.
-func (e *Engine) run() {
+// run is the engine's own goroutine: the heartbeat, and peers whose protocols
+// become known.
+func (e *Engine) run(sub event.Subscription) {
 	defer close(e.ended)
-	tick := time.NewTicker(time.Second)
-	defer tick.Stop()
+	defer sub.Close()
+	beat := time.NewTicker(e.cfg.Params.Heartbeat)
+	defer beat.Stop()
+	slow := time.NewTicker(e.cfg.ScoreInterval)
+	defer slow.Stop()
+	wake := time.NewTimer(time.Hour)
+	defer wake.Stop()
 	for {
 		select {
-		case <-e.wake: // stir
-		case <-tick.C:
-			e.tick()
 		case <-e.work.Done():
 			return
-		}
-		for _, t := range e.topics() {
-			e.flush(t)
-		}
-		for _, l := range e.lanes() {
-			l.greet()
+		case <-beat.C:
+			e.step(router.Event{Kind: router.Tick})
+			e.probe()
+		case <-slow.C:
+			e.tick()
+		case <-e.poke: // unlock
+			e.mu.Lock()
+			at := e.armed
+			e.mu.Unlock()
+			if !at.IsZero() {
+				wake.Reset(max(at.Sub(now()), 0))
+			}
+		case <-wake.C:
+			e.mu.Lock()
+			e.armed = time.Time{}
+			e.mu.Unlock()
+			e.step(router.Event{Kind: router.Wake})
+		case ev, ok := <-sub.Out():
+			if !ok {
+				return
+			}
+			switch ev := ev.(type) {
+			case event.EvtPeerProtocolsUpdated:
+				e.protocolsChanged(ev.Peer)
+			case event.EvtPeerIdentificationCompleted:
+				e.protocolsChanged(ev.Peer)
+			}
 		}
 	}
 }
 
-// tick is done every second.
+// tick is done every ScoreInterval.
 func (e *Engine) tick() {
-	e.expireParked(nil)
-	e.faults.expire(now())
-	e.unsent.expire(now(), e.cfg.SeenTTL)
-	for _, t := range e.topics() {
-		if t.ready.Load() {
-			t.l.askForAway(t)
-		}
-		t.away.expire(now(), e.cfg.SeenTTL)
-		t.missed.expire(now(), e.cfg.SeenTTL)
-		e.lose(t, t.pending.expire(now()))
+	if e.openTopics.Load() > 0 {
+		e.admitForeigners()
 	}
-}
-
-// lose gives up own messages that met no peer in time. They may be published
-// again.
-func (e *Engine) lose(t *topic, ms []*pubsub.Message) {
-	for _, m := range ms {
-		e.unsent.add(m.ID, noSum(), now(), "")
-	}
-	t.n.unsent.Inc(int64(len(ms)))
+	e.refreshScores()
+	e.exportCounts()
 }
 
 // spawn runs f in a goroutine that Close waits for, and reports whether it did.
-func (e *Engine) spawn(f func()) bool {
-	if !e.calls.enter() {
+func (e *Engine) spawn(g *gate, f func()) bool {
+	if !g.enter() {
 		return false
 	}
 	go func() {
-		defer e.calls.leave()
+		defer g.leave()
 		f()
 	}()
 	return true
@@ -224,31 +321,46 @@ func (e *Engine) close(ctx context.Context) error {
 	if !ended(ctx, idle) {
 		left = e.busy()
 	}
-	if e.started.Load() {
-		ended(ctx, e.ended)
-		e.cfg.Host.Network().StopNotify(notifiee{e.members})
-	}
 	e.ctl.Lock()
 	e.closed = true
+	if e.listens {
+		e.unlistenLocked()
+	}
 	e.ctl.Unlock()
+	if e.started.Load() {
+		ended(ctx, e.ended)
+		e.cfg.Host.Network().StopNotify((*notifiee)(e))
+	}
 	e.drain(ctx)
-	for _, l := range e.lanes() {
-		if !ended(ctx, l.close()) {
-			left = append(left, "streams")
-		}
+	e.stopLife()
+	gone := e.streams.close()
+	e.closeStreams()
+	if !ended(ctx, gone) {
+		left = append(left, "streams")
 	}
-	for _, t := range e.topics() {
-		e.expireParked(t)
-		if lost := t.pending.drain(); len(lost) > 0 {
-			e.lose(t, lost)
-			e.cfg.Obs.Log("gossip").WithField("type", t.Type).WithField("messages", len(lost)).
-				Warn("closed before a peer came: broadcasts were sent to nobody")
-		}
-	}
+	e.giveUp()
 	if len(left) > 0 {
 		return &CloseError{What: left, Err: ctx.Err()}
 	}
 	return nil
+}
+
+// giveUp counts what is deferred, and what waits for a first peer.
+func (e *Engine) giveUp() {
+	lost := make(map[*topic]int)
+	e.mu.Lock()
+	for _, t := range e.topics() {
+		if v, _ := e.router.Topic(t.Name); v.Waiting > 0 {
+			lost[t] = v.Waiting
+		}
+	}
+	e.router.Step(router.Event{Kind: router.Stop}, now())
+	e.mu.Unlock()
+	e.exportCounts()
+	for t, n := range lost {
+		e.cfg.Obs.Log("gossip").WithField("type", t.Type).WithField("messages", n).
+			Warn("closed before a peer came: broadcasts were sent to nobody")
+	}
 }
 
 // drainTime is how long Close waits for what is queued to be written.
@@ -258,9 +370,19 @@ const drainTime = time.Second
 func (e *Engine) drain(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, drainTime)
 	defer cancel()
-	for _, l := range e.lanes() {
-		if !ended(ctx, l.backlog.empty()) {
+	for e.writing.Load() > 0 {
+		if !ended(ctx, e.drained) {
 			return
+		}
+	}
+}
+
+// wrote counts what was written or given up.
+func (e *Engine) wrote(n int) {
+	if e.writing.Add(-int64(n)) == 0 {
+		select {
+		case e.drained <- struct{}{}:
+		default:
 		}
 	}
 }

@@ -13,10 +13,11 @@ import (
 
 	pubsub "github.com/libp2p/go-libp2p-pubsub"
 	pb "github.com/libp2p/go-libp2p-pubsub/pb"
-	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/go-nebnet/nebnet/internal/gossip/router"
 )
 
 // Row 34: a replay is a duplicate for SeenTTL, and then the memory of it is free.
@@ -301,17 +302,16 @@ func TestHostileSubscriptionFlood(t *testing.T) {
 		if grown := heapNow() - heap; grown > 8<<20 {
 			t.Errorf("%d bytes kept", grown)
 		}
-		if ps := n.e.main.ps.ListPeers("topic 00"); len(ps) != 0 {
-			t.Error("subscription to a foreign topic kept")
-		}
 		for range 5 {
 			rpc := &pb.RPC{}
-			for k := range manySubs + 1 {
+			for k := range router.MaxSubs + 1 {
 				rpc.Subscriptions = append(rpc.Subscriptions, &pb.RPC_SubOpts{
 					Subscribe: new(true), Topicid: new(fmt.Sprint(k)),
 				})
 			}
 			r.send(rpc)
+			settle() // its stream is reset
+			r.open(n)
 		}
 		settle()
 		if s := r.score(n); s > SmallNetwork().GraylistThreshold {
@@ -363,11 +363,6 @@ func TestSlowPeerIsCutOff(t *testing.T) {
 		if n.e.cfg.Obs.Counter("neb.net.gossip.slow").Count() == 0 {
 			t.Error("not cut off")
 		}
-		if _, err := r.out.Write([]byte{0}); err == nil {
-			t.Error("its own stream is left, and what it subscribed to forgotten")
-		}
-		r.open(n)
-		settle()
 		r.drain()
 		n.publish(t, "and now")
 		settle()
@@ -383,44 +378,3 @@ func TestSlowPeerIsCutOff(t *testing.T) {
 		close(stop)
 	})
 }
-
-func FuzzInspect(f *testing.F) {
-	seed := &pb.RPC{
-		Subscriptions: []*pb.RPC_SubOpts{{Subscribe: new(true), Topicid: new("x")}},
-		Publish:       []*pb.Message{{Data: []byte("d"), Topic: new(reachTopic)}},
-		Control: &pb.ControlMessage{
-			Prune: []*pb.ControlPrune{{TopicID: new("x"), Backoff: proto.Uint64(math.MaxUint64), Peers: []*pb.PeerInfo{{}}}},
-			Ihave: []*pb.ControlIHave{{TopicID: new(reachTopic), MessageIDs: []string{"a"}}},
-			Iwant: []*pb.ControlIWant{{MessageIDs: []string{"a"}}},
-		},
-	}
-	b, err := proto.Marshal(seed)
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Add(b)
-	f.Fuzz(func(t *testing.T, b []byte) {
-		rpc := new(pubsub.RPC)
-		if proto.Unmarshal(b, &rpc.RPC) != nil {
-			return
-		}
-		e, err := New(Config{Host: noHost{}, Network: testNetwork, Deliver: newBox().deliver})
-		must(t, err)
-		l := &lane{e: e, budget: newBudget(), tracker: newTracker()}
-		if l.inspect("p", rpc) != nil {
-			return
-		}
-		for _, p := range rpc.GetControl().GetPrune() {
-			if p.GetBackoff() > uint64(e.cfg.Params.MaxBackoff/time.Second) || len(p.Peers) > 0 {
-				t.Fatalf("back-off of %d", p.GetBackoff())
-			}
-		}
-		subs, err := subscriptions{l}.FilterIncomingSubscriptions("p", rpc.GetSubscriptions())
-		if err == nil && len(subs) > maxHeard {
-			t.Fatalf("%d subscriptions to undeclared topics kept", len(subs))
-		}
-	})
-}
-
-// noHost is a host that is never used.
-type noHost struct{ host.Host }

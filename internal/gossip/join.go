@@ -1,11 +1,10 @@
 package gossip
 
 import (
-	"errors"
 	"fmt"
 	"maps"
 
-	pubsub "github.com/libp2p/go-libp2p-pubsub"
+	"github.com/go-nebnet/nebnet/internal/gossip/router"
 )
 
 // Declare makes a message type known, so that it can be published and joined.
@@ -37,16 +36,10 @@ func (e *Engine) declareLocked(spec Topic) error {
 	})
 	if t.Open {
 		e.openTopics.Add(1)
-		e.members.wakeAll()
-		// What foreigners said of it is forgotten: they say it on new streams.
-		e.resetForeignLocked()
 	}
-	if !e.started.Load() {
-		return nil // Start does it
-	}
-	if err := e.openLocked(t); err != nil {
-		e.forgetLocked(t)
-		return err
+	e.step(router.Event{Kind: router.Declare, Spec: e.spec(t.set())})
+	if e.started.Load() && !e.listens {
+		e.listenLocked()
 	}
 	return nil
 }
@@ -58,83 +51,45 @@ func (e *Engine) replaceLocked(edit func(*table)) {
 	e.table.Store(n)
 }
 
-func (e *Engine) forgetLocked(t *topic) {
-	e.replaceLocked(func(n *table) {
-		delete(n.byType, t.Type)
-		delete(n.byName, t.Name)
-	})
-	if t.Open {
-		e.openTopics.Add(-1)
-	}
-}
-
-// openLocked gives a topic its place in the router.
-func (e *Engine) openLocked(t *topic) error {
-	l, err := e.laneLocked(t.Bulk)
-	if err != nil {
+// Change gives a declared type new properties. It goes on where it was: in its
+// mesh, with what is parked and what waits, unless Name, Open or Timed change; then
+// it is retracted, declared, and joined if it was. After an error the type is as it
+// was. Topic.MessageID cannot be changed. Errors: *ConfigError, ErrNotDeclared,
+// ErrDeclared, ErrClosed.
+func (e *Engine) Change(spec Topic) error {
+	spec = spec.withDefaults(&e.cfg)
+	if err := spec.validate(&e.cfg); err != nil {
 		return err
 	}
-	t.l = l
-	s := t.set()
-	if err := l.register(t, s.quick()); err != nil {
-		return fmt.Errorf("gossip: declare %s: %w", t.Type, err)
-	}
-	h, err := l.ps.Join(t.Name, pubsub.WithTopicMessageIdFn(t.id()))
-	if err == nil {
-		if err = h.SetScoreParams(e.cfg.Params.topicScore(s.Score)); err != nil {
-			_ = h.Close()
+	return e.withTopic(spec.Type, func(t *topic) error {
+		spec.MessageID = t.id
+		if spec.same(t) {
+			t.now.Store(e.settings(spec))
+			e.step(router.Event{Kind: router.Declare, Spec: e.spec(t.set())})
+			return nil
 		}
-	}
-	if err != nil {
-		_ = l.ps.UnregisterTopicValidator(t.Name)
-		return fmt.Errorf("gossip: declare %s: %w", t.Type, err)
-	}
-	t.handle = h
-	t.ready.Store(true)
-	if t.joined.Load() {
-		return t.joinLocked()
-	}
-	return nil
-}
-
-// laneLocked is the lane of bulk types, or of all others. It is opened with the
-// first type that needs it.
-func (e *Engine) laneLocked(bulk bool) (_ *lane, err error) {
-	at, name, size := &e.main, "", e.cfg.MaxMessageSize
-	if bulk {
-		at, name, size = &e.bulk, bulkName, e.cfg.MaxBulkSize
-	}
-	if *at == nil {
-		*at, err = newLane(e, name, size)
-	}
-	return *at, err
-}
-
-// register has the router ask this lane about messages of a topic: in its own
-// goroutines if the topic is quick.
-func (l *lane) register(t *topic, quick bool) error {
-	return l.ps.RegisterTopicValidator(t.Name, l.validator(t),
-		pubsub.WithValidatorInline(quick), pubsub.WithValidatorConcurrency(unlimited))
-}
-
-func (t *topic) joinLocked() (err error) {
-	if t.stop == nil {
-		t.stop, err = t.handle.Relay()
-	}
-	return err
+		if other := e.byName(spec.Name); other != nil && other != t {
+			return fmt.Errorf("%w: %s (%s)", ErrDeclared, spec.Type, spec.Name)
+		}
+		e.mu.Lock()
+		v, _ := e.router.Topic(t.Name)
+		e.mu.Unlock()
+		e.retractLocked(t)
+		if err := e.declareLocked(spec); err != nil {
+			return err
+		}
+		if v.Joined {
+			e.step(router.Event{Kind: router.Join, Topic: spec.Name})
+		}
+		return nil
+	})
 }
 
 // Join starts to receive a type, and to forward it. Joining twice is joining
 // once. Errors: ErrNotDeclared, ErrClosed.
 func (e *Engine) Join(typ string) error {
 	return e.withTopic(typ, func(t *topic) error {
-		t.joined.Store(true)
-		if !t.ready.Load() {
-			return nil // Start does it
-		}
-		if err := t.joinLocked(); err != nil {
-			return fmt.Errorf("gossip: join %s: %w", typ, err)
-		}
+		e.step(router.Event{Kind: router.Join, Topic: t.Name})
 		return nil
 	})
 }
@@ -143,37 +98,31 @@ func (e *Engine) Join(typ string) error {
 // ErrNotDeclared, ErrClosed.
 func (e *Engine) Leave(typ string) error {
 	return e.withTopic(typ, func(t *topic) error {
-		t.leaveLocked()
+		e.step(router.Event{Kind: router.Leave, Topic: t.Name})
 		return nil
 	})
-}
-
-func (t *topic) leaveLocked() {
-	t.joined.Store(false)
-	if t.stop != nil {
-		t.stop()
-		t.stop = nil
-	}
 }
 
 // Retract leaves a type and forgets it, with all that was parked or waited for a
 // first peer. Errors: ErrNotDeclared, ErrClosed.
 func (e *Engine) Retract(typ string) error {
-	return e.withTopic(typ, e.retractLocked)
+	return e.withTopic(typ, func(t *topic) error {
+		e.retractLocked(t)
+		return nil
+	})
 }
 
-func (e *Engine) retractLocked(t *topic) error {
-	t.leaveLocked()
-	e.forgetLocked(t)
-	e.expireParked(t)
-	e.lose(t, t.pending.drain())
-	if !t.ready.Load() {
-		return nil
+func (e *Engine) retractLocked(t *topic) {
+	e.step(router.Event{Kind: router.Leave, Topic: t.Name})
+	e.exportCounts()
+	e.replaceLocked(func(n *table) {
+		delete(n.byType, t.Type)
+		delete(n.byName, t.Name)
+	})
+	if t.Open {
+		e.openTopics.Add(-1)
 	}
-	if err := errors.Join(t.l.ps.UnregisterTopicValidator(t.Name), t.handle.Close()); err != nil {
-		return fmt.Errorf("gossip: retract %s: %w", t.Type, err)
-	}
-	return nil
+	e.step(router.Event{Kind: router.Retract, Topic: t.Name})
 }
 
 func (e *Engine) withTopic(typ string, f func(*topic) error) error {

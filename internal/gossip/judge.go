@@ -2,57 +2,82 @@ package gossip
 
 import (
 	"context"
-	"time"
 
-	pubsub "github.com/libp2p/go-libp2p-pubsub"
-	pb "github.com/libp2p/go-libp2p-pubsub/pb"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/rcrowley/go-metrics"
 
+	"github.com/go-nebnet/nebnet/internal/gossip/router"
 	"github.com/go-nebnet/nebnet/internal/obs"
 )
 
-// outcome is what became of a message.
-type outcome uint8
-
-const (
-	dropped  outcome = iota // ignored, parked or turned away
-	accepted                // delivered, to be forwarded
-	rejected
-)
-
-// validator is what the router calls for each message of a topic, in a goroutine
-// of its own unless the topic is quick.
-func (l *lane) validator(t *topic) pubsub.ValidatorEx {
-	return func(_ context.Context, _ peer.ID, m *pubsub.Message) pubsub.ValidationResult {
-		if p, ok := m.ValidatorData.(*publication); ok {
-			return l.judgeOwn(t, m, p)
-		}
-		if !l.e.calls.enter() {
-			return pubsub.ValidationIgnore
-		}
-		defer l.e.calls.leave()
-		if t.missed.hold(m.ID, noSum) {
-			defer t.missed.release(m.ID)
-		}
-		switch l.judge(t, l.message(t, m), m, false) {
-		case accepted:
-			if !t.set().ExplicitRelay {
-				t.said(m.ID)
-				return pubsub.ValidationAccept
-			}
-		case rejected:
-			return pubsub.ValidationReject
-		}
-		return pubsub.ValidationIgnore
+// judgeAll has messages judged, each in a goroutine.
+func (e *Engine) judgeAll(ms []*router.Message) {
+	for _, m := range ms {
+		e.spawn(e.calls, func() { e.judgeOn(m) })
 	}
 }
 
+// judgeOn judges a message, and those to which its slot falls afterwards.
+func (e *Engine) judgeOn(m *router.Message) {
+	for m != nil {
+		v := e.judge(m)
+		var out outcome
+		e.mu.Lock()
+		e.stepLocked(router.Event{Kind: router.Judged, Msg: m, Verdict: v}, &out)
+		e.unlock()
+		m = nil
+		if len(out.judge) > 0 && e.work.Err() == nil {
+			m = out.judge[0]
+			e.judgeAll(out.judge[1:])
+		}
+	}
+}
+
+// judge verifies, validates and delivers one message of a peer.
+func (e *Engine) judge(m *router.Message) router.Verdict {
+	t := e.byName(m.Topic)
+	if t == nil {
+		return router.Verdict{Action: router.Ignore}
+	}
+	if e.author != nil && verify(&m.Wire) != nil {
+		return router.Verdict{Action: router.BadSigned}
+	}
+	s := t.set()
+	ctx := e.work
+	if !s.inline {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, s.Deadline)
+		defer cancel()
+	}
+	out := e.message(t, m)
+	switch v := e.ask(ctx, t, out); v.action {
+	case actAccept:
+	case actReject:
+		return router.Verdict{Action: router.Reject}
+	case actDefer:
+		return router.Verdict{Action: router.Defer, Key: v.key}
+	default:
+		if ctx.Err() != nil {
+			// No verdict, but a validator that gave up.
+			return router.Verdict{Action: router.TurnAway, Reason: awayTimeout}
+		}
+		return router.Verdict{Action: router.Ignore}
+	}
+	if err := e.handOver(ctx, t, out); err != nil {
+		return router.Verdict{Action: router.TurnAway, Reason: reasonOf(err)}
+	}
+	if t.stamps {
+		if at, _, ok := openStamp(m.Data); ok {
+			t.n.delay.Update(delayMicros(at, now()))
+		}
+	}
+	return router.Verdict{Action: router.Accept}
+}
+
 // message describes a router's message to the outside.
-func (l *lane) message(t *topic, m *pubsub.Message) Message {
+func (e *Engine) message(t *topic, m *router.Message) Message {
 	out := Message{
-		ID: m.ID, Type: t.Type, Topic: t.Name,
-		From: m.ReceivedFrom, Author: m.GetFrom(), Data: m.Data,
+		ID: m.ID, Type: t.Type, Topic: t.Name, From: m.From, Author: m.Author, Data: m.Data,
 		raw: &raw{msg: m},
 	}
 	if t.stamps {
@@ -60,69 +85,6 @@ func (l *lane) message(t *topic, m *pubsub.Message) Message {
 	}
 	return out
 }
-
-// judge validates and delivers one message of a peer. admitted says that it has
-// a slot.
-func (l *lane) judge(t *topic, m Message, pm *pubsub.Message, admitted bool) outcome {
-	s := t.set()
-	if len(m.Data) > s.MaxSize {
-		t.n.rejected.Inc(1)
-		return rejected
-	}
-	ctx := l.e.work
-	if !s.quick() {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, s.Deadline)
-		defer cancel()
-		if !admitted {
-			if reason := s.enter(ctx); reason != "" {
-				l.turnAway(t, pm, reason)
-				return dropped
-			}
-			defer s.leave()
-		}
-	}
-	began := l.e.epoch()
-	v := l.e.ask(ctx, t, m)
-	switch v.action {
-	case actAccept:
-		return l.deliver(ctx, t, m, pm)
-	case actReject:
-		t.n.rejected.Inc(1)
-		return rejected
-	case actDefer:
-		l.park(t, m, pm, v.key, began)
-	default:
-		if ctx.Err() != nil {
-			// No verdict, but a validator that gave up.
-			l.turnAway(t, pm, awayTimeout)
-		} else {
-			t.n.ignored.Inc(1)
-		}
-	}
-	return dropped
-}
-
-// enter waits for a slot. It returns the reason if there is none.
-func (s *settings) enter(ctx context.Context) string {
-	select {
-	case s.slots <- struct{}{}:
-		return ""
-	default:
-	}
-	defer s.waiting.Add(-1)
-	if s.waiting.Add(1) > int64(s.Queue) {
-		return awayOverload
-	}
-	select {
-	case s.slots <- struct{}{}:
-		return ""
-	case <-ctx.Done():
-		return awayTimeout
-	}
-}
-
-func (s *settings) leave() { <-s.slots }
 
 // ask calls the user's validator. A panic is nobody's fault but the program's.
 func (e *Engine) ask(ctx context.Context, t *topic, m Message) (v Verdict) {
@@ -141,21 +103,6 @@ func (e *Engine) ask(ctx context.Context, t *topic, m Message) (v Verdict) {
 	return validate(ctx, m)
 }
 
-// deliver hands a valid message over.
-func (l *lane) deliver(ctx context.Context, t *topic, m Message, pm *pubsub.Message) outcome {
-	if err := l.e.handOver(ctx, t, m); err != nil {
-		l.turnAway(t, pm, reasonOf(err))
-		return dropped
-	}
-	t.n.delivered.Inc(1)
-	if t.stamps {
-		if at, _, ok := openStamp(pm.Data); ok {
-			t.n.delay.Update(delayMicros(at, now()))
-		}
-	}
-	return accepted
-}
-
 func (e *Engine) handOver(ctx context.Context, t *topic, m Message) (err error) {
 	t.running.Add(1)
 	defer t.running.Add(-1)
@@ -172,61 +119,93 @@ func (e *Engine) panicked(in string, value any, count metrics.Counter) {
 	e.cfg.Obs.Panicked(obs.Panic{Component: "gossip", In: in, Value: value, Count: count})
 }
 
-// turnAway drops a message in such a way that it can come again.
-func (l *lane) turnAway(t *topic, m *pubsub.Message, reason string) {
-	t.n.away[reason].Inc(1)
-	t.away.add(m.ID, sumOf(m), now(), m.ReceivedFrom, t.missed.holders(m.ID)...)
+// Resume validates all messages again that were deferred under key, and returns
+// how many those are. A message whose validation is under way meanwhile, and
+// ends in Defer(key), is validated again too.
+func (e *Engine) Resume(key string) int {
+	var out outcome
+	e.mu.Lock()
+	n := e.router.Deferred(key)
+	e.stepLocked(router.Event{Kind: router.Resume, Key: key}, &out)
+	e.unlock()
+	e.judgeAll(out.judge)
+	return n
 }
 
-// room is how many more messages of the type can be taken in now.
-func (t *topic) room() int {
-	s := t.set()
-	return cap(s.slots) - len(s.slots) + s.Queue - int(s.waiting.Load())
+// Faults that lower a peer's score, beside those that the router finds.
+const (
+	faultControl = router.FaultControl
+	faultFrame   = "frame"
+)
+
+// fault notes that a peer sent what no honest peer sends.
+func (e *Engine) fault(p peer.ID, what string) {
+	e.countFault(what)
+	e.step(router.Event{Kind: router.Fault, Peer: p})
 }
 
-// askForAway asks senders again for messages that were turned away, as many as
-// there is room for. In a network so small that all are in the mesh, nobody
-// would announce them.
-func (l *lane) askForAway(t *topic) {
-	p := &l.e.cfg.Params
-	// Senders keep messages for a little longer than this.
-	window := time.Duration(p.HistoryLength-1) * p.Heartbeat
-	room := min(maxAsk, t.room())
-	due := make(map[peer.ID][]string)
-	for _, a := range []*away{t.away, t.missed} {
-		for p, ids := range a.due(room, now(), window) {
-			due[p] = append(due[p], ids...)
-			room -= len(ids)
+func (e *Engine) countFault(what string) { e.cfg.Obs.Counter(obs.GossipFaults + what).Inc(1) }
+
+// refreshScores asks the program about its peers, and tells it their scores.
+func (e *Engine) refreshScores() {
+	var ids []peer.ID
+	e.mu.Lock()
+	for p, r := range e.peers {
+		if r.standing != none {
+			ids = append(ids, p)
 		}
 	}
-	if len(due) == 0 {
+	e.mu.Unlock()
+	var evs []router.Event
+	for _, p := range ids {
+		if e.cfg.AppScore != nil {
+			evs = append(evs, router.Event{Kind: router.AppScore, Peer: p, Value: e.appScore(p)})
+		}
+		if e.cfg.Params.ColocationWeight != 0 {
+			evs = append(evs, router.Event{Kind: router.Addrs, Peer: p, Names: addrsOf(e.cfg.Host.Network().ConnsToPeer(p))})
+		}
+	}
+	e.step(evs...)
+	scores := make(map[peer.ID]float64, len(ids))
+	e.mu.Lock()
+	e.router.Peers(func(v router.PeerView) bool {
+		scores[v.ID] = v.Score
+		return true
+	})
+	e.mu.Unlock()
+	e.tellScores(scores)
+}
+
+// appScore asks the program, which says 0 if it panics.
+func (e *Engine) appScore(p peer.ID) (score float64) {
+	defer func() {
+		if r := recover(); r != nil {
+			score = 0
+			e.panicked("AppScore", r, e.cfg.Obs.Counter(obs.GossipPanics))
+		}
+	}()
+	return e.cfg.AppScore(p)
+}
+
+func (e *Engine) tellScores(scores map[peer.ID]float64) {
+	if e.cfg.OnScore == nil {
 		return
 	}
-	_ = l.do(l.e.work, func() {
-		for p, ids := range due {
-			l.rt.SendControl(p, &pb.ControlMessage{Iwant: []*pb.ControlIWant{{MessageIDs: ids}}})
+	defer func() {
+		if r := recover(); r != nil {
+			e.panicked("OnScore", r, e.cfg.Obs.Counter(obs.GossipPanics))
 		}
-	})
+	}()
+	e.cfg.OnScore(scores)
 }
 
-// retake takes a message that was turned away and has come again.
-func (l *lane) retake(t *topic, m *pubsub.Message) bool {
-	return l.e.spawn(func() {
-		defer t.away.release(m.ID)
-		l.again(t, l.message(t, m), m, false)
-	})
-}
-
-// again judges a message outside of the router, which has forgotten about it,
-// and does with it what the router would.
-func (l *lane) again(t *topic, m Message, pm *pubsub.Message, admitted bool) {
-	switch l.judge(t, m, pm, admitted) {
-	case accepted:
-		_ = l.ps.PeerFeedback(t.Name, m.From, pubsub.PeerFeedbackUsefulMessage)
-		if !t.set().ExplicitRelay {
-			_, _ = l.forward(l.e.work, t, pm)
+// exportCounts tells the metrics what was counted.
+func (e *Engine) exportCounts() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, t := range e.topics() {
+		if v, ok := e.router.Topic(t.Name); ok {
+			t.export(v.Counts, t.bytesIn, t.bytesOut)
 		}
-	case rejected:
-		_ = l.ps.PeerFeedback(t.Name, m.From, pubsub.PeerFeedbackInvalidMessage)
 	}
 }

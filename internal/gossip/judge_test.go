@@ -7,8 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/rcrowley/go-metrics"
-
 	"github.com/go-nebnet/nebnet/internal/testnet"
 )
 
@@ -243,19 +241,6 @@ func TestExplicitRelay(t *testing.T) {
 	}
 }
 
-// A forged copy under the ID of a message that was turned away is not taken.
-func TestForgedCopyOfATurnedAwayMessage(t *testing.T) {
-	a := newAway(2, metrics.NilCounter{})
-	at := time.Now()
-	a.add("id", [32]byte{1}, at, "")
-	if a.hold("id", func() [32]byte { return [32]byte{2} }) {
-		t.Fatal("taken")
-	}
-	if !a.hold("id", func() [32]byte { return [32]byte{1} }) || a.hold("id", func() [32]byte { return [32]byte{1} }) {
-		t.Fatal("want it once")
-	}
-}
-
 func TestTimedTypes(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
 		timed := func(_ *Config, tx *Topic) { tx.Timed = true }
@@ -272,12 +257,13 @@ func TestTimedTypes(t *testing.T) {
 	})
 }
 
-// A large message takes seconds to write, and small ones pass it.
-func TestBulkTypesHaveStreamsOfTheirOwn(t *testing.T) {
+// A large message takes seconds to write, and small ones pass it, of the same type
+// or another.
+func TestLargeMessagesHaveAStreamOfTheirOwn(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
 		ns := w.nodes(2, nil)
 		for _, n := range ns {
-			must(t, n.e.Declare(Topic{Type: "block", Bulk: true}))
+			must(t, n.e.Declare(Topic{Type: "block", MaxSize: 8 << 20}))
 			must(t, n.e.Join("block"))
 		}
 		w.connect(ns[0].h, ns[1].h)

@@ -62,40 +62,6 @@ func TestEqualMessagesAtOnce(t *testing.T) {
 	})
 }
 
-// More messages in one frame than there is room for before validation.
-func TestFullValidationQueueIsAskedFor(t *testing.T) {
-	inBubble(t, func(t *testing.T, w *world) {
-		n := w.node(func(c *Config, _ *Topic) { c.ValidateQueue = 1 })
-		r := w.raw(n)
-		const all = 3000
-		rpc, byID := &pb.RPC{}, make(map[string]*pb.Message, all)
-		for i := range all {
-			m := &pb.Message{Data: []byte(payload(i, 30)), Topic: new(reachTopic)}
-			rpc.Publish = append(rpc.Publish, m)
-			byID[ContentID(reachTopic, m.Data, "", nil)] = m
-		}
-		r.send(rpc)
-		settle()
-		if s := n.tx(); s.Away[awayUnvalidated] == 0 {
-			t.Fatalf("the queue was never full: %+v", s)
-		}
-		for range 200 { // serve what is asked for, in small frames
-			time.Sleep(200 * time.Millisecond)
-			for _, rpc := range r.drain() {
-				for _, want := range rpc.GetControl().GetIwant() {
-					for _, id := range want.GetMessageIDs() {
-						r.send(&pb.RPC{Publish: []*pb.Message{byID[id]}})
-						time.Sleep(time.Millisecond)
-					}
-				}
-			}
-		}
-		if got := n.box.total(); got != all {
-			t.Errorf("%d of %d arrived: %+v", got, all, n.tx())
-		}
-	})
-}
-
 // A signed node that has restarted is told of its own messages. Whoever does so
 // means well.
 func TestOwnMessagesComeBackAfterARestart(t *testing.T) {
@@ -134,7 +100,6 @@ func TestChangeUnderTraffic(t *testing.T) {
 		pub, sub := w.pair(func(_ *Config, tx *Topic) {
 			tx.Validate = func(context.Context, Message) Verdict { judged.Add(1); return Accept() }
 		})
-		sub.e.parking.limits.perPeer = 1
 		const all = 600
 		done := make(chan struct{})
 		go func() {

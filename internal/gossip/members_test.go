@@ -224,9 +224,7 @@ func TestDeadStreamIsRenewed(t *testing.T) {
 			w.connect(a.h, b.h)
 			settle()
 			settle()
-			for _, s := range a.e.main.streams.of(b.h.ID(), func(s *stream) bool { return s.out == out }) {
-				_ = s.Stream.Reset()
-			}
+			a.resetStream(b, out)
 			time.Sleep(time.Minute)
 			a.publish(t, "from a")
 			b.publish(t, "from b")
@@ -235,4 +233,16 @@ func TestDeadStreamIsRenewed(t *testing.T) {
 			wantOnce(t, []*node{a}, "from b")
 		})
 	}
+}
+
+// resetStream ends the stream to or from another node.
+func (n *node) resetStream(o *node, out bool) {
+	n.e.mu.Lock()
+	r := n.e.peers[o.h.ID()]
+	s := r.in[mainKind]
+	if out {
+		s = r.main.stream
+	}
+	n.e.mu.Unlock()
+	_ = s.Reset()
 }

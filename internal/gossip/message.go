@@ -5,10 +5,10 @@ import (
 	"encoding/binary"
 	"sync/atomic"
 
-	pubsub "github.com/libp2p/go-libp2p-pubsub"
-	pb "github.com/libp2p/go-libp2p-pubsub/pb"
 	"github.com/libp2p/go-libp2p/core/peer"
 
+	"github.com/go-nebnet/nebnet/internal/gossip/router"
+	"github.com/go-nebnet/nebnet/internal/gossip/rpc"
 	"github.com/go-nebnet/nebnet/internal/obs"
 )
 
@@ -28,7 +28,7 @@ type Message struct {
 
 // raw is the message in the form in which it can be sent on.
 type raw struct {
-	msg     *pubsub.Message
+	msg     *router.Message
 	relayed atomic.Bool
 }
 
@@ -43,15 +43,20 @@ const (
 // ContentID is the message ID of unsigned networks: it depends on the topic's
 // name and the data alone.
 func ContentID(topic string, data []byte, _ peer.ID, _ []byte) string {
+	var b [idLen]byte
+	return string(appendContentID(b[:0], topic, data))
+}
+
+func appendContentID(b []byte, topic string, data []byte) []byte {
 	h := sha256.New()
 	var head [len(idTag) + binary.MaxVarintLen64 + 128]byte
-	b := append(head[:0], idTag...)
-	b = binary.AppendUvarint(b, uint64(len(topic)))
-	b = append(b, topic...)
-	h.Write(b)
+	tag := append(head[:0], idTag...)
+	tag = binary.AppendUvarint(tag, uint64(len(topic)))
+	tag = append(tag, topic...)
+	h.Write(tag)
 	h.Write(data)
 	var sum [sha256.Size]byte
-	return string(h.Sum(sum[:0])[:idLen])
+	return append(b, h.Sum(sum[:0])[:idLen]...)
 }
 
 // AuthorID is libp2p's default message ID: author and sequence number.
@@ -59,17 +64,19 @@ func AuthorID(_ string, _ []byte, from peer.ID, seqno []byte) string {
 	return string(from) + string(seqno)
 }
 
-func (t *topic) id() pubsub.MsgIdFunction { return pubsubID(t.MessageID, t.stamps) }
-
-// pubsubID adapts an idFunc, for topics whose data may carry a time stamp.
-func pubsubID(f idFunc, stamps bool) pubsub.MsgIdFunction {
-	return func(m *pb.Message) string {
-		data := m.GetData()
-		if stamps {
-			data = unstamped(data)
-		}
-		return f(m.GetTopic(), data, peer.ID(m.GetFrom()), m.GetSeqno())
+// idOf appends a message's ID to b. It is that of the data without its time stamp.
+func (e *Engine) idOf(b []byte, t *topic, m *rpc.Message) []byte {
+	data := m.Data
+	if t.stamps {
+		data = unstamped(data)
 	}
+	switch {
+	case t.id != nil:
+		return append(b, t.id(t.Name, data, peer.ID(m.From), m.Seqno)...)
+	case e.cfg.Identity == Signed:
+		return append(append(b, m.From...), m.Seqno...)
+	}
+	return appendContentID(b, t.Name, data)
 }
 
 // guardID makes a function of the program safe to be called by the router. A
@@ -87,16 +94,4 @@ func (e *Engine) guardID(f idFunc) idFunc {
 		}()
 		return f(topic, data, from, seqno)
 	}
-}
-
-// sumOf tells two messages under one ID apart: the one whose signature was
-// checked, and a forged one.
-func sumOf(m *pubsub.Message) (sum [32]byte) {
-	h := sha256.New()
-	for _, b := range [][]byte{m.Message.From, m.Seqno, m.Signature, m.Key, m.Data} {
-		h.Write(binary.AppendUvarint(nil, uint64(len(b))))
-		h.Write(b)
-	}
-	h.Sum(sum[:0])
-	return sum
 }

@@ -79,7 +79,7 @@ func SmallNetwork() Params {
 		Heartbeat:     time.Second,
 		HistoryLength: 6, HistoryGossip: 4,
 		FloodPublish:  true,
-		DontWantAbove: 1 << 10,
+		DontWantAbove: 64 << 10,
 		PruneBackoff:  time.Minute, MaxBackoff: time.Hour,
 
 		GossipThreshold: -10, PublishThreshold: -40, GraylistThreshold: -80,

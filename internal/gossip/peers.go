@@ -1,160 +1,299 @@
 package gossip
 
 import (
-	"errors"
-	"maps"
+	"net/netip"
+	"slices"
+	"time"
 
-	"github.com/libp2p/go-libp2p/core/event"
+	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/peerstore"
+	ma "github.com/multiformats/go-multiaddr"
+	manet "github.com/multiformats/go-multiaddr/net"
 
-	"github.com/go-nebnet/nebnet/internal/obs"
+	"github.com/go-nebnet/nebnet/internal/gossip/router"
 )
+
+// standing is what a peer may do.
+type standing uint8
+
+const (
+	none    standing = iota // nothing
+	foreign                 // take part in open topics
+	member                  // take part in all
+)
+
+// remote is a peer that is connected.
+type remote struct {
+	e  *Engine
+	id peer.ID
+
+	// Guarded by Engine.mu.
+	standing  standing
+	in        [kinds]network.Stream // being read
+	held      [kinds]network.Stream // not read before it is known what the peer may do
+	opening   bool                  // a goroutine is at it
+	tries     int                   // openings that failed since the last that did not
+	notBefore time.Time             // of the next opening
+	unable    bool                  // it speaks none of the protocols
+	noLarge   bool                  // nor that of large messages
+	gone      bool
+
+	main, large *writer
+}
+
+// kind of a stream: the one that everybody has, and that of large messages.
+type kind uint8
+
+const (
+	mainKind kind = iota
+	largeKind
+	kinds
+)
+
+// largeFrame is from how many bytes on a message goes on the stream of large ones.
+const largeFrame = 256 << 10
+
+// remoteLocked finds or makes a peer.
+func (e *Engine) remoteLocked(p peer.ID) *remote {
+	r := e.peers[p]
+	if r == nil {
+		r = &remote{e: e, id: p}
+		r.main, r.large = newWriter(e, r, mainKind), newWriter(e, r, largeKind)
+		e.peers[p] = r
+	}
+	return r
+}
+
+// queueFor is the queue that a message for a peer goes into. What is chosen depends
+// on the size alone.
+func (e *Engine) queueFor(r *remote, m *router.Message) *writer {
+	if len(m.Frame) > largeFrame && r.standing == member && !r.noLarge {
+		if !r.large.ready() {
+			e.openLargeLocked(r)
+		}
+		return r.large
+	}
+	return r.main
+}
+
+// cancel takes a message out of the queues.
+func (r *remote) cancel(m *router.Message) {
+	r.main.cancel(m)
+	r.large.cancel(m)
+}
 
 // PeerJoined tells that Member now says yes to p. Until then nothing is said to
 // p, and nothing heard.
-func (e *Engine) PeerJoined(p peer.ID) {
-	e.members.wake(p)
-	// What a foreigner said about topics that were closed to it is forgotten:
-	// it says all of it again on new streams.
-	e.resetStreams(p, func(s *stream) bool { return s.standing() == foreign })
-	e.spawn(func() { e.nudge(p) })
-}
-
-// nudge makes the routers look at a peer again. They give up on one whose
-// streams ended five times in ten minutes, until it connects anew; but a session
-// may end and begin on one connection.
-func (e *Engine) nudge(p peer.ID) {
-	for _, l := range e.lanes() {
-		if len(l.streams.of(p, func(s *stream) bool { return s.out })) > 0 {
-			continue
-		}
-		em, err := e.cfg.Host.EventBus().Emitter(new(event.EvtPeerProtocolsUpdated))
-		if err != nil {
-			return // the host is closing
-		}
-		_ = em.Emit(event.EvtPeerProtocolsUpdated{Peer: p, Added: l.protocols})
-		_ = em.Close()
-	}
-}
+func (e *Engine) PeerJoined(p peer.ID) { e.lookAgain(p) }
 
 // PeerLeft tells that Member now says no to p.
-func (e *Engine) PeerLeft(p peer.ID) {
-	e.members.wake(p)
-	e.resetStreams(p, func(s *stream) bool { return s.standing() == member })
-}
+func (e *Engine) PeerLeft(p peer.ID) { e.lookAgain(p) }
 
-// resetForeignLocked ends the streams of all foreigners.
-func (e *Engine) resetForeignLocked() {
-	for _, l := range e.lanesLocked() {
-		for _, s := range l.streams.all(func(s *stream) bool { return s.standing() == foreign }) {
-			_ = s.Stream.Reset()
+// lookAgain finds out what a peer may do, and acts on it.
+func (e *Engine) lookAgain(p peer.ID) {
+	for {
+		st := e.standingOf(p)
+		e.setStanding(p, st)
+		if e.standingOf(p) == st {
+			return // and did not change meanwhile
 		}
 	}
 }
 
-func (e *Engine) resetStreams(p peer.ID, which func(*stream) bool) {
-	for _, l := range e.lanes() {
-		for _, s := range l.streams.of(p, which) {
-			_ = s.Stream.Reset()
+// standingOf decides what a peer may do.
+func (e *Engine) standingOf(p peer.ID) standing {
+	n := e.cfg.Host.Network()
+	switch {
+	case n.Connectedness(p) != network.Connected:
+		return none
+	case e.cfg.Member == nil || e.cfg.Member(p):
+		return member
+	case e.openTopics.Load() > 0 && now().Sub(oldest(n.ConnsToPeer(p))) >= e.cfg.ForeignAfter:
+		return foreign
+	}
+	return none
+}
+
+// oldest is when the first of some connections was made.
+func oldest(conns []network.Conn) time.Time {
+	at := now()
+	for _, c := range conns {
+		if opened := c.Stat().Opened; opened.Before(at) {
+			at = opened
+		}
+	}
+	return at
+}
+
+func (e *Engine) setStanding(p peer.ID, st standing) {
+	var read []func()
+	e.mu.Lock()
+	r := e.peers[p]
+	if r == nil {
+		if st == none || e.life.Err() != nil {
+			e.unlock()
+			return
+		}
+		r = e.remoteLocked(p)
+	}
+	if st != r.standing {
+		r.standing = st
+		r.unable, r.noLarge, r.tries, r.notBefore = false, false, 0, time.Time{}
+		var out outcome
+		if st == none {
+			e.shutLocked(r)
+		} else {
+			e.stepLocked(router.Event{Kind: router.Standing, Peer: p, On: st == member}, &out)
+		}
+	}
+	if st != none {
+		for k, s := range r.held {
+			if s != nil {
+				r.held[k] = nil
+				read = append(read, e.beginReadLocked(r, s, kind(k)))
+			}
+		}
+		e.openLocked(r)
+	}
+	e.unlock()
+	for _, f := range read {
+		if f != nil && !e.spawn(e.streams, f) {
+			return // closing, which resets all streams
+		}
+	}
+}
+
+// shutLocked ends all streams of a peer.
+func (e *Engine) shutLocked(r *remote) {
+	var out outcome
+	e.closedLocked(r, &out)
+	e.resetLocked(r.large.detach())
+	e.loseLocked(r, r.large.close())
+	for k, s := range r.in {
+		if s != nil {
+			e.resetLocked(s)
+			r.in[k] = nil
+			if kind(k) == mainKind {
+				e.stepLocked(router.Event{Kind: router.Silent, Peer: r.id}, &out)
+			}
+		}
+	}
+	for k, s := range r.held {
+		if s != nil {
+			e.resetLocked(s)
+			r.held[k] = nil
+		}
+	}
+}
+
+// closedLocked ends the stream to a peer.
+func (e *Engine) closedLocked(r *remote, out *outcome) {
+	s := r.main.detach()
+	if s == nil {
+		return
+	}
+	e.resetLocked(s)
+	e.loseLocked(r, r.main.close())
+	e.stepLocked(router.Event{Kind: router.Closed, Peer: r.id}, out)
+}
+
+// disconnected forgets a peer of which no connection is left.
+func (e *Engine) disconnected(p peer.ID) {
+	e.mu.Lock()
+	defer e.unlock()
+	if r := e.peers[p]; r != nil && e.cfg.Host.Network().Connectedness(p) != network.Connected {
+		e.shutLocked(r)
+		r.gone = true
+		delete(e.peers, p)
+	}
+}
+
+// protocolsChanged tries again with a peer that did not speak the protocols.
+func (e *Engine) protocolsChanged(p peer.ID) {
+	e.mu.Lock()
+	if r := e.peers[p]; r != nil {
+		r.unable, r.noLarge, r.tries, r.notBefore = false, false, 0, time.Time{}
+	}
+	e.mu.Unlock()
+	e.lookAgain(p)
+}
+
+// admitForeigners lets peers take part in open topics that did not become members
+// in time.
+func (e *Engine) admitForeigners() {
+	for _, p := range e.cfg.Host.Network().Peers() {
+		e.mu.Lock()
+		r := e.peers[p]
+		known := r != nil && r.standing != none
+		e.mu.Unlock()
+		if !known {
+			e.lookAgain(p)
 		}
 	}
 }
 
 // AddDirect makes a peer a direct one, see Config.Direct.
 func (e *Engine) AddDirect(p peer.AddrInfo) error {
-	return e.withDirect(func(l *lane) error { return l.ps.AddDirectPeer(p) }, func() { e.direct[p.ID] = p })
+	e.cfg.Host.Peerstore().AddAddrs(p.ID, p.Addrs, peerstore.PermanentAddrTTL)
+	return e.setDirect(p.ID, true)
 }
 
 // RemoveDirect undoes AddDirect, and Config.Direct.
-func (e *Engine) RemoveDirect(p peer.ID) error {
-	if !e.isDirect(p) {
-		return nil
-	}
-	return e.withDirect(func(l *lane) error { return l.ps.RemoveDirectPeer(p) }, func() { delete(e.direct, p) })
-}
+func (e *Engine) RemoveDirect(p peer.ID) error { return e.setDirect(p, false) }
 
-func (e *Engine) isDirect(p peer.ID) bool {
-	e.ctl.Lock()
-	defer e.ctl.Unlock()
-	_, ok := e.direct[p]
-	return ok
-}
-
-// withDirect changes the set of direct peers, for lanes to come too.
-func (e *Engine) withDirect(tell func(*lane) error, note func()) error {
+func (e *Engine) setDirect(p peer.ID, on bool) error {
 	if !e.calls.enter() {
 		return ErrClosed
 	}
 	defer e.calls.leave()
-	e.ctl.Lock()
-	defer e.ctl.Unlock()
-	note()
-	var errs []error
-	for _, l := range e.lanesLocked() {
-		errs = append(errs, tell(l))
-	}
-	return errors.Join(errs...)
+	e.step(router.Event{Kind: router.Direct, Peer: p, On: on})
+	return nil
 }
 
-// fault notes that a peer sent what no honest peer sends.
-func (e *Engine) fault(p peer.ID, what string) {
-	e.cfg.Obs.Counter(obs.GossipFaults + what).Inc(1)
-	e.faults.add(p, now())
-}
-
-// cutOff ends the streams of a peer that reads too slowly. Both sides open
-// others, with empty queues.
-func (e *Engine) cutOff(l *lane, p peer.ID) {
-	e.cfg.Obs.Counter(obs.GossipSlow).Inc(1)
-	e.spawn(func() {
-		for _, s := range l.streams.of(p, func(*stream) bool { return true }) {
-			_ = s.Stream.Reset()
+// addrsOf are the addresses that a peer shares with others: IPv4 whole, of IPv6 the
+// /64. The loopback is shared by nobody.
+func addrsOf(conns []network.Conn) (names []string) {
+	for _, c := range conns {
+		ip, err := manet.ToIP(c.RemoteMultiaddr())
+		if c.Stat().Limited || err != nil || ip.IsLoopback() {
+			continue
 		}
-	})
-}
-
-// appScore asks the program, which says 0 if it panics.
-func (e *Engine) appScore(app func(peer.ID) float64, p peer.ID) (score float64) {
-	if app == nil {
-		return 0
-	}
-	defer func() {
-		if r := recover(); r != nil {
-			score = 0
-			e.panicked("AppScore", r, e.cfg.Obs.Counter(obs.GossipPanics))
+		a, _ := netip.AddrFromSlice(ip)
+		name := a.Unmap().String()
+		if a = a.Unmap(); a.Is6() {
+			if prefix, err := a.Prefix(64); err == nil {
+				name = prefix.String()
+			}
 		}
-	}()
-	return app(p)
-}
-
-// scored passes the peers' scores on. It runs in a goroutine of the router's,
-// now and then after Close.
-func (e *Engine) scored(scores map[peer.ID]float64) {
-	if e.cfg.OnScore == nil || !e.calls.enter() {
-		return
-	}
-	defer e.calls.leave()
-	defer func() {
-		if r := recover(); r != nil {
-			e.panicked("OnScore", r, e.cfg.Obs.Counter(obs.GossipPanics))
-		}
-	}()
-	e.cfg.OnScore(e.inAll(scores))
-}
-
-// inAll gives a peer with two lanes the lower of its scores: the routers act by
-// one each, and both hold what does not depend on topics.
-func (e *Engine) inAll(scores map[peer.ID]float64) map[peer.ID]float64 {
-	lanes := e.lanes()
-	if len(lanes) < 2 {
-		return scores
-	}
-	all := maps.Clone(scores)
-	_, second := lanes[1].tracker.snapshot()
-	for p, s := range second {
-		if first, both := all[p]; !both || s < first {
-			all[p] = s
+		if !slices.Contains(names, name) {
+			names = append(names, name)
 		}
 	}
-	return all
+	slices.Sort(names)
+	return names
 }
+
+// notifiee tells an engine of connections.
+type notifiee Engine
+
+var _ network.Notifiee = (*notifiee)(nil)
+
+// Connected looks whether the peer may take part.
+func (n *notifiee) Connected(_ network.Network, c network.Conn) {
+	e := (*Engine)(n)
+	if e.cfg.Member == nil || e.cfg.Member(c.RemotePeer()) {
+		e.lookAgain(c.RemotePeer())
+	}
+}
+
+// Disconnected forgets the peer.
+func (n *notifiee) Disconnected(_ network.Network, c network.Conn) {
+	(*Engine)(n).disconnected(c.RemotePeer())
+}
+
+// Listen is ignored.
+func (n *notifiee) Listen(network.Network, ma.Multiaddr) {}
+
+// ListenClose is ignored.
+func (n *notifiee) ListenClose(network.Network, ma.Multiaddr) {}

@@ -5,8 +5,7 @@ import (
 	"math"
 	"time"
 
-	pubsub "github.com/libp2p/go-libp2p-pubsub"
-	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/go-nebnet/nebnet/internal/gossip/router"
 )
 
 // TopicScore weighs one topic in a peer's score.
@@ -38,52 +37,44 @@ const (
 	deliveryDecay  = 2 * time.Minute
 	deliveryWindow = 100 * time.Millisecond
 	deliveryGrace  = time.Minute
+
+	faultWeight = -20 // for what no honest peer sends
+	faultHalf   = 2 * time.Minute
+
+	unsubscribeBackoff = 10 * time.Second
+	fanoutTTL          = time.Minute
+	retransmission     = 3
+	opportunisticTicks = 60
+	opportunisticPeers = 2
 )
 
-func (p Params) router() pubsub.GossipSubParams {
-	g := pubsub.DefaultGossipSubParams()
-	g.D, g.Dlo, g.Dhi, g.Dscore, g.Dout = p.D, p.Dlo, p.Dhi, p.Dscore, p.Dout
-	g.Dlazy, g.GossipFactor = p.Dlazy, p.GossipFactor
-	g.HeartbeatInterval = p.Heartbeat
-	g.HistoryLength, g.HistoryGossip = p.HistoryLength, p.HistoryGossip
-	g.PruneBackoff = p.PruneBackoff
-	g.IDontWantMessageThreshold = p.DontWantAbove
-	g.SlowHeartbeatWarning = 0
-	// Redialling is the peer manager's, with its back-off and address rules.
-	g.DirectConnectTicks = math.MaxUint64
-	g.Connectors = 1
-	return g
-}
-
-func (p Params) peerScore(app func(peer.ID) float64, seenTTL time.Duration) (*pubsub.PeerScoreParams, *pubsub.PeerScoreThresholds) {
-	if app == nil {
-		app = func(peer.ID) float64 { return 0 }
+func (p Params) mesh() router.MeshParams {
+	return router.MeshParams{
+		D: p.D, Dlo: p.Dlo, Dhi: p.Dhi, Dscore: p.Dscore, Dout: p.Dout, Dlazy: p.Dlazy,
+		GossipFactor: p.GossipFactor, Heartbeat: p.Heartbeat,
+		HistoryLength: p.HistoryLength, HistoryGossip: p.HistoryGossip,
+		FloodPublish: p.FloodPublish, DontWantAbove: p.DontWantAbove,
+		PruneBackoff: p.PruneBackoff, MaxBackoff: p.MaxBackoff, UnsubscribeBackoff: unsubscribeBackoff,
+		FanoutTTL: fanoutTTL, Retransmission: retransmission,
+		OpportunisticTicks: opportunisticTicks, OpportunisticPeers: opportunisticPeers,
 	}
-	return &pubsub.PeerScoreParams{
-			Topics:                      make(map[string]*pubsub.TopicScoreParams),
-			TopicScoreCap:               p.TopicCap,
-			AppSpecificScore:            app,
-			AppSpecificWeight:           1,
-			IPColocationFactorWeight:    p.ColocationWeight,
-			IPColocationFactorThreshold: max(p.ColocationFree, 1),
-			BehaviourPenaltyWeight:      p.BehaviourWeight,
-			BehaviourPenaltyThreshold:   p.BehaviourFree,
-			BehaviourPenaltyDecay:       decay(p.BehaviourDecay),
-			DecayInterval:               time.Second,
-			DecayToZero:                 pubsub.DefaultDecayToZero,
-			RetainScore:                 p.RetainScore,
-			SeenMsgTTL:                  seenTTL,
-		}, &pubsub.PeerScoreThresholds{
-			GossipThreshold:   p.GossipThreshold,
-			PublishThreshold:  p.PublishThreshold,
-			GraylistThreshold: p.GraylistThreshold,
-			// Peers are found by discovery; a prune's list is not dialled.
-			AcceptPXThreshold:           math.MaxFloat64,
-			OpportunisticGraftThreshold: p.OpportunisticThreshold,
-		}
 }
 
-func (p Params) topicScore(s TopicScore) *pubsub.TopicScoreParams {
+func (p Params) score() router.ScoreParams {
+	return router.ScoreParams{
+		GossipThreshold: p.GossipThreshold, PublishThreshold: p.PublishThreshold, GraylistThreshold: p.GraylistThreshold,
+		// Peers are found by discovery; a prune's list is not dialled.
+		AcceptExchange:         math.MaxFloat64,
+		OpportunisticThreshold: p.OpportunisticThreshold,
+		TopicCap:               p.TopicCap,
+		ColocationWeight:       p.ColocationWeight, ColocationFree: max(p.ColocationFree, 1),
+		BehaviourWeight: p.BehaviourWeight, BehaviourFree: p.BehaviourFree, BehaviourDecay: decay(p.BehaviourDecay),
+		FaultWeight: faultWeight, FaultDecay: math.Exp2(-1 / faultHalf.Seconds()),
+		Retain: p.RetainScore,
+	}
+}
+
+func (p Params) topicScore(s TopicScore) router.TopicScore {
 	w := s.Weight
 	switch {
 	case w == 0:
@@ -91,31 +82,27 @@ func (p Params) topicScore(s TopicScore) *pubsub.TopicScoreParams {
 	case w < 0:
 		w = 0
 	}
-	t := &pubsub.TopicScoreParams{
-		TopicWeight:                    w,
-		TimeInMeshWeight:               p.MeshTimeWeight,
-		TimeInMeshQuantum:              time.Second,
-		TimeInMeshCap:                  meshTimeCap,
-		FirstMessageDeliveriesWeight:   p.FirstWeight,
-		FirstMessageDeliveriesDecay:    decay(p.FirstDecay),
-		FirstMessageDeliveriesCap:      p.FirstCap,
-		MeshMessageDeliveriesDecay:     decay(deliveryDecay),
-		MeshFailurePenaltyDecay:        decay(deliveryDecay),
-		InvalidMessageDeliveriesWeight: p.InvalidWeight,
-		InvalidMessageDeliveriesDecay:  decay(p.InvalidDecay),
+	t := router.TopicScore{
+		Weight:         w,
+		MeshTimeWeight: p.MeshTimeWeight, MeshTimeCap: meshTimeCap,
+		FirstWeight: p.FirstWeight, FirstDecay: decay(p.FirstDecay), FirstCap: p.FirstCap,
+		DeliveryDecay: decay(deliveryDecay), FailureDecay: decay(deliveryDecay),
+		InvalidWeight: p.InvalidWeight, InvalidDecay: decay(p.InvalidDecay),
 	}
 	if s.PerSecond > 0 {
 		// The counter of a peer that brings r messages a second settles at
 		// r/(1-decay).
-		full := s.PerSecond / (1 - t.MeshMessageDeliveriesDecay)
-		t.MeshMessageDeliveriesThreshold = deliveryShare * full
-		t.MeshMessageDeliveriesCap = full
+		full := s.PerSecond / (1 - t.DeliveryDecay)
+		t.DeliveryThreshold = deliveryShare * full
+		t.DeliveryCap = full
 		// A peer that brings nothing at all ends at the graylist.
-		t.MeshMessageDeliveriesWeight = p.GraylistThreshold / (t.MeshMessageDeliveriesThreshold * t.MeshMessageDeliveriesThreshold)
-		t.MeshMessageDeliveriesWindow = deliveryWindow
-		t.MeshMessageDeliveriesActivation = deliveryGrace
+		t.DeliveryWeight = p.GraylistThreshold / (t.DeliveryThreshold * t.DeliveryThreshold)
+		t.DeliveryWindow = deliveryWindow
+		t.DeliveryGrace = deliveryGrace
 	}
 	return t
 }
 
-func decay(d time.Duration) float64 { return pubsub.ScoreParameterDecay(d) }
+// decay is the factor a second by which a counter of 1 is as good as 0, which is
+// below 0.01, after d.
+func decay(d time.Duration) float64 { return math.Pow(0.01, 1/d.Seconds()) }

@@ -7,6 +7,9 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/rcrowley/go-metrics"
+
+	"github.com/go-nebnet/nebnet/internal/gossip/router"
+	"github.com/go-nebnet/nebnet/internal/obs"
 )
 
 // Stats is what the engine has done since it was made, and how it stands now.
@@ -85,68 +88,56 @@ func delayStats(h metrics.Histogram) DelayStats {
 type PeerStats struct {
 	Protocol string   // of the stream to it; empty before there is one
 	Mesh     []string // types in whose mesh it is, sorted
-	Score    float64  // as of the last ScoreInterval; with streams for bulk types, the lower of two
-	Waiting  int64    // bytes that wait to be written to it
+	Score    float64
+	Waiting  int64 // bytes that wait to be written to it
 }
 
 // Stats returns a snapshot.
 func (e *Engine) Stats() Stats {
 	s := Stats{Types: make(map[string]TypeStats), Peers: make(map[peer.ID]PeerStats)}
-	for _, t := range e.topics() {
-		s.Types[t.Type] = t.stats()
+	s.WireIn, s.WireOut = e.cfg.Obs.Counter(obs.GossipWireIn).Count(), e.cfg.Obs.Counter(obs.GossipWireOut).Count()
+	topics := e.table.Load()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	s.Parked, s.ParkedBytes = e.router.Parked()
+	for _, t := range topics.byType {
+		v, _ := e.router.Topic(t.Name)
+		s.Types[t.Type] = t.stats(v)
 	}
-	e.parkMu.Lock()
-	s.Parked, s.ParkedBytes = e.parking.total, e.parking.bytes
-	e.parkMu.Unlock()
-	for i, l := range e.lanes() {
-		if i == 0 {
-			s.WireIn, s.WireOut = l.wireIn.Count(), l.wireOut.Count()
+	e.router.Peers(func(v router.PeerView) bool {
+		ps := PeerStats{Score: v.Score}
+		if r := e.peers[v.ID]; r != nil {
+			ps.Protocol = r.main.protocol()
+			ps.Waiting = int64(r.main.waiting() + r.large.waiting())
 		}
-		peers, scores := l.tracker.snapshot()
-		for p, k := range peers {
-			ps, both := s.Peers[p]
-			if ps.Protocol == "" {
-				ps.Protocol = string(k.protocol)
+		for _, name := range v.Mesh {
+			if t := topics.byName[name]; t != nil {
+				ps.Mesh = append(ps.Mesh, t.Type)
 			}
-			for name := range k.mesh {
-				if t := e.byName(name); t != nil {
-					ps.Mesh = append(ps.Mesh, t.Type)
-				}
-			}
-			slices.Sort(ps.Mesh)
-			if score := scores[p]; !both || score < ps.Score {
-				ps.Score = score
-			}
-			ps.Waiting += l.backlog.of(p)
-			s.Peers[p] = ps
 		}
-	}
+		slices.Sort(ps.Mesh)
+		s.Peers[v.ID] = ps
+		return true
+	})
 	return s
 }
 
-func (t *topic) stats() TypeStats {
+// stats is called with Engine.mu held.
+func (t *topic) stats(v router.TopicView) TypeStats {
 	s := TypeStats{
-		Topic: t.Name, Joined: t.joined.Load(), Mesh: int(t.mesh.Load()),
-		Published: t.n.published.Count(), Relayed: t.n.relayed.Count(),
-		Queued: t.n.queued.Count(), Unsent: t.n.unsent.Count(), Waiting: int(t.pending.n.Load()),
-		Delivered: t.n.delivered.Count(), Duplicates: t.n.duplicates.Count(),
-		Rejected: t.n.rejected.Count(), Ignored: t.n.ignored.Count(),
-		Deferred: t.n.deferred.Count(), Expired: t.n.expired.Count(),
-		Away:    make(map[string]int64, len(t.n.away)),
-		Retaken: t.n.retaken.Count(), Forgotten: t.n.forgotten.Count(), Announced: t.n.announced.Count(),
-		Panics: t.n.panics.Count(), Dropped: t.n.dropped.Count(),
-		BytesIn: t.n.bytesIn.Count(), BytesOut: t.n.bytesOut.Count(),
+		Topic: t.Name, Joined: v.Joined, Mesh: len(v.Mesh),
+		Published: v.Published, Relayed: v.Relayed,
+		Queued: v.Queued, Unsent: v.Unsent, Waiting: v.Waiting,
+		Delivered: v.Delivered, Duplicates: v.Duplicates,
+		Rejected: v.Rejected, Ignored: v.Ignored,
+		Deferred: v.Deferred, Expired: v.Expired,
+		Away:    v.Away,
+		Retaken: v.Retaken, Forgotten: v.Forgotten, Announced: v.Announced,
+		Panics: t.n.panics.Count(), Dropped: v.Dropped,
+		BytesIn: t.bytesIn, BytesOut: t.bytesOut,
 	}
 	if t.stamps {
 		s.Delay = delayStats(t.n.delay)
-	}
-	for r, c := range t.n.away {
-		if n := c.Count(); n > 0 {
-			s.Away[r] = n
-		}
-	}
-	if n := t.n.unvalidated.Count(); n > 0 {
-		s.Away[awayUnvalidated] = n
 	}
 	return s
 }

@@ -3,12 +3,10 @@ package gossip
 import (
 	"fmt"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	pubsub "github.com/libp2p/go-libp2p-pubsub"
-	"github.com/libp2p/go-libp2p/core/peer"
 )
 
 // What surrounds the data of thousands of small messages is no reason to refuse
@@ -24,7 +22,7 @@ func TestManySmallMessagesForANewcomer(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T, w *world) {
-				edit := func(c *Config, tx *Topic) { c.PeerQueue, c.ValidateQueue = 100_000, 10_000; tc.edit(c, tx) }
+				edit := func(c *Config, tx *Topic) { c.PeerQueue = 100_000; tc.edit(c, tx) }
 				a, c := w.node(edit), w.node(edit)
 				w.connect(a.h, c.h)
 				settle()
@@ -108,40 +106,6 @@ func TestEarlyGraft(t *testing.T) {
 	})
 }
 
-// A peer with streams of both kinds has one score: what does not depend on topics
-// counts once.
-func TestScoreOfTwoLanes(t *testing.T) {
-	inBubble(t, func(t *testing.T, w *world) {
-		var mu sync.Mutex
-		var last map[peer.ID]float64
-		n := w.node(func(c *Config, _ *Topic) {
-			c.OnScore = func(s map[peer.ID]float64) {
-				mu.Lock()
-				defer mu.Unlock()
-				last = s
-			}
-		})
-		o := w.node(nil)
-		for _, x := range []*node{n, o} {
-			must(t, x.e.Declare(Topic{Type: "blob", Bulk: true}))
-			must(t, x.e.Join("blob"))
-		}
-		w.connect(n.h, o.h)
-		settle()
-		for range 3 {
-			n.e.fault(o.h.ID(), "test")
-		}
-		time.Sleep(2 * time.Second)
-		_, main := n.e.main.tracker.snapshot()
-		mu.Lock()
-		defer mu.Unlock()
-		p := o.h.ID()
-		if main[p] > -50 || last[p] < main[p]-5 || n.e.Stats().Peers[p].Score < main[p]-5 {
-			t.Errorf("the main lane's score %v became %v, in Stats %v", main[p], last[p], n.e.Stats().Peers[p].Score)
-		}
-	})
-}
-
 // A newcomer is told of the topics that it subscribes to, and of no others.
 func TestGreetingIsOfSharedTopics(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
@@ -210,31 +174,6 @@ func TestAnnouncementsOfAWaitingMessage(t *testing.T) {
 		settle()
 		if n := a.tx().Announced; n > 2 || b.box.total() != 1 {
 			t.Errorf("announced %d times, b has %d", n, b.box.total())
-		}
-	})
-}
-
-// At most maxAsk messages of a type are asked for at once, whatever the reason
-// that they were not taken.
-func TestAskLimit(t *testing.T) {
-	inBubble(t, func(t *testing.T, w *world) {
-		n := w.node(func(_ *Config, tx *Topic) { tx.Queue = 10_000 })
-		r := w.raw(n)
-		at := n.e.byType("tx")
-		for i := range 1500 {
-			at.away.add(fmt.Sprintf("a%019d", i), noSum(), now(), r.h.ID())
-			at.missed.add(fmt.Sprintf("m%019d", i), noSum(), now(), r.h.ID())
-		}
-		r.drain()
-		time.Sleep(1700 * time.Millisecond)
-		asked := 0
-		for _, rpc := range r.drain() {
-			for _, w := range rpc.GetControl().GetIwant() {
-				asked = max(asked, len(w.GetMessageIDs()))
-			}
-		}
-		if asked != maxAsk {
-			t.Errorf("asked for %d at once", asked)
 		}
 	})
 }

@@ -4,11 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"sync/atomic"
 	"time"
 
-	pubsub "github.com/libp2p/go-libp2p-pubsub"
+	"github.com/go-nebnet/nebnet/internal/gossip/router"
 )
 
 // FullPolicy says what happens to a message whose subscriber is full.
@@ -42,11 +41,8 @@ type Topic struct {
 	Name string
 	// Open topics are for members and foreigners alike.
 	Open bool
-	// Bulk gives the type streams of its own, and MaxBulkSize in place of
-	// MaxMessageSize. Every node of the network must declare it alike.
-	Bulk bool
-	// MaxSize bounds the data in bytes. Larger messages are rejected. Default:
-	// the lane's bound.
+	// MaxSize bounds the data in bytes, at most Config.MaxBulkSize. Larger messages
+	// are rejected. Default Config.MaxMessageSize.
 	MaxSize int
 	// MaxPublish bounds the data of own messages. Default: MaxSize.
 	MaxPublish int
@@ -89,11 +85,7 @@ func defaultName(network, typ string) string { return "/" + network + "/" + typ 
 
 func (t Topic) withDefaults(c *Config) Topic {
 	set(&t.Name, defaultName(c.Network, t.Type))
-	if t.Bulk {
-		set(&t.MaxSize, c.MaxBulkSize)
-	} else {
-		set(&t.MaxSize, c.MaxMessageSize)
-	}
+	set(&t.MaxSize, c.MaxMessageSize)
 	set(&t.MaxPublish, t.MaxSize)
 	set(&t.Deadline, DefaultDeadline)
 	set(&t.Concurrency, DefaultConcurrency)
@@ -121,12 +113,8 @@ func (t Topic) validate(c *Config) error {
 	if len(t.Name) > maxTopicName {
 		bad("Name", "want at most %d bytes, have %d", maxTopicName, len(t.Name))
 	}
-	bound := c.MaxMessageSize
-	if t.Bulk {
-		bound = c.MaxBulkSize
-	}
-	if t.MaxSize < 1 || t.MaxSize > bound {
-		bad("MaxSize", "want 1 to %d, have %d", bound, t.MaxSize)
+	if t.MaxSize < 1 || t.MaxSize > c.MaxBulkSize {
+		bad("MaxSize", "want 1 to %d, have %d", c.MaxBulkSize, t.MaxSize)
 	}
 	if t.MaxPublish < 1 || t.MaxPublish > t.MaxSize {
 		bad("MaxPublish", "want 1 to MaxSize, have %d", t.MaxPublish)
@@ -143,71 +131,55 @@ func (t Topic) validate(c *Config) error {
 	return errors.Join(append(errs, t.Score.Validate())...)
 }
 
-// topic is a declared topic. What makes it another topic to the network is
-// fixed; everything else is in its settings.
+// topic is a declared topic. What makes it another topic to the network is fixed;
+// everything else is in its settings.
 type topic struct {
-	Type, Name        string
-	Open, Bulk, Timed bool
-	stamps            bool // messages may be stamped: the topic is not one of others
-	MessageID         idFunc
+	Type, Name  string
+	Open, Timed bool
+	stamps      bool   // messages may be stamped: the topic is not one of others
+	id          idFunc // nil: that of the content
 
-	now       atomic.Pointer[settings]
-	switching atomic.Bool  // the router has no validator for it at the moment
-	validator sync.RWMutex // held to write meanwhile, and to read while an own message is judged
-
-	n       counters
-	running atomic.Int64 // in user code
-	away    *away        // turned away after the router had seen them
-	missed  *away        // dropped before
-	pending *pending
-	recent  recent
-	mesh    atomic.Int64 // peers in the mesh, counted by the lane's tracer
-
-	joined atomic.Bool // wanted, before Start; in force after it
-
-	// Set once, before ready.
-	l      *lane
-	handle *pubsub.Topic
-	ready  atomic.Bool
-
-	stop pubsub.RelayCancelFunc // leaves the topic; nil if not joined; guarded by Engine.ctl
+	now               atomic.Pointer[settings]
+	n                 counters
+	running           atomic.Int64  // in user code
+	bytesIn, bytesOut int64         // guarded by Engine.mu
+	exported          router.Counts // what n has been told of; guarded by Engine.mu
+	bytes             [2]int64      // the same for bytesIn and bytesOut
 }
 
-// settings are replaced as a whole. What has taken a slot of old ones gives it
-// back there.
+// settings are replaced as a whole.
 type settings struct {
 	Topic
-	slots   chan struct{} // holds one token per message being validated
-	waiting atomic.Int64  // for a slot
-}
-
-func newSettings(t Topic) *settings {
-	return &settings{Topic: t, slots: make(chan struct{}, t.Concurrency)}
+	inline bool
 }
 
 func newTopic(spec Topic, e *Engine) *topic {
 	t := &topic{
-		Type: spec.Type, Name: spec.Name, Open: spec.Open, Bulk: spec.Bulk, Timed: spec.Timed,
-		stamps:    spec.Timed || spec.Name == defaultName(e.cfg.Network, spec.Type),
-		MessageID: spec.MessageID,
-		n:         newCounters(e.cfg.Obs, spec.Type),
-		pending:   newPending(e.cfg.Pending, e.cfg.PendingBytes),
+		Type: spec.Type, Name: spec.Name, Open: spec.Open, Timed: spec.Timed,
+		stamps: spec.Timed || spec.Name == defaultName(e.cfg.Network, spec.Type),
+		id:     spec.MessageID, n: newCounters(e.cfg.Obs, spec.Type),
 	}
-	t.away, t.missed = newAway(maxAway, t.n.forgotten), newAway(maxAway, t.n.forgotten)
-	t.now.Store(newSettings(spec))
+	t.now.Store(e.settings(spec))
 	return t
+}
+
+func (e *Engine) settings(spec Topic) *settings {
+	return &settings{Topic: spec, inline: e.cfg.Identity == Unsigned && spec.Validate == nil && spec.OnFull == IgnoreWhenFull}
 }
 
 func (t *topic) set() *settings { return t.now.Load() }
 
-// in reports whether the topic belongs to a lane.
-func (t *topic) in(l *lane) bool { return t.Bulk == (l.name == bulkName) }
-
-// quick reports whether a message of the topic can be judged without blocking,
-// and so without a goroutine of its own.
-func (t Topic) quick() bool { return t.Validate == nil && t.OnFull == IgnoreWhenFull }
-
 // same reports whether both are the same topic to the network.
 func (t Topic) same(u *topic) bool {
-	return t.Name == u.Name && t.Open == u.Open && t.Bulk == u.Bulk && t.Timed == u.Timed
+	return t.Name == u.Name && t.Open == u.Open && t.Timed == u.Timed
+}
+
+// spec is what the router knows of the topic.
+func (e *Engine) spec(s *settings) *router.TopicSpec {
+	return &router.TopicSpec{
+		Name: s.Name, Open: s.Open, Inline: s.inline,
+		Concurrency: s.Concurrency, Queue: s.Queue, Deadline: s.Deadline, ParkTime: s.ParkTime,
+		ExplicitRelay: s.ExplicitRelay, PeerWait: s.FormTimeout,
+		Score: e.cfg.Params.topicScore(s.Score),
+	}
 }

@@ -108,7 +108,6 @@ var families = []family{
 	{name: "nebnet_gossip_retaken_total", help: "Broadcasts that came again after they had been turned away.", source: obs.GossipRetaken, labels: byType},
 	{name: "nebnet_gossip_forgotten_total", help: "Broadcasts turned away of which there were too many to remember.", source: obs.GossipForgotten, labels: byType},
 	{name: "nebnet_gossip_announced_total", help: "Recent broadcasts of which newcomers were told.", source: obs.GossipAnnounced, labels: byType},
-	{name: "nebnet_gossip_unvalidated_total", help: "Broadcasts turned away before their signature was checked.", source: obs.GossipUnvalidated, labels: byType},
 	{name: "nebnet_gossip_panics_total", help: "Panics of validators and receivers.", source: obs.GossipPanics, labels: byType},
 	{name: "nebnet_gossip_callback_panics_total", help: "Panics of gossip's callbacks that serve all types.", source: obs.GossipPanics},
 	{name: "nebnet_gossip_dropped_total", help: "Copies that the full queue of a peer did not take.", source: obs.GossipDropped, labels: byType},

@@ -189,9 +189,6 @@ const (
 	// GossipAnnounced counts recent messages that peers were told of when they
 	// appeared or were grafted, each for each peer.
 	GossipAnnounced = "neb.net.gossip.announced"
-	// GossipUnvalidated counts messages turned away before their signature was
-	// checked.
-	GossipUnvalidated = "neb.net.gossip.unvalidated"
 	// GossipPanics counts recovered panics of validators and receivers; without
 	// a type, those of callbacks that serve all types.
 	GossipPanics = "neb.net.gossip.panics"

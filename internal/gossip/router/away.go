@@ -49,7 +49,7 @@ func (r *Router) turnAway(e *entry, reason string) {
 			holders = append(holders, p)
 		}
 	}
-	e.live = &live{since: r.now, holders: holders[:min(len(holders), maxHolders)], asked: e.live.asked}
+	e.live = &live{since: r.now, holders: holders[:min(len(holders), maxHolders)]}
 	e.state, e.msg, e.copies = turnedAway, nil, nil
 	r.putAway(e)
 }

@@ -55,6 +55,8 @@ const (
 	Leave
 	// Resume: messages deferred under Key are judged again.
 	Resume
+	// Stop gives up what is deferred, and what waits for a first peer.
+	Stop
 )
 
 // Event is something that happened. Step keeps none of its slices.

@@ -129,6 +129,8 @@ func (r *Router) Step(ev Event, now time.Time) []Effect {
 		r.leave(ev.Topic)
 	case Resume:
 		r.resume(ev.Key)
+	case Stop:
+		r.stop()
 	}
 	r.speak()
 	return r.out
@@ -224,4 +226,15 @@ func (r *Router) retract(name string) {
 		p.stats.dirty = true
 	}
 	t.links, t.mesh, t.fanout = nil, nil, nil
+}
+
+func (r *Router) stop() {
+	for _, t := range r.list {
+		r.expireParked(t)
+		for _, e := range t.pending {
+			t.counts.Unsent++
+			r.forget(e)
+		}
+		t.pending, t.pendingBytes = nil, 0
+	}
 }

@@ -5,7 +5,6 @@ import (
 	"time"
 
 	pb "github.com/libp2p/go-libp2p-pubsub/pb"
-	"github.com/libp2p/go-libp2p/core/peer"
 )
 
 // slowly has so long a heartbeat that a test can act between two of them.
@@ -45,45 +44,7 @@ func TestGraftedPeersLearnWhatWasSaid(t *testing.T) {
 }
 
 // A peer that grafts and prunes itself again and again is told of each message
-// once, and once in a heartbeat at most.
-func TestGraftsAreToldOnce(t *testing.T) {
-	at := time.Now()
-	yes := func(peer.ID) bool { return true }
-	g := newGrafts()
-	due := func(d time.Duration, ready func(peer.ID) bool) map[string]time.Time {
-		return g.due(at.Add(d), at.Add(d-4*time.Second), time.Second, ready)["p"]
-	}
-	g.add("p", "a")
-	if len(due(0, func(peer.ID) bool { return false })) != 0 {
-		t.Error("told though it cannot be sent to")
-	}
-	if got := due(0, yes); len(got) != 1 || !got["a"].Equal(at.Add(-4*time.Second)) {
-		t.Errorf("told of %v", got)
-	}
-	g.remove("p", "a")
-	g.add("p", "a")
-	g.add("p", "b")
-	if got := due(time.Second-1, yes); len(got) != 0 {
-		t.Errorf("told of %v within a heartbeat", got)
-	}
-	if got := due(time.Second, yes); len(got) != 2 || !got["a"].Equal(at) || !got["b"].Equal(at.Add(-3*time.Second)) {
-		t.Errorf("told of %v", got)
-	}
-	g.add("p", "b")
-	g.remove("p", "b")
-	if got := due(10*time.Second, yes); len(got) != 0 {
-		t.Errorf("told of %v though it was pruned", got)
-	}
-	g.add("p", "c")
-	if due(10*time.Second, yes); len(g.peers["p"].told) != 1 {
-		t.Errorf("what is too old is kept: %v", g.peers["p"].told)
-	}
-	if g.forget("p"); len(g.peers) != 0 {
-		t.Error("kept though it is gone")
-	}
-}
-
-// The same with a peer that does so.
+// once.
 func TestHostileRegrafts(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
 		n, other := w.node(nil), w.node(nil)

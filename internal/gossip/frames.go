@@ -1,0 +1,156 @@
+package gossip
+
+import (
+	"encoding/binary"
+	"errors"
+	"io"
+	"sync"
+	"time"
+)
+
+const (
+	// idleBuffer is what a stream on which nothing comes holds.
+	idleBuffer = 2 << 10
+	// frameStall is how long a frame may stand still, and lowestRate the least that
+	// must come of it on average, in bytes per second.
+	frameStall = 15 * time.Second
+	lowestRate = 4 << 10
+)
+
+var (
+	errFrameTooLarge = errors.New("gossip: frame too large")
+	errFrameLength   = errors.New("gossip: length of a frame is malformed")
+)
+
+// source is what frames are read from.
+type source interface {
+	io.Reader
+	SetReadDeadline(time.Time) error
+}
+
+// frames cuts a stream into frames. Its memory grows as bytes come, whatever length
+// a frame claims, and is given back when nothing is left in it.
+type frames struct {
+	s     source
+	limit int
+
+	buf         []byte
+	r, w        int       // what has come and was not taken is buf[r:w]
+	began       time.Time // the frame of which a part is there; zero if none is
+	hasDeadline bool
+	small       [idleBuffer]byte
+}
+
+var readBuffers = sync.Pool{New: func() any { b := make([]byte, batchSize); return &b }}
+
+// next returns the next frame, nil if no whole one has come. It is good until the
+// next fill.
+func (f *frames) next() ([]byte, error) {
+	for {
+		size, n := binary.Uvarint(f.buf[f.r:f.w])
+		switch {
+		case n < 0:
+			return nil, errFrameLength
+		case n == 0:
+			if f.w-f.r >= binary.MaxVarintLen64 {
+				return nil, errFrameLength
+			}
+			return nil, nil
+		case size > uint64(f.limit):
+			return nil, errFrameTooLarge
+		case int(size) > f.w-f.r-n:
+			return nil, nil
+		}
+		at := f.r + n
+		f.r = at + int(size)
+		f.began = time.Time{}
+		if size > 0 { // an empty frame says nothing
+			return f.buf[at:f.r:f.r], nil
+		}
+	}
+}
+
+// fill reads what comes next, and returns how much. Frames that were taken before
+// are gone.
+func (f *frames) fill() (n int, err error) {
+	f.makeRoom()
+	if err := f.setDeadline(); err != nil {
+		return 0, err
+	}
+	n, err = f.s.Read(f.buf[f.w:])
+	f.w += n
+	switch {
+	case n > 0:
+		return n, nil
+	case err == nil:
+		err = io.ErrNoProgress
+	}
+	return 0, err
+}
+
+// makeRoom chooses a buffer: a small one while nothing has come, one of 64 KiB when
+// there is more, and for a frame that is larger one that doubles as it is filled.
+func (f *frames) makeRoom() {
+	have := f.w - f.r
+	switch {
+	case have == 0 && f.w == len(f.buf) && len(f.buf) == idleBuffer:
+		f.use(*readBuffers.Get().(*[]byte)) // it was filled: more is there
+	case have == 0:
+		f.release()
+		f.use(f.small[:])
+	case f.w == len(f.buf) && f.r > 0 && 2*have <= len(f.buf):
+		copy(f.buf, f.buf[f.r:f.w])
+		f.r, f.w = 0, have
+	case f.w == len(f.buf) && len(f.buf) < batchSize:
+		f.use(*readBuffers.Get().(*[]byte))
+	case f.w == len(f.buf):
+		f.use(make([]byte, min(2*len(f.buf), f.need())))
+	}
+}
+
+// need is how long the frame is of which a part is there.
+func (f *frames) need() int {
+	size, n := binary.Uvarint(f.buf[f.r:f.w])
+	return max(n, 0) + int(min(size, uint64(f.limit))) + binary.MaxVarintLen64
+}
+
+// use goes on with another buffer.
+func (f *frames) use(b []byte) {
+	n := copy(b, f.buf[f.r:f.w])
+	if len(f.buf) == batchSize {
+		f.release()
+	}
+	f.buf, f.r, f.w = b, 0, n
+}
+
+// release gives a buffer back.
+func (f *frames) release() {
+	if len(f.buf) == batchSize {
+		b := f.buf
+		readBuffers.Put(&b)
+	}
+	f.buf, f.r, f.w = nil, 0, 0
+}
+
+// setDeadline holds a frame that has begun to a least rate. Between frames a peer
+// may be silent for ever.
+func (f *frames) setDeadline() error {
+	if f.r == f.w {
+		if !f.hasDeadline {
+			return nil
+		}
+		f.hasDeadline = false
+		return f.s.SetReadDeadline(time.Time{})
+	}
+	at := now()
+	if f.began.IsZero() {
+		f.began = at
+	}
+	whole := f.began.Add(frameStall + time.Duration(f.need())*(time.Second/lowestRate))
+	next := at.Add(frameStall)
+	if whole.Before(next) {
+		next = whole
+	}
+	f.hasDeadline = true
+	return f.s.SetReadDeadline(next)
+}

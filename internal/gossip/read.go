@@ -1,0 +1,329 @@
+package gossip
+
+import (
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/rcrowley/go-metrics"
+
+	"github.com/go-nebnet/nebnet/internal/gossip/router"
+	"github.com/go-nebnet/nebnet/internal/gossip/rpc"
+	"github.com/go-nebnet/nebnet/internal/obs"
+)
+
+// incoming takes a stream of a peer. Nothing of it is read before it is known what
+// the peer may do; of each kind the newest counts.
+func (e *Engine) incoming(s network.Stream, k kind) {
+	p := s.Conn().RemotePeer()
+	e.mu.Lock()
+	if e.life.Err() != nil || e.cfg.Host.Network().Connectedness(p) != network.Connected {
+		e.mu.Unlock()
+		_ = s.Reset()
+		return
+	}
+	r := e.remoteLocked(p)
+	if r.standing == none {
+		if old := r.held[k]; old != nil {
+			e.resetLocked(old)
+		}
+		r.held[k] = s
+		e.unlock()
+		e.lookAgain(p) // it may have become a member just now
+		return
+	}
+	read := e.beginReadLocked(r, s, k)
+	e.unlock()
+	if read != nil && e.streams.enter() {
+		defer e.streams.leave()
+		read()
+	}
+}
+
+// beginReadLocked makes a stream the one that is read, and returns what reads it.
+func (e *Engine) beginReadLocked(r *remote, s network.Stream, k kind) func() {
+	if k == largeKind && r.standing != member {
+		e.resetLocked(s)
+		return nil
+	}
+	if old := r.in[k]; old != nil {
+		e.resetLocked(old)
+	}
+	if k == mainKind {
+		var out outcome
+		if r.in[k] != nil {
+			e.stepLocked(router.Event{Kind: router.Silent, Peer: r.id}, &out)
+		}
+		e.stepLocked(router.Event{Kind: router.Heard, Peer: r.id}, &out)
+		e.stepLocked(router.Event{Kind: router.Standing, Peer: r.id, On: r.standing == member}, &out)
+	}
+	r.in[k] = s
+	return func() { e.read(r, s, k) }
+}
+
+// reader reads one stream.
+type reader struct {
+	e      *Engine
+	r      *remote
+	s      network.Stream
+	kind   kind
+	frames frames
+	heard  time.Time
+	wireIn metrics.Counter
+}
+
+func (e *Engine) read(r *remote, s network.Stream, k kind) {
+	limit := e.cfg.MaxMessageSize
+	if k == largeKind {
+		limit = e.cfg.MaxBulkSize
+	}
+	rd := &reader{
+		e: e, r: r, s: s, kind: k, wireIn: e.cfg.Obs.Counter(obs.GossipWireIn),
+		frames: frames{s: s, limit: limit + wireOverhead},
+	}
+	err := rd.loop()
+	rd.frames.release()
+	_ = s.Reset()
+	switch {
+	case errors.Is(err, rpc.ErrTooMany):
+		e.fault(r.id, faultControl)
+	case errors.Is(err, rpc.ErrMalformed), errors.Is(err, errFrameLength):
+		e.fault(r.id, faultFrame)
+	}
+	e.mu.Lock()
+	defer e.unlock()
+	if r.in[k] != s {
+		return // another one has taken its place
+	}
+	r.in[k] = nil
+	if k == mainKind {
+		var out outcome
+		e.stepLocked(router.Event{Kind: router.Silent, Peer: r.id}, &out)
+	}
+}
+
+func (rd *reader) loop() error {
+	for {
+		n, err := rd.frames.fill()
+		if err != nil {
+			return err
+		}
+		rd.wireIn.Inc(int64(n))
+		rd.noteHeard()
+		if err := rd.takeAll(); err != nil {
+			return err
+		}
+	}
+}
+
+// heardStep is how often Config.Heard is called for a stream.
+const heardStep = time.Second
+
+func (rd *reader) noteHeard() {
+	if f := rd.e.cfg.Heard; f != nil {
+		if at := now(); at.Sub(rd.heard) >= heardStep {
+			rd.heard = at
+			f(rd.r.id)
+		}
+	}
+}
+
+// takeAll handles the whole frames that have come.
+func (rd *reader) takeAll() error {
+	if !rd.e.calls.enter() {
+		return ErrClosed
+	}
+	defer rd.e.calls.leave()
+	var b *batch
+	defer func() {
+		if b != nil {
+			b.release()
+		}
+	}()
+	for {
+		frame, err := rd.frames.next()
+		if frame == nil || err != nil {
+			if b != nil {
+				rd.take(b)
+			}
+			return err
+		}
+		if b == nil {
+			b = pool.Get().(*batch)
+		}
+		if err := b.decode(frame); err != nil {
+			rd.take(b)
+			return err
+		}
+		if b.n == len(b.rpcs) {
+			rd.take(b)
+		}
+	}
+}
+
+// batch is what is decoded of a stream and handed to the router at once.
+type batch struct {
+	rpcs [16]rpc.RPC
+	n    int
+	msgs []arrival
+	ids  []byte // those of msgs
+}
+
+// arrival is one message of a batch.
+type arrival struct {
+	t        *topic
+	in       *rpc.Message
+	from, to int // its ID is ids[from:to]
+	forged   bool
+	fresh    *router.Message
+}
+
+var pool = sync.Pool{New: func() any { return new(batch) }}
+
+func (b *batch) release() {
+	b.reset()
+	pool.Put(b)
+}
+
+func (b *batch) reset() {
+	for i := range b.n {
+		b.rpcs[i].Reset()
+	}
+	b.n = 0
+	clear(b.msgs)
+	b.msgs, b.ids = b.msgs[:0], b.ids[:0]
+	if cap(b.msgs) > 1024 {
+		b.msgs, b.ids = nil, nil
+	}
+}
+
+func (b *batch) decode(frame []byte) error {
+	if err := b.rpcs[b.n].Decode(frame, rpc.DefaultLimits()); err != nil {
+		b.rpcs[b.n].Reset()
+		return err
+	}
+	b.n++
+	return nil
+}
+
+// take hands what was decoded to the router.
+func (rd *reader) take(b *batch) {
+	defer b.reset()
+	e, p := rd.e, rd.r.id
+	e.mu.Lock()
+	heeded := rd.r.in[rd.kind] == rd.s && e.router.Accepts(p)
+	e.mu.Unlock()
+	if heeded {
+		rd.name(b)
+	}
+	var out outcome
+	fresh := 0
+	e.mu.Lock()
+	if rd.r.in[rd.kind] != rd.s {
+		e.mu.Unlock()
+		return
+	}
+	for i := range b.n {
+		// What a peer subscribes to is noted in any case.
+		if in := &b.rpcs[i]; rd.kind == mainKind && (in.HasControl() || len(in.Subs) > 0) {
+			e.stepLocked(router.Event{Kind: router.Control, Peer: p, RPC: in}, &out)
+		}
+	}
+	for i := range b.msgs {
+		a := &b.msgs[i]
+		id := b.ids[a.from:a.to]
+		a.t.bytesIn += int64(len(a.in.Data))
+		switch {
+		case a.forged:
+			e.stepLocked(router.Event{Kind: router.Forged, Peer: p, Topic: a.t.Name}, &out)
+		case e.author != nil && string(a.in.From) == string(e.author.id), e.router.Known(id):
+			// An own message that comes back is nobody's fault: after a restart peers
+			// cannot know whose it is.
+			e.stepLocked(router.Event{Kind: router.Copy, Peer: p, Topic: a.t.Name, ID: id}, &out)
+		case a.in.Unknown && e.author != nil:
+			// Its signature covers what this node does not know, and will not pass on.
+			// Whoever does need not be to blame.
+			e.stepLocked(router.Event{Kind: router.Copy, Peer: p, Topic: a.t.Name}, &out)
+		default:
+			fresh++
+			continue
+		}
+		a.t = nil
+	}
+	e.unlock()
+	if fresh > 0 {
+		rd.takeFresh(b, &out)
+	}
+	e.judgeAll(out.judge)
+}
+
+// name finds topic and ID of each message.
+func (rd *reader) name(b *batch) {
+	e := rd.e
+	for i := range b.n {
+		for k := range b.rpcs[i].Publish {
+			in := &b.rpcs[i].Publish[k]
+			t := e.table.Load().byName[string(in.Topic)]
+			if t == nil {
+				continue
+			}
+			a := arrival{t: t, in: in, from: len(b.ids)}
+			a.forged = !e.wellFormed(in) || !t.fits(in.Data)
+			if !a.forged {
+				b.ids = e.idOf(b.ids, t, in)
+			}
+			a.to = len(b.ids)
+			b.msgs = append(b.msgs, a)
+		}
+	}
+}
+
+// fits reports whether data is short enough for the topic. What is not has no ID: a
+// message that is rejected under an ID keeps others of that name out.
+func (t *topic) fits(data []byte) bool {
+	if t.stamps {
+		data = unstamped(data)
+	}
+	return len(data) <= t.set().MaxSize
+}
+
+// takeFresh hands messages to the router that it does not know, and judges those of
+// inline topics.
+func (rd *reader) takeFresh(b *batch, out *outcome) {
+	e, p := rd.e, rd.r.id
+	for i := range b.msgs {
+		if a := &b.msgs[i]; a.t != nil {
+			a.fresh = e.encode(a.t, a.in, p, string(b.ids[a.from:a.to]))
+		}
+	}
+	var mine outcome
+	e.mu.Lock()
+	if rd.r.in[rd.kind] == rd.s {
+		for i := range b.msgs {
+			if a := &b.msgs[i]; a.fresh != nil {
+				e.stepLocked(router.Event{Kind: router.Received, Msg: a.fresh}, &mine)
+			}
+		}
+	}
+	e.unlock()
+	// Inline topics are judged here: nothing of them blocks, and a goroutine for each
+	// message would cost more than the rest.
+	verdicts := mine.judge[:0:0]
+	var vs []router.Verdict
+	for _, m := range mine.judge {
+		if t := e.byName(m.Topic); t != nil && t.set().inline {
+			verdicts, vs = append(verdicts, m), append(vs, e.judge(m))
+		} else {
+			out.judge = append(out.judge, m)
+		}
+	}
+	if len(vs) == 0 {
+		return
+	}
+	e.mu.Lock()
+	for i, m := range verdicts {
+		e.stepLocked(router.Event{Kind: router.Judged, Msg: m, Verdict: vs[i]}, out)
+	}
+	e.unlock()
+}

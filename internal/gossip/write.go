@@ -1,0 +1,355 @@
+package gossip
+
+import (
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+
+	"github.com/go-nebnet/nebnet/internal/gossip/router"
+	"github.com/go-nebnet/nebnet/internal/gossip/rpc"
+	"github.com/go-nebnet/nebnet/internal/obs"
+)
+
+// writer is what waits for one stream to a peer. A goroutine writes it while there
+// is something, and for a moment after.
+type writer struct {
+	e    *Engine
+	r    *remote
+	kind kind
+
+	mu      sync.Mutex // guards the fields below
+	stream  network.Stream
+	sure    bool // the peer has agreed to the protocol
+	awaited bool // a stream is being opened: the queue takes messages
+	control *rpc.Control
+	queue   []*router.Message
+	bytes   int           // of queue, and of what is being written
+	running bool          // the goroutine
+	wake    chan struct{} // to the goroutine: there is something; holds one
+}
+
+const (
+	// batchSize is how much is written at once, if so much waits: each write is one
+	// encrypted record and one system call.
+	batchSize = 64 << 10
+	// lingering is how long a writer waits for more before its goroutine ends.
+	lingering = 100 * time.Millisecond
+	// writeTimeout is how long batchSize bytes may take.
+	writeTimeout = 30 * time.Second
+	// deadlineStep is how much a write deadline may be early: setting one for each
+	// write would cost more than the write of a small message.
+	deadlineStep = 5 * time.Second
+)
+
+var batches = sync.Pool{New: func() any { b := make([]byte, 0, batchSize); return &b }}
+
+func newWriter(e *Engine, r *remote, k kind) *writer { return &writer{e: e, r: r, kind: k} }
+
+// expect notes that a stream is being opened, unless there is one or that is known.
+func (w *writer) expect() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.awaited || w.stream != nil {
+		return false
+	}
+	w.awaited = true
+	return true
+}
+
+// attach gives the writer its stream.
+func (w *writer) attach(s network.Stream) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.stream, w.sure, w.awaited = s, false, false
+	w.startLocked()
+}
+
+// confirmed notes that the peer has agreed to the stream's protocol.
+func (w *writer) confirmed(s network.Stream) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.sure = w.sure || w.stream == s
+}
+
+// ready reports whether there is a stream.
+func (w *writer) ready() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.stream != nil
+}
+
+func (w *writer) is(s network.Stream) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.stream == s
+}
+
+// probeable is the stream, if its end can be seen by reading.
+func (w *writer) probeable() network.Stream {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.sure {
+		return nil
+	}
+	return w.stream
+}
+
+// protocol is that of the stream, empty if there is none.
+func (w *writer) protocol() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.stream == nil {
+		return ""
+	}
+	return string(w.stream.Protocol())
+}
+
+func (w *writer) waiting() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.bytes
+}
+
+// detach takes the stream away, if there is one.
+func (w *writer) detach() network.Stream {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	s := w.stream
+	w.stream, w.sure = nil, false
+	w.signalLocked()
+	return s
+}
+
+// close empties the queue and returns what was in it.
+func (w *writer) close() (lost []*router.Message) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.awaited = false
+	lost = w.queue
+	n := len(w.queue)
+	if w.control != nil {
+		n++
+	}
+	w.queue, w.control, w.bytes = nil, nil, 0
+	w.e.wrote(n)
+	w.signalLocked()
+	return lost
+}
+
+// push queues a message, and reports whether there was room.
+func (w *writer) push(m *router.Message) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	c := &w.e.cfg
+	limit := c.MaxMessageSize + wireOverhead
+	if w.kind == largeKind {
+		limit = c.MaxBulkSize + wireOverhead
+	}
+	switch {
+	case w.stream == nil && !w.awaited, len(w.queue) >= c.PeerQueue, len(m.Frame) > limit:
+		return false
+	case w.bytes > max(c.PeerQueueBytes, 4*limit):
+		w.cutOffLocked()
+		return false
+	}
+	w.queue = append(w.queue, m)
+	w.bytes += len(m.Frame)
+	w.e.writing.Add(1)
+	w.startLocked()
+	return true
+}
+
+// cutOffLocked ends the streams of a peer that reads too slowly. It begins anew with
+// an empty queue.
+func (w *writer) cutOffLocked() {
+	s := w.stream
+	if s == nil {
+		return
+	}
+	w.bytes = 0 // once
+	w.e.cfg.Obs.Counter(obs.GossipSlow).Inc(1)
+	w.e.spawn(w.e.streams, func() { w.e.outEnded(w.r, w, s) })
+}
+
+// say queues control, which goes before all messages.
+func (w *writer) say(c *rpc.Control) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch {
+	case w.stream == nil:
+		return
+	case w.control == nil:
+		w.control = c
+		w.e.writing.Add(1)
+	default:
+		w.control.Merge(c)
+	}
+	w.startLocked()
+}
+
+// cancel takes a message out of the queue.
+func (w *writer) cancel(m *router.Message) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if i := slices.Index(w.queue, m); i >= 0 {
+		w.queue = slices.Delete(w.queue, i, i+1)
+		w.bytes -= len(m.Frame)
+		w.e.wrote(1)
+	}
+}
+
+// startLocked sees to it that somebody writes what waits.
+func (w *writer) startLocked() {
+	switch {
+	case w.stream == nil || w.control == nil && len(w.queue) == 0:
+	case w.running:
+		w.signalLocked()
+	default:
+		if w.wake == nil {
+			w.wake = make(chan struct{}, 1)
+		}
+		w.running = w.e.spawn(w.e.streams, w.run)
+	}
+}
+
+func (w *writer) signalLocked() {
+	select {
+	case w.wake <- struct{}{}:
+	default: // it will look anyway, or there is nobody
+	}
+}
+
+// run writes until nothing has come for a while, or the stream ends.
+func (w *writer) run() {
+	o := output{w: w}
+	linger := time.NewTimer(lingering)
+	defer linger.Stop()
+	for {
+		s, c, ms := w.take()
+		switch {
+		case c != nil || len(ms) > 0:
+			if o.write(s, c, ms) {
+				continue
+			}
+			// While this goroutine counts as running no other one tries the same.
+			w.e.outEnded(w.r, w, s)
+			w.e.lose(w.r, ms)
+			w.rest()
+			return
+		case s == nil:
+			w.rest()
+			return
+		}
+		linger.Reset(lingering)
+		select {
+		case <-w.wake: // push, say, detach
+		case <-linger.C:
+			if w.restIfIdle() {
+				return
+			}
+		}
+	}
+}
+
+// take returns what is to be written next: all control, and as many messages as go
+// into one write, or one that is larger.
+func (w *writer) take() (s network.Stream, c *rpc.Control, ms []*router.Message) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.stream == nil {
+		return nil, nil, nil
+	}
+	c, w.control = w.control, nil
+	n, size := 0, 0
+	for n < len(w.queue) && (n == 0 && c == nil || size+len(w.queue[n].Frame) <= batchSize) {
+		size += len(w.queue[n].Frame)
+		n++
+	}
+	ms = w.queue[:n:n]
+	if w.queue = w.queue[n:]; len(w.queue) == 0 {
+		w.queue = nil
+	}
+	return w.stream, c, ms
+}
+
+// rest lets the goroutine end. What has come for another stream starts another one.
+func (w *writer) rest() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.running = false
+	w.startLocked()
+}
+
+func (w *writer) restIfIdle() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.stream != nil && (w.control != nil || len(w.queue) > 0) {
+		return false
+	}
+	w.running = false
+	return true
+}
+
+// done notes what was written.
+func (w *writer) done(bytes, parts int) {
+	w.mu.Lock()
+	w.bytes = max(w.bytes-bytes, 0)
+	w.mu.Unlock()
+	w.e.wrote(parts)
+}
+
+// output is the writing goroutine's.
+type output struct {
+	w        *writer
+	of       network.Stream
+	deadline time.Time
+}
+
+// write writes control and messages, and reports whether it could.
+func (o *output) write(s network.Stream, c *rpc.Control, ms []*router.Message) bool {
+	if o.of != s {
+		o.of, o.deadline = s, time.Time{}
+	}
+	parts, bytes := len(ms), 0
+	ok := true
+	if c != nil {
+		parts++
+	}
+	if len(ms) == 1 && c == nil && len(ms[0].Frame) > batchSize/2 {
+		bytes = len(ms[0].Frame)
+		for b := ms[0].Frame; ok && len(b) > 0; {
+			n := min(len(b), batchSize)
+			ok = o.send(b[:n])
+			b = b[n:]
+		}
+	} else {
+		buf := batches.Get().(*[]byte)
+		b := (*buf)[:0]
+		if c != nil {
+			b = rpc.AppendControl(b, c)
+		}
+		for _, m := range ms {
+			b = append(b, m.Frame...)
+			bytes += len(m.Frame)
+		}
+		ok = len(b) == 0 || o.send(b)
+		if cap(b) <= 2*batchSize {
+			*buf = b[:0]
+		}
+		batches.Put(buf)
+	}
+	o.w.done(bytes, parts)
+	return ok
+}
+
+func (o *output) send(b []byte) bool {
+	if d := now().Add(writeTimeout); o.deadline.IsZero() || d.Sub(o.deadline) >= deadlineStep {
+		o.deadline = d
+		_ = o.of.SetWriteDeadline(d)
+	}
+	n, err := o.of.Write(b)
+	o.w.e.cfg.Obs.Counter(obs.GossipWireOut).Inc(int64(n))
+	return err == nil
+}
