@@ -15,7 +15,6 @@ func (n *Node) requestConfig() reqresp.Config {
 		Network: n.network, Obs: n.obs,
 		Peers: requestPeers{n}, Offers: requestOffers{n},
 		Penalise: func(p peer.ID, f reqresp.Fault) { n.peers.Penalise(p, requestFaultWeight(f)) },
-		Cause:    codeCause,
 	}
 }
 
@@ -81,9 +80,3 @@ func requestFaultWeight(f reqresp.Fault) float64 {
 	}
 	return 34
 }
-
-// RequestStats is what requests have done since the service was made.
-type RequestStats = reqresp.Stats
-
-// MethodStats are those of one method.
-type MethodStats = reqresp.MethodStats

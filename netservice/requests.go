@@ -57,13 +57,13 @@ func DeclareUpload[Req, Ans any](name string, req Codec[Req], ans Codec[Ans], op
 }
 
 func newEndpoint[Req, Ans any](kind reqresp.Kind, name string, req Codec[Req], ans Codec[Ans], opts []MethodOption) endpoint[Req, Ans] {
-	e := endpoint[Req, Ans]{spec: reqresp.Spec{Name: name, Kind: kind}, req: req, ans: ans}
+	o := methodOptions{reqresp.Spec{Name: name, Kind: kind}}
 	for _, opt := range opts {
 		if opt != nil {
-			opt(&e.spec)
+			opt(&o)
 		}
 	}
-	return e
+	return endpoint[Req, Ans]{spec: o.spec, req: req, ans: ans}
 }
 
 // Name is the method's name on the wire.
@@ -93,7 +93,7 @@ func (m *Method[Req, Ans]) Serve(s *NebService, fn func(ctx context.Context, fro
 	return m.serve(s, reqresp.Handler{Unary: func(ctx context.Context, from peer.ID, data []byte) ([]byte, error) {
 		req, err := m.request(s, from, data)
 		if err != nil {
-			return nil, err
+			return nil, handlerError(err)
 		}
 		return m.answer(fn(ctx, from, req))
 	}})
@@ -128,7 +128,7 @@ func (m *StreamMethod[Req, Ans]) Serve(s *NebService, fn func(ctx context.Contex
 		return func(yield func([]byte, error) bool) {
 			req, err := m.request(s, from, data)
 			if err != nil {
-				yield(nil, err)
+				yield(nil, handlerError(err))
 				return
 			}
 			for ans, err := range fn(ctx, from, req) {
@@ -287,40 +287,44 @@ func (e *endpoint[Req, Ans]) decode(s *NebService, from peer.ID, data []byte) (A
 }
 
 // MethodOption changes the declaration of a method.
-type MethodOption func(*reqresp.Spec)
+type MethodOption func(*methodOptions)
+
+type methodOptions struct{ spec reqresp.Spec }
 
 // MaxRequest bounds a request, in bytes as encoded; all nodes must agree.
 // Default: 64 KiB.
-func MaxRequest(bytes int) MethodOption { return func(s *reqresp.Spec) { s.MaxRequest = bytes } }
+func MaxRequest(bytes int) MethodOption { return func(o *methodOptions) { o.spec.MaxRequest = bytes } }
 
 // MaxAnswer bounds an answer, in bytes as encoded; all nodes must agree.
 // Default: 4 MiB.
-func MaxAnswer(bytes int) MethodOption { return func(s *reqresp.Spec) { s.MaxAnswer = bytes } }
+func MaxAnswer(bytes int) MethodOption { return func(o *methodOptions) { o.spec.MaxAnswer = bytes } }
 
 // WithDeadline sets how long a caller whose context has no deadline waits while
 // nothing comes, and how long a handler may take for an answer; of streams, for
 // each part. Default: 10 s.
-func WithDeadline(d time.Duration) MethodOption { return func(s *reqresp.Spec) { s.Deadline = d } }
+func WithDeadline(d time.Duration) MethodOption {
+	return func(o *methodOptions) { o.spec.Deadline = d }
+}
 
 // WithWindow bounds the bytes of streamed answers that are on their way or wait
 // for the caller's loop, beside one whole answer. 64 KiB to 16 MiB; default:
 // 1 MiB. A fast peer far away needs its bandwidth times the round trip.
-func WithWindow(bytes int) MethodOption { return func(s *reqresp.Spec) { s.Window = bytes } }
+func WithWindow(bytes int) MethodOption { return func(o *methodOptions) { o.spec.Window = bytes } }
 
 // WithConcurrency bounds the handlers of the method that run at once, and those of
 // one peer. Defaults: 32 and 16.
 func WithConcurrency(all, perPeer int) MethodOption {
-	return func(s *reqresp.Spec) { s.Concurrency, s.PerPeer = all, perPeer }
+	return func(o *methodOptions) { o.spec.Concurrency, o.spec.PerPeer = all, perPeer }
 }
 
 // WithQueue bounds the calls that wait for a handler, and those of one peer; what
 // is above is answered ErrBusy at once. Defaults: 256 and 64. Negative: none.
 func WithQueue(all, perPeer int) MethodOption {
-	return func(s *reqresp.Spec) { s.Queue, s.PeerQueue = all, perPeer }
+	return func(o *methodOptions) { o.spec.Queue, o.spec.PeerQueue = all, perPeer }
 }
 
 // WithRate bounds the calls of one peer, per second, after a burst; what is above
 // is answered ErrBusy at once. Default: no limit.
 func WithRate(perSecond float64, burst int) MethodOption {
-	return func(s *reqresp.Spec) { s.Rate, s.Burst = perSecond, burst }
+	return func(o *methodOptions) { o.spec.Rate, o.spec.Burst = perSecond, burst }
 }

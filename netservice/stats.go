@@ -80,7 +80,7 @@ func peerStats(s session.Stats) PeerStats {
 // Stats returns the counts as they are now, after Stop as they were at the end.
 // Before Start there are none.
 func (s *NebService) Stats() Stats {
-	st := Stats{Dispatcher: s.dispatcher.Stats(), Peers: map[string]PeerStats{}, Requests: s.node.requests.Stats()}
+	st := Stats{Dispatcher: s.dispatcher.Stats(), Peers: map[string]PeerStats{}, Requests: s.node.requestStats()}
 	err := s.running()
 	if err != nil && !errors.Is(err, ErrStopped) || s.node.gossip == nil {
 		return st

@@ -72,9 +72,6 @@ type Config struct {
 	Penalise func(peer.ID, Fault)
 	// Report hears how each call that this node made ended. Default: nobody does.
 	Report func(peer.ID, Outcome)
-	// Cause gives what an Error of that code wraps beside the code, such as an error
-	// of the program's own for the same. Default: nothing.
-	Cause func(Code) error
 }
 
 func (c Config) withDefaults() Config {
@@ -91,9 +88,6 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Report == nil {
 		c.Report = func(peer.ID, Outcome) {}
-	}
-	if c.Cause == nil {
-		c.Cause = func(Code) error { return nil }
 	}
 	if c.Obs == nil {
 		c.Obs = obs.Discard()

@@ -323,12 +323,12 @@ func (e *Engine) panicked(m *method, value any) {
 
 // remoteError is what a peer has answered.
 func (e *Engine) remoteError(k callerKey, f failure) *Error {
-	return &Error{Peer: k.peer, Method: k.method, Code: f.code, RetryAfter: f.after, Text: f.text, cause: e.cfg.Cause(f.code)}
+	return &Error{Peer: k.peer, Method: k.method, Code: f.code, RetryAfter: f.after, Text: f.text}
 }
 
 // localError is what this node decides by itself.
 func (e *Engine) localError(k callerKey, c Code, text string) *Error {
-	return &Error{Peer: k.peer, Method: k.method, Code: c, Text: text, Local: true, cause: e.cfg.Cause(c)}
+	return &Error{Peer: k.peer, Method: k.method, Code: c, Text: text, Local: true}
 }
 
 // Start offers what is served and takes streams on a host, which is closed after

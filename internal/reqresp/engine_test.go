@@ -83,15 +83,7 @@ func TestManyCallsOneStream(t *testing.T) {
 
 func TestErrorsTravel(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
-		cause := errors.New("as the program calls it")
-		a, b := w.pair(func(c *Config) {
-			c.Cause = func(c Code) error {
-				if c == NotFound {
-					return cause
-				}
-				return nil
-			}
-		})
+		a, b := w.pair(nil)
 		var answer error
 		serve(t, b, ask, unary(func(context.Context, []byte) ([]byte, error) { return nil, answer }))
 		for _, tc := range []struct {
@@ -114,7 +106,7 @@ func TestErrorsTravel(t *testing.T) {
 			if isTransport(err) || strings.Contains(err.Error(), "1234") {
 				t.Error(err)
 			}
-			if tc.want == Busy && e.RetryAfter != 3*time.Second || errors.Is(err, cause) != (tc.want == NotFound) {
+			if tc.want == Busy && e.RetryAfter != 3*time.Second {
 				t.Errorf("%+v", e)
 			}
 		}

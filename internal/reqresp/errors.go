@@ -65,8 +65,6 @@ type Error struct {
 	Text string
 	// Local: this node decided, and the peer was not asked.
 	Local bool
-
-	cause error
 }
 
 func (e *Error) Error() string {
@@ -84,13 +82,8 @@ func (e *Error) Error() string {
 	return s
 }
 
-// Unwrap returns the code, and what Config.Cause gives for it.
-func (e *Error) Unwrap() []error {
-	if e.cause == nil {
-		return []error{e.Code}
-	}
-	return []error{e.Code, e.cause}
-}
+// Unwrap returns the code.
+func (e *Error) Unwrap() error { return e.Code }
 
 // Timeout and Temporary are those of net.Error.
 func (e *Error) Timeout() bool   { return e.Code == Timeout }
