@@ -13,9 +13,9 @@ import (
 
 // sendStream is an outbound message stream.
 type sendStream struct {
-	s        *Session
-	raw      network.Stream
-	opened   time.Time
+	s      *Session
+	raw    network.Stream
+	opened time.Time
 	// Guarded by the session's lock: its slot is given back; it is being closed to
 	// make room.
 	released, ending bool
