@@ -5,7 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/netip"
+	"path/filepath"
+	"slices"
 	"sync"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+	ma "github.com/multiformats/go-multiaddr"
 
 	"github.com/go-nebnet/nebnet/listener"
 )
@@ -34,8 +40,8 @@ func (p *P2P) Apply(ctx context.Context, tunnels []Tunnel) error {
 	defer p.config.mu.Unlock()
 	next := make(map[string]*listener.Info, len(tunnels))
 	listed := make(map[string]bool, len(tunnels))
-	for _, t := range tunnels {
-		k := t.key()
+	for i, t := range tunnels {
+		k := t.key(parsed[i])
 		listed[k] = true
 		if l := p.config.running[k]; l != nil && l.Err() == nil {
 			next[k] = l
@@ -48,7 +54,7 @@ func (p *P2P) Apply(ctx context.Context, tunnels []Tunnel) error {
 	}
 	var errs []error
 	for i, t := range tunnels {
-		k := t.key()
+		k := t.key(parsed[i])
 		if next[k] != nil {
 			continue
 		}
@@ -112,11 +118,42 @@ func (p *P2P) start(ctx context.Context, t Tunnel, parsed parsedTunnel) (*listen
 	return p.NewListener(ctx, t.Protocol, parsed.target, parsed.opts...)
 }
 
-// key tells tunnels apart.
-func (t Tunnel) key() string {
+// key tells tunnels apart by what they mean, however that is spelt. The tunnel is
+// valid.
+func (t Tunnel) key(parsed parsedTunnel) string {
+	t.Bind, t.Target = socketKey(parsed.bind), socketKey(parsed.target)
+	t.Peer = parsed.addr.String() + "/p2p/" + parsed.peer.String()
+	t.Admit = sorted(t.Admit, func(s string) string {
+		id, _ := peer.Decode(s)
+		return id.String()
+	})
+	t.AllowTargets = sorted(t.AllowTargets, func(s string) string {
+		if prefix, err := netip.ParsePrefix(s); err == nil {
+			return prefix.Masked().String()
+		}
+		return filepath.Clean(s)
+	})
 	b, err := json.Marshal(t)
 	if err != nil { // cannot happen: all fields are plain data
 		return fmt.Sprint(t)
 	}
 	return string(b)
+}
+
+func socketKey(a ma.Multiaddr) string {
+	s, err := parseSocket(a)
+	if err == nil && s.network == "unix" {
+		return "unix:" + filepath.Clean(s.address)
+	}
+	return a.String()
+}
+
+// sorted is a list in its plain form, each entry once.
+func sorted(list []string, plain func(string) string) []string {
+	out := make([]string, len(list))
+	for i, s := range list {
+		out[i] = plain(s)
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
 }

@@ -3,6 +3,7 @@ package p2p
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net"
 	"strings"
 	"testing"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/BurntSushi/toml"
 	"github.com/google/go-cmp/cmp"
+	"github.com/libp2p/go-libp2p/core/peer"
 	"gopkg.in/yaml.v3"
 
 	"github.com/go-nebnet/nebnet/listener"
@@ -134,6 +136,78 @@ func TestTunnelValidate(t *testing.T) {
 	same = []Tunnel{{Protocol: web, Bind: loopback, Peer: id}, {Protocol: web, Bind: loopback, Peer: id, MaxStreams: 1}}
 	if err := ValidateTunnels(same); err != nil {
 		t.Errorf("free ports collide: %v", err)
+	}
+}
+
+// A path that the system refuses as an "invalid argument" is refused at once, with its
+// length and the limit.
+func TestUnixPathTooLong(t *testing.T) {
+	path := func(n int) string { return "/unix/" + strings.Repeat("x", n-1) } // with the slash
+	for n, ok := range map[int]bool{maxUnixPath: true, maxUnixPath + 1: false} {
+		for _, tunnel := range []Tunnel{
+			{Protocol: web, Target: path(n)},
+			{Protocol: web, Bind: path(n), Peer: "12D3KooWGRUJ8FvYDUKcRUFQgkgYbtAPbv7CEgqLYR4QNSkZ6yEb"},
+		} {
+			err := tunnel.Validate()
+			if (err == nil) != ok {
+				t.Errorf("%d bytes: %v", n, err)
+			}
+			if !ok && (!errors.Is(err, ErrAddress) || !strings.Contains(err.Error(), fmt.Sprintf("has %d bytes, at most %d", n, maxUnixPath))) {
+				t.Errorf("%v", err)
+			}
+		}
+	}
+}
+
+// A tunnel that is only spelt differently in a reload runs on.
+func TestApplyComparesMeaning(t *testing.T) {
+	id, err := peer.Decode("12D3KooWGRUJ8FvYDUKcRUFQgkgYbtAPbv7CEgqLYR4QNSkZ6yEb")
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := peer.Decode("QmYyQSo1c1Ym7orWxLYvCrM2EmxFTANf8wXmmE7DWjhx5N")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cid := func(id peer.ID) string { return peer.ToCid(id).String() }
+	for _, tc := range []struct {
+		a, b Tunnel
+		same bool
+	}{
+		{Tunnel{Protocol: web, Bind: loopback, Peer: id.String()}, Tunnel{Protocol: web, Bind: loopback + "/", Peer: cid(id)}, true},
+		{Tunnel{Protocol: web, Bind: loopback, Peer: "/ip6/::1/tcp/1/p2p/" + id.String()},
+			Tunnel{Protocol: web, Bind: loopback, Peer: "/ip6/0:0:0:0:0:0:0:1/tcp/1/ipfs/" + id.String() + "/"}, true},
+		{Tunnel{Protocol: web, Bind: loopback, Peer: id.String()}, Tunnel{Protocol: web, Bind: loopback, Peer: other.String()}, false},
+		{Tunnel{Protocol: web, Target: "/ip4/127.0.0.1/tcp/80", Admit: []string{id.String(), other.String()}},
+			Tunnel{Protocol: web, Target: "/ip4/127.0.0.1/tcp/80", Admit: []string{cid(other), id.String(), id.String()}}, true},
+		{Tunnel{Protocol: web, Target: "/ip4/127.0.0.1/tcp/80", Admit: []string{id.String()}},
+			Tunnel{Protocol: web, Target: "/ip4/127.0.0.1/tcp/80"}, false},
+		{Tunnel{Protocol: web, Target: "/unix/tmp//x.sock", AllowTargets: []string{"10.1.0.0/8", "/tmp/x.sock"}},
+			Tunnel{Protocol: web, Target: "/unix/tmp/x.sock", AllowTargets: []string{"/tmp/../tmp/x.sock", "10.0.0.0/8"}}, true},
+		{Tunnel{Protocol: web, Target: "/ip4/127.0.0.1/tcp/80", MaxStreams: 1}, Tunnel{Protocol: web, Target: "/ip4/127.0.0.1/tcp/80", MaxStreams: 2}, false},
+	} {
+		var keys [2]string
+		for i, tunnel := range []Tunnel{tc.a, tc.b} {
+			parsed, err := tunnel.parse()
+			if err != nil {
+				t.Fatal(err)
+			}
+			keys[i] = tunnel.key(parsed)
+		}
+		if (keys[0] == keys[1]) != tc.same {
+			t.Errorf("%s and %s: the same is %v", keys[0], keys[1], !tc.same)
+		}
+	}
+	p := newTunnels(t, newHost(t, transports[0]))
+	if err := p.Apply(t.Context(), []Tunnel{{Protocol: web, Bind: loopback, Peer: id.String()}}); err != nil {
+		t.Fatal(err)
+	}
+	before := p.Listeners.List()
+	if err := p.Apply(t.Context(), []Tunnel{{Protocol: web, Bind: loopback + "/", Peer: cid(id)}}); err != nil {
+		t.Fatal(err)
+	}
+	if after := p.Listeners.List(); len(after) != 1 || after[0].ID != before[0].ID {
+		t.Errorf("the tunnel was restarted: %v, %v", before, after)
 	}
 }
 

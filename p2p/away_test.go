@@ -1,8 +1,11 @@
 package p2p
 
 import (
+	"errors"
 	"testing"
 	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
 
 	"github.com/go-nebnet/nebnet/listener"
 )
@@ -97,4 +100,28 @@ func TestConnectionsWorkAgainAfterAnOutage(t *testing.T) {
 			mustEcho(t, connectInfo(t, l), "after")
 		})
 	}
+}
+
+// A peer that agrees to the protocol and then resets the stream without a reason, as
+// kubo does when its service is down, serves the protocol: whichever of answer and
+// reset is read first.
+func TestCheckRemoteOfAPeerThatResets(t *testing.T) {
+	overTransports(t, func(t *testing.T, dial, serve *P2P) {
+		serve.host.SetStreamHandler(web, func(s network.Stream) { _ = s.Reset() })
+		for range 20 {
+			if err := dial.CheckRemote(t.Context(), serve.self, web); err != nil {
+				t.Fatal(err)
+			}
+		}
+		serve.host.SetStreamHandler(web, func(s network.Stream) { _ = s.ResetWithError(network.StreamGated) })
+		var refused int
+		for range 20 {
+			if err := dial.CheckRemote(t.Context(), serve.self, web); errors.Is(err, ErrNotAdmitted) {
+				refused++
+			} else if err != nil {
+				t.Fatal(err)
+			}
+		}
+		t.Logf("%d of 20 were told at once that they are not admitted", refused)
+	})
 }

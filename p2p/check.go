@@ -15,11 +15,11 @@ import (
 // CheckRemote asks the peer whether it serves the protocol, within the dial
 // timeout: nil, ErrNotServed or ErrUnreachable. It opens a stream, waits for the
 // answer and resets it, which the peer's service sees as a connection that ends.
-// The service itself need not run.
+// The service itself need not run: kubo then resets the stream without a reason, at
+// times before its answer is read, and that counts as an answer.
 //
-// Other errors: ErrProtocolName, ErrAddress, ErrClosed, ErrLimit, ErrNotAdmitted
-// if the peer says so at once, and that of a stream that the peer resets without
-// an answer.
+// Other errors: ErrProtocolName, ErrAddress, ErrClosed, ErrLimit, and ErrNotAdmitted
+// if the peer says so at once.
 func (p *P2P) CheckRemote(ctx context.Context, remote peer.ID, proto string, opts ...Option) error {
 	d, err := p.dialSpec(ctx, nil, remote, proto, opts)
 	if err != nil {
@@ -42,7 +42,7 @@ func (p *P2P) checkRemote(ctx context.Context, d dialSpec) (err error) {
 		switch {
 		case err != nil && p.ctx.Err() != nil:
 			return closed
-		case errors.Is(stream.Explain(err), ErrTargetRefused): // who says so serves it
+		case errors.Is(stream.Explain(err), ErrTargetRefused), unexplained(err): // who says so serves it
 			return nil
 		case err == nil || errors.Is(err, ErrUnreachable) || errors.Is(err, ErrNotServed), ctx.Err() != nil:
 			return err
@@ -54,6 +54,13 @@ func (p *P2P) checkRemote(ctx context.Context, d dialSpec) (err error) {
 		// The connection was dead, and there may be a better one.
 	}
 	return d.fail("check", fmt.Errorf("%w: %w", ErrUnreachable, err))
+}
+
+// unexplained tells whether the peer has reset a stream without giving a reason. A
+// peer that does not serve a protocol says so, and one that has no room gives a code.
+func unexplained(err error) bool {
+	se, ok := errors.AsType[*network.StreamError](err)
+	return ok && se.Remote && se.ErrorCode == network.StreamNoError
 }
 
 // askRemote opens a stream and reads the answer to the negotiation, whatever the

@@ -22,7 +22,8 @@ import (
 // nobody listens any more, such as a killed process leaves behind, is replaced;
 // any other file at its path is an error. addr, if not nil, is an address of the
 // peer, with or without /p2p/ID at its end, that is used whenever the peer is
-// dialled while the tunnel lives. Without WithCheck the peer need not be reachable yet: every
+// dialled while the tunnel lives; with an empty remote it is /dnsaddr/host, which is
+// resolved now and names the peer. Without WithCheck the peer need not be reachable yet: every
 // connection dials anew, so that new connections work again by themselves after
 // an outage. The tunnel, its streams included, ends with ctx or by its Close
 // methods.
@@ -38,7 +39,7 @@ func (p *P2P) Dial(ctx context.Context, addr ma.Multiaddr, remote peer.ID, proto
 	if err != nil {
 		return nil, fmt.Errorf("tunnel to %s: %w", proto, err)
 	}
-	target, err := ma.NewMultiaddr("/p2p/" + remote.String())
+	target, err := ma.NewMultiaddr("/p2p/" + d.peer.String())
 	if err != nil {
 		return nil, fmt.Errorf("tunnel to %s: %w: %w", proto, ErrAddress, err)
 	}
@@ -135,6 +136,16 @@ func (p *P2P) dialSpec(ctx context.Context, addr ma.Multiaddr, remote peer.ID, p
 	d := dialSpec{peer: remote, proto: protocol.ID(proto), set: p.defaults.with(opts)}
 	if err := checkProtocol(proto, d.set.custom); err != nil {
 		return d, err
+	}
+	if remote == "" && isNameOfPeer(addr) {
+		ctx, cancel := context.WithTimeout(ctx, d.set.dialTimeout)
+		defer cancel()
+		info, err := p.resolve(ctx, addr)
+		if err != nil {
+			return d, err
+		}
+		d.peer, d.addrs = info.ID, info.Addrs
+		return d, p.usable(ctx)
 	}
 	if err := remote.Validate(); err != nil {
 		return d, fmt.Errorf("%w: %w", ErrAddress, err)

@@ -39,6 +39,7 @@ type P2P struct {
 	defaults  settings
 	addrs     tunnelAddrs
 	slots     *slots
+	undecided undecided
 	config    applied
 
 	// The sockets of the local end. Tests put an in-memory network here, and
@@ -80,9 +81,11 @@ func NewP2P(identity peer.ID, h host.Host, ps peerstore.Peerstore, opts ...Optio
 			Pace: set.pace,
 		}),
 		self: identity, host: h, peerstore: ps, obs: o,
-		addrs:  tunnelAddrs{of: make(map[peer.ID][]ma.Multiaddr)},
-		slots:  newSlots(),
-		closed: make(chan struct{}),
+		addrs: tunnelAddrs{of: make(map[peer.ID][]ma.Multiaddr)},
+		slots: newSlots(),
+
+		undecided: undecided{asking: make(map[peer.ID]int)},
+		closed:    make(chan struct{}),
 	}
 	set.limits = stream.Limits{} // a tunnel has limits of its own only when asked for
 	set.narrowed = false

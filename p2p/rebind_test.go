@@ -21,6 +21,7 @@ import (
 type names struct {
 	mu      sync.Mutex // guards answers
 	answers []netip.Addr
+	texts   []string // TXT records
 }
 
 func (n *names) set(answers ...string) {
@@ -69,6 +70,14 @@ func (n *names) reply(c net.Conn) error {
 			m.Answers = append(m.Answers, dnsmessage.Resource{Header: head, Body: &dnsmessage.AResource{A: a.As4()}})
 		case q.Type == dnsmessage.TypeAAAA && a.Is6():
 			m.Answers = append(m.Answers, dnsmessage.Resource{Header: head, Body: &dnsmessage.AAAAResource{AAAA: a.As16()}})
+		}
+	}
+	if q := m.Questions[0]; q.Type == dnsmessage.TypeTXT {
+		for _, text := range n.texts {
+			m.Answers = append(m.Answers, dnsmessage.Resource{
+				Header: dnsmessage.ResourceHeader{Name: q.Name, Type: q.Type, Class: q.Class},
+				Body:   &dnsmessage.TXTResource{TXT: []string{text}},
+			})
 		}
 	}
 	n.mu.Unlock()
@@ -126,5 +135,37 @@ func TestRebindingIsDenied(t *testing.T) {
 		// Of several addresses, only the allowed one is used.
 		dns.set("127.0.0.2", "10.0.0.1", "127.0.0.1")
 		mustEcho(t, connect(t, at), "among others")
+	})
+}
+
+// A tunnel to /dnsaddr/host needs no peer ID, as with kubo.
+func TestTunnelToAName(t *testing.T) {
+	overTransports(t, func(t *testing.T, dial, serve *P2P) {
+		if _, err := serve.NewListener(t.Context(), web, echoService(t)); err != nil {
+			t.Fatal(err)
+		}
+		var dns names
+		dial.resolver = dns.resolver()
+		at := fmt.Sprintf("dnsaddr=%s/p2p/%s", serve.host.Addrs()[0], serve.self)
+		dns.texts = []string{"dnsaddr=/ip4/127.0.0.1/tcp/1", at}
+		const name = "/dnsaddr/node.example.org"
+		l, err := dial.Dial(t.Context(), addr(t, name), "", web, addr(t, loopback))
+		if err != nil {
+			t.Fatal(err)
+		}
+		mustEcho(t, connectInfo(t, l), "by name")
+		tunnel := Tunnel{Protocol: web, Bind: loopback, Peer: name}
+		if err := tunnel.Validate(); err != nil {
+			t.Error(err)
+		}
+		if err := dial.Apply(t.Context(), []Tunnel{tunnel}); err != nil {
+			t.Error(err)
+		}
+		dns.texts = []string{at, fmt.Sprintf("dnsaddr=/ip4/127.0.0.1/tcp/1/p2p/%s", dial.self)}
+		_, err = dial.Dial(t.Context(), addr(t, name), "", web, addr(t, loopback))
+		wantErr(t, err, ErrAddress)
+		dns.texts = nil
+		_, err = dial.Dial(t.Context(), addr(t, name), "", web, addr(t, loopback))
+		wantErr(t, err, ErrUnreachable)
 	})
 }

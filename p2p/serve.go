@@ -102,21 +102,41 @@ func (p *P2P) inbound(group *stream.Group, set settings, remote network.Stream, 
 	}
 	defer p.work.Done()
 	from := remote.Conn().RemotePeer()
-	// The limits first: to decide about a peer may take a while.
-	s, ctx, err := group.Reserve(p.ctx, from, stream.Inbound)
+	if err := p.decide(from, remote, set); err != nil {
+		group.Refuse(err)
+		p.refused(remote, err)
+		return
+	}
+	s, ctx, err := group.Open(p.ctx, from, stream.Inbound)
 	if err != nil {
 		_ = remote.ResetWithError(refusalCode(err))
 		p.refused(remote, err)
 		return
 	}
-	if !p.admits(from, set) {
-		_ = remote.ResetWithError(network.StreamGated)
-		s.Refuse(ErrNotAdmitted)
-		p.refused(remote, ErrNotAdmitted)
-		return
-	}
-	s.Accept()
 	handle(s, ctx, remote)
+}
+
+// decide finds out whether a peer is let in. If not, its stream is reset.
+func (p *P2P) decide(from peer.ID, remote network.Stream, set settings) error {
+	c := &candidate{from, remote}
+	loser, err := p.undecided.enter(c)
+	if err != nil {
+		_ = remote.ResetWithError(refusalCode(err))
+		return err
+	}
+	if loser != nil {
+		// A reset may have to wait for a connection that is stuck.
+		p.work.Go(func() { _ = loser.remote.ResetWithError(network.StreamResourceLimitExceeded) })
+	}
+	admitted := p.admits(from, set)
+	switch stays := p.undecided.leave(c); {
+	case !stays:
+		return &stream.LimitError{Scope: stream.ScopeTotal, Limit: maxUndecided}
+	case !admitted:
+		_ = remote.ResetWithError(network.StreamGated)
+		return ErrNotAdmitted
+	}
+	return nil
 }
 
 // refusalCode tells the peer why its stream found no place.

@@ -67,6 +67,10 @@ func AnyOf(rules ...TargetRule) TargetRule {
 	}
 }
 
+// maxUnixPath is how long the path of a unix socket may be, in bytes: longer ones are
+// an "invalid argument" to the system. A NUL follows the path.
+const maxUnixPath = len(syscall.RawSockaddrUnix{}.Path) - 1
+
 // socketAddr is a multiaddr as package net takes it.
 type socketAddr struct{ network, address string }
 
@@ -90,6 +94,9 @@ func parseSocket(a ma.Multiaddr) (socketAddr, error) {
 			return socketAddr{network, address}, nil
 		}
 	case "unix":
+		if len(address) > maxUnixPath {
+			return socketAddr{}, fmt.Errorf("%w: %s: the path has %d bytes, at most %d on this system", ErrAddress, a, len(address), maxUnixPath)
+		}
 		if parts == 1 {
 			return socketAddr{network, address}, nil
 		}

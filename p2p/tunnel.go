@@ -23,7 +23,8 @@ type Tunnel struct {
 	// "/unix/run/web.sock".
 	Bind string `yaml:"bind,omitempty" json:"bind,omitempty" toml:"bind,omitempty"`
 	// Peer is the peer to dial: a multiaddr that ends in /p2p/ID, or the ID
-	// alone if its addresses are known otherwise. Required with Bind.
+	// alone if its addresses are known otherwise, or /dnsaddr/host, which names the
+	// peer when the tunnel is made. Required with Bind.
 	Peer string `yaml:"peer,omitempty" json:"peer,omitempty" toml:"peer,omitempty"`
 	// LimitedRelay allows relayed connections that are limited in time and
 	// bytes.
@@ -131,6 +132,10 @@ func (t Tunnel) parsePeer(out *parsedTunnel, bad func(string, error)) {
 	id, err := peer.Decode(t.Peer)
 	if err == nil {
 		out.peer = id
+		return
+	}
+	if a, err := ma.NewMultiaddr(t.Peer); err == nil && isNameOfPeer(a) {
+		out.addr = a
 		return
 	}
 	info, err := peer.AddrInfoFromString(t.Peer)

@@ -164,22 +164,14 @@ func (r *Registry) NewGroup(set Settings) *Group {
 // allow. The context ends when the stream is closed meanwhile. Whoever opens a
 // stream must end it, by Bridge, by Conn (whose Close ends it) or by Fail.
 func (g *Group) Open(ctx context.Context, p peer.ID, dir Direction) (*Stream, context.Context, error) {
-	s, ctx, err := g.Reserve(ctx, p, dir)
-	if err == nil {
-		s.Accept()
-	}
-	return s, ctx, err
-}
-
-// Reserve is Open for a stream of which it is not yet decided whether it is let
-// in. It takes a place within the limits; Accept or Refuse must follow.
-func (g *Group) Reserve(ctx context.Context, p peer.ID, dir Direction) (*Stream, context.Context, error) {
 	s := &Stream{group: g, peer: p, dir: dir, opened: time.Now(), done: make(chan struct{})}
 	if err := g.add(s); err != nil {
-		g.refused.Add(1)
-		g.reg.met.refused(err)
+		g.Refuse(err)
 		return nil, nil, err
 	}
+	g.accepted.Add(1)
+	g.reg.met.opened.Inc(1)
+	g.reg.hold.add(p)
 	ctx, cancel := context.WithCancelCause(ctx)
 	s.mu.Lock()
 	err := s.err
@@ -222,7 +214,7 @@ func (g *Group) pace(s network.Stream) network.Stream { return g.reg.pace(s, g.s
 
 func over(have, limit int) bool { return limit > 0 && have >= limit }
 
-func (g *Group) remove(s *Stream, held bool) {
+func (g *Group) remove(s *Stream) {
 	r := g.reg
 	r.mu.Lock()
 	delete(r.streams, s.id)
@@ -232,9 +224,7 @@ func (g *Group) remove(s *Stream, held bool) {
 	r.met.active.Update(int64(len(r.streams)))
 	empty := g.emptyLocked()
 	r.mu.Unlock()
-	if held {
-		r.hold.remove(s.peer)
-	}
+	r.hold.remove(s.peer)
 	if empty != nil {
 		empty()
 	}

@@ -28,7 +28,6 @@ type Stream struct {
 	err    error                   // the first reason to end
 	cancel context.CancelCauseFunc // while dialling
 	end    endpoint                // from then on
-	held   bool                    // Accept was called
 	ended  bool
 }
 
@@ -57,22 +56,6 @@ func (s *Stream) Info() Info {
 		i.Remote = end.remote().Conn().RemoteMultiaddr()
 	}
 	return i
-}
-
-// Accept lets a reserved stream in.
-func (s *Stream) Accept() {
-	s.mu.Lock()
-	s.held = true
-	s.mu.Unlock()
-	s.group.accepted.Add(1)
-	s.group.reg.met.opened.Inc(1)
-	s.group.reg.hold.add(s.peer)
-}
-
-// Refuse ends a reserved stream that is not let in.
-func (s *Stream) Refuse(err error) {
-	s.group.Refuse(err)
-	s.finish()
 }
 
 // Fail ends a stream that could not be dialled or served.
@@ -124,16 +107,16 @@ func (s *Stream) finish() {
 		return
 	}
 	s.ended = true
-	err, cancel, held := s.err, s.cancel, s.held
+	err, cancel := s.err, s.cancel
 	s.mu.Unlock()
 	if cancel != nil {
 		cancel(err)
 	}
 	s.state.Store(uint32(Closed))
-	if err != nil && held {
+	if err != nil {
 		s.group.reg.met.failed(err)
 	}
-	s.group.remove(s, held)
+	s.group.remove(s)
 	close(s.done)
 }
 

@@ -161,14 +161,9 @@ func parse(name string, args []string, stdout io.Writer) (*command, error) {
 		return fail("-report: %v", err)
 	}
 	if name == "dial" {
-		info, err := peer.AddrInfoFromString(to)
-		if err != nil {
+		if c.peer, err = parsePeer(to); err != nil {
 			return fail("-peer: %v", err)
 		}
-		if len(info.Addrs) == 0 {
-			return fail("-peer: %s has no address", to)
-		}
-		c.peer = *info
 	}
 	for _, l := range split(listen) {
 		a, err := ma.NewMultiaddr(l)
@@ -183,12 +178,31 @@ func parse(name string, args []string, stdout io.Writer) (*command, error) {
 	return c, nil
 }
 
+// parsePeer reads an address that ends in a peer ID, or /dnsaddr/host, which leads to
+// one.
+func parsePeer(s string) (peer.AddrInfo, error) {
+	if a, err := ma.NewMultiaddr(s); err == nil && len(a) == 1 && a[0].Code() == ma.P_DNSADDR {
+		return peer.AddrInfo{Addrs: []ma.Multiaddr{a}}, nil
+	}
+	info, err := peer.AddrInfoFromString(s)
+	if err != nil {
+		return peer.AddrInfo{}, err
+	}
+	if len(info.Addrs) == 0 {
+		return peer.AddrInfo{}, fmt.Errorf("%s has no address", s)
+	}
+	return *info, nil
+}
+
 // validate says what is wrong with the name and the address before anything is
 // started, and names the flag.
 func (c *command) validate() error {
 	t := p2p.Tunnel{Protocol: c.proto, Target: c.addr.String()}
 	if c.name == "dial" {
 		t = p2p.Tunnel{Protocol: c.proto, Bind: c.addr.String(), Peer: c.peer.ID.String()}
+		if c.peer.ID == "" {
+			t.Peer = c.peer.Addrs[0].String()
+		}
 	}
 	err := t.Validate()
 	switch {
