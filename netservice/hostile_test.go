@@ -41,6 +41,7 @@
 //	45 port in use                         TestPortInUse; p2phost: TestPortInUseByAnotherProcess
 //	46 stop under load                     TestHostileStop, TestStopUnderLoad, TestLifeCycle
 //	47 partition, heal, flapping           TestHostilePartition, TestHostileFlapping, TestRestart
+//	53 unanswered QUIC Initials           TestHostileInitials
 //	54 hellos that are never finished     TestHostileUnfinishedHellos, TestHostileSilence, TestEvict
 //	55 all inbound places from one net    TestHostileInboundShare; peers: TestInboundShare, TestCrowdGivesWay
 //	63 two hellos on one connection       TestHostileSecondHello, TestHostileTwoHellosAtOnce, TestCrossingHellosOnOneConnection

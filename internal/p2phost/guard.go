@@ -2,6 +2,7 @@ package p2phost
 
 import (
 	"fmt"
+	"net"
 	"sync"
 	"time"
 
@@ -88,6 +89,11 @@ func (g *guard) OpenStream(p peer.ID, dir network.Direction) (network.StreamMana
 		return nil, err
 	}
 	return &streamScope{accountScope: accountScope{scope, g}, peer: p}, nil
+}
+
+// VerifySourceAddress tells whether a QUIC newcomer has to prove its address.
+func (g *guard) VerifySourceAddress(addr net.Addr) bool {
+	return g.conns.suspicious() || g.ResourceManager.VerifySourceAddress(addr)
 }
 
 func (g *guard) refusedConn(reason string, remote ma.Multiaddr, err error) {

@@ -16,6 +16,7 @@ import (
 // peer is through in a few round trips and is not the oldest for long.
 type handshakes struct {
 	high    int // evict from here on
+	most    int // of QUIC, which cannot be evicted
 	perIP   int
 	perNet  int
 	exempt  []netip.Prefix // no share: loopback, private
@@ -25,6 +26,7 @@ type handshakes struct {
 	seq     uint64
 	offered map[string]io.Closer // accepted, not begun yet; by remote address
 	open    map[*handshake]struct{}
+	quic    int // of open
 	byIP    map[netip.Prefix]int
 	byNet   map[netip.Prefix]int
 }
@@ -34,15 +36,17 @@ type handshake struct {
 	owner    *handshakes
 	seq      uint64
 	one, net netip.Prefix // zero when the address has no IP
-	closer   io.Closer    // nil when the transport cannot close it (QUIC)
+	closer   io.Closer    // nil when the transport cannot close it, as QUIC
+	quic     bool
 	trusted  bool
 }
 
 func newHandshakes(c Config) *handshakes {
 	trusted, _ := trustedNets(c)
-	pool := limits(c).Transient
+	pool := handshakePool(c.MaxPeers)
 	return &handshakes{
-		high:    max(int(min(pool.ConnsInbound, pool.FD))*3/4, 1),
+		high:    max(min(pool, int(limits(c).Transient.FD))*3/4, 1),
+		most:    pool * 3 / 4,
 		perIP:   min(handshakesPerIP, count(c.ConnsPerIP)),
 		perNet:  min(handshakesPerSubnet, count(c.ConnsPerSubnet)),
 		exempt:  exempt(c),
@@ -65,6 +69,9 @@ func (hs *handshakes) offer(remote ma.Multiaddr, c io.Closer) {
 // begin admits an inbound connection, or says that its network has too many.
 func (hs *handshakes) begin(remote ma.Multiaddr) (*handshake, error) {
 	h := &handshake{owner: hs}
+	if _, err := remote.ValueForProtocol(ma.P_QUIC_V1); err == nil {
+		h.quic = true
+	}
 	ip, ok := addrIP(remote)
 	if ok {
 		one, many := ip4One, ip4Many
@@ -93,7 +100,12 @@ func (hs *handshakes) add(h *handshake, limited bool, key string) (victim io.Clo
 	if limited && hs.byNet[h.net] >= hs.perNet {
 		return nil, fmt.Errorf("%w: %s", ErrHandshakes, h.net)
 	}
-	if len(hs.open) >= hs.high {
+	switch {
+	case h.quic && hs.quic >= hs.most && !h.trusted:
+		return nil, ErrHandshakes
+	case h.quic:
+		hs.quic++
+	case len(hs.open)-hs.quic >= hs.high:
 		victim = hs.evictLocked()
 	}
 	hs.seq++
@@ -102,6 +114,14 @@ func (hs *handshakes) add(h *handshake, limited bool, key string) (victim io.Clo
 	hs.byIP[h.one]++
 	hs.byNet[h.net]++
 	return victim, nil
+}
+
+// suspicious tells whether so many QUIC handshakes are half open that a newcomer
+// has to prove its address first.
+func (hs *handshakes) suspicious() bool {
+	hs.mu.Lock()
+	defer hs.mu.Unlock()
+	return hs.quic >= min(retryFrom, hs.most)
 }
 
 // evictLocked takes the oldest handshake of the address that has the most; one
@@ -147,6 +167,9 @@ func (hs *handshakes) removeLocked(h *handshake) {
 		return
 	}
 	delete(hs.open, h)
+	if h.quic {
+		hs.quic--
+	}
 	drop(hs.byIP, h.one)
 	drop(hs.byNet, h.net)
 }

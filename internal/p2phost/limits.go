@@ -22,6 +22,10 @@ const (
 	// from one network whose peer is not known yet.
 	handshakesPerIP     = 16
 	handshakesPerSubnet = 64
+	// retryFrom is how many QUIC handshakes may be half open before newcomers have
+	// to prove that their address is theirs, for one more round trip: an Initial
+	// costs its sender one packet, from any address that it likes to name.
+	retryFrom = 32
 
 	streamWindow = 256 << 10 // bytes that yamux reserves for any stream
 )
@@ -39,7 +43,7 @@ func limits(c Config) rcmgr.PartialLimitConfig {
 	// must never be the one that is met first.
 	memPeer := min(int64(c.StreamsPerPeer)*2*streamWindow+64<<20, c.Memory/4)
 
-	inbound := max(512, peers)
+	inbound := 2 * handshakePool(peers)
 	outbound := max(256, peers)
 	negotiating := negotiatingPerPeer * max(128, peers)
 	transient := streams(negotiating, negotiating)
@@ -51,7 +55,7 @@ func limits(c Config) rcmgr.PartialLimitConfig {
 
 	all := max(16<<10, peers*256, c.StreamsPerPeer*4)
 	system := streams(all, all)
-	system.ConnsInbound = rcmgr.LimitVal(max(1024, 4*peers))
+	system.ConnsInbound = rcmgr.LimitVal(inbound + max(512, 3*peers))
 	system.ConnsOutbound = rcmgr.LimitVal(max(512, 2*peers))
 	system.Conns = system.ConnsInbound + system.ConnsOutbound
 	system.FD = rcmgr.LimitVal(c.FDs)
@@ -86,6 +90,10 @@ func limits(c Config) rcmgr.PartialLimitConfig {
 	p.Protocol = map[protocol.ID]rcmgr.ResourceLimits{identify.ID: ident, identify.IDPush: ident}
 	return p
 }
+
+// handshakePool is how many inbound handshakes there may be of one kind: over QUIC,
+// and over all else. Whoever fills the one leaves the other free.
+func handshakePool(peers int) int { return max(512, peers) }
 
 // concrete fills what limits leaves open from libp2p's defaults, scaled by the
 // memory and descriptors of the configuration, not by those of the machine.
