@@ -86,6 +86,14 @@
 // WithPeerCheck, and nothing else waits for user code. A session's end waits, for a
 // second or two at most, until the other side has taken what was queued.
 //
+// # Requests
+//
+// What a node asks its peers for is a method, declared once with DeclareMethod,
+// DeclareStream or DeclareUpload, served with one function and called in one line.
+// Calls of one method to one peer share a stream; a slow answer holds up no other.
+// Both sides bound calls, bytes and rate, and what is above is ErrBusy at once.
+// Method.Any asks the best of the peers; Download fetches a range from all of them.
+//
 // # Goroutines and stopping
 //
 // All goroutines belong to the service and end before Stop returns, which is
