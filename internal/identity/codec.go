@@ -3,30 +3,55 @@ package identity
 import (
 	"bytes"
 	"crypto/ed25519"
+	"encoding/base64"
 	"fmt"
+	"strings"
 
 	"github.com/libp2p/go-libp2p/core/crypto"
 )
 
-// fileSize is the exact length of a key file: header, seed, public key.
-const fileSize = len(header) + ed25519.PrivateKeySize
-
 // header is the protobuf framing of libp2p's PrivateKey message for Ed25519:
-// field 1 (type) = 1, field 2 (data), 64 bytes.
+// field 1 (type) = 1, field 2 (data), 64 bytes: seed and public key.
 const header = "\x08\x01\x12\x40"
 
-// decode is stricter than libp2p's decoder: one encoding only, and the public
-// half must follow from the private one, so that no flipped bit turns into
-// another identity.
+// oldHeader is that of libp2p before 2019, which repeated the public key.
+const oldHeader = "\x08\x01\x12\x60"
+
+const (
+	fileSize    = len(header) + ed25519.PrivateKeySize
+	oldFileSize = len(oldHeader) + ed25519.PrivateKeySize + ed25519.PublicKeySize
+	// maxFile is the older form in base64, with an end of line.
+	maxFile = (oldFileSize+2)/3*4 + 2
+)
+
+// decode takes libp2p's private key message, as it is or in base64, as programs keep
+// it in text files. It is stricter than libp2p's decoder: the public half must
+// follow from the private one, so that no flipped bit turns into another identity.
 func decode(b []byte) (crypto.PrivKey, error) {
 	if len(b) == 0 {
 		return nil, fmt.Errorf("%w: it is empty", ErrCorrupt)
 	}
-	if len(b) >= 3 && b[0] == header[0] && b[1] != header[1] && b[1] <= 3 && b[2] == header[2] {
-		return nil, fmt.Errorf("%w: libp2p key type %d", ErrKeyType, b[1])
-	}
 	if bytes.HasPrefix(b, []byte("-----BEGIN ")) {
 		return nil, fmt.Errorf("%w: PEM text, want libp2p's binary form", ErrKeyType)
+	}
+	if b[0] != header[0] {
+		// Strict: bits that mean nothing must not differ either.
+		raw, err := base64.StdEncoding.Strict().DecodeString(strings.TrimRight(string(b), "\r\n"))
+		if err != nil || len(raw) == 0 || raw[0] != header[0] {
+			return nil, fmt.Errorf("%w: unknown header", ErrCorrupt)
+		}
+		b = raw
+	}
+	return decodeMessage(b)
+}
+
+func decodeMessage(b []byte) (crypto.PrivKey, error) {
+	if len(b) >= 3 && b[1] != header[1] && b[1] <= 3 && b[2] == header[2] {
+		return nil, fmt.Errorf("%w: libp2p key type %d", ErrKeyType, b[1])
+	}
+	if len(b) == oldFileSize && string(b[:len(oldHeader)]) == oldHeader &&
+		bytes.Equal(b[fileSize:], b[fileSize-ed25519.PublicKeySize:fileSize]) {
+		b = append([]byte(header), b[len(oldHeader):fileSize]...)
 	}
 	if len(b) != fileSize {
 		return nil, fmt.Errorf("%w: length %d, want %d", ErrCorrupt, len(b), fileSize)

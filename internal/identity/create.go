@@ -11,8 +11,10 @@ import (
 )
 
 // create makes a key and its file. The file appears under its name whole and
-// synced, or not at all; fs.ErrExist means that another one was faster.
-func create(path string) (crypto.PrivKey, error) {
+// synced, or not at all; fs.ErrExist means that another one was faster. Without the
+// sync of the content a loss of power may leave the name and no key; without that of
+// the directory the key of a node that others know already may be gone.
+func create(path string, sync func(*os.File) error) (crypto.PrivKey, error) {
 	key, err := Ephemeral()
 	if err != nil {
 		return nil, err
@@ -26,7 +28,7 @@ func create(path string) (crypto.PrivKey, error) {
 		return nil, err
 	}
 	tmp := filepath.Join(dir, "."+filepath.Base(path)+"."+rand.Text()+".tmp")
-	if err := writeSynced(tmp, b); err != nil {
+	if err := writeSynced(tmp, b, sync); err != nil {
 		removeQuietly(tmp)
 		return nil, err
 	}
@@ -34,10 +36,10 @@ func create(path string) (crypto.PrivKey, error) {
 	if err := publish(tmp, path); err != nil {
 		return nil, err
 	}
-	return key, syncDir(dir)
+	return key, syncDir(dir, sync)
 }
 
-func writeSynced(path string, b []byte) (err error) {
+func writeSynced(path string, b []byte, sync func(*os.File) error) (err error) {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
@@ -49,7 +51,7 @@ func writeSynced(path string, b []byte) (err error) {
 	if _, err := f.Write(b); err != nil {
 		return err
 	}
-	return f.Sync()
+	return sync(f)
 }
 
 // publish gives the finished file its name. A hard link never replaces what is

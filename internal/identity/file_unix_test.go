@@ -90,3 +90,54 @@ func TestUmaskDoesNotShowInTheMode(t *testing.T) {
 		t.Errorf("mode %v, %v", st.Mode(), err)
 	}
 }
+
+// A file of another user can be replaced by that user at any time.
+func TestFileOfAnotherUserIsRefused(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("needs root, to give a file away")
+	}
+	path := filepath.Join(t.TempDir(), "peer.key")
+	key := mustLoad(t, path)
+	if err := os.Chown(path, 65534, -1); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Load(path); !errors.Is(err, ErrOwner) {
+		t.Errorf("error %v", err)
+	}
+	if !mustLoad(t, path, AllowInsecure()).Equals(key) {
+		t.Error("AllowInsecure loaded another key")
+	}
+}
+
+// Any secret is held to the rules of the key file.
+func TestReadSecret(t *testing.T) {
+	dir := t.TempDir()
+	path, link, fifo := filepath.Join(dir, "psk"), filepath.Join(dir, "link"), filepath.Join(dir, "fifo")
+	if err := os.WriteFile(path, []byte("secret"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(os.Symlink(path, link), syscall.Mkfifo(fifo, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := ReadSecret(path, 6); err != nil || string(b) != "secret" {
+		t.Errorf("%q, %v", b, err)
+	}
+	if _, err := ReadSecret(path, 5); err == nil {
+		t.Error("more than allowed is read")
+	}
+	if _, err := ReadSecret(link, 6); !errors.Is(err, ErrSymlink) {
+		t.Errorf("link: %v", err)
+	}
+	if b, err := ReadSecret(link, 6, AllowInsecure()); err != nil || string(b) != "secret" {
+		t.Errorf("link, allowed: %q, %v", b, err)
+	}
+	if _, err := ReadSecret(fifo, 6); !errors.Is(err, ErrNotRegular) {
+		t.Errorf("pipe: %v", err)
+	}
+	if err := os.Chmod(path, 0o640); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ReadSecret(path, 6); !errors.Is(err, ErrPermissions) {
+		t.Errorf("mode: %v", err)
+	}
+}

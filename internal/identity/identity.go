@@ -4,7 +4,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 
@@ -16,8 +15,8 @@ type Option func(*options)
 
 type options struct{ allowInsecure bool }
 
-// AllowInsecure makes Load follow a symbolic link and accept a file that other
-// users may read. The content is checked as always.
+// AllowInsecure makes Load and ReadSecret follow a symbolic link and accept a file
+// that other users own or may read. The content is checked as always.
 func AllowInsecure() Option { return func(o *options) { o.allowInsecure = true } }
 
 // Ephemeral returns a new key that lives in memory only.
@@ -52,7 +51,7 @@ func Load(path string, opts ...Option) (crypto.PrivKey, error) {
 		if !errors.Is(err, fs.ErrNotExist) {
 			return nil, fmt.Errorf("load identity %s: %w", path, err)
 		}
-		key, err = create(path)
+		key, err = create(path, (*os.File).Sync)
 		if err == nil {
 			return key, nil
 		}
@@ -65,38 +64,15 @@ func Load(path string, opts ...Option) (crypto.PrivKey, error) {
 }
 
 func read(path string, o options) (crypto.PrivKey, error) {
-	f, err := open(path, o.allowInsecure)
+	b, err := readFile(path, maxFile, o)
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
-	// The open file is judged, not the path: nobody can swap it in between.
-	st, err := f.Stat()
-	if err != nil {
-		return nil, err
+	key, err := decode(b)
+	if len(b) > maxFile && !errors.Is(err, ErrKeyType) { // it may be a longer key of another type
+		return nil, fmt.Errorf("%w: more than %d bytes", ErrCorrupt, maxFile)
 	}
-	if !st.Mode().IsRegular() {
-		return nil, fmt.Errorf("%w: %s", ErrNotRegular, st.Mode())
-	}
-	if checkMode && !o.allowInsecure && st.Mode().Perm()&0o077 != 0 {
-		return nil, fmt.Errorf("%w: mode %04o", ErrPermissions, st.Mode().Perm())
-	}
-	b, err := io.ReadAll(io.LimitReader(f, int64(fileSize)+1))
-	if err != nil {
-		return nil, err
-	}
-	if len(b) > fileSize {
-		return nil, fmt.Errorf("%w: length %d, want %d", longErr(b), st.Size(), fileSize)
-	}
-	return decode(b)
-}
-
-// longErr tells a longer key of another type from a damaged one.
-func longErr(b []byte) error {
-	if _, err := decode(b); errors.Is(err, ErrKeyType) {
-		return ErrKeyType
-	}
-	return ErrCorrupt
+	return key, err
 }
 
 // removeQuietly drops a temporary file; there is nobody to tell when it fails.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/ed25519"
 	"crypto/rand"
+	"encoding/base64"
 	"errors"
 	"io/fs"
 	"os"
@@ -200,9 +201,87 @@ func TestPublishNeverReplaces(t *testing.T) {
 	}
 }
 
+// forms are the ways in which programs keep a key, ours first.
+func forms(ours []byte) [][]byte {
+	old := append([]byte(oldHeader), ours[len(header):]...)
+	old = append(old, ours[len(ours)-ed25519.PublicKeySize:]...)
+	text := func(b []byte) []byte { return []byte(base64.StdEncoding.EncodeToString(b)) }
+	return [][]byte{ours, old, text(ours), append(text(ours), '\n'), text(old), append(text(old), '\r', '\n')}
+}
+
+// Key files of older programs are read, and no damaged one is.
+func TestOlderFormsAreRead(t *testing.T) {
+	ours := mustEncode(t)
+	want, err := decode(ours)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "peer.key")
+	for i, form := range forms(ours) {
+		if err := os.WriteFile(path, form, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if !mustLoad(t, path).Equals(want) {
+			t.Errorf("form %d: another key", i)
+		}
+		for at := range bytes.TrimRight(form, "\r\n") {
+			bad := bytes.Clone(form)
+			bad[at] ^= 1
+			if _, err := decode(bad); !errors.Is(err, ErrCorrupt) && !errors.Is(err, ErrKeyType) {
+				t.Errorf("form %d with byte %d changed: %v", i, at, err)
+			}
+		}
+	}
+}
+
+// The content is on disk before the file has its name, and the name before Load
+// returns.
+func TestKeyIsSyncedBeforeItIsUsed(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "peer.key")
+	var synced []string
+	_, err := create(path, func(f *os.File) error {
+		st, err := f.Stat()
+		if err != nil {
+			return err
+		}
+		_, named := os.Stat(path)
+		switch {
+		case st.IsDir() && f.Name() == dir && named == nil:
+			synced = append(synced, "name")
+		case st.Mode().IsRegular() && st.Size() == int64(fileSize) && errors.Is(named, fs.ErrNotExist):
+			synced = append(synced, "content")
+		default:
+			t.Errorf("sync of %s, %d bytes, %v", f.Name(), st.Size(), named)
+		}
+		return f.Sync()
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := "content name"
+	if !checkMode { // there directories cannot be synced
+		want = "content"
+	}
+	if got := strings.Join(synced, " "); got != want {
+		t.Errorf("synced %q, want %q", got, want)
+	}
+	// What cannot be synced is no key.
+	broken := errors.New("broken disk")
+	other := filepath.Join(dir, "other.key")
+	if _, err := create(other, func(*os.File) error { return broken }); !errors.Is(err, broken) {
+		t.Errorf("error %v", err)
+	}
+	if got := names(t, dir); got != "peer.key" {
+		t.Errorf("directory holds %q", got)
+	}
+}
+
 func FuzzDecode(f *testing.F) {
 	good := mustEncode(f)
-	f.Add(good)
+	for _, form := range forms(good) {
+		f.Add(form)
+	}
 	f.Add(good[:len(good)-1])
 	f.Add([]byte(header))
 	f.Add([]byte("\x08\x00\x12\x04abcd"))
@@ -215,10 +294,17 @@ func FuzzDecode(f *testing.F) {
 			}
 			return
 		}
-		// What decodes has one encoding.
-		if again, err := encode(key); err != nil || !bytes.Equal(again, b) {
-			t.Fatalf("%x became %x, %v", b, again, err)
+		// What decodes has one encoding of ours, or is that of older programs.
+		again, err := encode(key)
+		if err != nil {
+			t.Fatal(err)
 		}
+		for _, form := range forms(again) {
+			if bytes.Equal(bytes.TrimRight(b, "\r\n"), bytes.TrimRight(form, "\r\n")) {
+				return
+			}
+		}
+		t.Fatalf("%x became %x", b, again)
 	})
 }
 

@@ -51,6 +51,14 @@ func child(part, arg string) int {
 		raw, _ := key.GetPublic().Raw()
 		fmt.Println(hex.EncodeToString(raw))
 		return 0
+	case "lock":
+		if _, err := LockDir(arg); err != nil {
+			fmt.Println(err)
+			return 1
+		}
+		fmt.Println("locked")
+		_, _ = io.ReadAll(os.Stdin)
+		return 0
 	case "nobody":
 		return asNobody(arg)
 	}
@@ -120,6 +128,28 @@ func TestTwoProcessesAgree(t *testing.T) {
 		if keys[0] != keys[1] || len(keys[0]) != 64 {
 			t.Fatalf("keys %q and %q", keys[0], keys[1])
 		}
+	}
+}
+
+// A process that is killed gives up its directory.
+func TestLockOfAnotherProcess(t *testing.T) {
+	dir := t.TempDir()
+	cmd := testkit.Self(t, []string{childEnv + "=lock"}, dir)
+	cmd.Stderr = os.Stderr
+	p := testkit.Start(t, cmd)
+	p.Line("locked")
+	var locked *LockedError
+	if _, err := LockDir(dir); !errors.As(err, &locked) || locked.PID != cmd.Process.Pid {
+		t.Errorf("error %v, the process is %d", err, cmd.Process.Pid)
+	}
+	p.Signal(os.Kill)
+	p.Exit()
+	l, err := LockDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Unlock(); err != nil {
+		t.Error(err)
 	}
 }
 
