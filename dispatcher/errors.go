@@ -21,7 +21,7 @@ var (
 	ErrStarted = errors.New("dispatcher: already started")
 	// ErrQueueFull says that the inbox of the message's type is full, or a
 	// lossless subscriber's queue. The message was not taken.
-	ErrQueueFull = errors.New("dispatcher: queue full")
+	ErrQueueFull = errors.New("queue full")
 	// ErrNilMessage says that a message is nil.
 	ErrNilMessage = errors.New("dispatcher: nil message")
 	// ErrInvalidType says that a message type is not 1 to 64 bytes of

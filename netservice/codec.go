@@ -9,7 +9,8 @@ import (
 )
 
 // Codec turns values of T into message payloads and back. Decode gets a slice
-// that it may keep. Both must be safe for concurrent use.
+// that it may keep and must not change: all subscribers of the message share it.
+// Both must be safe for concurrent use.
 type Codec[T any] interface {
 	Encode(v T) ([]byte, error)
 	Decode(data []byte) (T, error)
@@ -67,7 +68,32 @@ func (binaryCodec[T, P]) Decode(data []byte) (P, error) {
 	return v, v.UnmarshalBinary(data)
 }
 
-// Raw is the codec of bytes as they are.
+// marshalled is a pointer to T with the methods that gogo/protobuf and many other
+// generators give their messages.
+type marshalled[T any] interface {
+	*T
+	Marshal() ([]byte, error)
+	Unmarshal([]byte) error
+}
+
+// Marshaled is the codec of types with Marshal() ([]byte, error) and
+// Unmarshal([]byte) error on their pointer, as gogo/protobuf generates them.
+// Messages carry the pointer. Unmarshal must not keep the slice if it changes it.
+//
+//	netservice.Marshaled[pb.Block]() // a Codec[*pb.Block]
+func Marshaled[T any, P marshalled[T]]() Codec[P] { return marshaledCodec[T, P]{} }
+
+type marshaledCodec[T any, P marshalled[T]] struct{}
+
+func (marshaledCodec[T, P]) Encode(v P) ([]byte, error) { return v.Marshal() }
+
+func (marshaledCodec[T, P]) Decode(data []byte) (P, error) {
+	v := P(new(T))
+	return v, v.Unmarshal(data)
+}
+
+// Raw is the codec of bytes as they are. Nothing is copied: all subscribers get the
+// same slice, and must not change it.
 func Raw() Codec[[]byte] { return rawCodec{} }
 
 type rawCodec struct{}

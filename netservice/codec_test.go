@@ -26,6 +26,12 @@ func (h *header) UnmarshalBinary(b []byte) error {
 	return nil
 }
 
+// generated is a type with the methods of gogo/protobuf.
+type generated struct{ header }
+
+func (g *generated) Marshal() ([]byte, error) { return g.MarshalBinary() }
+func (g *generated) Unmarshal(b []byte) error { return g.UnmarshalBinary(b) }
+
 func roundTrip[T any](t *testing.T, name string, c Codec[T], v T, garbage string, show func(T) string) {
 	t.Helper()
 	b, err := c.Encode(v)
@@ -48,6 +54,7 @@ func TestCodecs(t *testing.T) {
 	roundTrip(t, "json", JSON[map[string]int](), map[string]int{"a": 1}, "{", func(v map[string]int) string { return fmt.Sprint(v) })
 	roundTrip(t, "proto", Proto[*wrapperspb.StringValue](), wrapperspb.String("x"), "\xff", func(v *wrapperspb.StringValue) string { return v.GetValue() })
 	roundTrip(t, "binary", Binary[header](), &header{7}, "short", func(v *header) string { return fmt.Sprint(v.height) })
+	roundTrip(t, "marshaled", Marshaled[generated](), &generated{header{9}}, "short", func(v *generated) string { return fmt.Sprint(v.height) })
 	roundTrip(t, "raw", Raw(), []byte("x"), "", func(v []byte) string { return string(v) })
 }
 

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"math"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -186,6 +187,47 @@ func TestDefaults(t *testing.T) {
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("defaults (-want +got):\n%s", d)
+	}
+}
+
+// The default configuration is a sample: every field is in it, under one name in
+// all formats, and what is written is read again as the same.
+func TestDefaultConfigIsASample(t *testing.T) {
+	c := DefaultConfig()
+	c.ChainID = "c"
+	if err := c.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(c, c.withDefaults()); d != "" {
+		t.Errorf("a default is missing:\n%s", d)
+	}
+	b, err := yaml.Marshal(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all map[string]any
+	if err := yaml.Unmarshal(b, &all); err != nil {
+		t.Fatal(err)
+	}
+	for _, typ := range []reflect.Type{reflect.TypeFor[Config](), reflect.TypeFor[p2p.Tunnel]()} {
+		for f := range typ.Fields() {
+			name := f.Tag.Get("mapstructure")
+			for _, format := range []string{"yaml", "json", "toml"} {
+				if tag, _, _ := strings.Cut(f.Tag.Get(format), ","); tag != name || name == "" {
+					t.Errorf("%s.%s is %q in %s, %q for mapstructure", typ.Name(), f.Name, tag, format, name)
+				}
+			}
+			if _, ok := all[name]; !ok && typ == reflect.TypeFor[Config]() {
+				t.Errorf("%s is not in the sample", name)
+			}
+		}
+	}
+	var again Config
+	if err := yaml.Unmarshal(b, &again); err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(c, again); d != "" {
+		t.Errorf("(-want +got):\n%s", d)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 
 	ma "github.com/multiformats/go-multiaddr"
 
+	"github.com/go-nebnet/nebnet/dispatcher"
 	"github.com/go-nebnet/nebnet/internal/gossip"
 	"github.com/go-nebnet/nebnet/internal/identity"
 	"github.com/go-nebnet/nebnet/internal/p2phost"
@@ -16,30 +17,31 @@ import (
 // Errors of the life cycle. ErrStopped matches net.ErrClosed. ErrHostTaken: the
 // host of WithHost carries another service, or a pubsub of the program's own.
 var (
-	ErrNotStarted     = errors.New("netservice: not started")
-	ErrAlreadyStarted = errors.New("netservice: already started")
-	ErrHostTaken      = errors.New("netservice: the host is taken")
-	ErrStopped        = fmt.Errorf("netservice: stopped: %w", net.ErrClosed)
+	ErrNotStarted     = errors.New("not started")
+	ErrAlreadyStarted = errors.New("already started")
+	ErrHostTaken      = errors.New("the host is taken")
+	ErrStopped        = fmt.Errorf("stopped: %w", net.ErrClosed)
 )
 
 // ErrPayloadTooLarge: what WithPayload gave does not fit the hello.
-var ErrPayloadTooLarge = errors.New("netservice: payload of the handshake too large")
+var ErrPayloadTooLarge = errors.New("payload of the handshake too large")
 
 // Errors of sending.
 var (
 	// ErrNoPeers: there was nobody to send to.
-	ErrNoPeers = errors.New("netservice: no peers")
+	ErrNoPeers = errors.New("no peers")
 	// ErrDuplicate: the same message was broadcast within two minutes.
 	ErrDuplicate = gossip.ErrDuplicate
 	// ErrNoBroadcast: the type is declared with MessageSpec.NoBroadcast.
-	ErrNoBroadcast = errors.New("netservice: messages of this type are not broadcast")
+	ErrNoBroadcast = errors.New("messages of this type are not broadcast")
 	// ErrUnknownPeer: there is no session with that peer.
-	ErrUnknownPeer = errors.New("netservice: no session with this peer")
+	ErrUnknownPeer = errors.New("no session with this peer")
 	// ErrTooLarge: the payload is above the limit of its type, or above what the
 	// peer takes.
 	ErrTooLarge = session.ErrTooLarge
-	// ErrQueueFull: the bounded queue to the peer has no room.
-	ErrQueueFull = session.ErrQueueFull
+	// ErrQueueFull: a bounded queue has no room: that to a peer, or that of the
+	// dispatcher, whose ErrQueueFull it is.
+	ErrQueueFull = dispatcher.ErrQueueFull
 	// ErrUnsupported: the peer does not take messages of this type now. Peers tell
 	// each other what they take before a session is there, and at each change.
 	ErrUnsupported = session.ErrUnsupported
@@ -49,16 +51,43 @@ var (
 	ErrTooManyTypes = session.ErrTooManyOffers
 	// ErrConflict: a type was declared before with other properties, or its
 	// GossipSpec.Topic is another type's.
-	ErrConflict = errors.New("netservice: message type conflicts with an earlier declaration")
+	ErrConflict = errors.New("message type conflicts with an earlier declaration")
 )
 
-// Errors of the key file in DataDir, wrapped with its path. Config.InsecureKey
-// lifts the last two.
+// Errors of the key file in DataDir and of PSKFile, wrapped with the path.
+// Config.InsecureKey lifts the last three.
 var (
 	ErrKeyCorrupt     = identity.ErrCorrupt
+	ErrKeyType        = identity.ErrKeyType // not an Ed25519 key; also of WithIdentity
 	ErrKeyPermissions = identity.ErrPermissions
+	ErrKeyOwner       = identity.ErrOwner
 	ErrKeySymlink     = identity.ErrSymlink
 )
+
+// DataDirInUseError tells that another service, of this process or another one, has
+// Config.DataDir. Start returns it.
+type DataDirInUseError struct {
+	Dir string
+	PID int // of the process that has it, 0 where that is not known
+	err error
+}
+
+func (e *DataDirInUseError) Error() string { return e.err.Error() }
+
+// alsoError is an error that matches another one as well, and says so once: the
+// parts below have errors of their own for what has a name in this package.
+type alsoError struct {
+	error
+	also error
+}
+
+func also(err, as error) error { return &alsoError{error: err, also: as} }
+
+// Is matches what it is in this package.
+func (e *alsoError) Is(target error) bool { return errors.Is(e.also, target) }
+
+// Unwrap gives the error of the part below.
+func (e *alsoError) Unwrap() error { return e.error }
 
 // ConfigError is one mistake in a Config.
 type ConfigError struct {
@@ -101,7 +130,7 @@ type StopError struct {
 }
 
 func (e *StopError) Error() string {
-	return "netservice: stop: " + errors.Join(e.Parts...).Error()
+	return "stop: " + errors.Join(e.Parts...).Error()
 }
 
 // Unwrap returns the errors of the parts.

@@ -52,6 +52,26 @@ func ExampleBinary() {
 	// not a height
 }
 
+// Header has the methods that gogo/protobuf generates.
+type Header struct{ Height uint64 }
+
+func (h *Header) Marshal() ([]byte, error) { return binary.AppendUvarint(nil, h.Height), nil }
+
+func (h *Header) Unmarshal(data []byte) error {
+	var n int
+	if h.Height, n = binary.Uvarint(data); n <= 0 {
+		return errors.New("not a header")
+	}
+	return nil
+}
+
+func ExampleMarshaled() {
+	newHeader := netservice.Declare("newheader", netservice.Marshaled[Header]())
+	data, _ := netservice.Marshaled[Header]().Encode(&Header{Height: 7})
+	fmt.Println(newHeader.Name(), data)
+	// Output: newheader [7]
+}
+
 func ExampleRaw() {
 	data, _ := netservice.Raw().Encode([]byte("as it is"))
 	fmt.Println(string(data))

@@ -37,7 +37,7 @@ func ExampleNebService_Declare() {
 	fmt.Println(s.Declare(blocks)) // it is declared already, and otherwise
 	// Output:
 	// <nil>
-	// netservice: message type conflicts with an earlier declaration: block
+	// message type conflicts with an earlier declaration: block
 }
 
 // Validated at leisure, and passed on by the program itself.

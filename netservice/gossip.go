@@ -132,14 +132,13 @@ func (n *Node) relay(ctx context.Context, m dispatcher.Message) error {
 func gossipError(err error) error {
 	for _, same := range []struct{ theirs, ours error }{
 		{gossip.ErrTooLarge, ErrTooLarge},
-		{gossip.ErrQueueFull, ErrQueueFull},
 		{gossip.ErrClosed, ErrStopped},
 		{gossip.ErrNotStarted, ErrNotStarted},
 		{gossip.ErrNoPeers, ErrNoPeers},
 		{gossip.ErrDeclared, ErrConflict},
 	} {
 		if errors.Is(err, same.theirs) {
-			return fmt.Errorf("%w: %w", same.ours, err)
+			return also(err, same.ours)
 		}
 	}
 	return err

@@ -1,6 +1,7 @@
 package netservice
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -66,7 +67,8 @@ type Node struct {
 	record   *ownRecord
 	peerSet  *peerSet
 	tunnels  *p2p.P2P
-	unbridge func() // takes libp2p's logs off this service again
+	dataDir  *identity.Lock // nil without a directory
+	unbridge func()         // takes libp2p's logs off this service again
 }
 
 func newNode(cfg Config, addrs parsed, opts options, o *obs.Obs, d *dispatcher.Dispatcher) (*Node, error) {
@@ -104,17 +106,21 @@ func (n *Node) loadIdentity() (err error) {
 		return nil
 	}
 	if n.cfg.PSKFile != "" {
-		f, err := os.Open(n.cfg.PSKFile)
+		text, err := identity.ReadSecret(n.cfg.PSKFile, maxPSKFile, n.cfg.keyOptions()...)
+		if err == nil {
+			if n.psk, err = pnet.DecodeV1PSK(bytes.NewReader(text)); err != nil {
+				err = fmt.Errorf("%s: %w", n.cfg.PSKFile, err)
+			}
+		}
 		if err != nil {
 			return &ConfigError{Field: "PSKFile", Err: err}
-		}
-		defer f.Close()
-		if n.psk, err = pnet.DecodeV1PSK(f); err != nil {
-			return &ConfigError{Field: "PSKFile", Err: fmt.Errorf("%s: %w", n.cfg.PSKFile, err)}
 		}
 	}
 	switch {
 	case n.opts.key != nil:
+		if t := n.opts.key.Type(); t != crypto.Ed25519 {
+			return &ConfigError{Field: "WithIdentity", Err: fmt.Errorf("%w: it is of type %s", ErrKeyType, t)}
+		}
 		n.key = n.opts.key
 	case n.cfg.DataDir == "":
 		n.key, err = identity.Ephemeral()
@@ -130,10 +136,31 @@ func (n *Node) loadIdentity() (err error) {
 	return err
 }
 
+// maxPSKFile is far more than such a file has.
+const maxPSKFile = 4 << 10
+
+// lockDataDir keeps other processes from being this node at the same time.
+func (n *Node) lockDataDir() (err error) {
+	if n.cfg.DataDir == "" || n.opts.host != nil {
+		return nil
+	}
+	if err = os.MkdirAll(n.cfg.DataDir, 0o700); err != nil { // with a key of the program's own
+		return err
+	}
+	n.dataDir, err = identity.LockDir(n.cfg.DataDir)
+	if e, ok := errors.AsType[*identity.LockedError](err); ok {
+		return &DataDirInUseError{Dir: e.Dir, PID: e.PID, err: e}
+	}
+	return err
+}
+
 // start opens the host and starts the engines from the bottom up. After an
 // error, stop ends what was started.
 func (n *Node) start() (err error) {
 	if err = n.checkPayload(); err != nil {
+		return err
+	}
+	if err = n.lockDataDir(); err != nil {
 		return err
 	}
 	n.unbridge = n.obs.BridgeLibp2p()
@@ -231,6 +258,7 @@ func (n *Node) stop(ctx context.Context) error {
 	if n.host != nil && n.opts.host == nil {
 		end("host", within(ctx, n.host.Close))
 	}
+	end("data directory", n.dataDir.Unlock())
 	if n.unbridge != nil {
 		n.unbridge()
 		n.obs.Log("node").WithField("id", n.id.String()).Info("stopped")

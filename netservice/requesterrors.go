@@ -99,7 +99,7 @@ func (e *TransportError) Timeout() bool {
 func (e *TransportError) Temporary() bool { return e.Timeout() }
 
 // ErrBadAnswer: an answer does not decode, or was not accepted.
-var ErrBadAnswer = errors.New("netservice: bad answer")
+var ErrBadAnswer = errors.New("bad answer")
 
 // Refuse is an error for handlers: a code with a text for people, of at most 128
 // bytes, which the caller gets to see.

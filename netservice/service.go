@@ -218,9 +218,9 @@ func dispatcherError(err error) error {
 	case err == nil:
 		return nil
 	case errors.Is(err, dispatcher.ErrClosed):
-		return fmt.Errorf("%w: %w", ErrStopped, err)
+		return also(err, ErrStopped)
 	case errors.Is(err, dispatcher.ErrNotStarted):
-		return fmt.Errorf("%w: %w", ErrNotStarted, err)
+		return also(err, ErrNotStarted)
 	}
 	return err
 }

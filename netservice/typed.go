@@ -87,7 +87,7 @@ type Received[T any] struct {
 
 // Subscription is a typed subscription; Close ends it.
 type Subscription struct {
-	s   *NebService
+	s   Service
 	sub dispatcher.Subscriber
 }
 
@@ -108,7 +108,7 @@ func (s *Subscription) Close() error {
 // have passed it on. Validate keeps such broadcasts from being passed on.
 // Errors: dispatcher.ErrNilHandler for a nil fn, what is wrong with the
 // declaration, and those of NebService.Register.
-func (t *Type[T]) Subscribe(s *NebService, fn func(ctx context.Context, m Received[T]), opts ...dispatcher.SubscriberOption) (*Subscription, error) {
+func (t *Type[T]) Subscribe(s Service, fn func(ctx context.Context, m Received[T]), opts ...dispatcher.SubscriberOption) (*Subscription, error) {
 	if fn == nil {
 		return nil, fmt.Errorf("subscribe to %s: %w", t.spec.Name, dispatcher.ErrNilHandler)
 	}
@@ -130,7 +130,7 @@ func (t *Type[T]) Subscribe(s *NebService, fn func(ctx context.Context, m Receiv
 // Messages yields every message of the type that arrives while the loop runs,
 // until ctx ends or the service stops. Where Subscribe would return an error, it
 // yields nothing, and the error is logged.
-func (t *Type[T]) Messages(ctx context.Context, s *NebService, opts ...dispatcher.SubscriberOption) iter.Seq[Received[T]] {
+func (t *Type[T]) Messages(ctx context.Context, s Service, opts ...dispatcher.SubscriberOption) iter.Seq[Received[T]] {
 	return func(yield func(Received[T]) bool) {
 		sub := dispatcher.NewSubscription(new(Subscription), t.spec.Name, t.subscriberOptions(opts)...)
 		err := t.declare(s)
@@ -138,7 +138,9 @@ func (t *Type[T]) Messages(ctx context.Context, s *NebService, opts ...dispatche
 			err = s.Register(sub)
 		}
 		if err != nil {
-			s.obs.Log("types").WithError(err).WithField("type", obs.Clean(t.spec.Name)).Error("no messages of this type")
+			if n := inside(s); n != nil {
+				n.obs.Log("types").WithError(err).WithField("type", obs.Clean(t.spec.Name)).Error("no messages of this type")
+			}
 			return
 		}
 		defer s.Deregister(sub)
@@ -157,17 +159,19 @@ func (t *Type[T]) subscriberOptions(more []dispatcher.SubscriberOption) []dispat
 
 // decode is false for a payload that is not one of the type; that is counted
 // then.
-func (t *Type[T]) decode(s *NebService, m dispatcher.Message) (T, bool) {
+func (t *Type[T]) decode(s Service, m dispatcher.Message) (T, bool) {
 	v, err := t.codec.Decode(m.Data())
 	if err != nil {
-		s.node.undecodable(m, err)
+		if n := inside(s); n != nil {
+			n.node.undecodable(m, err)
+		}
 		return v, false
 	}
 	return v, true
 }
 
-func received[T any](s *NebService, m dispatcher.Message, v T) Received[T] {
-	return Received[T]{Value: v, From: s.node.sender(m), Author: author(m), Message: m}
+func received[T any](s Service, m dispatcher.Message, v T) Received[T] {
+	return Received[T]{Value: v, From: senderOf(s, m), Author: author(m), Message: m}
 }
 
 // author is who signed a message, empty where nobody did.
@@ -181,7 +185,7 @@ func author(m dispatcher.Message) string {
 // Validate has messages of the type that come by gossip judged by v, see
 // NebService.SetValidator. One that does not decode is rejected. nil takes the
 // validator away, and nothing is judged or decoded then.
-func (t *Type[T]) Validate(s *NebService, v func(ctx context.Context, m Received[T]) Verdict) error {
+func (t *Type[T]) Validate(s Service, v func(ctx context.Context, m Received[T]) Verdict) error {
 	if err := t.declare(s); err != nil {
 		return err
 	}
@@ -198,7 +202,7 @@ func (t *Type[T]) Validate(s *NebService, v func(ctx context.Context, m Received
 }
 
 // Broadcast sends v to the whole network, see NebService.Broadcast.
-func (t *Type[T]) Broadcast(ctx context.Context, s *NebService, v T) error {
+func (t *Type[T]) Broadcast(ctx context.Context, s Service, v T) error {
 	data, err := t.encode(s, v)
 	if err != nil {
 		return err
@@ -207,25 +211,29 @@ func (t *Type[T]) Broadcast(ctx context.Context, s *NebService, v T) error {
 }
 
 // Relay passes a received message on, see NebService.Relay.
-func (t *Type[T]) Relay(ctx context.Context, s *NebService, m Received[T]) error {
+func (t *Type[T]) Relay(ctx context.Context, s Service, m Received[T]) error {
 	return s.Relay(ctx, m.Message)
 }
 
 // Send sends v to one peer, see NebService.SendMessageToPeer.
-func (t *Type[T]) Send(ctx context.Context, s *NebService, to peer.ID, v T, opts ...SendOption) error {
+func (t *Type[T]) Send(ctx context.Context, s Service, to peer.ID, v T, opts ...SendOption) error {
 	data, err := t.encode(s, v)
 	if err != nil {
 		return err
 	}
-	if err := s.running(); err != nil {
+	neb, ok := s.(*NebService)
+	if !ok {
+		return s.SendMessageToPeer(ctx, t.spec.Name, data, to.String(), opts...)
+	}
+	if err := neb.running(); err != nil {
 		return err
 	}
-	return s.node.send(ctx, s.node.peerSet.get(to), t.spec.Name, data, sendOptions(opts))
+	return neb.node.send(ctx, neb.node.peerSet.get(to), t.spec.Name, data, sendOptions(opts))
 }
 
 // SendTo sends v to the peers that the filter chooses and returns those for
 // which it was queued, see NebService.SendMessageToPeers.
-func (t *Type[T]) SendTo(ctx context.Context, s *NebService, filter PeerFilter, v T, opts ...SendOption) ([]string, error) {
+func (t *Type[T]) SendTo(ctx context.Context, s Service, filter PeerFilter, v T, opts ...SendOption) ([]string, error) {
 	data, err := t.encode(s, v)
 	if err != nil {
 		return nil, err
@@ -234,7 +242,7 @@ func (t *Type[T]) SendTo(ctx context.Context, s *NebService, filter PeerFilter, 
 }
 
 // Put hands v to this node's own subscribers, see NebService.PutMessage.
-func (t *Type[T]) Put(s *NebService, v T) error {
+func (t *Type[T]) Put(s Service, v T) error {
 	data, err := t.encode(s, v)
 	if err != nil {
 		return err
@@ -243,9 +251,12 @@ func (t *Type[T]) Put(s *NebService, v T) error {
 }
 
 // declare makes the type known to a service, which never forgets it.
-func (t *Type[T]) declare(s *NebService) error {
-	if t.with.Load() == s.serial {
-		return nil
+func (t *Type[T]) declare(s Service) error {
+	serial := uint64(0) // of a Service that the program has made up
+	if n := inside(s); n != nil {
+		if serial = n.serial; t.with.Load() == serial {
+			return nil
+		}
 	}
 	if t.codec == nil {
 		return &ConfigError{Field: t.spec.Name + ".Codec", Err: errors.New("is nil")}
@@ -253,11 +264,11 @@ func (t *Type[T]) declare(s *NebService) error {
 	if err := s.Declare(t.spec); err != nil {
 		return err
 	}
-	t.with.Store(s.serial)
+	t.with.Store(serial)
 	return nil
 }
 
-func (t *Type[T]) encode(s *NebService, v T) ([]byte, error) {
+func (t *Type[T]) encode(s Service, v T) ([]byte, error) {
 	if err := t.declare(s); err != nil {
 		return nil, err
 	}

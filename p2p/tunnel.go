@@ -15,43 +15,43 @@ import (
 // local service to peers, as NewListener does.
 type Tunnel struct {
 	// Protocol is the protocol name, such as "/x/web". Required.
-	Protocol string `yaml:"protocol" json:"protocol" toml:"protocol"`
+	Protocol string `yaml:"protocol" json:"protocol" toml:"protocol" mapstructure:"protocol"`
 	// CustomProtocol allows a name that does not begin with "/x/".
-	CustomProtocol bool `yaml:"custom_protocol,omitempty" json:"custom_protocol,omitempty" toml:"custom_protocol,omitempty"`
+	CustomProtocol bool `yaml:"custom_protocol,omitempty" json:"custom_protocol,omitempty" toml:"custom_protocol,omitempty" mapstructure:"custom_protocol"`
 
 	// Bind is the multiaddr to listen on, such as "/ip4/127.0.0.1/tcp/9090" or
 	// "/unix/run/web.sock".
-	Bind string `yaml:"bind,omitempty" json:"bind,omitempty" toml:"bind,omitempty"`
+	Bind string `yaml:"bind,omitempty" json:"bind,omitempty" toml:"bind,omitempty" mapstructure:"bind"`
 	// Peer is the peer to dial: a multiaddr that ends in /p2p/ID, or the ID
 	// alone if its addresses are known otherwise, or /dnsaddr/host, which names the
 	// peer when the tunnel is made. Required with Bind.
-	Peer string `yaml:"peer,omitempty" json:"peer,omitempty" toml:"peer,omitempty"`
+	Peer string `yaml:"peer,omitempty" json:"peer,omitempty" toml:"peer,omitempty" mapstructure:"peer"`
 	// LimitedRelay allows relayed connections that are limited in time and
 	// bytes.
-	LimitedRelay bool `yaml:"limited_relay,omitempty" json:"limited_relay,omitempty" toml:"limited_relay,omitempty"`
+	LimitedRelay bool `yaml:"limited_relay,omitempty" json:"limited_relay,omitempty" toml:"limited_relay,omitempty" mapstructure:"limited_relay"`
 
 	// Target is the multiaddr of the local service, such as
 	// "/ip4/127.0.0.1/tcp/8080".
-	Target string `yaml:"target,omitempty" json:"target,omitempty" toml:"target,omitempty"`
+	Target string `yaml:"target,omitempty" json:"target,omitempty" toml:"target,omitempty" mapstructure:"target"`
 	// Admit is the IDs of the peers that may use the service. Default: all.
-	Admit []string `yaml:"admit,omitempty" json:"admit,omitempty" toml:"admit,omitempty"`
+	Admit []string `yaml:"admit,omitempty" json:"admit,omitempty" toml:"admit,omitempty" mapstructure:"admit"`
 	// AllowTargets is what Target may resolve to: prefixes such as
 	// "10.0.0.0/8", or paths of unix sockets. Default: loopback addresses.
-	AllowTargets []string `yaml:"allow_targets,omitempty" json:"allow_targets,omitempty" toml:"allow_targets,omitempty"`
+	AllowTargets []string `yaml:"allow_targets,omitempty" json:"allow_targets,omitempty" toml:"allow_targets,omitempty" mapstructure:"allow_targets"`
 	// ReportPeer is how the service learns the peer: "" for not at all,
 	// "peer-id" for a line with the ID as kubo sends it, "proxy-v2" for the
 	// PROXY protocol.
-	ReportPeer string `yaml:"report_peer,omitempty" json:"report_peer,omitempty" toml:"report_peer,omitempty"`
+	ReportPeer string `yaml:"report_peer,omitempty" json:"report_peer,omitempty" toml:"report_peer,omitempty" mapstructure:"report_peer"`
 
 	// MaxStreams and MaxStreamsPerPeer bound the tunnel's connections at one
 	// time. Default: only the bounds over all tunnels.
-	MaxStreams        int `yaml:"max_streams,omitempty" json:"max_streams,omitempty" toml:"max_streams,omitzero"`
-	MaxStreamsPerPeer int `yaml:"max_streams_per_peer,omitempty" json:"max_streams_per_peer,omitempty" toml:"max_streams_per_peer,omitzero"`
+	MaxStreams        int `yaml:"max_streams,omitempty" json:"max_streams,omitempty" toml:"max_streams,omitzero" mapstructure:"max_streams"`
+	MaxStreamsPerPeer int `yaml:"max_streams_per_peer,omitempty" json:"max_streams_per_peer,omitempty" toml:"max_streams_per_peer,omitzero" mapstructure:"max_streams_per_peer"`
 	// IdleTimeout ends connections on which nothing moves. Default: 2 h for a
 	// service open to all peers, else none.
-	IdleTimeout Duration `yaml:"idle_timeout,omitempty" json:"idle_timeout,omitempty" toml:"idle_timeout,omitzero"`
+	IdleTimeout Duration `yaml:"idle_timeout,omitempty" json:"idle_timeout,omitempty" toml:"idle_timeout,omitzero" mapstructure:"idle_timeout"`
 	// DialTimeout bounds the dialling of the peer or the target. Default: 30 s.
-	DialTimeout Duration `yaml:"dial_timeout,omitempty" json:"dial_timeout,omitempty" toml:"dial_timeout,omitzero"`
+	DialTimeout Duration `yaml:"dial_timeout,omitempty" json:"dial_timeout,omitempty" toml:"dial_timeout,omitzero" mapstructure:"dial_timeout"`
 }
 
 // Duration is a time.Duration that reads and writes as text such as "30s".

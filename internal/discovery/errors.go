@@ -8,9 +8,9 @@ import (
 
 var (
 	// ErrClosed is returned after Close. It matches net.ErrClosed.
-	ErrClosed = fmt.Errorf("discovery: %w", net.ErrClosed)
+	ErrClosed = fmt.Errorf("%w", net.ErrClosed)
 	// ErrStarted is returned by the second Start.
-	ErrStarted = errors.New("discovery: already started")
+	ErrStarted = errors.New("already started")
 )
 
 // ConfigError names the field that is wrong.

@@ -177,7 +177,7 @@ func (x *Exchange) Start() error {
 		new(event.EvtPeerConnectednessChanged),
 	}, eventbus.BufSize(64), eventbus.Name("nebnet/peer-exchange"))
 	if err != nil {
-		return fmt.Errorf("discovery: subscribe to the host's events: %w", err)
+		return fmt.Errorf("subscribe to the host's events: %w", err)
 	}
 	x.sub, x.started = sub, true
 	x.wg.Go(func() {
@@ -205,7 +205,7 @@ func (x *Exchange) Close(ctx context.Context) error {
 		if isClosed(x.ended) {
 			return nil
 		}
-		return fmt.Errorf("discovery: a callback has not returned: %w", ctx.Err())
+		return fmt.Errorf("a callback has not returned: %w", ctx.Err())
 	}
 }
 

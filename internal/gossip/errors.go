@@ -5,38 +5,40 @@ import (
 	"errors"
 	"fmt"
 	"net"
+
+	"github.com/go-nebnet/nebnet/dispatcher"
 )
 
 // Errors of this package, to be tested with errors.Is.
 var (
 	// ErrClosed is returned once Close has begun. It matches net.ErrClosed.
-	ErrClosed = fmt.Errorf("gossip: engine closed: %w", net.ErrClosed)
+	ErrClosed = fmt.Errorf("engine closed: %w", net.ErrClosed)
 	// ErrNotStarted is returned by Publish and Relay before Start.
-	ErrNotStarted = errors.New("gossip: engine not started")
+	ErrNotStarted = errors.New("engine not started")
 	// ErrStarted is returned by a second Start.
-	ErrStarted = errors.New("gossip: engine already started")
+	ErrStarted = errors.New("engine already started")
 	// ErrNotDeclared means that the message type was never declared, or
 	// retracted.
-	ErrNotDeclared = errors.New("gossip: message type not declared")
+	ErrNotDeclared = errors.New("message type not declared")
 	// ErrDeclared means that the type or the topic name is taken.
-	ErrDeclared = errors.New("gossip: message type or topic already declared")
+	ErrDeclared = errors.New("message type or topic already declared")
 	// ErrTooLarge means that a message is above its type's MaxPublish.
-	ErrTooLarge = errors.New("gossip: message too large")
+	ErrTooLarge = errors.New("message too large")
 	// ErrNoPeers means that nobody takes part in the topic, and that messages
 	// are not queued until somebody does (Config.FormTimeout is negative).
-	ErrNoPeers = errors.New("gossip: no peers in topic")
+	ErrNoPeers = errors.New("no peers in topic")
 	// ErrQueueFull means that the message could be put neither in a peer's
 	// queue nor among those that wait for the first peer.
-	ErrQueueFull = errors.New("gossip: queue full")
+	ErrQueueFull = dispatcher.ErrQueueFull
 	// ErrDuplicate means that the same message was published or relayed within
 	// SeenTTL: it was not sent again. Only content IDs can collide so.
-	ErrDuplicate = errors.New("gossip: message already published")
+	ErrDuplicate = errors.New("message already published")
 	// ErrRefused means that the type's own Validate did not accept a message
 	// that this node wanted to publish.
-	ErrRefused = errors.New("gossip: own message not valid")
+	ErrRefused = errors.New("own message not valid")
 	// ErrFull is what a Deliver function returns when a message found no room.
 	// Any other error of Deliver has the same effect under another reason.
-	ErrFull = errors.New("gossip: subscriber full")
+	ErrFull = errors.New("subscriber full")
 )
 
 // A ConfigError names a field that cannot be used and says why.
@@ -45,7 +47,7 @@ type ConfigError struct {
 	Reason string
 }
 
-func (e *ConfigError) Error() string { return "gossip: " + e.Field + ": " + e.Reason }
+func (e *ConfigError) Error() string { return e.Field + ": " + e.Reason }
 
 // A CloseError says what had not ended when Close gave up.
 type CloseError struct {
@@ -54,7 +56,7 @@ type CloseError struct {
 }
 
 func (e *CloseError) Error() string {
-	return fmt.Sprintf("gossip: close: still running: %v: %v", e.What, e.Err)
+	return fmt.Sprintf("close: still running: %v: %v", e.What, e.Err)
 }
 
 // Unwrap returns the context's error.

@@ -32,16 +32,16 @@ func (e *RefusedError) Error() string {
 	}
 	switch e.Reason {
 	case ReasonWrongChain:
-		return fmt.Sprintf("handshake: %s: %s: peer is on %q", who, e.Reason, obs.Clean(e.Remote.ChainID))
+		return fmt.Sprintf("%s: %s: peer is on %q", who, e.Reason, obs.Clean(e.Remote.ChainID))
 	case ReasonWrongGenesis:
-		return fmt.Sprintf("handshake: %s: %s: peer has %x", who, e.Reason, e.Remote.Genesis)
+		return fmt.Sprintf("%s: %s: peer has %x", who, e.Reason, e.Remote.Genesis)
 	case ReasonWrongVersion:
-		return fmt.Sprintf("handshake: %s: %s: peer speaks %d to %d", who, e.Reason, e.Remote.VersionMin, e.Remote.VersionMax)
+		return fmt.Sprintf("%s: %s: peer speaks %d to %d", who, e.Reason, e.Remote.VersionMin, e.Remote.VersionMax)
 	}
 	if e.Err != nil && e.Err != error(e.Reason) {
-		return fmt.Sprintf("handshake: %s: %s: %v", who, e.Reason, e.Err)
+		return fmt.Sprintf("%s: %s: %v", who, e.Reason, e.Err)
 	}
-	return fmt.Sprintf("handshake: %s: %s", who, e.Reason)
+	return fmt.Sprintf("%s: %s", who, e.Reason)
 }
 
 // Unwrap gives the reason and the cause.
@@ -62,7 +62,7 @@ type FailedError struct {
 }
 
 func (e *FailedError) Error() string {
-	return fmt.Sprintf("handshake: %s: %s: %v", e.Op, e.Reason, e.Err)
+	return fmt.Sprintf("%s: %s: %v", e.Op, e.Reason, e.Err)
 }
 
 // Unwrap gives the reason and the cause.

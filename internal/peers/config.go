@@ -94,16 +94,16 @@ type Config struct {
 func (c Config) withDefaults() (Config, error) {
 	var errs []error
 	if c.Self == "" {
-		errs = append(errs, errors.New("peers: Config.Self is missing"))
+		errs = append(errs, errors.New("Config.Self is missing"))
 	}
 	if c.Connect == nil {
-		errs = append(errs, errors.New("peers: Config.Connect is missing"))
+		errs = append(errs, errors.New("Config.Connect is missing"))
 	}
 	if c.Outbound < 0 || c.Enough < 0 || c.MaxPeers < 0 || c.MaxDials < 0 || c.DialTimeout < 0 || c.HandshakeTimeout < 0 || c.BanDuration < 0 {
-		errs = append(errs, errors.New("peers: Config has a negative count or duration"))
+		errs = append(errs, errors.New("Config has a negative count or duration"))
 	}
 	if c.InboundShare > 1 || math.IsNaN(c.InboundShare) {
-		errs = append(errs, errors.New("peers: Config.InboundShare exceeds 1"))
+		errs = append(errs, errors.New("Config.InboundShare exceeds 1"))
 	}
 	def(&c.MaxPeers, DefaultMaxPeers)
 	def(&c.InboundShare, DefaultInboundShare)

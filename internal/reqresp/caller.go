@@ -43,7 +43,7 @@ type caller struct {
 }
 
 // errIdle ends a stream without calls. Nobody gets to see it.
-var errIdle = errors.New("reqresp: idle")
+var errIdle = errors.New("idle")
 
 // caller returns the stream for a method to a peer, a new one if need be.
 func (e *Engine) caller(key callerKey, kind Kind) (*caller, error) {

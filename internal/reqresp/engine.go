@@ -380,6 +380,6 @@ func (e *Engine) Close(ctx context.Context) error {
 	case <-e.ended: // both at once
 		return nil
 	default:
-		return fmt.Errorf("reqresp: handlers of %s have not returned: %w", strings.Join(e.desk.stuck(), ", "), ctx.Err())
+		return fmt.Errorf("handlers of %s have not returned: %w", strings.Join(e.desk.stuck(), ", "), ctx.Err())
 	}
 }

@@ -118,15 +118,15 @@ func (e *TransportError) Temporary() bool { return e.Timeout() }
 // Errors of this node.
 var (
 	// ErrClosed: the engine was closed.
-	ErrClosed = fmt.Errorf("reqresp: closed: %w", net.ErrClosed)
+	ErrClosed = fmt.Errorf("closed: %w", net.ErrClosed)
 	// ErrNoSession: there is no session with the peer.
-	ErrNoSession = errors.New("reqresp: no session with this peer")
+	ErrNoSession = errors.New("no session with this peer")
 	// ErrEnded: the session ended, or the peer closed the stream.
-	ErrEnded = fmt.Errorf("reqresp: ended: %w", net.ErrClosed)
+	ErrEnded = fmt.Errorf("ended: %w", net.ErrClosed)
 	// ErrServed: the method has a handler already.
-	ErrServed = errors.New("reqresp: the method has a handler already")
+	ErrServed = errors.New("the method has a handler already")
 	// ErrNoAnswer: the peer ended the call without the answer that it owes.
-	ErrNoAnswer = errors.New("reqresp: no answer")
+	ErrNoAnswer = errors.New("no answer")
 )
 
 // ConfigError is one mistake in a Config or a Spec.

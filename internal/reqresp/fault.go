@@ -18,4 +18,4 @@ const (
 	FaultStalled     Fault = "stalled"     // a peer that takes no answers
 )
 
-func (f Fault) Error() string { return "reqresp: protocol violation: " + string(f) }
+func (f Fault) Error() string { return "protocol violation: " + string(f) }

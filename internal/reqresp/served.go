@@ -12,7 +12,7 @@ import (
 )
 
 // errCancelled is why the context of a handler ends whose caller gave up.
-var errCancelled = errors.New("reqresp: the caller gave up")
+var errCancelled = errors.New("the caller gave up")
 
 // stage is where a call stands that a peer has made.
 type stage int

@@ -160,7 +160,7 @@ func (c Config) validate() error {
 		bad("ReceiveIdle %s: want at least 60s", c.ReceiveIdle)
 	}
 	if err := errors.Join(errs...); err != nil {
-		return fmt.Errorf("session: config: %w", err)
+		return fmt.Errorf("config: %w", err)
 	}
 	return nil
 }

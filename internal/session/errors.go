@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 
+	"github.com/go-nebnet/nebnet/dispatcher"
 	"github.com/go-nebnet/nebnet/internal/handshake"
 	"github.com/libp2p/go-libp2p/core/peer"
 )
@@ -13,15 +14,15 @@ import (
 var (
 	// ErrQueueFull means that the queue of the type, or of the peer, has no
 	// room for the message now. The message was not taken.
-	ErrQueueFull = errors.New("session: send queue is full")
+	ErrQueueFull = dispatcher.ErrQueueFull
 	// ErrUnknownType means that the message type is not declared here.
-	ErrUnknownType = errors.New("session: message type is not declared")
+	ErrUnknownType = errors.New("message type is not declared")
 	// ErrUnsupported is what an *UnsupportedError matches with errors.Is.
 	ErrUnsupported = errors.New("peer does not take messages of this type")
 	// ErrTooManyOffers is what an *OffersError matches with errors.Is.
 	ErrTooManyOffers = errors.New("too many message types and methods")
 	// ErrClosed means that the engine is closed. It matches net.ErrClosed.
-	ErrClosed = fmt.Errorf("session: engine is %w", net.ErrClosed)
+	ErrClosed = fmt.Errorf("engine is %w", net.ErrClosed)
 )
 
 // ClosedError is a send on a session that has ended. It matches net.ErrClosed
@@ -36,7 +37,7 @@ func (e *ClosedError) Error() string {
 	if e.ByRemote {
 		by = " by peer"
 	}
-	return fmt.Sprintf("session: closed%s: %s", by, e.Reason)
+	return fmt.Sprintf("closed%s: %s", by, e.Reason)
 }
 
 // Unwrap gives net.ErrClosed and the reason.
@@ -98,9 +99,9 @@ type StuckError struct {
 
 func (e *StuckError) Error() string {
 	if len(e.Types) == 0 {
-		return fmt.Sprintf("session: streams did not end: %v", e.Err)
+		return fmt.Sprintf("streams did not end: %v", e.Err)
 	}
-	return fmt.Sprintf("session: deliveries did not return: %q: %v", e.Types, e.Err)
+	return fmt.Sprintf("deliveries did not return: %q: %v", e.Types, e.Err)
 }
 
 func (e *StuckError) Unwrap() error { return e.Err }

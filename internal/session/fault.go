@@ -34,4 +34,4 @@ func (f Fault) String() string {
 }
 
 // Error makes a Fault an error.
-func (f Fault) Error() string { return "session: peer violates the protocol: " + f.String() }
+func (f Fault) Error() string { return "peer violates the protocol: " + f.String() }

@@ -28,11 +28,11 @@ const (
 
 // How a stream ended, apart from faults and errors of the transport.
 var (
-	errIdle      = errors.New("session: stream without traffic")
-	errDeliver   = errors.New("session: delivery failed")
-	errExcess    = errors.New("session: too many streams of a type, behind a slow delivery")
-	errWithdrawn = errors.New("session: the type is not taken any more")
-	errShrunk    = errors.New("session: message is larger than its type is now, and was not before")
+	errIdle      = errors.New("stream without traffic")
+	errDeliver   = errors.New("delivery failed")
+	errExcess    = errors.New("too many streams of a type, behind a slow delivery")
+	errWithdrawn = errors.New("the type is not taken any more")
+	errShrunk    = errors.New("message is larger than its type is now, and was not before")
 )
 
 // reader reads one inbound message stream.

@@ -29,9 +29,9 @@ const (
 )
 
 var (
-	errStalled  = errors.New("session: peer does not read")
-	errNotTaken = errors.New("session: peer takes the type no longer")
-	errOpen     = errors.New("session: no stream")
+	errStalled  = errors.New("peer does not read")
+	errNotTaken = errors.New("peer takes the type no longer")
+	errOpen     = errors.New("no stream")
 )
 
 // writer writes what one type has queued, and ends when that is nothing for a

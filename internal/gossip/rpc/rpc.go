@@ -81,9 +81,9 @@ func DefaultLimits() Limits {
 // Errors of Decode.
 var (
 	// ErrMalformed means that a frame is no RPC.
-	ErrMalformed = errors.New("gossip: malformed frame")
+	ErrMalformed = errors.New("malformed frame")
 	// ErrTooMany means that a frame holds more parts than the limits allow.
-	ErrTooMany = errors.New("gossip: too many parts in a frame")
+	ErrTooMany = errors.New("too many parts in a frame")
 )
 
 // keepAtMost is how many places for parts of a kind an RPC keeps for the next
