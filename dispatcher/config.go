@@ -3,6 +3,7 @@ package dispatcher
 import (
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/rcrowley/go-metrics"
@@ -78,7 +79,7 @@ func (c Config) Validate() error {
 		}
 	}
 	within("QueueSize", c.QueueSize, maxQueueSize)
-	within("QueueBytes", c.QueueBytes, 1<<40)
+	within("QueueBytes", c.QueueBytes, min(1<<40, math.MaxInt))
 	within("FilterSize", c.FilterSize, maxFilterSize)
 	positive("StopTimeout", c.StopTimeout)
 	positive("TickInterval", c.TickInterval)

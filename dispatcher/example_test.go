@@ -188,7 +188,7 @@ func ExampleDispatcher_PutMessageContext() {
 	fmt.Println(d.Stop(context.Background()))
 	// Output:
 	// context deadline exceeded
-	// dispatcher: queue full
+	// queue full
 	// dispatcher: stopped before everything was delivered; 1 of tx
 }
 

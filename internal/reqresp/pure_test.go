@@ -399,7 +399,7 @@ func TestErrors(t *testing.T) {
 }
 
 func TestSpecValidate(t *testing.T) {
-	bad := Spec{Name: "a/b", Kind: 9, MaxRequest: -1, MaxAnswer: 2 << 30, Window: 1, Concurrency: -1, Deadline: -1, Rate: -1, Burst: -1}
+	bad := Spec{Name: "a/b", Kind: 9, MaxRequest: -1, MaxAnswer: 1<<31 - 1, Window: 1, Concurrency: -1, Deadline: -1, Rate: -1, Burst: -1}
 	err := bad.Validate()
 	for _, field := range []string{"name", "Kind", "MaxRequest", "MaxAnswer", "Window", "Concurrency", "Deadline", "Rate", "Burst"} {
 		if err == nil || !strings.Contains(err.Error(), field) {
