@@ -189,7 +189,7 @@ func (n *Node) start() (err error) {
 	if n.record, err = n.tellRecord(); err != nil {
 		return err
 	}
-	if err = n.requests.Start(n.host); err != nil {
+	if err = n.requests.Start(n.host, n.budgets); err != nil {
 		return requestError(err)
 	}
 	if n.exchange, err = discovery.New(n.exchangeConfig()); err != nil {

@@ -95,9 +95,10 @@ func (c *caller) serve(conn network.Conn) error {
 	defer s.Reset() // nothing after a stream that was closed in good order
 	var wg sync.WaitGroup
 	defer wg.Wait()
+	ctx, cancel := context.WithCancel(c.e.ctx)
+	defer cancel() // before the wait for the writer
 	wg.Go(func() {
-		d := deadliner{s: s, timeout: c.e.cfg.WriteTimeout}
-		err := c.write(lazy, &d)
+		err := c.write(c.e.newWriter(ctx, s, lazy))
 		if errors.Is(err, errIdle) {
 			s.Close()
 			return
@@ -133,27 +134,11 @@ func (c *caller) openStream(conn network.Conn) (network.Stream, io.ReadWriter, e
 	return s, multistream.NewMSSelect(s, c.e.protocol), nil
 }
 
-func (c *caller) write(w io.Writer, d *deadliner) error {
-	d.before()
+func (c *caller) write(w io.Writer) error {
 	if _, err := w.Write(appendHead(nil, c.number)); err != nil {
 		return err
 	}
-	return c.out.pump(w, d.before)
-}
-
-// deadliner gives every write its time. It sets the deadline anew at most once a
-// second.
-type deadliner struct {
-	s       network.Stream
-	timeout time.Duration
-	set     time.Time
-}
-
-func (d *deadliner) before() {
-	if now := time.Now(); now.Sub(d.set) > time.Second {
-		d.set = now
-		d.s.SetWriteDeadline(now.Add(d.timeout))
-	}
+	return c.out.pump(w)
 }
 
 // read takes what the peer says until the stream ends.

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/go-nebnet/nebnet/internal/obs"
+	"github.com/go-nebnet/nebnet/internal/pacing"
 )
 
 const (
@@ -40,6 +41,7 @@ type Engine struct {
 	cfg      Config
 	obs      *obs.Obs
 	protocol protocol.ID
+	budgets  *pacing.Budgets // set by Start; nil: none
 	desk     *desk
 	making   callQuota
 	known    experiences
@@ -332,14 +334,15 @@ func (e *Engine) localError(k callerKey, c Code, text string) *Error {
 }
 
 // Start offers what is served and takes streams on a host, which is closed after
-// the engine. It is called once. Errors: those of Offers; ErrClosed.
-func (e *Engine) Start(h host.Host) error {
+// the engine. Everything written goes through the budgets, if there are any. It is
+// called once. Errors: those of Offers; ErrClosed.
+func (e *Engine) Start(h host.Host, budgets *pacing.Budgets) error {
 	e.mu.Lock()
 	if e.closed || e.host != nil {
 		e.mu.Unlock()
 		return ErrClosed
 	}
-	e.host = h
+	e.host, e.budgets = h, budgets
 	var errs []error
 	for _, m := range e.served {
 		if m.handler.Load() != nil {

@@ -457,7 +457,7 @@ func TestClose(t *testing.T) {
 		if _, err := a.e.Serve(ask, echo); !errors.Is(err, ErrClosed) {
 			t.Error("after Close:", err)
 		}
-		if err := a.e.Start(a.Host); !errors.Is(err, ErrClosed) {
+		if err := a.e.Start(a.Host, nil); !errors.Is(err, ErrClosed) {
 			t.Error("after Close:", err)
 		}
 	})

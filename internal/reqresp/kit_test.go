@@ -146,7 +146,7 @@ func newNode(tb testing.TB, h host.Host, b *book, change func(*Config)) *node {
 	if n.e, err = New(cfg); err != nil {
 		tb.Fatal(err)
 	}
-	if err := n.e.Start(h); err != nil {
+	if err := n.e.Start(h, nil); err != nil {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(func() {

@@ -268,16 +268,14 @@ func (b *outbox) turnLocked(out []byte, done []func()) ([]byte, []func()) {
 	return out, done
 }
 
-// pump writes what comes, until the outbox is closed or a write fails. before is
-// called before each write.
-func (b *outbox) pump(w io.Writer, before func()) error {
+// pump writes what comes, until the outbox is closed or a write fails.
+func (b *outbox) pump(w io.Writer) error {
 	var done []func()
 	for {
 		out, told, err := b.next(done[:0])
 		if err != nil {
 			return err
 		}
-		before()
 		_, err = w.Write(out)
 		for _, f := range told {
 			f()

@@ -1,6 +1,7 @@
 package reqresp
 
 import (
+	"context"
 	"errors"
 	"io"
 	"sync"
@@ -73,9 +74,9 @@ func refuse(s network.Stream, c Code) {
 // run reads and writes the stream to its end.
 func (s *server) run() {
 	var wg sync.WaitGroup
+	ctx, cancel := context.WithCancel(s.e.ctx)
 	wg.Go(func() {
-		d := deadliner{s: s.stream, timeout: s.e.cfg.WriteTimeout}
-		err := s.out.pump(s.stream, d.before)
+		err := s.out.pump(s.e.newWriter(ctx, s.stream, s.stream))
 		if isTimeout(err) {
 			s.e.fault(s.from, FaultStalled)
 		}
@@ -84,6 +85,7 @@ func (s *server) run() {
 	err := s.read(newFrameReader(s.stream))
 	s.e.faultIn(s.from, err)
 	s.end(err)
+	cancel()
 	wg.Wait()
 	s.stream.Reset()
 	s.e.left(s)
