@@ -80,7 +80,7 @@ func TestInspectorShowsPeersAndEvents(t *testing.T) {
 			t.Errorf("flow of the type: %s", look(t, s, "/api/flow"))
 		}
 		why := asked[map[string]string](t, s, "/api/why?peer="+peers[0].ID)
-		if !strings.Contains(why["why"], "session") {
+		if !strings.Contains(why["why"], "is connected") {
 			t.Errorf("why: %v", why)
 		}
 

@@ -10,8 +10,6 @@ import (
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
-	"github.com/libp2p/go-libp2p/core/peer"
-	ma "github.com/multiformats/go-multiaddr"
 
 	"github.com/go-nebnet/nebnet/dispatcher"
 	"github.com/go-nebnet/nebnet/internal/inspect"
@@ -35,11 +33,11 @@ func (x snapshots) Snapshot() inspect.Snapshot {
 }
 
 func (x snapshots) node(st Stats) inspect.Node {
-	n := x.s.node
+	n, limits := x.s.node, x.s.PeerLimits()
 	shown := inspect.Node{
 		ID: n.ID().String(), Network: n.Network(), Chain: n.cfg.ChainID, Agent: n.cfg.Agent,
-		State: state(x.s.state.Load()).String(), MaxPeers: n.cfg.MaxPeers,
-		MaxInbound: int(math.Ceil(float64(n.cfg.MaxPeers) * n.cfg.InboundShare)),
+		State: state(x.s.state.Load()).String(), MaxPeers: limits.MaxPeers,
+		MaxInbound: int(math.Ceil(float64(limits.MaxPeers) * max(limits.InboundShare, 0))), Banned: len(x.s.Bans()),
 		Parked:     st.Gossip.Parked, ParkedBytes: st.Gossip.ParkedBytes,
 	}
 	for _, a := range n.Addrs() {
@@ -65,7 +63,7 @@ func peerShown(p PeerInfo, st Stats) inspect.Peer {
 	id := p.ID.String()
 	streams, gossip := st.Peers[id], st.Gossip.Peers[p.ID]
 	shown := inspect.Peer{
-		ID: id, Agent: p.Agent, Addr: p.Addr.String(), Direction: "inbound", Transport: transport(p.Addr),
+		ID: id, Agent: p.Agent, Addr: p.Addr.String(), Direction: "inbound", Transport: p.Transport,
 		Since: p.Since, Session: p.Session, RTT: p.RTT.Seconds(), Version: p.Version, Capabilities: p.Capabilities,
 		MessagesIn: streams.Receive.Messages, MessagesOut: streams.Send.Written,
 		BytesIn: streams.Receive.Bytes, BytesOut: streams.Send.WrittenBytes,
@@ -79,8 +77,17 @@ func peerShown(p PeerInfo, st Stats) inspect.Peer {
 	for _, d := range p.Differing {
 		shown.Differs = append(shown.Differs, differs(d))
 	}
-	if p.Reserved {
-		shown.Protected = append(shown.Protected, "reserved")
+	if p.Protected != "" {
+		shown.Protected = []string{p.Protected}
+	}
+	v := p.Value
+	shown.Value = v.Total
+	shown.ValueParts = []inspect.Part{
+		{Name: "useful", Value: v.Useful}, {Name: "latency", Value: v.Latency}, {Name: "age", Value: v.Age},
+		{Name: "gossip", Value: v.Gossip}, {Name: "answers", Value: v.Answers}, {Name: "penalty", Value: v.Penalty},
+	}
+	if p.LastEnded != ReasonNone {
+		shown.LastEnded = p.LastEnded.String()
 	}
 	return shown
 }
@@ -106,19 +113,6 @@ func differs(d TypeDifference) string {
 		}
 	}
 	return d.Type + ": " + strings.Join(parts, ", ")
-}
-
-// transport names how the connection of an address is made: the last protocol
-// of it that is a transport.
-func transport(a ma.Multiaddr) string {
-	name := "other"
-	for _, c := range a {
-		switch p := c.Protocol(); p.Code {
-		case ma.P_TCP, ma.P_QUIC_V1, ma.P_WS, ma.P_WSS, ma.P_WEBTRANSPORT, ma.P_WEBRTC_DIRECT, ma.P_CIRCUIT:
-			name = p.Name
-		}
-	}
-	return name
 }
 
 // types shows every type that is known here or by the dispatcher.
@@ -282,22 +276,8 @@ func totals(st Stats, types []inspect.Type) (sum inspect.Totals) {
 
 // Why says how it stands with a peer.
 func (x snapshots) Why(text string) (string, bool) {
-	id, err := peer.Decode(text)
-	if err != nil {
-		return "", false
-	}
-	if id == x.s.node.ID() {
-		return "That is this node itself.", true
-	}
-	for _, p := range x.s.Peers() {
-		if p.ID == id {
-			return fmt.Sprintf("There is a session with it since %s.", p.Since.UTC().Format(time.DateTime)), true
-		}
-	}
-	if until, banned := x.s.node.peers.Banned(id); banned {
-		return fmt.Sprintf("It is banned until %s.", until.UTC().Format(time.DateTime)), true
-	}
-	return "There is no session with it.", true
+	w, err := x.s.Why(text)
+	return w.String(), err == nil
 }
 
 func plus(a, b map[string]uint64) map[string]uint64 {

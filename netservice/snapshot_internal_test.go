@@ -2,8 +2,6 @@ package netservice
 
 import (
 	"testing"
-
-	ma "github.com/multiformats/go-multiaddr"
 )
 
 func TestDiffersInWords(t *testing.T) {
@@ -16,20 +14,6 @@ func TestDiffersInWords(t *testing.T) {
 	} {
 		if got := differs(d); got != want {
 			t.Errorf("got %q, want %q", got, want)
-		}
-	}
-}
-
-func TestTransportOfAnAddress(t *testing.T) {
-	for addr, want := range map[string]string{
-		"/ip4/127.0.0.1/tcp/1":             "tcp",
-		"/ip4/127.0.0.1/udp/1/quic-v1":     "quic-v1",
-		"/dns4/example.org/tcp/443/wss":    "wss",
-		"/memory/1":                        "other",
-		"/ip4/127.0.0.1/tcp/1/p2p-circuit": "p2p-circuit",
-	} {
-		if got := transport(ma.StringCast(addr)); got != want {
-			t.Errorf("%s: %q, want %q", addr, got, want)
 		}
 	}
 }

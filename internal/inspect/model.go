@@ -69,7 +69,8 @@ type Peer struct {
 	Score        float64           `json:"gossip_score"`
 	Value        float64           `json:"value"`
 	ValueParts   []Part            `json:"value_parts,omitempty"`
-	Differs      []string          `json:"differs,omitempty"` // types declared otherwise than here, in words
+	LastEnded    string            `json:"last_ended,omitempty"` // why the session or attempt before ended
+	Differs      []string          `json:"differs,omitempty"`    // types declared otherwise than here, in words
 }
 
 // Part is one addend of a sum.
