@@ -32,6 +32,8 @@ var (
 	ErrNoPeers = errors.New("no peers")
 	// ErrDuplicate: the same message was broadcast within two minutes.
 	ErrDuplicate = gossip.ErrDuplicate
+	// ErrRejected: the type's validator does not accept the message.
+	ErrRejected = errors.New("netservice: the validator of the type does not accept the message")
 	// ErrNoBroadcast: the type is declared with MessageSpec.NoBroadcast.
 	ErrNoBroadcast = errors.New("messages of this type are not broadcast")
 	// ErrUnknownPeer: there is no session with that peer.

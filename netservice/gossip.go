@@ -120,7 +120,9 @@ func (n *Node) relay(ctx context.Context, m dispatcher.Message) error {
 		err = n.gossip.Relay(ctx, g.origin)
 	}
 	if !ok || errors.Is(err, gossip.ErrNotDeclared) { // the topic of then is gone
-		err = n.publish(ctx, m.MessageType(), m.Data())
+		if err = n.judgeRelay(ctx, m); err == nil {
+			err = n.publish(ctx, m.MessageType(), m.Data())
+		}
 	}
 	if errors.Is(err, gossip.ErrDuplicate) {
 		return nil // the network has it

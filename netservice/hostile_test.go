@@ -44,6 +44,7 @@
 //	53 unanswered QUIC Initials           TestHostileInitials
 //	54 hellos that are never finished     TestHostileUnfinishedHellos, TestHostileSilence, TestEvict
 //	55 all inbound places from one net    TestHostileInboundShare; peers: TestInboundShare, TestCrowdGivesWay
+//	56 broadcasts sent directly           TestHostileDirectMessages, TestHostileDuplicatePoisoning, TestRelayJudges, TestWithoutDirect
 //	63 two hellos on one connection       TestHostileSecondHello, TestHostileTwoHellosAtOnce, TestCrossingHellosOnOneConnection
 //
 // Beyond the list: TestHostileControlStream, TestHostileGoodbye and

@@ -72,6 +72,11 @@ type MessageSpec struct {
 	// goroutines for each peer (BenchmarkIdlePeers). All nodes should declare it
 	// alike.
 	NoBroadcast bool
+	// NoDirect keeps peers from sending the type to this node directly: it comes by
+	// broadcast only, and a direct send fails with ErrUnsupported. Without it, what
+	// is sent directly is judged by the type's validator, as a broadcast is, but is
+	// not signed and has no Author, also in networks with Config.SignMessages.
+	NoDirect bool
 	// Gossip is about Broadcast and Relay. The zero value is fine.
 	Gossip GossipSpec
 }

@@ -86,7 +86,7 @@ func (s *NebService) Broadcast(ctx context.Context, msgType string, data []byte)
 // peer alone; gossip passes the others on by itself, and for them Relay does
 // nothing. A message goes neither back to where it came from nor to a peer
 // known to have it. nil also when the network has it already. Errors are those
-// of Broadcast, and dispatcher.ErrNilMessage.
+// of Broadcast, ErrRejected, and dispatcher.ErrNilMessage.
 func (s *NebService) Relay(ctx context.Context, msg dispatcher.Message) error {
 	if m, basic := msg.(*dispatcher.BasicMessage); msg == nil || basic && m == nil {
 		return dispatcher.ErrNilMessage
@@ -97,9 +97,12 @@ func (s *NebService) Relay(ctx context.Context, msg dispatcher.Message) error {
 	return s.node.relay(ctx, msg)
 }
 
-// SetValidator has messages of a type that come by gossip judged by v before
-// they are delivered and passed on. Own broadcasts are not judged. It may be set
-// and replaced at any time: no message passes unjudged meanwhile. nil takes the
+// SetValidator has messages of a type judged by v before they are delivered and
+// passed on, whichever way they come: by gossip, or directly from a peer, in whose
+// stream v then runs. Of those sent directly, what is not accepted is dropped, also
+// when v defers it, and counted; rejecting it counts against the sender. Own
+// broadcasts are not judged, and Relay judges what gossip has not. It may be set and
+// replaced at any time: no message passes unjudged meanwhile. nil takes the
 // validator away. Errors: ErrNoBroadcast, or that the type's name is no good.
 func (s *NebService) SetValidator(msgType string, v Validator) error {
 	return s.node.types.validate(msgType, v)

@@ -126,7 +126,7 @@ func TestSlowLine(t *testing.T) {
 		{"20 tunnels", 20, func(t *testing.T, s *slowLine) { s.tunnels(t, 20) }},
 		{"three broadcasts", 3, func(t *testing.T, s *slowLine) {
 			for i := range 3 {
-				if err := slowCast.Broadcast(t.Context(), s.b.Service(), slowBytes(1<<20 - i)); err != nil {
+				if err := slowCast.Broadcast(t.Context(), s.b.Service(), slowBytes(1<<20-i)); err != nil {
 					t.Error(err)
 				}
 			}

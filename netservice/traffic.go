@@ -22,6 +22,7 @@ var batches = sync.Pool{New: func() any { return new([]dispatcher.Message) }}
 func (n *Node) deliver(ctx context.Context, from *session.Session, msgType string, payloads [][]byte) error {
 	batch := batches.Get().(*[]dispatcher.Message)
 	*batch = dispatcher.AppendMessages((*batch)[:0], msgType, from.Name(), payloads)
+	*batch = n.judgeDirect(ctx, from.Peer(), msgType, *batch)
 	_, err := n.dispatch.PutMessages(ctx, *batch)
 	clear(*batch)
 	batches.Put(batch)

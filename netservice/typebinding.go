@@ -20,7 +20,7 @@ type typeBinding struct {
 
 // set makes a type known to both engines, or gives it new properties.
 func (b *typeBinding) set(s *typeState) error {
-	if err := b.session.Set(s.spec, s.subscribers > 0); err != nil {
+	if err := b.session.Set(s.spec, s.subscribers > 0 && !s.asked.NoDirect); err != nil {
 		return sessionError(err)
 	}
 	return gossipError(b.setTopic(b.topic(s), s.subscribers > 0))
@@ -82,8 +82,22 @@ type gossiped struct {
 }
 
 // Basic tells the duplicate filter that the message is the same one as a copy
-// that came on a stream.
-func (m *gossiped) Basic() *dispatcher.BasicMessage { return m.BasicMessage }
+// that came on a stream. One that is signed is not: whoever sent its content first,
+// unsigned or with a signature of its own, must not make it a duplicate.
+func (m *gossiped) Basic() *dispatcher.BasicMessage {
+	if m.origin.Author != "" {
+		return nil
+	}
+	return m.BasicMessage
+}
+
+// Hash names the message by type and content, and by who signed it.
+func (m *gossiped) Hash() string {
+	if m.origin.Author == "" {
+		return m.BasicMessage.Hash()
+	}
+	return m.BasicMessage.Hash() + "/" + string(m.origin.Author)
+}
 
 // Author is who signed the message, empty in networks without signatures.
 func (m *gossiped) Author() string {

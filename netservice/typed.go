@@ -51,6 +51,10 @@ func WithCompression(c Compression) TypeOption {
 // WithoutBroadcast keeps the type out of gossip, see MessageSpec.NoBroadcast.
 func WithoutBroadcast() TypeOption { return func(o *typeOptions) { o.spec.NoBroadcast = true } }
 
+// WithoutDirect keeps peers from sending the type to this node directly, see
+// MessageSpec.NoDirect.
+func WithoutDirect() TypeOption { return func(o *typeOptions) { o.spec.NoDirect = true } }
+
 // WithGossip sets how messages of the type are broadcast.
 func WithGossip(g GossipSpec) TypeOption { return func(o *typeOptions) { o.spec.Gossip = g } }
 

@@ -1,6 +1,7 @@
 package netservice
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -51,6 +52,9 @@ func (t *typeTable) declare(asked MessageSpec) error {
 	if err := checkSpec(spec); err != nil {
 		return err
 	}
+	if asked.NoDirect && asked.NoBroadcast {
+		return &ConfigError{Field: asked.Name + ".NoDirect", Err: errors.New("is set beside NoBroadcast: no message could come")}
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if other := t.onTopicLocked(spec); other != "" {
@@ -59,7 +63,7 @@ func (t *typeTable) declare(asked MessageSpec) error {
 	next := typeState{spec: spec, asked: asked, explicit: true}
 	if old := t.lookup(spec.Name); old != nil {
 		switch {
-		case old.explicit && old.spec == spec && old.sized() == next.sized():
+		case old.explicit && old.spec == spec && old.sized() == next.sized() && old.asked.NoDirect == asked.NoDirect:
 			return nil
 		case old.explicit:
 			return fmt.Errorf("%w: %s", ErrConflict, spec.Name)
