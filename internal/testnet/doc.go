@@ -48,8 +48,8 @@
 //
 // # Bubbles
 //
-// The package starts no goroutine. All waiting is on channels and timers, and
-// no mutex is held meanwhile, so a bubble advances whenever everybody waits and
+// The network starts no goroutine (a [Forwarder], which is of real TCP, does). All
+// waiting is on channels and timers, and no mutex is held meanwhile, so a bubble advances whenever everybody waits and
 // ends when the hosts are closed. Make the Net inside the bubble that uses it.
 // Outside a bubble it works too, in real time.
 //
