@@ -1,6 +1,8 @@
 package netservice
 
 import (
+	"errors"
+
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 
@@ -15,6 +17,7 @@ func (n *Node) requestConfig() reqresp.Config {
 		Network: n.network, Obs: n.obs,
 		Peers: requestPeers{n}, Offers: requestOffers{n},
 		Penalise: func(p peer.ID, f reqresp.Fault) { n.peers.Penalise(p, requestFaultWeight(f)) },
+		Report:   n.callEnded,
 	}
 }
 
@@ -60,6 +63,22 @@ func (r requestOffers) Offered(p peer.ID, name string) (uint32, reqresp.Kind, bo
 		}
 	}
 	return 0, 0, false
+}
+
+// callEnded tells the peer manager what a call says of a peer: an answer is useful,
+// and none in time is not.
+func (n *Node) callEnded(p peer.ID, o reqresp.Outcome) {
+	k := n.peerSet.get(p)
+	if k == nil {
+		return
+	}
+	if o.Err == nil {
+		k.ticket.Useful(1, 1)
+		return
+	}
+	if t, ok := errors.AsType[*reqresp.TransportError](o.Err); ok && t.Timeout() {
+		n.peers.Report(p, "a request was not answered in time", penaltyUnanswered)
+	}
 }
 
 // badRequest counts a request or an answer that its codec refuses, and holds it
