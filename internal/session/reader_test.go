@@ -54,9 +54,17 @@ func readFrom(raw *fakeStream, maxSize int) (got [][]byte, err error) {
 
 // readBatches shows what is handed over at once.
 func readBatches(raw *fakeStream, maxSize int, each func(batch [][]byte)) (got [][]byte, err error) {
-	cfg := Config{Obs: obs.Discard(), Deliver: func(_ context.Context, _ *Session, _ string, batch [][]byte) error {
+	err = testReader(raw, maxSize, func(batch [][]byte) {
 		got = append(got, batch...)
 		each(batch)
+	}).run()
+	return got, err
+}
+
+// testReader is a reader of a stream of one type, without an engine round it.
+func testReader(raw *fakeStream, maxSize int, deliver func(batch [][]byte)) *reader {
+	cfg := Config{Obs: obs.Discard(), Deliver: func(_ context.Context, _ *Session, _ string, batch [][]byte) error {
+		deliver(batch)
 		return nil
 	}}.withDefaults()
 	e := &Engine{cfg: cfg, codec: newCodec(), total: newTotals(cfg.Obs)}
@@ -64,9 +72,7 @@ func readBatches(raw *fakeStream, maxSize int, each func(batch [][]byte)) (got [
 	s := &Session{e: e, ctx: context.Background(), start: time.Now(), budget: pacing.NewBudget()}
 	t := newMessageType("x", cfg.Obs, e.total)
 	t.set(&settings{spec: msgtype.Spec{Name: "x", MaxSize: maxSize}, receive: true})
-	r := reader{s: s, in: &receiver{t: t}, raw: raw, waits: new(patience)}
-	err = r.run()
-	return got, err
+	return &reader{s: s, in: &receiver{t: t}, raw: raw, waits: new(patience)}
 }
 
 func frames(c *codec, how msgtype.Compression, payloads ...[]byte) (b []byte) {
