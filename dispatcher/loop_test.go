@@ -148,3 +148,24 @@ func TestChannelKeepsOrder(t *testing.T) {
 		t.Errorf("%d in the channel, %d in the queue", len(ch), s.queue.n)
 	}
 }
+
+// Who is registered while messages wait in the inbox gets what is admitted after
+// that, and has given no credit for the others.
+func TestJoinBehindABacklog(t *testing.T) {
+	first, late := make(chan Message, 8), NewSubscription("late", "tx", WithPolicy(Lossless), WithFilter(true), WithQueue(2))
+	d := quietDispatcher(t, Config{}, NewSubscriber("first", first, false, "tx", 1))
+	topic := admit(d, "tx", 3)
+	if err := d.Register(late); err != nil {
+		t.Fatal(err)
+	}
+	admit(d, "tx", 2) // with the texts of the first two
+	for i := range topic.inbox[3:] {
+		topic.inbox[3+i].key = topic.seeds.of(topic.inbox[3+i].msg)
+	}
+	for topic.dispatch(&d.block) {
+	}
+	s := late.sub.Load()
+	if len(first) != 5 || s.queue.n != 2 || s.granted != 2 {
+		t.Errorf("the first got %d, the late one %d with %d credits; want 5, 2 and 2", len(first), s.queue.n, s.granted)
+	}
+}
