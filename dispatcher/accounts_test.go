@@ -250,7 +250,7 @@ func endAccounts(t *testing.T, d *dispatcher.Dispatcher, subs []*accountSub) {
 		}
 	}
 	if stopped != uint64(lost.Types["tx"]) {
-		t.Errorf("Stop reports %d lost, counted are %d: %v", lost.Types["tx"], stopped, lost)
+		t.Errorf("Stop reports %d lost, counted are %d: %v; %+v", lost.Types["tx"], stopped, lost, d.Stats().Subscribers)
 	}
 	if g := goroutines(); len(g) != 0 {
 		t.Errorf("left behind: %v", g)

@@ -125,10 +125,10 @@ func (d *Dispatcher) activate(added []*subscription) error {
 		return now.err()
 	}
 	for _, s := range added {
+		s.open() // before there are workers: one that finds it closed ends
 		if now == stateRunning {
 			s.startWorkers()
 		}
-		s.open()
 		s.topic.join(s)
 	}
 	return nil
