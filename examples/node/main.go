@@ -19,6 +19,7 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/sirupsen/logrus"
 
@@ -74,7 +75,7 @@ func parseFlags(args []string, stderr io.Writer) (settings, error) {
 	var err error
 	if fs.NArg() > 0 {
 		err = fmt.Errorf("unexpected argument %q", fs.Arg(0))
-	} else if s.types, err = topicSpecs(topics, open); err != nil {
+	} else if s.types, err = topicSpecs(topics, open, s.subscribe); err != nil {
 		// said below
 	} else if s.logLevel, err = logrus.ParseLevel(logLevel); err != nil {
 		err = fmt.Errorf("-log-level: %w", err)
@@ -94,8 +95,9 @@ func parseFlags(args []string, stderr io.Writer) (settings, error) {
 	return s, err
 }
 
-// topicSpecs declares the types that -topic and -open-topic name.
-func topicSpecs(topics, open []string) ([]netservice.MessageSpec, error) {
+// topicSpecs declares the types that -topic and -open-topic name, and those shown:
+// what cannot be shown yet waits, and is not asked for again later.
+func topicSpecs(topics, open, shown []string) ([]netservice.MessageSpec, error) {
 	gossip := make(map[string]netservice.GossipSpec)
 	for _, t := range topics {
 		name, topic, ok := strings.Cut(t, "=")
@@ -109,9 +111,18 @@ func topicSpecs(topics, open []string) ([]netservice.MessageSpec, error) {
 		g.Open = true
 		gossip[name] = g
 	}
+	for _, name := range shown {
+		g := gossip[name]
+		g.WaitWhenFull = true
+		gossip[name] = g
+	}
 	var specs []netservice.MessageSpec
 	for name, g := range gossip {
-		specs = append(specs, netservice.MessageSpec{Name: name, MaxSize: maxText, Gossip: g})
+		spec := netservice.MessageSpec{Name: name, Gossip: g}
+		if g.Topic != "" || g.Open { // others take no more from a stranger
+			spec.MaxSize = maxText
+		}
+		specs = append(specs, spec)
 	}
 	return specs, nil
 }
@@ -141,7 +152,8 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	}
 	out := &printer{w: stdout, json: s.json}
 	for _, t := range s.subscribe {
-		show := dispatcher.NewHandler("show", t, func(_ context.Context, m dispatcher.Message) { out.message(m) })
+		show := dispatcher.NewHandler("show", t, func(_ context.Context, m dispatcher.Message) { out.message(m) },
+			dispatcher.WithPolicy(dispatcher.Lossless)) // what is not shown would be lost in silence
 		if err := svc.Register(show); err != nil {
 			fmt.Fprintln(stderr, err)
 			return 2
@@ -166,8 +178,15 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	out.listening(svc.Node())
 
 	lines := readLines(stdin, func() { out.failed(fmt.Errorf("the line is longer than %d bytes", maxLine)) })
+	look, lost := time.NewTicker(time.Second), uint64(0)
+	defer look.Stop()
 	for code := -1; code < 0; {
 		select {
+		case <-look.C:
+			if now := missed(svc.Stats()); now > lost {
+				out.lost(now - lost)
+				lost = now
+			}
 		case <-ctx.Done():
 			code = 0
 		case e := <-peers.Events():
@@ -186,6 +205,15 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		return 1
 	}
 	return 0
+}
+
+// missed is how many messages of others came to this node and will not be shown.
+func missed(s netservice.Stats) uint64 {
+	n := s.Dispatcher.Total.DroppedTotal()
+	for _, t := range s.Gossip.Types {
+		n += uint64(t.Forgotten)
+	}
+	return n
 }
 
 // readLines hands over the lines of r. Its goroutine ends with the program: a

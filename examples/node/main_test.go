@@ -129,6 +129,49 @@ func TestTwoNodesTalk(t *testing.T) {
 	a.end(0)
 }
 
+// A burst is shown in full, each message once, also where the reader of the output
+// is slower than the network.
+func TestBurstIsShown(t *testing.T) {
+	const burst = 5000
+	a := runNode(t, "-subscribe", "chat")
+	b := runNode(t, "-bootstrap", a.await("listening")["addr"].(string))
+	a.await("connected")
+	b.await("connected")
+	b.say("broadcast chat first") // it waits until gossip knows the peer, as few others may
+	a.await("message")
+	go func() {
+		for i := range burst {
+			_, _ = io.WriteString(b.in, fmt.Sprintf("broadcast chat %d\n", i))
+		}
+	}()
+	taken, seen := 0, make(map[string]bool)
+	for range burst { // what is not taken is said to the one who sends
+		line, ok := b.out.Next(testkit.Deadline)
+		if !ok {
+			t.Fatal("the sender is stuck")
+		}
+		if b.event(line)["event"] == "broadcast" {
+			taken++
+		}
+	}
+	for len(seen) < taken {
+		switch e := a.event(a.out.Find(t, "node")); e["event"] {
+		case "message":
+			text := e["text"].(string)
+			if seen[text] {
+				t.Errorf("%s twice", text)
+			}
+			seen[text] = true
+		case "lost":
+			t.Fatalf("%v, after %d of %d", e, len(seen), taken)
+		}
+	}
+	for _, n := range []*running{a, b} {
+		n.say("quit")
+		n.end(0)
+	}
+}
+
 // The end of input is no reason to end: a service has none.
 func TestNoInput(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())

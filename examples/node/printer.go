@@ -126,6 +126,10 @@ func (p *printer) done(what string, fields map[string]any) {
 	p.event(what, fields, fmt.Sprintf("%s %v bytes of %v", what, fields["bytes"], fields["type"]))
 }
 
+func (p *printer) lost(n uint64) {
+	p.event("lost", map[string]any{"messages": n}, fmt.Sprintf("%d messages were lost: see stats", n))
+}
+
 func (p *printer) failed(err error) {
 	p.event("error", map[string]any{"error": err.Error()}, "error: "+err.Error())
 }

@@ -123,7 +123,7 @@ func TestReasonOf(t *testing.T) {
 
 func TestRefusedErrorText(t *testing.T) {
 	e := &RefusedError{Reason: ReasonWrongChain, ByRemote: true, Remote: Hello{ChainID: "bad\nchain"}}
-	if got, want := e.Error(), `handshake: refused by peer: different chain: peer is on "bad?chain"`; got != want {
+	if got, want := e.Error(), `refused by peer: different chain: peer is on "bad?chain"`; got != want {
 		t.Errorf("%s, want %s", got, want)
 	}
 }
