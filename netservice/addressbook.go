@@ -82,3 +82,12 @@ func (n *Node) useful(from peer.ID, msgType string) {
 		k.ticket.Useful(1, uint64(n.dispatch.Weight(msgType)))
 	}
 }
+
+func (n *Node) bookStats() BookStats {
+	i := n.peers.BookInfo()
+	s := BookStats{Peers: i.Peers, Good: i.Good, Bans: i.Bans, Saved: i.Saved, Bytes: i.Bytes}
+	if i.Error != nil {
+		s.Error = i.Error.Error()
+	}
+	return s
+}

@@ -32,16 +32,23 @@ type guest struct {
 
 func newGuests() *guests { return &guests{asks: make(map[peer.ID]*guest)} }
 
-// add lets a peer ask, until remove. It is nil when there are too many.
-func (g *guests) add(p peer.ID) (asked <-chan struct{}) {
+// add lets a peer ask, until remove, unless there are too many.
+func (g *guests) add(p peer.ID) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.asks[p] != nil || len(g.asks) >= maxGuests {
-		return nil
+	if g.asks[p] == nil && len(g.asks) < maxGuests {
+		g.asks[p] = &guest{asked: make(chan struct{})}
 	}
-	x := &guest{asked: make(chan struct{})}
-	g.asks[p] = x
-	return x.asked
+}
+
+// asked is closed when a guest has asked; it is nil for who is none.
+func (g *guests) asked(p peer.ID) <-chan struct{} {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if x := g.asks[p]; x != nil {
+		return x.asked
+	}
+	return nil
 }
 
 func (g *guests) remove(p peer.ID) {
@@ -68,11 +75,11 @@ func (g *guests) take(p peer.ID) bool {
 // other one waits for that.
 func (n *Node) seeOff(ctx context.Context, x *handshaking, err error) {
 	refused, ok := errors.AsType[*handshake.RefusedError](err)
-	if !ok || n.live.Load().cfg.NoPeerExchange || n.peerSet.has(x.c.RemotePeer()) {
+	if !ok || n.peerSet.has(x.c.RemotePeer()) {
 		return
 	}
 	if refused.ByRemote {
-		if n.peers.Room() > 0 {
+		if !n.live.Load().cfg.NoPeerExchange && n.peers.Room() > 0 {
 			ctx, cancel := context.WithTimeout(ctx, guestTime)
 			defer cancel()
 			_ = n.exchange.AskGuest(ctx, x.c.RemotePeer()) // what comes of it is counted there
@@ -82,11 +89,10 @@ func (n *Node) seeOff(ctx context.Context, x *handshaking, err error) {
 	if x.opener {
 		return
 	}
-	asked := n.guests.add(x.c.RemotePeer())
+	asked := n.guests.asked(x.c.RemotePeer())
 	if asked == nil {
 		return
 	}
-	defer n.guests.remove(x.c.RemotePeer())
 	limit := time.NewTimer(guestTime)
 	defer limit.Stop()
 	select {

@@ -129,6 +129,7 @@ func (s *peerSet) answer(st network.Stream) {
 		st.Reset()
 		return
 	}
+	defer s.n.guests.remove(c.RemotePeer()) // it is none any more when the connection is closed
 	defer x.end()
 	ctx, cancel := context.WithTimeout(s.ctx, timeout(s.n.cfg.HandshakeTimeout))
 	defer cancel()
@@ -139,6 +140,9 @@ func (s *peerSet) answer(st network.Stream) {
 			return handshake.ReasonAlreadyConnected
 		}
 		t, r := s.n.peers.Admit(c.RemotePeer(), network.DirInbound, remote.Instance, c.RemoteMultiaddr())
+		if r == handshake.ReasonTooManyPeers {
+			s.n.guests.add(c.RemotePeer()) // it may ask as soon as it has read the refusal
+		}
 		if r != handshake.ReasonNone {
 			return r
 		}
@@ -228,7 +232,7 @@ func (x *handshaking) fail(err error) {
 		n.peers.NoteRefused(p, dir, err)
 	}
 	fields := logrus.Fields{"peer": p.String(), "direction": dir.String(), "reason": reason.Label(), "error": obs.Clean(err.Error())}
-	foreigner := foreigner(reason) && n.types.hasOpen()
+	foreigner := foreigner(reason) && n.servesStrangers()
 	if !foreigner && (reason.Permanent() || reason == handshake.ReasonApplication) {
 		n.obs.WarnLimited("peerset", "refused/"+reason.Label(), fields, "peer refused")
 	} else {

@@ -37,6 +37,10 @@ func (n *Node) hostConfig() p2phost.Config {
 		NoPrivate: n.cfg.PublicOnly, Gate: n.peers, Crowded: n.peers.NoteCrowded, Obs: n.obs,
 		Options: n.opts.hostOpts, Metrics: n.opts.libp2p,
 	}
+	r := n.cfg.Reachability
+	cfg.AutoNAT, cfg.PortMapping, cfg.RelayClient = r.AutoNAT, r.PortMapping, r.RelayClient
+	cfg.HolePunching, cfg.RelayService, cfg.Relays = r.HolePunching, r.RelayService, n.addrs.relays
+	cfg.RelayAllow = n.mayReserve
 	if n.opts.transport != nil {
 		cfg.SkipSockets = true
 		cfg.Options = append([]libp2p.Option{libp2p.Transport(n.opts.transport)}, cfg.Options...)

@@ -50,6 +50,7 @@ type Node struct {
 	named   *namedPeers
 	live    atomic.Pointer[liveConfig]
 	sources *sourceSet
+	reach   atomic.Pointer[reachWatch] // nil before the start
 	// reloading is held by Reload: one change at a time.
 	reloading sync.Mutex
 	scores    atomic.Pointer[map[peer.ID]float64] // in broadcasting
@@ -204,6 +205,9 @@ func (n *Node) start() (err error) {
 	if err = n.tunnels.Apply(n.peerSet.ctx, n.cfg.Tunnels); err != nil {
 		return err
 	}
+	if err = n.watchReach(); err != nil {
+		return err
+	}
 	n.peers.Start()
 	if err = errors.Join(n.sources.follow(n, n.cfg, n.addrs)...); err != nil {
 		return err
@@ -233,6 +237,9 @@ func (n *Node) stop(ctx context.Context) error {
 		end("tunnels", within(soft, n.tunnels.Close))
 	}
 	end("discovery", n.sources.close(soft))
+	if w := n.reach.Load(); w != nil {
+		w.close()
+	}
 	end("peers", within(soft, func() error { n.peers.Close(); return nil }))
 	if n.exchange != nil {
 		end("peer exchange", n.exchange.Close(soft))

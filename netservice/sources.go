@@ -125,6 +125,12 @@ func (n *Node) wantedSources(cfg Config, p parsed) map[string]wantedSource {
 	for _, a := range p.names {
 		out["dns "+a.String()] = n.polled(discovery.NewDNS(a, n.resolver()), book.FromDNS, "")
 	}
+	if cfg.Discovery.MDNS {
+		out["lan"] = n.localSource()
+	}
+	if cfg.Discovery.Kademlia || cfg.Discovery.KademliaPrefix != "" {
+		out["kademlia"] = n.kademliaSource(cfg.Discovery, p.kademliaPeers)
+	}
 	for _, src := range n.opts.sources {
 		out["application "+src.Name()] = n.polled(applicationSource{src}, book.FromApplication, "")
 	}

@@ -20,6 +20,20 @@ type Stats struct {
 	Gossip GossipStats
 	// Requests accounts for the calls of each method, made and served.
 	Requests RequestStats
+	// Reachability tells whether others can reach this node, while it runs.
+	Reachability ReachabilityStats
+	// Book describes the address book.
+	Book BookStats
+}
+
+// BookStats describes the address book.
+type BookStats struct {
+	Peers int       // known
+	Good  int       // of them reached at least once
+	Bans  int       // that stand
+	Saved time.Time // last saved, zero for never
+	Bytes int       // then
+	Error string    // why the last saving failed, empty when it did not
 }
 
 // PeerStats are those of one session, as of one moment for each type.
@@ -80,7 +94,7 @@ func peerStats(s session.Stats) PeerStats {
 // Stats returns the counts as they are now, after Stop as they were at the end.
 // Before Start there are none.
 func (s *NebService) Stats() Stats {
-	st := Stats{Dispatcher: s.dispatcher.Stats(), Peers: map[string]PeerStats{}, Requests: s.node.requestStats()}
+	st := Stats{Dispatcher: s.dispatcher.Stats(), Peers: map[string]PeerStats{}, Requests: s.node.requestStats(), Book: s.node.bookStats()}
 	err := s.running()
 	if err != nil && !errors.Is(err, ErrStopped) || s.node.gossip == nil {
 		return st
@@ -89,6 +103,7 @@ func (s *NebService) Stats() Stats {
 	if err != nil {
 		return st
 	}
+	st.Reachability = s.node.reachability()
 	for _, k := range s.node.peerSet.all() {
 		st.Peers[k.name] = peerStats(k.session.Stats())
 	}

@@ -128,7 +128,7 @@ func (s *peerSet) noHello(c network.Conn) {
 		s.decidedLocked(c)
 	}
 	s.mu.Unlock()
-	if !awaited || s.n.opts.host != nil || s.has(c.RemotePeer()) || s.n.types.hasOpen() {
+	if !awaited || s.n.opts.host != nil || s.has(c.RemotePeer()) || s.n.servesStrangers() {
 		return
 	}
 	s.n.peers.NoteRefused(c.RemotePeer(), network.DirInbound, handshake.ReasonTimeout)

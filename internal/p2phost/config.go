@@ -91,6 +91,20 @@ type Config struct {
 	// own when the limits are reached. Those without an IP address are ignored.
 	Trusted []ma.Multiaddr
 
+	// What is done to be reached behind a NAT, and for others to be. All of it is
+	// off unless asked for. With AutoNAT the host asks peers whether it is public,
+	// and answers them. Without, it takes itself for public when it has
+	// RelayService, and for private when it has Relays.
+	AutoNAT      bool
+	PortMapping  bool // by UPnP or NAT-PMP
+	RelayClient  bool // dials, and is dialled, through relays
+	HolePunching bool
+	RelayService bool            // carries others' traffic, without limits of time or bytes
+	Relays       []peer.AddrInfo // to be reached through
+	// RelayAllow says who may use the relay service. Default: everybody. It must
+	// return at once and must not call the host.
+	RelayAllow func(peer.ID) bool
+
 	// Options are appended last.
 	Options []libp2p.Option
 	// SkipSockets leaves TCP and QUIC out: the transport comes with Options.

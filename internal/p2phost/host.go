@@ -78,6 +78,7 @@ func build(cfg Config) (_ host.Host, err error) {
 		libp2p.ConnectionGater(gate),
 		libp2p.AddrsFactory(filter.factory(cfg.Announce)),
 	}
+	opts = append(opts, reach(cfg)...)
 	opts = append(opts, transports(cfg)...)
 	opts = append(opts, libp2pMetrics(cfg.Metrics)...)
 	h, err := libp2p.New(append(opts, cfg.Options...)...)
