@@ -131,7 +131,7 @@ func TestRecoveryFromAnOutage(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		nw := nettest.New(t)
 		boot := nw.Add(chain(), quiet())
-		for range 11 {
+		for range 19 {
 			nw.Add(booted(boot), quiet())
 		}
 		nw.Start()
