@@ -31,16 +31,16 @@
 // refuses (TrySendPrepared) or makes wait (Send). A receiver that blocks in Deliver stops
 // its own stream and no other, for as long as WriteTimeout allows.
 //
-// Priorities: on one connection high, normal and low share by weight where they
-// compete for it, and streams that are not of high priority keep only as much on
-// the way as the round trip needs, so that a high message is not queued behind
-// megabytes that the transport has taken already.
+// Priorities: high, normal and low share by weight what the connection's budget
+// allows on its way (package pacing), with all else that is written there, so that a
+// high message is not queued behind megabytes that the transport has taken already.
 //
 // # Goroutines
 //
 // A session has one, the reader of its control stream, and a timer. A type that
-// is being sent has a writer, a stream that is open inbound a reader; both end,
-// and the streams close, when there has been no traffic for StreamIdle.
+// is being sent has a writer, which ends 100 ms after the last message; a stream that
+// is open inbound has a reader. The streams close when there has been no traffic for
+// StreamIdle.
 // Session.Close waits for them for a bounded time, Engine.Close until its
 // context ends.
 package session
