@@ -134,33 +134,23 @@ func read(t *testing.T, sub *dispatcher.Subscription) (texts []string) {
 	return texts
 }
 
-// some yields messages until everybody is idle.
+// some yields messages until everybody is idle. It takes none that it does not
+// yield.
 func some(t *testing.T, sub *dispatcher.Subscription) iter.Seq[dispatcher.Message] {
 	return func(yield func(dispatcher.Message) bool) {
 		ctx, cancel := context.WithCancel(t.Context())
-		defer cancel()
-		got := make(chan dispatcher.Message)
+		idle := make(chan struct{})
 		go func() {
-			defer close(got)
-			for m := range sub.All(ctx) {
-				select {
-				case got <- m:
-				case <-ctx.Done(): // the loop over it has ended: m is lost
-					return
-				}
-			}
-		}()
-		for {
+			defer close(idle)
 			synctest.Wait()
-			select {
-			case m := <-got:
-				if !yield(m) {
-					return
-				}
-			default:
-				return
+			cancel()
+		}()
+		for m := range sub.All(ctx) {
+			if !yield(m) {
+				break
 			}
 		}
+		<-idle // two must not wait at the same time
 	}
 }
 

@@ -86,7 +86,7 @@ func (d *Dispatcher) shutdown(soft, end context.Context) error {
 	}
 	close(d.quit)
 	<-d.loopDone // it never blocks
-	d.mu.Lock() // Deregister moves them from one to the other
+	d.mu.Lock()  // Deregister moves them from one to the other
 	subs := append(d.subscriptions(), d.former...)
 	d.mu.Unlock()
 	var all []*subscription
