@@ -40,12 +40,11 @@ type Engine struct {
 	table atomic.Pointer[table] // replaced under ctl, never changed in place
 
 	// ctl orders what changes the set of topics.
-	ctl      sync.Mutex
-	closed   bool
-	listens  bool // stream handlers are set
-	notified bool
-	closer   sync.Once
-	err      error // of Close
+	ctl     sync.Mutex
+	closed  bool
+	listens bool // stream handlers are set
+	closer  sync.Once
+	err     error // of Close
 
 	// mu makes whoever holds it the owner of the router. The goroutine that has
 	// something to tell the router does so itself: a goroutine of the router's own

@@ -18,11 +18,11 @@ import (
 // Errors: ErrClosed, ErrNotStarted, ErrNotDeclared, ErrTooLarge, ErrRefused,
 // ErrDuplicate, ErrNoPeers, ErrQueueFull, and the context's.
 func (e *Engine) Publish(ctx context.Context, typ string, data []byte) error {
-	t, done, err := e.begin(typ)
+	t, err := e.begin(typ)
 	if err != nil {
 		return err
 	}
-	defer done()
+	defer e.calls.leave()
 	if most := t.set().MaxPublish; len(data) > most {
 		return fmt.Errorf("%w: %d bytes of %s, at most %d", ErrTooLarge, len(data), typ, most)
 	}
@@ -44,10 +44,11 @@ func (e *Engine) Publish(ctx context.Context, typ string, data []byte) error {
 	return e.publish(t, m)
 }
 
-// begin finds a type for a call that uses the network; done ends the call.
-func (e *Engine) begin(typ string) (t *topic, done func(), err error) {
+// begin finds a type for a call that uses the network. Unless it fails, calls.leave
+// must follow.
+func (e *Engine) begin(typ string) (t *topic, err error) {
 	if !e.calls.enter() {
-		return nil, nil, ErrClosed
+		return nil, ErrClosed
 	}
 	if !e.started.Load() {
 		err = ErrNotStarted
@@ -56,9 +57,9 @@ func (e *Engine) begin(typ string) (t *topic, done func(), err error) {
 	}
 	if err != nil {
 		e.calls.leave()
-		return nil, nil, err
+		return nil, err
 	}
-	return t, e.calls.leave, nil
+	return t, nil
 }
 
 // compose makes a message of this node's own.
@@ -69,13 +70,14 @@ func (e *Engine) compose(t *topic, data []byte) (*router.Message, error) {
 	if data == nil {
 		data = []byte{}
 	}
-	in := rpc.Message{Data: data, Topic: []byte(t.Name)}
+	in := rpc.Message{Data: data, Topic: t.wire}
 	if e.author != nil {
 		if err := e.author.sign(&in); err != nil {
 			return nil, fmt.Errorf("gossip: publish %s: %w", t.Type, err)
 		}
 	}
-	return e.encode(t, &in, "", string(e.idOf(nil, t, &in))), nil
+	var id [64]byte
+	return e.encode(t, &in, "", string(e.idOf(id[:0], t, &in))), nil
 }
 
 // encode gives a message the form in which it goes on.
@@ -122,11 +124,11 @@ func (e *Engine) Relay(ctx context.Context, m Message) error {
 	if m.raw == nil {
 		return e.Publish(ctx, m.Type, m.Data)
 	}
-	t, done, err := e.begin(m.Type)
+	t, err := e.begin(m.Type)
 	if err != nil {
 		return err
 	}
-	defer done()
+	defer e.calls.leave()
 	if err := ctx.Err(); err != nil {
 		return err
 	}

@@ -168,6 +168,9 @@ type batch struct {
 	n    int
 	msgs []arrival
 	ids  []byte // those of msgs
+
+	judge    []*router.Message // to be judged, of inline topics
+	verdicts []router.Verdict  // on them
 }
 
 // arrival is one message of a batch.
@@ -193,8 +196,11 @@ func (b *batch) reset() {
 	b.n = 0
 	clear(b.msgs)
 	b.msgs, b.ids = b.msgs[:0], b.ids[:0]
+	clear(b.judge)
+	clear(b.verdicts)
+	b.judge, b.verdicts = b.judge[:0], b.verdicts[:0]
 	if cap(b.msgs) > 1024 {
-		b.msgs, b.ids = nil, nil
+		b.msgs, b.ids, b.judge, b.verdicts = nil, nil, nil, nil
 	}
 }
 
@@ -297,7 +303,7 @@ func (rd *reader) takeFresh(b *batch, out *outcome) {
 			a.fresh = e.encode(a.t, a.in, p, string(b.ids[a.from:a.to]))
 		}
 	}
-	var mine outcome
+	mine := outcome{judge: b.judge}
 	e.mu.Lock()
 	if rd.r.in[rd.kind] == rd.s {
 		for i := range b.msgs {
@@ -309,21 +315,20 @@ func (rd *reader) takeFresh(b *batch, out *outcome) {
 	e.unlock()
 	// Inline topics are judged here: nothing of them blocks, and a goroutine for each
 	// message would cost more than the rest.
-	verdicts := mine.judge[:0:0]
-	var vs []router.Verdict
+	b.judge = mine.judge[:0]
 	for _, m := range mine.judge {
 		if t := e.byName(m.Topic); t != nil && t.set().inline {
-			verdicts, vs = append(verdicts, m), append(vs, e.judge(m))
+			b.judge, b.verdicts = append(b.judge, m), append(b.verdicts, e.judge(m))
 		} else {
 			out.judge = append(out.judge, m)
 		}
 	}
-	if len(vs) == 0 {
+	if len(b.judge) == 0 {
 		return
 	}
 	e.mu.Lock()
-	for i, m := range verdicts {
-		e.stepLocked(router.Event{Kind: router.Judged, Msg: m, Verdict: vs[i]}, out)
+	for i, m := range b.judge {
+		e.stepLocked(router.Event{Kind: router.Judged, Msg: m, Verdict: b.verdicts[i]}, out)
 	}
 	e.unlock()
 }

@@ -138,6 +138,7 @@ type topic struct {
 	Open, Timed bool
 	stamps      bool   // messages may be stamped: the topic is not one of others
 	id          idFunc // nil: that of the content
+	wire        []byte // Name, as messages carry it
 
 	now               atomic.Pointer[settings]
 	n                 counters
@@ -157,7 +158,7 @@ func newTopic(spec Topic, e *Engine) *topic {
 	t := &topic{
 		Type: spec.Type, Name: spec.Name, Open: spec.Open, Timed: spec.Timed,
 		stamps: spec.Timed || spec.Name == defaultName(e.cfg.Network, spec.Type),
-		id:     spec.MessageID, n: newCounters(e.cfg.Obs, spec.Type),
+		id:     spec.MessageID, wire: []byte(spec.Name), n: newCounters(e.cfg.Obs, spec.Type),
 	}
 	t.now.Store(e.settings(spec))
 	return t
