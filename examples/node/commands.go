@@ -27,7 +27,7 @@ type command struct {
 }
 
 func commands() []command {
-	return []command{
+	return append([]command{
 		{"send", "PEER TYPE [TEXT]", "send TEXT to one peer; the last letters of its ID are enough", 3, send},
 		{"broadcast", "TYPE [TEXT]", "send TEXT to the whole network", 2, broadcast},
 		{"peers", "", "list the peers", 0, listPeers},
@@ -35,7 +35,7 @@ func commands() []command {
 		{"close", "PEER", "end the session with a peer", 1, closePeer},
 		{"quit", "", "stop the node", 0, nil},
 		{"help", "", "show this list", 0, help},
-	}
+	}, operating()...)
 }
 
 // execute runs one line of input, and returns false when the node is to stop.

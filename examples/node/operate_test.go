@@ -1,0 +1,54 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// An operator names a peer, asks about it, bans it and lets it in again, sets
+// limits and reloads, without a restart.
+func TestOperate(t *testing.T) {
+	t.Parallel()
+	a := runNode(t, "-max-peers", "7")
+	addr := a.await("listening")["addr"].(string)
+	id := addr[strings.LastIndex(addr, "/")+1:]
+	b := runNode(t)
+	b.await("listening")
+	b.say("why " + id)
+	if e := b.await("why"); e["connected"] != false || e["reason"] == "" {
+		t.Errorf("%v", e)
+	}
+	b.say("add " + addr)
+	b.await("connected")
+	b.say("ban " + id[len(id)-6:] + " 1h")
+	b.await("banned")
+	b.say("why " + id)
+	if e := b.await("why"); !strings.Contains(e["reason"].(string), "banned") {
+		t.Errorf("%v", e)
+	}
+	b.say("unban " + id[len(id)-6:])
+	b.await("unbanned")
+	b.await("connected")
+	b.say("limits 9 2")
+	if e := b.await("limits"); e["max"] != 9.0 {
+		t.Errorf("%v", e)
+	}
+	file := filepath.Join(t.TempDir(), "node.json")
+	if err := os.WriteFile(file, []byte(`{"max_peers": 5}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	b.say("reload " + file)
+	b.await("reloaded")
+	b.say("remove " + id)
+	b.await("removed")
+	b.say("limits x")
+	b.await("error")
+	for _, n := range []*running{a, b} {
+		n.say("quit")
+		if code := n.exit(); code != 0 {
+			t.Errorf("exit status %d", code)
+		}
+	}
+}
