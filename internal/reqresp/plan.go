@@ -87,6 +87,15 @@ func (p *Plan) Take(id peer.ID, now time.Time) (s Span, ok bool, again time.Time
 			return part.give(id, now), true, time.Time{}
 		}
 	}
+	// What is soon to be handed over comes before what is new: else a slow peer is
+	// only noticed when everybody waits for its part.
+	if soon := p.parts[:min(len(p.parts), p.window/4)]; len(p.parts) > p.window/2 {
+		for _, part := range soon {
+			if p.worthTaking(part, id, w, now) {
+				return part.give(id, now), true, time.Time{}
+			}
+		}
+	}
 	if len(p.parts) < p.window && p.cut < p.end {
 		part := &Part{from: p.cut, to: min(p.cut+p.chunk, p.end), got: p.cut}
 		p.cut = part.to
