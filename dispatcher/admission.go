@@ -52,11 +52,11 @@ func (t *topic) borrow(s *subscription, size int) bool {
 	return true
 }
 
-// verdict is what becomes of a message that asks to be admitted.
-type verdict uint8
+// outcome is what becomes of a message that asks to be admitted.
+type outcome uint8
 
 const (
-	admitted verdict = iota
+	admitted outcome = iota
 	unrouted         // nobody there
 	dropped          // full
 	mustWait         // full, and somebody is lossless
@@ -64,7 +64,7 @@ const (
 	shut             // stopped
 )
 
-func (v verdict) err() error {
+func (v outcome) err() error {
 	switch v {
 	case dropped, mustWait:
 		return ErrQueueFull
@@ -76,7 +76,7 @@ func (v verdict) err() error {
 
 // acceptLocked admits a message if it can, and accounts for it unless it has
 // to wait or came too late.
-func (t *topic) acceptLocked(it *item) verdict {
+func (t *topic) acceptLocked(it *item) outcome {
 	switch {
 	case t.closed:
 		return shut
@@ -97,7 +97,7 @@ func (t *topic) acceptLocked(it *item) verdict {
 	return dropped
 }
 
-// fitsLocked tells whether there is room in the inbox, and a place with every
+// fitsLocked tells whether there is space in the inbox, and a place with every
 // lossless subscription.
 func (t *topic) fitsLocked(size int) bool {
 	if n := len(t.inbox) + t.pending; n > 0 &&

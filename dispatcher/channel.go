@@ -18,7 +18,7 @@ type ChanSubscriber struct {
 //
 // A message that finds the channel full is dropped and counted, unless an
 // option sets another policy. DropOldest receives from the channel to make
-// room and so needs one with a buffer. Lossless and NewestPerKey keep what the
+// space and so needs one with a buffer. Lossless and NewestPerKey keep what the
 // channel does not take in a queue of their own (WithQueue), which a goroutine
 // empties.
 //
@@ -43,7 +43,7 @@ func (c *ChanSubscriber) DoFilter() bool { return c.filter }
 // Weight implements Subscriber.
 func (c *ChanSubscriber) Weight() MessageWeight { return c.weight }
 
-// Deliver implements Subscriber: it puts msg into the channel if there is room.
+// Deliver implements Subscriber: it puts msg into the channel if there is space.
 func (c *ChanSubscriber) Deliver(msg Message) bool {
 	select {
 	case c.ch <- msg:

@@ -48,8 +48,8 @@ func (c *crowd) halve() {
 	}
 }
 
-// sendLocked puts a message into the channel if there is room, or, with
-// DropOldest, makes room. It panics when the owner has closed the channel.
+// sendLocked puts a message into the channel if there is space, or, with
+// DropOldest, makes space. It panics when the owner has closed the channel.
 func (s *subscription) sendLocked(it *item) bool {
 	if s.crowd != nil {
 		return s.sendCrowdedLocked(it)

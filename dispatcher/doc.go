@@ -36,7 +36,7 @@
 //	    v
 //	the loop            one goroutine for all topics: offers each message to each
 //	    |               subscription of its topic; never waits for any of them
-//	    +-------------> channel of a subscriber, while there is room
+//	    +-------------> channel of a subscriber, while there is space
 //	    v
 //	queue of a          WithQueue, WithQueueBytes, and a policy
 //	subscription
@@ -73,7 +73,7 @@
 // Queues are shared fairly among senders (MessageFrom). When a queue is full,
 // the sender that holds the most of it loses a message. Publishers that wait
 // are admitted in the order of their coming for each sender, and the senders in
-// turns. While there is room, none of that costs anything.
+// turns. While there is space, none of that costs anything.
 //
 // Every message that PutMessage has received is accounted for in Stats:
 //
@@ -85,7 +85,7 @@
 // # Duplicates
 //
 // A subscriber whose DoFilter is true is not given a message that it has taken
-// before. What it had no room for, or was dropped again to make room, it has not
+// before. What it had no space for, or was dropped again to make space, it has not
 // taken: it gets the next copy. A subscriber that does not filter gets every
 // copy. The filter of a type is bounded by Config.FilterSize. It compares 128
 // bits of keyed hash over the payload of a BasicMessage, and over Hash of any

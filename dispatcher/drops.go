@@ -5,11 +5,13 @@ type DropReason string
 
 // The reasons for which messages are lost.
 const (
-	// DropQueueFull: the queue of the message's type was full.
+	// DropQueueFull: the inbox of the message's type was full.
 	DropQueueFull DropReason = "queue_full"
-	// DropSubscriberFull: the subscriber had no room.
+	// DropSubscriberFull: the subscriber had no space, or its Deliver refused the
+	// message, or a message of a sender that held less of its queue took its place.
 	DropSubscriberFull DropReason = "subscriber_full"
-	// DropPanic: the subscriber's Deliver panicked.
+	// DropPanic: the subscriber's Deliver or key function panicked, or the owner
+	// closed its channel.
 	DropPanic DropReason = "panic"
 	// DropOldestWaiting: a newer message took the place of the one that had
 	// waited longest. Counted per subscriber only.
@@ -21,6 +23,7 @@ const (
 	// Counted per subscriber only.
 	DropDeregistered DropReason = "deregistered"
 	// DropStopped: the dispatcher was stopped before it could be handed over.
+	// Counted per subscriber only.
 	DropStopped DropReason = "stopped"
 )
 

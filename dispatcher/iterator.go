@@ -73,7 +73,7 @@ func (i *Subscription) connect(s *subscription) error {
 	if !i.sub.CompareAndSwap(nil, s) {
 		return fmt.Errorf("%w: a Subscription can be registered once", ErrDuplicateSubscriber)
 	}
-	s.undo = func() { i.sub.CompareAndSwap(s, nil) }
+	s.onRelease = func() { i.sub.CompareAndSwap(s, nil) }
 	return nil
 }
 

@@ -2,11 +2,11 @@ package dispatcher
 
 import "fmt"
 
-// Policy says what a subscriber does with a message for which it has no room.
+// Policy says what a subscriber does with a message for which it has no space.
 type Policy uint8
 
 const (
-	// DropNewest drops the message that finds no room, or the newest one of the
+	// DropNewest drops the message that finds no space, or the newest one of the
 	// sender that holds the most of the queue, if that holds more. The default.
 	DropNewest Policy = iota
 	// DropOldest drops the message that has waited longest of those of the
@@ -14,7 +14,7 @@ const (
 	DropOldest
 	// NewestPerKey keeps, of messages with the same key, only the newest that
 	// is still waiting, in the place of the older one. Of more keys than there
-	// is room for, it drops the one that has waited longest. Needs WithKey.
+	// is space for, it drops the one that has waited longest. Needs WithKey.
 	NewestPerKey
 	// Lossless drops nothing: PutMessage of that type waits for a place.
 	Lossless

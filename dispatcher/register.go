@@ -95,8 +95,8 @@ func (s *subscription) release() {
 func (s *subscription) giveBack() {
 	s.topic.subs.CompareAndDelete(s.id, s)
 	s.topic.filter.leave(s.last().mark)
-	if s.undo != nil {
-		s.undo()
+	if s.onRelease != nil {
+		s.onRelease()
 	}
 }
 

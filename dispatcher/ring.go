@@ -9,7 +9,7 @@ type ring struct {
 	bytes int
 }
 
-// shrinkAbove is how many messages a buffer may have room for while nobody
+// shrinkAbove is how many messages a buffer may have space for while nobody
 // uses it.
 const shrinkAbove = 1024
 

@@ -2,26 +2,26 @@ package dispatcher
 
 // shares tells who holds how much of a queue that has become full, so that the
 // sender that holds the most of it pays for the next message, and one sender's
-// flood does not take the share of others. While a queue has room it has no
+// flood does not take the share of others. While a queue has space it has no
 // shares: counting then would cost a look into a map for each message.
 type shares struct {
-	slot int            // what a message costs besides its bytes
-	held map[string]int // by sender: bytes, and slot for each message
-	top  string         // the sender that was found to hold the most
-	seed uint64         // moves on with each look for it
+	perMessage int            // what a message costs besides its bytes
+	held       map[string]int // by sender: bytes, and perMessage for each
+	top        string         // the sender that was found to hold the most
+	seed       uint64         // moves on with each look for it
 }
 
 // newShares counts what is in a full queue. The cost of a message is such that
 // the bounds in messages and in bytes weigh the same.
 func newShares(r *ring, maxLen, maxBytes int) *shares {
-	s := &shares{slot: max(maxBytes/maxLen, 1), held: make(map[string]int)}
+	s := &shares{perMessage: max(maxBytes/maxLen, 1), held: make(map[string]int)}
 	for i := range r.n {
 		s.add(r.at(i))
 	}
 	return s
 }
 
-func (s *shares) cost(it *item) int { return it.size + s.slot }
+func (s *shares) cost(it *item) int { return it.size + s.perMessage }
 
 func (s *shares) add(it *item) {
 	held := s.held[it.head.from] + s.cost(it)
@@ -58,7 +58,7 @@ func (s *shares) heaviest(r *ring) string {
 	return s.top
 }
 
-// payer is the index of the message that is dropped to make room for another,
+// payer is the index of the message that is dropped to make space for another,
 // or -1 when that one is. One sender alone pays for itself.
 func (s *shares) payer(p Policy, r *ring, it *item) int {
 	from := it.head.from

@@ -43,7 +43,7 @@ type TypeStats struct {
 	// while it waited, or TryPutMessage found a lossless type full. What
 	// PutMessages had not begun with then is not counted.
 	Refused uint64
-	// Waiting is how many calls of PutMessage wait for room now.
+	// Waiting is how many calls of PutMessage wait for space now.
 	Waiting int
 }
 

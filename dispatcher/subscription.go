@@ -11,25 +11,25 @@ import (
 // with its policy. The loop offers it messages; what is behind the queue takes
 // them out: goroutines of its own (see worker.go), or a loop over All.
 type subscription struct {
-	id       any
-	name     string     // ID/type, for logs and errors
-	label    string     // for Stats
-	labels   obs.Labels // of its workers
-	topic    *topic
-	policy   Policy
-	weight   MessageWeight
-	filters  bool
-	maxLen   int // bounds of the queue
-	maxBytes int
-	ch       chan Message  // of a channel-backed one
-	direct   bool          // the loop may put messages into ch
-	closeCh  bool          // ch is to be closed in the end
-	takers   int           // how many may take at the same time
-	chunk    int           // how many messages a worker takes at once
-	consume  func(*[]item) // what a worker does; nil without workers
-	ownCode  bool          // consume runs no code of the user's
-	keyed    *subscription // NewestPerKey: where the messages go with their keys
-	undo     func()        // when it is not registered after all; may be nil
+	id        any
+	name      string     // ID/type, for logs and errors
+	label     string     // for Stats
+	labels    obs.Labels // of its workers
+	topic     *topic
+	policy    Policy
+	weight    MessageWeight
+	filters   bool
+	maxLen    int // bounds of the queue
+	maxBytes  int
+	ch        chan Message  // of a channel-backed one
+	direct    bool          // the loop may put messages into ch
+	closeCh   bool          // ch is to be closed in the end
+	takers    int           // how many may take at the same time
+	chunk     int           // how many messages a worker takes at once
+	consume   func(*[]item) // what a worker does; nil without workers
+	ownCode   bool          // consume runs no code of the user's
+	keyed     *subscription // NewestPerKey: where the messages go with their keys
+	onRelease func()        // when it is not registered after all; may be nil
 
 	mark *mark // guarded by the filter; zero without one, and when it has left
 
@@ -44,8 +44,8 @@ type subscription struct {
 
 	mu       sync.Mutex // guards what follows
 	queue    ring
-	shares   *shares           // nil while the queue has room
-	crowd    *crowd            // nil while the channel has room
+	shares   *shares           // nil while the queue has space
+	crowd    *crowd            // nil while the channel has space
 	sent     ring              // what may be in ch, to know its keys when it is evicted
 	byKey    map[string]uint64 // position in the queue of a key's message, where there are keys
 	keyAt    map[uint64]string // and the other way round
@@ -129,7 +129,7 @@ func (s *subscription) offerFromLocked(b *block, i int) (next int) {
 			next = i + 1
 		}
 	}()
-	// The common case of a channel, with room and without a filter, has a loop of
+	// The common case of a channel, with space and without a filter, has a loop of
 	// its own: the other one takes half as long again.
 	for s.direct && s.mark.bit == 0 && s.queue.n == 0 && !s.busy && s.crowd == nil && i < len(b.items) {
 		s.counts.offered++
@@ -203,7 +203,7 @@ func (s *subscription) takeLocked(it *item) bool {
 		}
 	}
 	// A lossless one has promised the place when the message was admitted.
-	if s.policy != Lossless && !s.fitsLocked(it.size) && !s.makeRoomLocked(it) {
+	if s.policy != Lossless && !s.fitsLocked(it.size) && !s.makeSpaceLocked(it) {
 		return false
 	}
 	s.queue.push(it)
@@ -217,9 +217,9 @@ func (s *subscription) fitsLocked(size int) bool {
 	return s.queue.n == 0 || s.queue.n < s.maxLen && s.queue.bytes+size <= s.maxBytes
 }
 
-// makeRoomLocked drops what waits until a message fits, or tells that the
+// makeSpaceLocked drops what waits until a message fits, or tells that the
 // message itself has to be dropped.
-func (s *subscription) makeRoomLocked(it *item) bool {
+func (s *subscription) makeSpaceLocked(it *item) bool {
 	if s.shares == nil {
 		s.shares = newShares(&s.queue, s.maxLen, s.maxBytes)
 	}

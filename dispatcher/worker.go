@@ -154,7 +154,7 @@ func (s *subscription) callDeliverBatch(sub BatchSubscriber) func(*[]item) {
 }
 
 // send is what the worker of a channel does. It tries without stop first: a
-// select of two costs several times as much, and mostly there is room. That the
+// select of two costs several times as much, and mostly there is space. That the
 // owner has closed the channel is a panic.
 func (s *subscription) send(held *[]item) {
 	s.each(held, func(it *item) {
