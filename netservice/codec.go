@@ -16,6 +16,13 @@ type Codec[T any] interface {
 	Decode(data []byte) (T, error)
 }
 
+// freshCodec is a codec of this package whose Encode gives bytes that nobody else
+// has: they need not be copied before they are queued.
+type freshCodec interface{ fresh() }
+
+func (jsonCodec[T]) fresh()  {}
+func (protoCodec[T]) fresh() {}
+
 // JSON is the codec of encoding/json.
 func JSON[T any]() Codec[T] { return jsonCodec[T]{} }
 

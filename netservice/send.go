@@ -55,13 +55,18 @@ func (s *NebService) SendMessageToPeer(ctx context.Context, msgType string, data
 // ErrQueueFull, ErrUnsupported or ErrNoPeers. Further errors: ErrTooLarge, the
 // error of ctx if it has ended before, ErrNotStarted, ErrStopped.
 func (s *NebService) SendMessageToPeers(ctx context.Context, msgType string, data []byte, filter PeerFilter, opts ...SendOption) ([]string, error) {
+	return s.sendToMany(ctx, msgType, bytes.Clone(data), filter, opts)
+}
+
+// sendToMany is SendMessageToPeers for data that nobody changes any more.
+func (s *NebService) sendToMany(ctx context.Context, msgType string, data []byte, filter PeerFilter, opts []SendOption) ([]string, error) {
 	if err := s.running(); err != nil {
 		return nil, err
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	return s.node.sendToMany(msgType, bytes.Clone(data), filter, sendOptions(opts))
+	return s.node.sendToMany(msgType, data, filter, sendOptions(opts))
 }
 
 // Broadcast spreads a message of this node's own through the network by

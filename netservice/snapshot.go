@@ -38,7 +38,7 @@ func (x snapshots) node(st Stats) inspect.Node {
 		ID: n.ID().String(), Network: n.Network(), Chain: n.cfg.ChainID, Agent: n.cfg.Agent,
 		State: state(x.s.state.Load()).String(), MaxPeers: limits.MaxPeers,
 		MaxInbound: int(math.Ceil(float64(limits.MaxPeers) * max(limits.InboundShare, 0))), Banned: len(x.s.Bans()),
-		Parked:     st.Gossip.Parked, ParkedBytes: st.Gossip.ParkedBytes,
+		Parked: st.Gossip.Parked, ParkedBytes: st.Gossip.ParkedBytes,
 	}
 	for _, a := range n.Addrs() {
 		shown.Addrs = append(shown.Addrs, a.String())

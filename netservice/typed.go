@@ -211,6 +211,12 @@ func (t *Type[T]) Broadcast(ctx context.Context, s Service, v T) error {
 	if err != nil {
 		return err
 	}
+	if neb, ok := s.(*NebService); ok && t.fresh() {
+		if err := neb.running(); err != nil {
+			return err
+		}
+		return neb.node.broadcast(ctx, t.spec.Name, data)
+	}
 	return s.Broadcast(ctx, t.spec.Name, data)
 }
 
@@ -232,7 +238,9 @@ func (t *Type[T]) Send(ctx context.Context, s Service, to peer.ID, v T, opts ...
 	if err := neb.running(); err != nil {
 		return err
 	}
-	return neb.node.send(ctx, neb.node.peerSet.get(to), t.spec.Name, data, sendOptions(opts))
+	o := sendOptions(opts)
+	o.Shared = t.fresh()
+	return neb.node.send(ctx, neb.node.peerSet.get(to), t.spec.Name, data, o)
 }
 
 // SendTo sends v to the peers that the filter chooses and returns those for
@@ -241,6 +249,9 @@ func (t *Type[T]) SendTo(ctx context.Context, s Service, filter PeerFilter, v T,
 	data, err := t.encode(s, v)
 	if err != nil {
 		return nil, err
+	}
+	if neb, ok := s.(*NebService); ok && t.fresh() {
+		return neb.sendToMany(ctx, t.spec.Name, data, filter, opts)
 	}
 	return s.SendMessageToPeers(ctx, t.spec.Name, data, filter, opts...)
 }
@@ -270,6 +281,12 @@ func (t *Type[T]) declare(s Service) error {
 	}
 	t.with.Store(serial)
 	return nil
+}
+
+// fresh tells that what encode gives belongs to nobody else.
+func (t *Type[T]) fresh() bool {
+	_, ok := t.codec.(freshCodec)
+	return ok
 }
 
 func (t *Type[T]) encode(s Service, v T) ([]byte, error) {
