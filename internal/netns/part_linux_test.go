@@ -37,6 +37,7 @@ type part struct {
 	Listen string // of a node
 	Target string // of the others: the node's address
 	Boot   string // of a node
+	LAN    bool   // a node finds others by multicast
 	Count  int    // connections of the others
 	From   []string
 }
@@ -63,6 +64,7 @@ func (p part) node() error {
 	log := logrus.New()
 	log.SetOutput(io.Discard)
 	cfg := netservice.Config{ChainID: "netns", Listen: []string{p.Listen}}
+	cfg.Discovery.MDNS = p.LAN
 	if p.Boot != "" {
 		cfg.Bootstrap = []string{p.Boot}
 	}
