@@ -90,6 +90,42 @@ func (s *peerSet) hangUp(c network.Conn) {
 	}
 }
 
+// sweepEvery is how often connections are looked for that nobody uses.
+const sweepEvery = 30 * time.Second
+
+// sweep closes connections beside that of the session which carried no stream at two
+// looks in a row, such as the second one of a simultaneous dial, or of the end of a
+// partition. It runs on the sweeper's goroutine.
+func (s *peerSet) sweep() {
+	s.mu.Lock()
+	if s.closing {
+		s.mu.Unlock()
+		return
+	}
+	s.wg.Add(1)
+	s.mu.Unlock()
+	defer s.wg.Done()
+	idle := make(map[network.Conn]bool)
+	for _, k := range s.all() {
+		for _, c := range s.n.host.Network().ConnsToPeer(k.id) {
+			if c == k.conn || len(c.GetStreams()) > 0 {
+				continue
+			}
+			if s.idle[c] {
+				s.hangUp(c)
+				continue
+			}
+			idle[c] = true
+		}
+	}
+	s.idle = idle
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.closing {
+		s.sweeper.Reset(sweepEvery)
+	}
+}
+
 // forgetAfter leaves identify, which may still be at work on a connection that
 // is being closed, the time to end.
 const forgetAfter = 5 * time.Second

@@ -152,15 +152,22 @@ func (s *peerSet) answer(st network.Stream) {
 	x.conclude(st, res, err)
 }
 
-// openHello opens a stream on that very connection and negotiates one of the
-// hello protocols on it. Its error is a *handshake.FailedError.
+// openHello opens a stream of one of the hello protocols. Its error is a
+// *handshake.FailedError.
 func openHello(ctx context.Context, c network.Conn, ids []protocol.ID) (network.Stream, error) {
-	failed := func(err error) error {
-		return &handshake.FailedError{Op: "open hello", Reason: handshake.ReasonOf(err), Err: err}
+	st, err := openOn(ctx, c, ids)
+	if err != nil {
+		return nil, &handshake.FailedError{Op: "open hello", Reason: handshake.ReasonOf(err), Err: err}
 	}
+	return st, nil
+}
+
+// openOn opens a stream on that very connection and negotiates one of the protocols
+// on it. The stream has the deadline of ctx.
+func openOn(ctx context.Context, c network.Conn, ids []protocol.ID) (network.Stream, error) {
 	s, err := c.NewStream(ctx)
 	if err != nil {
-		return nil, failed(err)
+		return nil, err
 	}
 	stop := context.AfterFunc(ctx, func() { s.Reset() })
 	defer stop()
@@ -173,7 +180,7 @@ func openHello(ctx context.Context, c network.Conn, ids []protocol.ID) (network.
 	}
 	if err != nil {
 		s.Reset()
-		return nil, failed(errors.Join(err, context.Cause(ctx)))
+		return nil, errors.Join(err, context.Cause(ctx))
 	}
 	return s, nil
 }
@@ -197,8 +204,8 @@ func (x *handshaking) conclude(st network.Stream, res handshake.Result, err erro
 	x.s.onSession(x, &sessionPeer{
 		id: sess.Peer(), name: sess.Name(), conn: x.c,
 		session: sess, ticket: x.ticket, opener: x.opener, since: time.Now(),
-		number: fmt.Sprintf("%016x", res.Session), version: res.Version, agent: res.Remote.Agent, capabilities: res.Remote.Capabilities, payload: res.Remote.Payload,
-	})
+		number: fmt.Sprintf("%016x", res.Session), version: res.Version, agent: res.Remote.Agent, capabilities: res.Remote.Capabilities,
+	}, res.Remote.Payload)
 }
 
 // attach waits for the peer's first offers, as long as a handshake may take.
@@ -234,6 +241,7 @@ func (x *handshaking) fail(err error) {
 	fields := logrus.Fields{"peer": p.String(), "direction": dir.String(), "reason": reason.Label(), "error": obs.Clean(err.Error())}
 	foreigner := foreigner(reason) && n.servesStrangers()
 	if !foreigner && (reason.Permanent() || reason == handshake.ReasonApplication) {
+		// The one mistake of a configuration that shows here only.
 		n.obs.WarnLimited("peerset", "refused/"+reason.Label(), fields, "peer refused")
 	} else {
 		n.obs.Log("peerset").WithFields(fields).Debug("no session")

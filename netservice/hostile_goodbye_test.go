@@ -130,7 +130,8 @@ func TestAcceptingSidePingsLater(t *testing.T) {
 		if at[0] > 100*time.Millisecond {
 			t.Errorf("the round trip is measured after %s", at[0])
 		}
-		if at[1] < 4*time.Second || at[1] > 4200*time.Millisecond {
+		// Other protocols of the connection may have given signs of life meanwhile.
+		if at[1] < 4*time.Second || at[1] > 12*time.Second {
 			t.Errorf("the first idle ping comes after %s", at[1])
 		}
 	})

@@ -67,6 +67,7 @@ type Node struct {
 	exchange *discovery.Exchange
 	record   *ownRecord
 	peerSet  *peerSet
+	streams  streamHandlers
 	tunnels  *p2p.P2P
 	dataDir  *identity.Lock // nil without a directory
 	unbridge func()         // takes libp2p's logs off this service again
@@ -201,6 +202,7 @@ func (n *Node) start() (err error) {
 	}
 	n.named.start(n)
 	n.tunnels = n.newTunnels()
+	n.startStreams()
 	n.peerSet.start()
 	if err = n.tunnels.Apply(n.peerSet.ctx, n.cfg.Tunnels); err != nil {
 		return err
@@ -232,6 +234,7 @@ func (n *Node) stop(ctx context.Context) error {
 	defer cancel()
 	if n.peerSet != nil {
 		n.peerSet.refuseNew() // tunnels wait for handshakes
+		n.stopStreams()
 	}
 	if n.tunnels != nil {
 		end("tunnels", within(soft, n.tunnels.Close))
@@ -280,6 +283,7 @@ func (n *Node) sessionConfig() session.Config {
 		Deliver:      n.deliver,
 		Budgets:      n.budgets,
 		OnRecord:     n.takeRecord,
+		OnPayload:    n.peerSet.onPayload,
 		Penalise:     func(p peer.ID, f session.Fault) { n.peers.Penalise(p, faultWeight(f)) },
 		QueueBytes:   n.cfg.PeerQueueBytes,
 		PingInterval: timeout(n.cfg.PingInterval), PingTimeout: timeout(n.cfg.PingTimeout),
@@ -294,7 +298,10 @@ func (n *Node) ID() peer.ID { return n.id }
 func (n *Node) Network() string { return n.network }
 
 // Host is the libp2p host, nil before Start. Stop closes it, unless it came with
-// WithHost.
+// WithHost. It is the whole host, below all that this package promises: a handler
+// set on it serves every node that connects, also strangers that never shake hands,
+// and its streams and dials pass the peers' limits by. NebService.HandleStream and
+// NewStream are for session peers only.
 func (n *Node) Host() host.Host {
 	if h := n.public.Load(); h != nil {
 		return *h

@@ -102,7 +102,7 @@ func WithTransport(constructor any) Option {
 func WithPeerCheck(check PeerCheck) Option { return func(o *options) { o.check = check } }
 
 // WithPayload gives the application's part of the hello, such as its best
-// block, anew for every handshake and once by Start. At most 16 KiB: Start then
+// block, anew for every handshake, once by Start, and by NebService.RenewPayload. At most 16 KiB: Start then
 // returns a *ConfigError with ErrPayloadTooLarge, and a later handshake fails,
 // which is logged and counted. After a panic the payload is empty.
 func WithPayload(payload func() []byte) Option { return func(o *options) { o.payload = payload } }

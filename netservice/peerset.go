@@ -34,6 +34,8 @@ type peerSet struct {
 	// forgetting are the timers of peers that are about to be forgotten.
 	forgetting map[*time.Timer]bool
 	made       uint64 // how many sessions there ever were
+	sweeper    *time.Timer
+	idle       map[network.Conn]bool // connections that sweep saw without use; the sweeper's own
 }
 
 // peerView is the set at one moment. The path of every message reads it, without
@@ -54,6 +56,7 @@ type peerEntry struct {
 	streams  int            // inbound streams among them
 	failures uint64         // handshakes that failed
 	failure  error          // the last of them
+	payload  *[]byte        // renewed before the session was in the set
 	changed  chan struct{}  // closed at the next change, for those who wait
 }
 
@@ -78,12 +81,20 @@ func (s *peerSet) start() {
 	for _, c := range s.n.host.Network().Conns() {
 		s.Connected(nil, c)
 	}
+	if s.n.opts.host == nil {
+		s.mu.Lock()
+		s.sweeper = time.AfterFunc(sweepEvery, s.sweep)
+		s.mu.Unlock()
+	}
 }
 
 // refuseNew lets no handshake begin any more and ends those under way.
 func (s *peerSet) refuseNew() {
 	s.mu.Lock()
 	s.closing = true
+	if s.sweeper != nil {
+		s.sweeper.Stop()
+	}
 	for c := range s.undecided {
 		s.helloCameLocked(c)
 	}

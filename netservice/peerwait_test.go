@@ -19,7 +19,7 @@ type held struct {
 }
 
 func (h held) Write(b []byte) (int, error) {
-	if len(b) < 10 { // an accept
+	if len(b) > 1 && b[1] == 3<<3|2 { // an accept
 		<-h.release
 	}
 	return h.Stream.Write(b)

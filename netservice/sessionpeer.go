@@ -2,10 +2,12 @@ package netservice
 
 import (
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/sirupsen/logrus"
 
 	"github.com/go-nebnet/nebnet/internal/handshake"
 	"github.com/go-nebnet/nebnet/internal/peers"
@@ -27,21 +29,26 @@ type sessionPeer struct {
 	version      uint32 // the highest that both speak
 	agent        string
 	capabilities []string
-	payload      []byte
-	tag          string // under which libp2p's connection manager keeps the peer
+	payload      atomic.Pointer[[]byte] // as it was renewed last
+	tag          string                 // under which libp2p's connection manager keeps the peer
 }
 
 // onSession makes the session of a handshake that of its peer, and watches over
 // its end. The set has it before anybody hears of it, so that whoever hears can
 // send to it; and it has none that the peer manager turned down.
-func (s *peerSet) onSession(x *handshaking, k *sessionPeer) {
+func (s *peerSet) onSession(x *handshaking, k *sessionPeer, payload []byte) {
 	n := s.n
+	k.payload.Store(&payload)
 	s.wg.Add(1)
 	reason := k.ticket.Commit(func(r handshake.Reason) { s.part(k, r) }, func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.made++
 		k.tag = fmt.Sprintf("nebnet-%d", s.made)
+		if x.e.payload != nil {
+			k.payload.Store(x.e.payload)
+			x.e.payload = nil
+		}
 		s.putLocked(x.e, k)
 		s.decidedLocked(k.conn)
 		x.overLocked()
@@ -51,8 +58,9 @@ func (s *peerSet) onSession(x *handshaking, k *sessionPeer) {
 	} else {
 		// The number of peers is decided by admission alone.
 		n.host.ConnManager().Protect(k.id, k.tag)
-		n.obs.Log("peerset").WithField("peer", k.name).WithField("session", k.number).WithField("addr", k.conn.RemoteMultiaddr().String()).
-			WithField("agent", k.agent).Debug("peer connected")
+		n.obs.InfoLimited("peerset", "connected", logrus.Fields{
+			"peer": k.name, "session": k.number, "addr": k.conn.RemoteMultiaddr().String(), "agent": k.agent,
+		}, "peer connected")
 		n.exchange.Met(k.id)
 		n.gossip.PeerJoined(k.id)
 	}
@@ -102,8 +110,9 @@ func (s *peerSet) onClosed(k *sessionPeer) {
 	}
 	if k.tag != "" {
 		n.host.ConnManager().Unprotect(k.id, k.tag)
-		n.obs.Log("peerset").WithField("peer", k.name).WithField("session", k.number).WithField("reason", reason.Label()).
-			WithField("by_peer", byRemote).Debug("peer disconnected")
+		n.obs.InfoLimited("peerset", "disconnected/"+reason.Label(), logrus.Fields{
+			"peer": k.name, "session": k.number, "reason": reason.Label(), "by_peer": byRemote,
+		}, "peer disconnected")
 	}
 	k.ticket.Release(reason, byRemote)
 	s.hangUp(k.conn)
@@ -135,7 +144,7 @@ func (k *sessionPeer) info(reserved bool) PeerInfo {
 	return PeerInfo{
 		ID: k.id, Addr: k.conn.RemoteMultiaddr(), Direction: dir,
 		Agent: k.agent, Capabilities: k.capabilities,
-		Version: k.version, Payload: k.payload, Session: k.number,
+		Version: k.version, Payload: *k.payload.Load(), Session: k.number,
 		Since: k.since, RTT: st.RTT, Reserved: reserved, QueueBytes: st.Send.PendingBytes,
 		Differing: differences(k.session.Differences()),
 	}

@@ -60,6 +60,15 @@ func (l *limiter) forgetLocked(now time.Time) {
 // same component and key, one in ten seconds is written, with the number of
 // those held back.
 func (o *Obs) WarnLimited(component, key string, fields logrus.Fields, msg string) {
+	o.limited(logrus.WarnLevel, component, key, fields, msg)
+}
+
+// InfoLimited is WarnLimited at Info.
+func (o *Obs) InfoLimited(component, key string, fields logrus.Fields, msg string) {
+	o.limited(logrus.InfoLevel, component, key, fields, msg)
+}
+
+func (o *Obs) limited(level logrus.Level, component, key string, fields logrus.Fields, msg string) {
 	ok, held := o.limit.allow(component+"/"+key, time.Now())
 	if !ok {
 		return
@@ -68,5 +77,5 @@ func (o *Obs) WarnLimited(component, key string, fields logrus.Fields, msg strin
 	if held > 0 {
 		e = e.WithField("suppressed", held)
 	}
-	e.Warn(msg)
+	e.Log(level, msg)
 }

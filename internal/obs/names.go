@@ -59,7 +59,7 @@ const (
 
 	// Undecodable, with a dot and a declared type, counts messages whose codec
 	// refused them.
-	Undecodable   = "neb.net.undecodable"
+	Undecodable = "neb.net.undecodable"
 	// DirectRefused, with a dot and a declared type, counts messages that a peer
 	// sent directly and that the type's validator did not accept.
 	DirectRefused = "neb.net.direct_refused"
