@@ -34,7 +34,7 @@
 //	31 bogus peer addresses               discovery: TestIntake, TestFloodOfCandidates, FuzzRecord, FuzzAddr
 //	32 unsolicited or oversized records   discovery: TestBadReplies, TestBadRequests
 //	34 gossip replay                      gossip: TestHostileReplay
-//	35 invalid messages                   gossip: TestHostileInvalidFlood, TestForgedCopyOfATurnedAwayMessage
+//	35 invalid messages                   gossip: TestHostileInvalidFlood
 //	36 IHAVE, IWANT, IDONTWANT floods     gossip: TestHostileHaveFlood, TestHostileWantFlood, TestHostileDontWantFlood
 //	37 GRAFT floods and back-off          gossip: TestHostileGraftFlood, TestHostileBackoff
 //	38 a million topics                   gossip: TestHostileSubscriptionFlood
