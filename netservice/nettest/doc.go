@@ -4,7 +4,10 @@
 // Each node is a whole NebService on a libp2p host of its own. Below it, TCP is
 // replaced by an in-memory network with latency, jitter, loss, bandwidth,
 // partitions and crashes. Inside a testing/synctest bubble an hour passes in
-// moments, and a test that fails does so in the same way each time:
+// moments. Keys, addresses, jitter and loss follow from the seed (WithSeed). Which
+// peers gossip and peer exchange choose, the random parts of back-offs, and the order
+// of what happens at one instant do not: a test waits for what must happen, and does
+// not count on the way there.
 //
 //	synctest.Test(t, func(t *testing.T) {
 //		net := nettest.New(t, nettest.WithLink(nettest.Link{Latency: 50 * time.Millisecond}))
