@@ -353,11 +353,13 @@ func TestIndependentClient(t *testing.T) {
 			send(t, s, "answers", m)
 		}
 		c.until("the answers", func() bool { return len(c.got) == len(want) })
+		c.mu.Lock()
 		for i := range want {
 			if c.got[i] != want[i] {
 				t.Errorf("answer %d: %d bytes differ", i, len(c.got[i]))
 			}
 		}
+		c.mu.Unlock()
 		// The smaller maximum holds, at once.
 		if err := trySend(s, "answers", make([]byte, 1<<20+1), SendOptions{}); !errors.Is(err, ErrTooLarge) {
 			t.Errorf("more than the client takes: %v", err)
@@ -386,8 +388,9 @@ func TestIndependentClient(t *testing.T) {
 		b.await(t, "the message after", func() bool { return b.got["tx"][len(b.got["tx"])-1] == "after" })
 		c.frame(99, bytes.Repeat([]byte{1}, 30_000)) // of a later version
 		time.Sleep(time.Minute)
-		if r, _ := s.Reason(); r != handshake.ReasonNone || c.pings == 0 {
-			t.Errorf("after a minute: %v, %d pings", r, c.pings)
+		c.until("pings", func() bool { return c.pings > 0 })
+		if r, _ := s.Reason(); r != handshake.ReasonNone {
+			t.Errorf("after a minute: %v", r)
 		}
 
 		// The end, with a stream on its way.
@@ -399,6 +402,8 @@ func TestIndependentClient(t *testing.T) {
 			t.Errorf("reason %v, by the peer: %v", r, byRemote)
 		}
 		b.await(t, "the last message", func() bool { return b.got["tx"][len(b.got["tx"])-1] == "last" })
+		c.mu.Lock()
+		defer c.mu.Unlock()
 		if len(c.errs) > 0 {
 			t.Errorf("errors %v", c.errs)
 		}

@@ -62,6 +62,7 @@ func TestCloseDelivers(t *testing.T) {
 		if !errors.Is(err, net0Closed) || !errors.Is(err, handshake.ReasonRequested) {
 			t.Errorf("send on a closed session: %v", err)
 		}
+		synctest.Wait() // AfterDone has a goroutine of its own
 		if a.sessionWith(b.host) != nil || b.sessionWith(a.host) != nil {
 			t.Error("a closed session is still there")
 		}
