@@ -6,14 +6,16 @@
 // owner keeps in a book of its own, which the engine asks: see [Peers].
 //
 //	e, err := session.New(session.Config{Host: h, Network: id, Obs: o, Peers: book, Deliver: deliver})
-//	err = e.Declare(session.TypeSpec{Name: "tx", Priority: session.PriorityHigh})
+//	err = e.Set(msgtype.Spec{Name: "tx", Priority: msgtype.PriorityHigh}, true)
 //
 //	res, err := handshake.Open(ctx, stream, hello, verify)
-//	s, err := e.Attach(stream)
+//	s, err := e.Attach(ctx, stream)
 //
 //	err = s.Send(ctx, "tx", data, session.SendOptions{})
 //
-// The wire format is in SPEC.md.
+// Each side tells the other what it takes, as the first thing of a session and at
+// each change: its offers. A send of what is not offered fails at once, with an
+// [UnsupportedError]. The wire format is in SPEC.md.
 //
 // # What is promised
 //
