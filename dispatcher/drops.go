@@ -59,13 +59,6 @@ func (c *dropCounts) add(o dropCounts) {
 	}
 }
 
-func (c *dropCounts) sum() (n uint64) {
-	for _, v := range c {
-		n += v
-	}
-	return n
-}
-
 // toMap leaves out what is zero.
 func (c *dropCounts) toMap() map[DropReason]uint64 {
 	m := make(map[DropReason]uint64)

@@ -44,12 +44,9 @@ type filter struct {
 	limit int
 
 	mu     sync.Mutex // guards what follows
-	tables []*table   // filterGroup subscriptions each
+	tables []*table   // of 64 subscriptions each, of which each has a bit
 	used   []uint64   // bits that subscriptions have, for each table
 }
-
-// filterGroup is how many subscriptions share a table: a bit each.
-const filterGroup = 64
 
 // mark is a subscription's place in a filter. The zero mark is none.
 type mark struct {

@@ -18,7 +18,7 @@ func goroutines() map[string]int {
 	buf := make([]byte, 1<<20)
 	buf = buf[:runtime.Stack(buf, true)]
 	began := make(map[string]int)
-	for _, g := range strings.Split(string(buf), "\n\n") {
+	for g := range strings.SplitSeq(string(buf), "\n\n") {
 		if _, by, ok := strings.Cut(g, "created by github.com/go-nebnet/nebnet/dispatcher."); ok {
 			frames := strings.Split(strings.TrimSpace(strings.Split(g, "created by ")[0]), "\n")
 			name := frames[len(frames)-2] // the last call, above its place

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -100,12 +101,7 @@ func (r *downloadRun[Item]) supervise() {
 }
 
 func (r *downloadRun[Item]) lied(p peer.ID) bool {
-	for _, l := range r.liars {
-		if l == p {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(r.liars, p)
 }
 
 // gone forgets a peer whose goroutines have ended; it may come again.

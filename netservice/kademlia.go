@@ -3,6 +3,7 @@ package netservice
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
@@ -75,12 +76,7 @@ func (n *Node) mayTake(a ma.Multiaddr) bool {
 	if n.cfg.PublicOnly {
 		return false
 	}
-	for _, own := range n.host.Addrs() {
-		if manet.IsPublicAddr(own) {
-			return false
-		}
-	}
-	return true
+	return !slices.ContainsFunc(n.host.Addrs(), manet.IsPublicAddr)
 }
 
 // exempt tells of addresses that are of no neighbourhood.

@@ -28,11 +28,10 @@ var (
 type slowLine struct {
 	a, b *nettest.Node
 
-	mu     sync.Mutex // guards the fields below
-	ended  []string
-	whole  int // tunnel connections, broadcasts, messages
-	voted  chan struct{}
-	blamed int
+	mu    sync.Mutex // guards the fields below
+	ended []string
+	whole int // tunnel connections, broadcasts, messages
+	voted chan struct{}
 }
 
 const slowLatency = 40 * time.Millisecond

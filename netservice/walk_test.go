@@ -90,8 +90,7 @@ func lockAll(t *testing.T, ptr any) (unlock func()) {
 	t.Helper()
 	var taken []sync.Locker
 	v := reflect.ValueOf(ptr).Elem()
-	for i := range v.NumField() {
-		f := v.Field(i)
+	for _, f := range v.Fields() {
 		var l sync.Locker
 		switch f.Type() {
 		case reflect.TypeFor[sync.Mutex]():

@@ -205,7 +205,6 @@ func TestAPI(t *testing.T) {
 // channel. While nobody reads there, writing waits until its deadline.
 type viewer struct {
 	header   http.Header
-	event    strings.Builder
 	events   chan string
 	deadline time.Time
 }

@@ -206,7 +206,7 @@ func TestUpload(t *testing.T) {
 		// the window.
 		sent = 0
 		_, err = a.e.Upload(t.Context(), b.ID(), upload, func(yield func([]byte, error) bool) {
-			for sent = 0; sent < 1_000_000; sent++ {
+			for sent = range 1_000_000 {
 				msg := []byte("enough")
 				if sent == 0 {
 					msg = make([]byte, 1<<20)
