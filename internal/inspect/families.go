@@ -53,6 +53,7 @@ var families = []family{
 	{name: "nebnet_deliver_errors_total", help: "Message streams reset because the code that takes messages refused.", source: obs.DeliverErrors},
 	{name: "nebnet_faults_total", help: "Protocol violations of peers on message streams.", source: obs.Faults, labels: byReason},
 	{name: "nebnet_types_differ_total", help: "Declarations of peers that differ from this node's.", source: obs.TypesDiffer, labels: byType},
+	{name: "nebnet_direct_refused_total", help: "Messages sent directly that the type's validator did not accept.", source: obs.DirectRefused, labels: byType},
 	{name: "nebnet_undecodable_total", help: "Messages whose codec refused them.", source: obs.Undecodable, labels: byType},
 
 	{name: "nebnet_peers", help: "Peers with a session, by who opened the handshake.", kind: gauge, source: obs.SessionsInbound, fixed: map[string]string{"direction": "inbound"}},
