@@ -25,7 +25,7 @@ type servicesNet struct {
 	nw    *nettest.Network
 	nodes []*nettest.Node
 	got   func(node int, data []byte)
-	gone  int64 // duplicates of services that crashed
+	gone  atomic.Int64 // duplicates of services that crashed
 }
 
 var reachType = netservice.Declare("tx", netservice.Raw(), netservice.WithSubscription(dispatcher.WithPolicy(dispatcher.Lossless)))
@@ -80,7 +80,7 @@ func (n *servicesNet) publish(ctx context.Context, i int, data []byte) error {
 }
 
 func (n *servicesNet) crash(i int) {
-	atomic.AddInt64(&n.gone, n.duplicatesAt(i))
+	n.gone.Add(n.duplicatesAt(i))
 	n.nodes[i].Crash()
 }
 
@@ -93,7 +93,7 @@ func (n *servicesNet) duplicatesAt(i int) int64 {
 }
 
 func (n *servicesNet) duplicates() int64 {
-	sum := atomic.LoadInt64(&n.gone)
+	sum := n.gone.Load()
 	for i := range n.nodes {
 		sum += n.duplicatesAt(i)
 	}
@@ -109,7 +109,7 @@ type plainNet struct {
 	subs  []*bench.PubSub
 	got   func(node int, data []byte)
 	opts  []pubsub.Option
-	gone  int64 // duplicates of hosts that crashed
+	gone  atomic.Int64 // duplicates of hosts that crashed
 }
 
 func newPlainNet(t *testing.T, nodes int, got func(int, []byte), opts ...pubsub.Option) *plainNet {
@@ -161,7 +161,7 @@ func (n *plainNet) crash(i int) {
 	n.net.Crash(n.net.Node(i))
 	n.subs[i].Close()
 	_ = n.hosts[i].Close()
-	atomic.AddInt64(&n.gone, n.subs[i].Duplicates())
+	n.gone.Add(n.subs[i].Duplicates())
 }
 
 func (n *plainNet) restart(i int) {
@@ -171,7 +171,7 @@ func (n *plainNet) restart(i int) {
 }
 
 func (n *plainNet) duplicates() int64 {
-	sum := atomic.LoadInt64(&n.gone)
+	sum := n.gone.Load()
 	for _, s := range n.subs {
 		sum += s.Duplicates()
 	}

@@ -2,6 +2,7 @@ package session
 
 import (
 	"encoding/binary"
+	"errors"
 	"sync"
 
 	"github.com/go-nebnet/nebnet/internal/msgtype"
@@ -136,10 +137,12 @@ func (c *codec) decompress(h header, body []byte) ([]byte, Fault) {
 	switch h.flags {
 	case flagS2:
 		n, err := s2.DecodedLen(body)
-		if err != nil {
+		switch {
+		case errors.Is(err, s2.ErrTooLarge): // more than an int has, on 32 bits
+			return nil, FaultBomb
+		case err != nil:
 			return nil, FaultCorrupt
-		}
-		if n != h.raw {
+		case n != h.raw:
 			return nil, FaultBomb
 		}
 		out, err := s2.Decode(make([]byte, n), body)

@@ -105,7 +105,8 @@ func TestReaderFaults(t *testing.T) {
 	ok := frames(c, msgtype.CompressNone, []byte("first"), []byte("second"))
 	zeros := frames(c, msgtype.CompressS2, make([]byte, 100_000))
 	corrupt := slices.Clone(zeros)
-	corrupt[len(corrupt)-1] ^= 0xff
+	size := binary.AppendUvarint(nil, 100_000)
+	corrupt[bytes.LastIndex(corrupt, size)+len(size)] = 1 // a copy, before there is anything to copy
 	reset := errors.New("reset")
 	gone := fmt.Errorf("%w: %w", network.ErrReset, io.EOF) // of a stream whose connection has ended
 	tests := []struct {
