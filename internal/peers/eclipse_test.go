@@ -52,7 +52,8 @@ func eclipse(t *testing.T, seed uint64, restarted bool) (hostile, all int) {
 		}
 		return r.Err()
 	}
-	play(t, Config{Rand: rng.Float64}, connect, func(t *testing.T, fx *fixture) {
+	own := rand.New(rand.NewPCG(seed, 8)) // the manager's goroutines draw from it
+	play(t, Config{Rand: own.Float64}, connect, func(t *testing.T, fx *fixture) {
 		if restarted {
 			for i := range honestNodes {
 				fx.Learn(book.Told{Peer: honest(i), Source: book.FromPeer})
