@@ -42,6 +42,15 @@ func bubble(t *testing.T, f func(t *testing.T)) {
 	synctest.Test(t, f)
 }
 
+// crowd skips a test of so many nodes or types that it takes minutes under the race
+// detector, which slows bubbles down more than tenfold. It runs without.
+func crowd(t *testing.T) {
+	t.Helper()
+	if raceEnabled {
+		t.Skip("takes minutes under the race detector: run it without -race")
+	}
+}
+
 // inBubble runs a test over a simulated network in virtual time.
 func inBubble(t *testing.T, f func(t *testing.T, net *nettest.Network)) {
 	t.Helper()

@@ -20,6 +20,7 @@ func longName(i int) string { return fmt.Sprintf("%s%04d", strings.Repeat("n", 6
 // one boot node, and each send is right: what a peer takes arrives, from the first
 // moment on, and what it does not take is an error, while types come and go.
 func TestThousandTypes(t *testing.T) {
+	crowd(t)
 	inBubble(t, func(t *testing.T, nw *nettest.Network) {
 		const types, rounds = 1000, 5
 		whisper := netservice.WithoutBroadcast() // gossip has its own tests

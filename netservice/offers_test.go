@@ -152,8 +152,13 @@ func TestResubscribe(t *testing.T) {
 			inBubble(t, func(t *testing.T, nw *nettest.Network) {
 				a := nw.Add(chain(), quiet())
 				b := nw.Add(booted(a), quiet())
+				var mu sync.Mutex // guards got
 				got := make(map[string]int)
-				handle := func(_ context.Context, m netservice.Received[[]byte]) { got[string(m.Value)]++ }
+				handle := func(_ context.Context, m netservice.Received[[]byte]) {
+					mu.Lock()
+					defer mu.Unlock()
+					got[string(m.Value)]++
+				}
 				sub, err := text.Subscribe(b.Service(), handle)
 				if err != nil {
 					t.Fatal(err)
@@ -180,6 +185,8 @@ func TestResubscribe(t *testing.T) {
 					}
 				}
 				time.Sleep(30 * time.Second)
+				mu.Lock()
+				defer mu.Unlock()
 				if len(got) != messages+1 {
 					t.Errorf("%d of %d messages arrived; dropped %v", len(got)-1, messages, a.Service().Stats().Peers[b.ID().String()].Send.Dropped)
 				}

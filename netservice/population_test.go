@@ -86,9 +86,7 @@ func atTarget(t *testing.T, nodes []*nettest.Node, within time.Duration) time.Du
 // A network of nodes that know one boot node forms, survives the loss of that and
 // of a third of all, and a restart of all of it at once.
 func TestPopulation(t *testing.T) {
-	if raceEnabled && *population > 30 {
-		*population = 30
-	}
+	crowd(t)
 	bubble(t, func(t *testing.T) {
 		nw := nettest.New(t, nettest.WithLink(nettest.Link{Latency: 30 * time.Millisecond}))
 		rng := rand.New(rand.NewPCG(1, 2))
@@ -128,6 +126,7 @@ func TestPopulation(t *testing.T) {
 // Nodes whose network was away for ten minutes are back soon after its return,
 // and not all at one moment.
 func TestRecoveryFromAnOutage(t *testing.T) {
+	crowd(t)
 	bubble(t, func(t *testing.T) {
 		nw := nettest.New(t)
 		boot := nw.Add(chain(), quiet())
