@@ -110,9 +110,15 @@ func TestInspectorOutlivesTheService(t *testing.T) {
 	inBubble(t, func(t *testing.T, nw *nettest.Network) {
 		s := nw.Add(chain(), quiet()).Service()
 		for _, state := range []string{"not started", "running", "stopped"} {
-			type answer struct{ Node struct{ State string } }
-			if got := asked[answer](t, s, "/api/overview").Node.State; got != state {
-				t.Errorf("state %q, want %q", got, state)
+			type answer struct {
+				Node struct {
+					State   string
+					Started time.Time
+				}
+			}
+			got := asked[answer](t, s, "/api/overview").Node
+			if got.State != state || got.Started.IsZero() != (state == "not started") {
+				t.Errorf("state %q since %s, want %q", got.State, got.Started, state)
 			}
 			for _, path := range []string{"/", "/peers", "/flow", "/requests", "/tunnels", "/events"} {
 				look(t, s, path)

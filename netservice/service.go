@@ -30,6 +30,8 @@ type NebService struct {
 	mu      sync.Mutex    // held to change state
 	state   atomic.Int32  // a state; read on the path of every message
 	started chan struct{} // closed when Start has come to its end
+	// startedAt is when that was, in nanoseconds of Unix time; 0 before.
+	startedAt atomic.Int64
 	// stopped is closed when Stop has done its work, and stopErr is set before.
 	stopped chan struct{}
 	stopErr error
@@ -106,6 +108,7 @@ func (s *NebService) Start() error {
 	}
 	s.mu.Lock()
 	if err == nil {
+		s.startedAt.Store(time.Now().UnixNano())
 		s.state.Store(int32(stateRunning))
 	} else {
 		s.state.Store(int32(stateStopped))

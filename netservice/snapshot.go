@@ -38,7 +38,11 @@ func (x snapshots) node(st Stats) inspect.Node {
 		ID: n.ID().String(), Network: n.Network(), Chain: n.cfg.ChainID, Agent: n.cfg.Agent,
 		State: state(x.s.state.Load()).String(), MaxPeers: limits.MaxPeers,
 		MaxInbound: int(math.Ceil(float64(limits.MaxPeers) * max(limits.InboundShare, 0))), Banned: len(x.s.Bans()),
-		Parked: st.Gossip.Parked, ParkedBytes: st.Gossip.ParkedBytes,
+		Reachability: st.Reachability.State,
+		Parked:       st.Gossip.Parked, ParkedBytes: st.Gossip.ParkedBytes,
+	}
+	if at := x.s.startedAt.Load(); at != 0 {
+		shown.Started = time.Unix(0, at)
 	}
 	for _, a := range n.Addrs() {
 		shown.Addrs = append(shown.Addrs, a.String())
