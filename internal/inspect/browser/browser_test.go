@@ -132,6 +132,12 @@ func get[T any](t *testing.T, ctx context.Context, what string, a chromedp.Actio
 	return v
 }
 
+// shown is the text of an element as a person reads it. It is asked in one step:
+// the page replaces its elements each second.
+func shown(selector string) chromedp.Action[string] {
+	return chromedp.Evaluate[string](fmt.Sprintf("document.querySelector(%q).innerText", selector))
+}
+
 // until waits for a condition in the page.
 func until(condition string, within time.Duration) chromedp.Action[chromedp.Void] {
 	return chromedp.Func(func(ctx context.Context, target *chromedp.Target) error {
@@ -190,16 +196,16 @@ func TestPageInABrowser(t *testing.T) {
 
 	run(t, ctx, "peers", chromedp.Navigate(srv.URL+"/peers"),
 		until(`document.querySelectorAll("tr[data-peer]").length === 4`, 10*time.Second))
-	agents := get(t, ctx, "agents", chromedp.Text(chromedp.CSS("#peer-table")))
+	agents := get(t, ctx, "agents", shown("#peer-table"))
 	title := get(t, ctx, "title", chromedp.Title())
 	if !strings.Contains(agents, evil) || title == "owned" {
 		t.Errorf("the hostile agent is not shown as text; title %q", title)
 	}
 	for _, order := range []string{"agent", "-agent"} {
 		run(t, ctx, "sort by "+order,
-			chromedp.Click(chromedp.CSS(`a[data-sort="agent"]`)),
+			chromedp.Evaluate[chromedp.Void](`document.querySelector('a[data-sort="agent"]').click()`),
 			until(`location.search === "?sort=`+order+`" && document.querySelectorAll("tr[data-peer]").length === 4`, 10*time.Second))
-		first := get(t, ctx, "first agent", chromedp.Text(chromedp.CSS("tr[data-peer]:first-child td.agent")))
+		first := get(t, ctx, "first agent", shown("tr[data-peer]:first-child td.agent"))
 		if want := map[string]string{"agent": evil, "-agent": "node-4"}[order]; first != want {
 			t.Errorf("sorted by %s, first is %q, want %q", order, first, want)
 		}
