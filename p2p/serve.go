@@ -104,24 +104,22 @@ func (p *P2P) inbound(group *stream.Group, set settings, remote network.Stream, 
 	from := remote.Conn().RemotePeer()
 	if err := p.decide(from, remote, set); err != nil {
 		group.Refuse(err)
-		p.refused(remote, err)
+		p.refuse(remote, err)
 		return
 	}
 	s, ctx, err := group.Open(p.ctx, from, stream.Inbound)
 	if err != nil {
-		_ = remote.ResetWithError(refusalCode(err))
-		p.refused(remote, err)
+		p.refuse(remote, err)
 		return
 	}
 	handle(s, ctx, remote)
 }
 
-// decide finds out whether a peer is let in. If not, its stream is reset.
+// decide finds out whether a peer is let in.
 func (p *P2P) decide(from peer.ID, remote network.Stream, set settings) error {
 	c := &candidate{from, remote}
 	loser, err := p.undecided.enter(c)
 	if err != nil {
-		_ = remote.ResetWithError(refusalCode(err))
 		return err
 	}
 	if loser != nil {
@@ -133,18 +131,30 @@ func (p *P2P) decide(from peer.ID, remote network.Stream, set settings) error {
 	case !stays:
 		return &stream.LimitError{Scope: stream.ScopeTotal, Limit: maxUndecided}
 	case !admitted:
-		_ = remote.ResetWithError(network.StreamGated)
 		return ErrNotAdmitted
 	}
 	return nil
 }
 
+// refuse resets a stream that found no place, and tells the peer why. It is
+// counted by then: whoever has seen the reset finds it in the counts.
+func (p *P2P) refuse(remote network.Stream, err error) {
+	_ = remote.ResetWithError(refusalCode(err))
+	p.obs.WarnLimited("tunnel", "refused", logrus.Fields{
+		"peer": remote.Conn().RemotePeer().String(), "protocol": string(remote.Protocol()), "error": logText(err),
+	}, "tunnel stream refused")
+}
+
 // refusalCode tells the peer why its stream found no place.
 func refusalCode(err error) network.StreamErrorCode {
-	if errors.Is(err, ErrLimit) {
+	switch {
+	case errors.Is(err, ErrNotAdmitted):
+		return network.StreamGated
+	case errors.Is(err, ErrLimit):
 		return network.StreamResourceLimitExceeded
+	default:
+		return network.StreamShutdown
 	}
-	return network.StreamShutdown
 }
 
 func (p *P2P) admits(from peer.ID, set settings) bool {
@@ -157,12 +167,6 @@ func (p *P2P) admits(from peer.ID, set settings) bool {
 		}
 	}
 	return true
-}
-
-func (p *P2P) refused(remote network.Stream, err error) {
-	p.obs.WarnLimited("tunnel", "refused", logrus.Fields{
-		"peer": remote.Conn().RemotePeer().String(), "protocol": string(remote.Protocol()), "error": logText(err),
-	}, "tunnel stream refused")
 }
 
 // bridgeToTarget connects a stream to the local service.
