@@ -60,12 +60,8 @@ func propose(parent header, slot uint64, txs []transaction, key ed25519.PrivateK
 	b := &block{Txs: txs, header: header{
 		Height: parent.Height + 1, Slot: slot, Parent: parent.hash(), Content: hashOf(txs), Proposer: addressOf(key),
 	}}
-	b.sign(key)
+	b.Sig = ed25519.Sign(key, []byte(b.unsigned()))
 	return b
-}
-
-func (h *header) sign(key ed25519.PrivateKey) {
-	h.Sig = ed25519.Sign(key, []byte(h.unsigned()))
 }
 
 // valid is everything that can be said of a header by itself: it is its proposer's

@@ -11,10 +11,7 @@ import (
 	"sync"
 )
 
-var (
-	errUnknownParent = errors.New("the parent is not known")
-	errBadBlock      = errors.New("the block does not follow its parent, or cannot be executed")
-)
+var errBadBlock = errors.New("the block does not follow one that is known, or cannot be executed")
 
 // chain is a tree of blocks, the best branch of it, and the state after that.
 type chain struct {
@@ -27,36 +24,35 @@ type chain struct {
 	reorgs int
 }
 
-// openChain reads what the store has.
-func openChain(s *store) (*chain, error) {
+// openChain reads what a directory has.
+func openChain(dir string, sync bool) (*chain, error) {
+	s, err := openStore(dir, sync)
+	if err != nil {
+		return nil, err
+	}
 	c := &chain{store: s, known: map[hash]header{genesis.hash(): genesis.header}, main: []hash{genesis.hash()}, state: genesisState()}
-	err := s.each(func(b *block) error {
-		if _, err := c.insert(b, false); !errors.Is(err, errBadBlock) { // found to be bad when its branch became the best
+	err = s.each(func(b *block) error {
+		if _, err := c.add(b, false); !errors.Is(err, errBadBlock) { // found bad when its branch became the best
 			return err
 		}
 		return nil
 	})
-	return c, err
+	if err != nil {
+		return nil, errors.Join(err, s.close())
+	}
+	return c, nil
 }
 
-// add takes a block that has been checked by itself. news is false when it was
-// there already.
-func (c *chain) add(b *block) (news bool, err error) {
-	return c.insert(b, true)
-}
-
-func (c *chain) insert(b *block, save bool) (news bool, err error) {
+// add takes a block that has been checked by itself, and saves it unless it comes
+// from the store. news is false when it was there already.
+func (c *chain) add(b *block, save bool) (news bool, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	h := b.hash()
 	if _, ok := c.known[h]; ok {
 		return false, nil
 	}
-	parent, ok := c.known[b.Parent]
-	if !ok {
-		return false, errUnknownParent
-	}
-	if !b.follows(parent) {
+	if parent, ok := c.known[b.Parent]; !ok || !b.follows(parent) {
 		return false, errBadBlock
 	}
 	if save {
@@ -65,7 +61,10 @@ func (c *chain) insert(b *block, save bool) (news bool, err error) {
 		}
 	}
 	c.known[h] = b.header
-	if !c.betterLocked(b.header, h) {
+	// The longest branch is the best, and of two the one with the smaller hash, so
+	// that all nodes decide alike.
+	best := uint64(len(c.main) - 1)
+	if b.Height < best || b.Height == best && h > c.main[best] {
 		return true, nil // on a branch that may become the best one
 	}
 	if b.Parent == c.main[len(c.main)-1] {
@@ -79,22 +78,13 @@ func (c *chain) insert(b *block, save bool) (news bool, err error) {
 	return true, c.switchLocked(b)
 }
 
-// betterLocked: the longest branch, and of two the one with the smaller hash, so
-// that all nodes decide alike.
-func (c *chain) betterLocked(h header, id hash) bool {
-	best := uint64(len(c.main) - 1)
-	return h.Height > best || h.Height == best && id < c.main[best]
-}
-
 // switchLocked makes the branch that ends in tip the best one. It executes it from
 // the beginning: simple, and fast enough for a toy.
 func (c *chain) switchLocked(tip *block) error {
 	branch := make([]hash, tip.Height+1)
-	for h, id := tip.header, tip.hash(); ; id, h = h.Parent, c.known[h.Parent] {
-		branch[h.Height] = id
-		if h.Height == 0 {
-			break
-		}
+	branch[0] = c.main[0]
+	for id := tip.hash(); id != branch[0]; id = c.known[id].Parent {
+		branch[c.known[id].Height] = id
 	}
 	after := genesisState()
 	for height := 1; height < len(branch); height++ {
@@ -168,8 +158,8 @@ func (c *chain) locator() (ids []hash) {
 }
 
 // after returns headers of the best branch that follow the first block of a locator
-// that is on it.
-func (c *chain) after(locator []hash, most int) (hs []header) {
+// that is on it, at most maxHeaders.
+func (c *chain) after(locator []hash) (hs []header) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, id := range locator {
@@ -177,10 +167,7 @@ func (c *chain) after(locator []hash, most int) (hs []header) {
 		if !ok || h.Height >= uint64(len(c.main)) || c.main[h.Height] != id {
 			continue
 		}
-		for _, next := range c.main[h.Height+1:] {
-			if len(hs) == most {
-				break
-			}
+		for _, next := range c.main[h.Height+1 : min(len(c.main), int(h.Height)+1+maxHeaders)] {
 			hs = append(hs, c.known[next])
 		}
 		return hs

@@ -1,11 +1,12 @@
 // Blockchain is a small chain that lives on package netservice: transactions and
 // blocks signed with ed25519, four validators that take turns, the longest chain
-// wins, blocks on disk. Start reading at node.go; then tx.go, block.go, chain.go,
-// store.go, mempool.go, sync.go, network.go. Each says at its top what it teaches.
+// wins, blocks on disk. Each file says at its top what it teaches. Read node.go, then
+// tx.go, block.go, chain.go, store.go, mempool.go, sync.go, network.go, pages.go.
 //
-// A network in one process, with a live table and a load of transactions:
+// A network in one process, with a live table, a load of transactions, and a page of
+// each node for a browser:
 //
-//	go run ./examples/blockchain -nodes 6 -for 60s
+//	go run ./examples/blockchain -nodes 6 -for 60s -http 127.0.0.1:6060
 //
 // At the end all nodes have the same head, or the exit status is not 0.
 //
@@ -47,6 +48,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	data := fs.String("data", "", "with -node: directory for blocks and key (default: a temporary one)")
 	listen := fs.String("listen", "/ip4/127.0.0.1/tcp/0", "with -node: address to listen on")
 	bootstrap := fs.String("bootstrap", "", "with -node: full addresses of nodes to connect to, with commas between")
+	addr := fs.String("http", "", "serve a page of each node at this address, such as 127.0.0.1:6060")
 	if err := fs.Parse(args); errors.Is(err, flag.ErrHelp) {
 		return 0
 	} else if err != nil {
@@ -62,12 +64,14 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		ctx, cancel = context.WithTimeout(ctx, *length)
 		defer cancel()
 	}
-	var err error
-	if *single {
+	p := new(pages)
+	stop, err := p.serve(*addr, stdout)
+	defer stop()
+	if err == nil && *single {
 		cfg := config(*listen, strings.FieldsFunc(*bootstrap, func(r rune) bool { return r == ',' })...)
-		err = runNode(ctx, *data, *validator, cfg, stdout)
-	} else {
-		err = runNetwork(ctx, *nodes, stdout)
+		err = runNode(ctx, *data, *validator, cfg, p, stdout)
+	} else if err == nil {
+		err = runNetwork(ctx, *nodes, p, stdout)
 	}
 	if err != nil {
 		fmt.Fprintln(stderr, err)
@@ -77,7 +81,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 }
 
 // runNode is one node as a process.
-func runNode(ctx context.Context, dir string, validator int, cfg netservice.Config, out io.Writer) error {
+func runNode(ctx context.Context, dir string, validator int, cfg netservice.Config, p *pages, out io.Writer) error {
 	if dir == "" {
 		dir, _ = os.MkdirTemp("", "toychain") // without one, startNode fails
 		defer os.RemoveAll(dir)
@@ -86,14 +90,13 @@ func runNode(ctx context.Context, dir string, validator int, cfg netservice.Conf
 	if err != nil {
 		return err
 	}
+	p.show(0, n)
 	for _, a := range n.svc.Node().Addrs() {
 		fmt.Fprintln(out, "listening on", a)
 	}
-	ticks := time.NewTicker(slotTime)
-	defer ticks.Stop()
-	for {
+	for ticks := time.Tick(slotTime); ; {
 		select {
-		case <-ticks.C:
+		case <-ticks:
 			s := n.status()
 			fmt.Fprintf(out, "block %d %s, %d peers, %d transactions wait\n", s.Height, s.Head.short(), len(n.svc.Peers()), n.pool.size())
 		case <-ctx.Done():

@@ -3,17 +3,21 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/ed25519"
 	"encoding/json"
+	"errors"
 	"flag"
 	"io"
 	"iter"
 	"math/rand/v2"
+	"net/http"
 	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/peer"
 	"go.uber.org/goleak"
 
 	"github.com/go-nebnet/nebnet/netservice"
@@ -68,11 +72,12 @@ type world struct {
 	dirs  []string
 }
 
-func (w *world) add(boot *nettest.Node, change func(*netservice.Config)) int {
+// add adds a node. A liar answers with blocks that are not what was asked for.
+func (w *world) add(boot *nettest.Node, liar bool, change func(*netservice.Config)) int {
 	w.t.Helper()
 	i := len(w.nodes)
 	w.dirs = append(w.dirs, w.t.TempDir())
-	n := w.open(i)
+	n := open(w.t, w.dirs[i])
 	cfg := config("")
 	if boot != nil {
 		cfg.Bootstrap = []string{boot.Addr()}
@@ -87,23 +92,40 @@ func (w *world) add(boot *nettest.Node, change func(*netservice.Config)) int {
 		return data
 	}))
 	w.at = append(w.at, w.net.Add(cfg, opts...))
-	if err := n.attach(w.at[i].Service()); err != nil {
+	attach := n.attach
+	if liar {
+		attach = n.attachLiar
+	}
+	if err := attach(w.at[i].Service()); err != nil {
 		w.t.Fatal(err)
 	}
 	return i
 }
 
-func (w *world) open(i int) *node {
-	w.t.Helper()
-	s, err := openStore(w.dirs[i], false)
+func open(t *testing.T, dir string) *node {
+	t.Helper()
+	n, err := newNode(dir, false)
 	if err != nil {
-		w.t.Fatal(err)
-	}
-	n, err := newNode(s)
-	if err != nil {
-		w.t.Fatal(err)
+		t.Fatal(err)
 	}
 	return n
+}
+
+// attachLiar is attach, but for the blocks that it answers.
+func (n *node) attachLiar(svc *netservice.NebService) error {
+	n.svc = svc
+	_, blocks := newBlock.Subscribe(svc, func(_ context.Context, m netservice.Received[*block]) { n.take(m.Value) })
+	_, headers := getHeaders.Serve(svc, n.headers)
+	_, bodies := getBlocks.Serve(svc, func(_ context.Context, _ peer.ID, ids []hash) iter.Seq2[*block, error] {
+		return func(yield func(*block, error) bool) {
+			for range ids {
+				if !yield(&genesis, nil) {
+					return
+				}
+			}
+		}
+	})
+	return errors.Join(blocks, headers, bodies, svc.Register(n.pool))
 }
 
 func (w *world) begin(i int) {
@@ -130,7 +152,7 @@ func (w *world) crash(i int) {
 }
 
 func (w *world) restart(i int) {
-	w.nodes[i] = w.open(i)
+	w.nodes[i] = open(w.t, w.dirs[i])
 	w.at[i].Restart(func(s *netservice.NebService) {
 		if err := w.nodes[i].attach(s); err != nil {
 			w.t.Error(err)
@@ -191,19 +213,17 @@ func inBubble(t *testing.T, f func(t *testing.T, w *world)) {
 var full = flag.Bool("chain.full", false, "50 nodes for 10 minutes, in place of 8 for 2")
 
 // Many nodes live through latency and loss, a partition whose sides both make
-// blocks, crashes and restarts, and two liars; they end on one chain.
+// blocks, crashes and restarts, and two liars; they end on one chain. All 50 nodes:
+//
+//	go test -count=1 -v -run TestChainInVirtualTime -timeout 30m ./examples/blockchain -chain.full
 func TestChainInVirtualTime(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
 		nodes, length := 8, 2*time.Minute
 		if *full {
 			nodes, length = 50, 10*time.Minute
 		}
-		first := w.add(nil, nil)
-		for len(w.nodes) < nodes {
-			w.add(w.at[first], nil)
-		}
-		for _, liar := range []int{nodes - 1, nodes - 2} {
-			w.lie(liar)
+		for i := range nodes {
+			w.add(w.boot(), i >= nodes-2, nil)
 		}
 		w.start()
 		rng := rand.New(rand.NewPCG(1, 2))
@@ -269,28 +289,15 @@ func TestChainInVirtualTime(t *testing.T) {
 	})
 }
 
-// lie has a node answer with blocks that are not what was asked for.
-func (w *world) lie(i int) {
-	w.nodes[i].bodies = func(ids []hash) iter.Seq2[*block, error] {
-		return func(yield func(*block, error) bool) {
-			for range ids {
-				if !yield(&genesis, nil) {
-					return
-				}
-			}
-		}
-	}
-}
-
 // A node that joins late, and one that was away for a thousand blocks, catch up and
 // follow.
 func TestCatchUp(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
 		const blocks, before = 1020, 20
 		for range validatorKeys {
-			w.add(w.boot(), nil)
+			w.add(w.boot(), false, nil)
 		}
-		away := w.add(w.boot(), nil)
+		away := w.add(w.boot(), false, nil)
 		parent, slot := genesis.header, slotAt(time.Now())-2*blocks
 		for i := range blocks {
 			b := propose(parent, slot+uint64(i), nil, validatorKeys[(slot+uint64(i))%4])
@@ -298,13 +305,13 @@ func TestCatchUp(t *testing.T) {
 				if j == away && i >= before {
 					continue
 				}
-				if _, err := n.chain.add(b); err != nil {
+				if _, err := n.chain.add(b, true); err != nil {
 					t.Fatal(err)
 				}
 			}
 			parent = b.header
 		}
-		late := w.add(w.boot(), nil)
+		late := w.add(w.boot(), false, nil)
 		w.start()
 		began := time.Now()
 		for _, i := range []int{away, late} {
@@ -332,9 +339,9 @@ func (w *world) boot() *nettest.Node {
 // A node of another genesis never becomes a peer.
 func TestWrongGenesis(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
-		w.add(nil, nil)
-		other := w.add(w.at[0], func(c *netservice.Config) { c.Genesis = "00" })
-		same := w.add(w.at[0], nil)
+		w.add(nil, false, nil)
+		other := w.add(w.at[0], false, func(c *netservice.Config) { c.Genesis = "00" })
+		same := w.add(w.at[0], false, nil)
 		w.start()
 		time.Sleep(time.Minute)
 		if n := len(w.at[other].Service().Peers()); n != 0 {
@@ -349,7 +356,7 @@ func TestWrongGenesis(t *testing.T) {
 // Blocks that lie are rejected, and those without a parent wait for it.
 func TestJudge(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
-		w.add(nil, nil)
+		w.add(nil, false, nil)
 		w.start()
 		n := w.nodes[0]
 		n.pause()
@@ -368,7 +375,7 @@ func TestJudge(t *testing.T) {
 		}
 		far := *one
 		far.Height = 7
-		far.sign(validatorKeys[0])
+		far.Sig = ed25519.Sign(validatorKeys[0], []byte(far.unsigned()))
 		reject := netservice.Reject().String()
 		for what, b := range map[string]*block{
 			"none":             nil,
@@ -392,4 +399,110 @@ func TestJudge(t *testing.T) {
 			t.Error("good blocks are not taken")
 		}
 	})
+}
+
+// Peers know at any time what a node has: its payload is renewed with its head.
+func TestPayloadIsRenewed(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		w.add(w.boot(), false, nil)
+		w.add(w.boot(), false, nil)
+		w.start()
+		time.Sleep(time.Minute)
+		head := w.agree(time.Minute)
+		time.Sleep(10 * time.Second) // they are told at most every five
+		var s status
+		for _, p := range w.nodes[1].svc.Peers() {
+			if err := json.Unmarshal(p.Payload, &s); err != nil {
+				t.Error(err)
+			}
+		}
+		if s.Head != head.hash() || s.Height < 10 {
+			t.Errorf("a peer is said to have block %d %s, and has %d %s", s.Height, s.Head, head.Height, head.hash())
+		}
+	})
+}
+
+// A branch that turned out bad does not keep a node from starting again.
+func TestBadBranchOnDisk(t *testing.T) {
+	dir := t.TempDir()
+	n := open(t, dir)
+	slot := slotAt(time.Now()) - 40
+	holding := func(parent header, amount uint64) *block {
+		tx := transaction{To: "x", Amount: amount}.signed(accounts[0])
+		s := max(slot, parent.Slot+1)
+		return propose(parent, s, []transaction{tx}, validatorKeys[s%4])
+	}
+	one := holding(genesis.header, 1)
+	two := propose(one.header, one.Slot+1, nil, validatorKeys[(one.Slot+1)%4])
+	three := propose(two.header, two.Slot+1, nil, validatorKeys[(two.Slot+1)%4])
+	bad := holding(genesis.header, coins+1)
+	for i := uint64(2); bad.hash() > one.hash(); i++ { // it is read first
+		bad = holding(genesis.header, coins+i)
+	}
+	child := holding(bad.header, 1)
+	for _, b := range []*block{one, two, three, bad, child} {
+		if _, err := n.chain.add(b, true); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := n.chain.store.close(); err != nil {
+		t.Fatal(err)
+	}
+	n = open(t, dir)
+	if n.chain.head().hash() != three.hash() {
+		t.Error("at block", n.chain.head().Height)
+	}
+	if err := n.chain.store.close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// The page of a node is there while the program runs, and an address that is taken
+// ends it before it begins.
+func TestPages(t *testing.T) {
+	p := new(pages)
+	var out bytes.Buffer
+	stop, err := p.serve("127.0.0.1:0", &out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stop()
+	url := strings.TrimSpace(strings.TrimPrefix(out.String(), "pages at "))
+	taken := strings.TrimSuffix(strings.TrimPrefix(url, "http://"), "/")
+	var errs bytes.Buffer
+	if code := run(t.Context(), []string{"-http", taken}, io.Discard, &errs); code != 1 || !strings.Contains(errs.String(), "-http: listen tcp") {
+		t.Errorf("exit %d: %s", code, errs.String())
+	}
+	n, err := startNode(t.TempDir(), 0, config("/ip4/127.0.0.1/tcp/0"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.show(0, n)
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	get := func(path string, status int) string {
+		t.Helper()
+		res, err := client.Get(url + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		body, err := io.ReadAll(res.Body)
+		if err != nil || res.StatusCode != status {
+			t.Errorf("%s: %s, %v", path, res.Status, err)
+		}
+		return string(body)
+	}
+	id := n.svc.Node().ID().String()
+	for _, path := range []string{"", "0/", "0/api/overview"} {
+		if !strings.Contains(get(path, http.StatusOK), id) {
+			t.Errorf("/%s does not show the node", path)
+		}
+	}
+	get("1/", http.StatusNotFound)
+	if err := n.close(); err != nil {
+		t.Error(err)
+	}
+	if !strings.Contains(get("0/", http.StatusOK), "The node is stopped.") {
+		t.Error("the page does not tell that the node has stopped")
+	}
 }

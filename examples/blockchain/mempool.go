@@ -5,6 +5,7 @@ package main
 // up with waits in a queue, and then the oldest are dropped.
 
 import (
+	"cmp"
 	"encoding/json"
 	"maps"
 	"slices"
@@ -21,8 +22,6 @@ type mempool struct {
 	mu      sync.Mutex // guards pending
 	pending map[hash]transaction
 }
-
-func newMempool() *mempool { return &mempool{pending: make(map[hash]transaction)} }
 
 // These five methods make it a subscriber.
 func (p *mempool) ID() any                          { return p }
@@ -65,7 +64,7 @@ func (p *mempool) pick(s state) (txs []transaction) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	all := slices.Collect(maps.Values(p.pending))
-	slices.SortFunc(all, func(a, b transaction) int { return int(int64(a.Nonce - b.Nonce)) })
+	slices.SortFunc(all, func(a, b transaction) int { return cmp.Compare(a.Nonce, b.Nonce) })
 	for _, tx := range all {
 		if len(txs) == maxBlockTxs {
 			break

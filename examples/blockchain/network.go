@@ -19,32 +19,33 @@ import (
 
 // member is a place in the network; its node comes and goes, its directory stays.
 type member struct {
-	name, dir string
-	validator int
-	node      *node // nil while it is away
+	number, validator int
+	name, dir         string
+	node              *node // nil while it is away
 }
 
 type network struct {
 	members []*member
+	pages   *pages
 	out     io.Writer
 	nonces  [8]uint64
 }
 
 // runNetwork runs n nodes until ctx ends, and then until all agree.
-func runNetwork(ctx context.Context, n int, out io.Writer) (err error) {
+func runNetwork(ctx context.Context, n int, p *pages, out io.Writer) (err error) {
 	dir, err := os.MkdirTemp("", "toychain")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	net := &network{out: out}
+	net := &network{pages: p, out: out}
 	defer func() {
 		for _, m := range net.members {
 			err = errors.Join(err, m.leave())
 		}
 	}()
 	for i := range n {
-		m := &member{name: fmt.Sprint("validator ", i), dir: filepath.Join(dir, fmt.Sprint(i)), validator: i}
+		m := &member{number: i, validator: i, name: fmt.Sprint("validator ", i), dir: filepath.Join(dir, fmt.Sprint(i))}
 		if i >= len(validatorKeys) {
 			m.name, m.validator = fmt.Sprint("follower ", i), -1
 		}
@@ -62,12 +63,13 @@ func runNetwork(ctx context.Context, n int, out io.Writer) (err error) {
 // start starts a node, which knows one other to begin with.
 func (net *network) start(m *member) (err error) {
 	var boot []string
-	for _, other := range net.members {
-		if other.node != nil && len(boot) == 0 {
-			boot = append(boot, other.node.svc.Node().Addrs()[0].String())
-		}
+	if first := net.members[0].node; first != nil {
+		boot = []string{first.svc.Node().Addrs()[0].String()}
 	}
 	m.node, err = startNode(m.dir, m.validator, config("/ip4/127.0.0.1/tcp/0", boot...), net.out)
+	if err == nil {
+		net.pages.show(m.number, m.node)
+	}
 	return err
 }
 
@@ -86,16 +88,14 @@ func (net *network) live(ctx context.Context) error {
 	if end, ok := ctx.Deadline(); ok {
 		third = time.Until(end) / 3
 	}
-	txs, table := time.NewTicker(100*time.Millisecond), time.NewTicker(time.Second)
-	defer txs.Stop()
-	defer table.Stop()
+	txs, table := time.Tick(100*time.Millisecond), time.Tick(time.Second)
 	last, away := net.members[len(net.members)-1], net.members[len(net.members)-2]
 	joins, leaves, returns := time.After(third/2), time.After(third), time.After(2*third)
 	for err := error(nil); ; {
 		select {
-		case <-txs.C:
+		case <-txs:
 			err = net.spend(ctx)
-		case <-table.C:
+		case <-table:
 			net.table(time.Since(began))
 		case <-joins:
 			if last.node == nil {
@@ -161,9 +161,9 @@ func (net *network) settle() error {
 		}
 		m.node.pause()
 	}
-	deadline := time.After(30 * time.Second)
-	for {
-		heads := map[hash]bool{}
+	heads := map[hash]bool{}
+	for range 150 {
+		clear(heads)
 		for _, m := range net.members {
 			heads[m.node.status().Head] = true
 		}
@@ -171,10 +171,7 @@ func (net *network) settle() error {
 			fmt.Fprintf(net.out, "\nall %d nodes are at block %d %s\n", len(net.members), head.Height, head.Head)
 			return nil
 		}
-		select {
-		case <-time.After(200 * time.Millisecond):
-		case <-deadline:
-			return fmt.Errorf("the nodes do not agree: %v", heads)
-		}
+		time.Sleep(200 * time.Millisecond)
 	}
+	return fmt.Errorf("the nodes do not agree: %v", heads)
 }

@@ -10,12 +10,12 @@ import (
 	"errors"
 	"io"
 	"iter"
+	"log/slog"
 	"os"
 	"sync"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
-	"github.com/sirupsen/logrus"
 
 	"github.com/go-nebnet/nebnet/netservice"
 )
@@ -25,12 +25,13 @@ var (
 	newTx    = netservice.Declare("tx", netservice.JSON[transaction]())
 	newBlock = netservice.Declare("block", netservice.JSON[*block]())
 
-	getHead    = netservice.DeclareMethod("head", netservice.JSON[struct{}](), netservice.JSON[status]())
 	getHeaders = netservice.DeclareStream("headers", netservice.JSON[[]hash](), netservice.JSON[header]())
 	getBlocks  = netservice.DeclareStream("blocks", netservice.JSON[[]hash](), netservice.JSON[*block]())
 )
 
-// status is the part of the handshake that is the application's.
+// status is the part of the handshake that is the application's: what we have. It
+// is renewed with each new head, so that peers know at any time whether to fetch
+// from us.
 type status struct {
 	Height uint64 `json:"height"`
 	Head   hash   `json:"head"`
@@ -43,13 +44,10 @@ type node struct {
 	pool  *mempool
 	out   io.Writer // progress of sync; nil: none
 
-	bodies func([]hash) iter.Seq2[*block, error] // what getBlocks answers
-
-	sync     chan status // a peer has more than we have
-	stop     context.CancelFunc
-	stopping chan struct{} // closed when blocks are no longer made
-	halt     sync.Once
-	wg       sync.WaitGroup
+	sync  chan status        // a peer has more than we have
+	pause context.CancelFunc // stops making blocks
+	stop  context.CancelFunc
+	wg    sync.WaitGroup
 }
 
 // config is that of every node of this chain. The genesis keeps others out.
@@ -59,25 +57,16 @@ func config(listen string, bootstrap ...string) netservice.Config {
 	}
 }
 
-// newNode is a node on a store. Its options are for the service that attach takes.
-func newNode(s *store) (*node, error) {
-	c, err := openChain(s)
-	if err != nil {
-		return nil, err
-	}
-	n := &node{chain: c, pool: newMempool(), sync: make(chan status, 1), stopping: make(chan struct{})}
-	n.bodies = n.stored
-	return n, nil
+// newNode is a node on what a directory holds. Its options are for the service that
+// attach takes.
+func newNode(dir string, sync bool) (*node, error) {
+	c, err := openChain(dir, sync)
+	return &node{chain: c, pool: &mempool{pending: map[hash]transaction{}}, sync: make(chan status, 1)}, err
 }
 
 func (n *node) options() []netservice.Option {
-	log := logrus.New()
-	log.SetOutput(os.Stderr)
-	log.SetLevel(logrus.ErrorLevel)
 	return []netservice.Option{
-		netservice.WithLogger(log),
-		// What we have at the moment of each handshake: the peer knows at once
-		// whether to fetch from us.
+		netservice.WithSlog(slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))),
 		netservice.WithPayload(func() []byte {
 			data, _ := json.Marshal(n.status())
 			return data
@@ -98,17 +87,13 @@ func (n *node) status() status {
 // Start, go on with begin.
 func (n *node) attach(svc *netservice.NebService) error {
 	n.svc = svc
+	svc.Inspector() // its page tells what happens from now on
 	_, blocks := newBlock.Subscribe(svc, func(_ context.Context, m netservice.Received[*block]) {
 		n.take(m.Value)
 	})
-	_, head := getHead.Serve(svc, func(context.Context, peer.ID, struct{}) (status, error) { return n.status(), nil })
-	_, headers := getHeaders.Serve(svc, func(_ context.Context, _ peer.ID, locator []hash) iter.Seq2[header, error] {
-		return n.headers(locator)
-	})
-	_, bodies := getBlocks.Serve(svc, func(_ context.Context, _ peer.ID, ids []hash) iter.Seq2[*block, error] {
-		return n.bodies(ids)
-	})
-	return errors.Join(blocks, head, headers, bodies,
+	_, headers := getHeaders.Serve(svc, n.headers)
+	_, bodies := getBlocks.Serve(svc, n.bodies)
+	return errors.Join(blocks, headers, bodies,
 		svc.Register(n.pool),
 		newTx.Validate(svc, func(_ context.Context, m netservice.Received[transaction]) netservice.Verdict {
 			if !m.Value.valid() {
@@ -140,19 +125,20 @@ func (n *node) judge(_ context.Context, m netservice.Received[*block]) netservic
 
 // take is where every block ends, however it came.
 func (n *node) take(b *block) error {
-	news, err := n.chain.add(b)
+	news, err := n.chain.add(b, true)
 	if news {
 		_, state := n.chain.view()
 		n.pool.forget(state)
 		n.svc.Resume(string(b.hash())) // those that wait for this one
+		_ = n.svc.RenewPayload()       // fails before Start and after Stop, when there is nobody to tell
 	}
 	return err
 }
 
-// headers and stored are what peers are answered, one by one as they take it.
-func (n *node) headers(locator []hash) iter.Seq2[header, error] {
+// headers and bodies are what peers are answered, one by one as they take it.
+func (n *node) headers(_ context.Context, _ peer.ID, locator []hash) iter.Seq2[header, error] {
 	return func(yield func(header, error) bool) {
-		for _, h := range n.chain.after(locator, maxHeaders) {
+		for _, h := range n.chain.after(locator) {
 			if !yield(h, nil) {
 				return
 			}
@@ -160,7 +146,7 @@ func (n *node) headers(locator []hash) iter.Seq2[header, error] {
 	}
 }
 
-func (n *node) stored(ids []hash) iter.Seq2[*block, error] {
+func (n *node) bodies(_ context.Context, _ peer.ID, ids []hash) iter.Seq2[*block, error] {
 	return func(yield func(*block, error) bool) {
 		for _, id := range ids {
 			h, _ := n.chain.header(id)
@@ -175,24 +161,20 @@ func (n *node) stored(ids []hash) iter.Seq2[*block, error] {
 	}
 }
 
-// begin runs what a node does by itself, until end. key makes it a validator.
+// begin runs what a node does by itself, until end.
 func (n *node) begin(validator int) {
-	ctx, cancel := context.WithCancel(context.Background())
-	n.stop = cancel
+	var ctx, making context.Context
+	ctx, n.stop = context.WithCancel(context.Background())
+	making, n.pause = context.WithCancel(ctx)
 	n.wg.Go(func() { n.keepUp(ctx) })
 	if validator >= 0 {
-		n.wg.Go(func() { n.propose(ctx, validator) })
+		n.wg.Go(func() { n.propose(making, validator) })
 	}
 }
 
-// pause stops making blocks.
-func (n *node) pause() { n.halt.Do(func() { close(n.stopping) }) }
-
 // end waits for everything that begin started.
 func (n *node) end() {
-	if n.stop != nil {
-		n.stop()
-	}
+	n.stop()
 	n.wg.Wait()
 }
 
@@ -204,8 +186,6 @@ func (n *node) propose(ctx context.Context, validator int) {
 		slot += (uint64(validator) + turns - slot%turns) % turns
 		select {
 		case <-time.After(time.Until(time.Unix(0, int64(slot)*int64(slotTime)))):
-		case <-n.stopping:
-			return
 		case <-ctx.Done():
 			return
 		}
@@ -214,26 +194,17 @@ func (n *node) propose(ctx context.Context, validator int) {
 			continue
 		}
 		b := propose(parent, slot, n.pool.pick(state), key)
-		if n.take(b) != nil {
-			continue // another branch became better meanwhile
+		if n.take(b) == nil {
+			_ = newBlock.Broadcast(ctx, n.svc, b) // with nobody to tell it to, it is fetched later
 		}
-		// With nobody to tell it to, it is fetched later.
-		_ = newBlock.Broadcast(ctx, n.svc, b)
 	}
 }
 
 // startNode runs a node on what a directory holds; close ends it.
 func startNode(dir string, validator int, cfg netservice.Config, out io.Writer) (*node, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, err
-	}
-	s, err := openStore(dir, true)
+	n, err := newNode(dir, true)
 	if err != nil {
 		return nil, err
-	}
-	n, err := newNode(s)
-	if err != nil {
-		return nil, errors.Join(err, s.close())
 	}
 	n.out, cfg.DataDir = out, dir
 	svc, err := netservice.NewNebService(cfg, n.options()...)
@@ -244,7 +215,7 @@ func startNode(dir string, validator int, cfg netservice.Config, out io.Writer) 
 		err = svc.Start()
 	}
 	if err != nil {
-		return nil, errors.Join(err, s.close())
+		return nil, errors.Join(err, n.chain.store.close())
 	}
 	n.begin(validator)
 	return n, nil

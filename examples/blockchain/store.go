@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -18,12 +19,16 @@ var bucket = []byte("blocks")
 // store is blocks on disk.
 type store struct{ db *bbolt.DB }
 
-// openStore opens the blocks in a directory. Another process that has them open is
-// an error after a second.
+// openStore opens the blocks in a directory, which it makes where there is none.
+// Another process that has them open is an error after a second. With sync what was
+// put survives a loss of power.
 func openStore(dir string, sync bool) (*store, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
 	db, err := bbolt.Open(filepath.Join(dir, "blocks.db"), 0o600, &bbolt.Options{Timeout: time.Second, NoSync: !sync})
 	if err != nil {
-		return nil, fmt.Errorf("open blocks in %s: %w", dir, err)
+		return nil, fmt.Errorf("open blocks in %s, which another node may use: %w", dir, err)
 	}
 	err = db.Update(func(tx *bbolt.Tx) error {
 		_, err := tx.CreateBucketIfNotExists(bucket)

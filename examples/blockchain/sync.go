@@ -31,33 +31,34 @@ func (n *node) behind(s status) {
 	}
 }
 
-// keepUp fetches what is missing: when a peer comes that has more, when a block
-// waits for its parent, and now and then to be sure.
+// keepUp fetches what is missing: when a peer comes or says that it has more, and
+// when a block waits for its parent.
 func (n *node) keepUp(ctx context.Context) {
 	events := n.svc.SubscribePeers(netservice.PeerConnected)
 	defer events.Close()
-	ticks := time.NewTicker(5 * slotTime)
-	defer ticks.Stop()
-	for {
+	for ticks := time.Tick(5 * slotTime); ; {
 		select {
-		case e, ok := <-events.Events():
+		case _, ok := <-events.Events():
 			if !ok {
 				return
 			}
-			for _, p := range n.svc.Peers() {
-				var s status
-				if p.ID == e.Peer && json.Unmarshal(p.Payload, &s) == nil {
-					n.behind(s)
-				}
-			}
-		case <-ticks.C:
-			if s, _, err := getHead.Any(ctx, n.svc, struct{}{}, netservice.Policy[status]{}); err == nil {
-				n.behind(s)
-			}
+			n.comparePeers()
+		case <-ticks:
+			n.comparePeers()
 		case <-n.sync:
 			n.catchUp(ctx)
 		case <-ctx.Done():
 			return
+		}
+	}
+}
+
+// comparePeers reads what peers say that they have.
+func (n *node) comparePeers() {
+	for _, p := range n.svc.Peers() {
+		var s status
+		if json.Unmarshal(p.Payload, &s) == nil {
+			n.behind(s)
 		}
 	}
 }
@@ -67,10 +68,7 @@ func (n *node) keepUp(ctx context.Context) {
 func (n *node) catchUp(ctx context.Context) {
 	for _, p := range n.svc.Peers() {
 		hs := n.headersOf(ctx, p.ID)
-		if len(hs) == 0 || hs[len(hs)-1].Height < n.chain.head().Height {
-			continue
-		}
-		if n.fetchBlocks(ctx, hs) != nil {
+		if len(hs) == 0 || hs[len(hs)-1].Height < n.chain.head().Height || n.fetchBlocks(ctx, hs) != nil {
 			continue
 		}
 		if len(hs) == maxHeaders {
@@ -88,10 +86,7 @@ func (n *node) headersOf(ctx context.Context, p peer.ID) (hs []header) {
 			return nil
 		}
 		if len(hs) == 0 {
-			var ok bool
-			if parent, ok = n.chain.header(h.Parent); !ok {
-				return nil
-			}
+			parent, _ = n.chain.header(h.Parent) // one of the locator's, or h does not follow it
 		}
 		if len(hs) == maxHeaders || !h.valid(time.Now()) || !h.follows(parent) {
 			_ = n.svc.BanPeer(p.String(), time.Hour)
@@ -126,10 +121,10 @@ func (n *node) fetchBlocks(ctx context.Context, hs []header) error {
 		Progress: n.progress,
 	}
 	for b, err := range d.Run(ctx, n.svc) {
-		if err != nil {
-			return err
+		if err == nil {
+			err = n.take(b)
 		}
-		if err := n.take(b); err != nil {
+		if err != nil {
 			return err
 		}
 	}
