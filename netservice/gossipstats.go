@@ -59,7 +59,8 @@ type GossipTypeStats struct {
 	Forgotten          int64            // of Away and Expired: did not come again in time, or were the oldest of too many
 	Announced          int64            // told to peers that appeared or were grafted, one message to one peer counts one
 	Panics             int64            // of the validator
-	Dropped            int64            // copies that a peer's full queue did not take, or that ended with its stream
+	Held               int64            // of Published: had to wait because the queue of a peer was full
+	Dropped            int64            // copies that a peer's queue did not take, or that ended with its stream
 	BytesIn, BytesOut  int64            // data, duplicates included
 	// Delay is from publication to delivery here, of types declared Timed.
 	Delay GossipDelayStats
@@ -79,6 +80,7 @@ type GossipPeerStats struct {
 	Mesh     []string // types in whose mesh it is, sorted
 	Score    float64  // as of the last second
 	Waiting  int64    // bytes that wait to be written to it
+	Slow     int64    // times that nobody waited for its full queue any more, as others are faster
 }
 
 func gossipStats(s gossip.Stats) GossipStats {
@@ -87,7 +89,7 @@ func gossipStats(s gossip.Stats) GossipStats {
 		Parked: s.Parked, ParkedBytes: s.ParkedBytes, WireIn: s.WireIn, WireOut: s.WireOut,
 	}
 	for id, p := range s.Peers {
-		out.Peers[id] = GossipPeerStats{Protocol: p.Protocol, Mesh: p.Mesh, Score: p.Score, Waiting: p.Waiting}
+		out.Peers[id] = GossipPeerStats{Protocol: p.Protocol, Mesh: p.Mesh, Score: p.Score, Waiting: p.Waiting, Slow: p.Slow}
 	}
 	for name, t := range s.Types {
 		out.Types[name] = GossipTypeStats{
@@ -95,7 +97,7 @@ func gossipStats(s gossip.Stats) GossipStats {
 			Published: t.Published, Relayed: t.Relayed, Queued: t.Queued, Unsent: t.Unsent, Waiting: t.Waiting,
 			Delivered: t.Delivered, Duplicates: t.Duplicates, Rejected: t.Rejected, Ignored: t.Ignored,
 			Deferred: t.Deferred, Expired: t.Expired, Away: t.Away, Retaken: t.Retaken, Forgotten: t.Forgotten,
-			Announced: t.Announced, Panics: t.Panics, Dropped: t.Dropped, BytesIn: t.BytesIn, BytesOut: t.BytesOut,
+			Announced: t.Announced, Panics: t.Panics, Held: t.Held, Dropped: t.Dropped, BytesIn: t.BytesIn, BytesOut: t.BytesOut,
 			Delay: GossipDelayStats(t.Delay),
 		}
 	}

@@ -70,11 +70,15 @@ func (s *NebService) sendToMany(ctx context.Context, msgType string, data []byte
 }
 
 // Broadcast spreads a message of this node's own through the network by
-// gossip; the type need not be subscribed to here. nil means that at least one
-// peer's queue took it or, right after the start, that it waits for the first
+// gossip; the type need not be subscribed to here. While the queue of a peer that is
+// to have it is full it waits, at most until ctx ends: peers read no faster than they
+// can pass on, so a network that is given too much slows down its authors. A peer that
+// is several times as slow as others is waited for 10 s at most, and a tenth of the
+// time; what it loses is counted in GossipTypeStats.Dropped. nil means that the queues
+// of the peers took the message or, right after the start, that it waits for the first
 // peer that takes part, see GossipSpec.PeerWait. Errors: ErrTooLarge (see
-// MessageSpec.MaxSize), ErrNoPeers, ErrQueueFull, ErrDuplicate, ErrNoBroadcast, the
-// error of ctx, ErrNotStarted, ErrStopped.
+// MessageSpec.MaxSize), ErrNoPeers, ErrQueueFull joined with the error of ctx,
+// ErrDuplicate, ErrNoBroadcast, ErrNotStarted, ErrStopped.
 //
 // In a network without signatures, which is the default, a message is named by
 // its type and content: the same content again, within two minutes, is

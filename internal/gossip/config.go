@@ -112,11 +112,13 @@ type Config struct {
 	// members on a stream of its own, so that nothing small waits behind it, and
 	// what is above MaxMessageSize on no other. Default 8 MiB.
 	MaxBulkSize int
-	// PeerQueue and PeerQueueBytes bound what waits for one peer on each of the two
-	// streams, in messages and bytes (four messages of the largest size in any
-	// case). A message that finds the queue full is dropped for that peer, counted,
-	// and announced to it a little later; a peer whose bytes are above the bound is
-	// cut off and starts anew with an empty queue. Defaults 1,024 and 32 MiB.
+	// PeerQueue is how many messages wait for one peer before whoever brings more for
+	// it is made to wait: peers are read from slowly, and Publish blocks. An eighth of
+	// PeerQueueBytes has the same effect. A peer that reads several times as slowly as
+	// others is waited for 10 s at most, and a tenth of the time. PeerQueueBytes bounds
+	// what waits on each of the two streams, in bytes, with 64 for each message (four
+	// messages of the largest size in any case): a peer above it is cut off, and starts
+	// anew with an empty queue. Defaults 1,024 and 32 MiB.
 	PeerQueue, PeerQueueBytes int
 	// FormTimeout is how long a published message waits for the first peer of
 	// its topic; then it is dropped and counted. Default 10 s; negative: Publish

@@ -25,7 +25,7 @@ type counters struct {
 	published, relayed, queued, unsent   metrics.Counter
 	delivered, duplicates                metrics.Counter
 	rejected, ignored, deferred, expired metrics.Counter
-	retaken, panics, dropped             metrics.Counter
+	retaken, panics, held, dropped       metrics.Counter
 	forgotten, announced                 metrics.Counter
 	bytesIn, bytesOut                    metrics.Counter
 	away                                 map[string]metrics.Counter
@@ -41,7 +41,7 @@ func newCounters(o *obs.Obs, typ string) counters {
 		rejected: c(obs.GossipRejected), ignored: c(obs.GossipIgnored),
 		deferred: c(obs.GossipDeferred), expired: c(obs.GossipExpired),
 		retaken: c(obs.GossipRetaken), panics: c(obs.GossipPanics),
-		dropped:   c(obs.GossipDropped),
+		held: c(obs.GossipHeld), dropped: c(obs.GossipDropped),
 		forgotten: c(obs.GossipForgotten), announced: c(obs.GossipAnnounced),
 		bytesIn: c(obs.GossipBytesIn), bytesOut: c(obs.GossipBytesOut),
 		delay: o.Histogram(obs.GossipDelay + "." + typ),
@@ -55,7 +55,7 @@ func newCounters(o *obs.Obs, typ string) counters {
 
 // export tells the metrics what has been counted since the last time. The router
 // counts in plain numbers: a metric for each message and peer would cost more.
-func (t *topic) export(now router.Counts, bytesIn, bytesOut int64) {
+func (t *topic) export(now router.Counts) {
 	was := &t.exported
 	for _, c := range []struct {
 		to       metrics.Counter
@@ -68,7 +68,8 @@ func (t *topic) export(now router.Counts, bytesIn, bytesOut int64) {
 		{t.n.deferred, now.Deferred, was.Deferred}, {t.n.expired, now.Expired, was.Expired},
 		{t.n.retaken, now.Retaken, was.Retaken}, {t.n.forgotten, now.Forgotten, was.Forgotten},
 		{t.n.announced, now.Announced, was.Announced}, {t.n.dropped, now.Dropped, was.Dropped},
-		{t.n.bytesIn, bytesIn, t.bytes[0]}, {t.n.bytesOut, bytesOut, t.bytes[1]},
+		{t.n.held, t.own.held, t.ownExported.held},
+		{t.n.bytesIn, t.own.bytesIn, t.ownExported.bytesIn}, {t.n.bytesOut, t.own.bytesOut, t.ownExported.bytesOut},
 	} {
 		if c.now != c.was {
 			c.to.Inc(c.now - c.was)
@@ -79,5 +80,5 @@ func (t *topic) export(now router.Counts, bytesIn, bytesOut int64) {
 			c.Inc(n - was.Away[reason])
 		}
 	}
-	t.exported, t.bytes = now, [2]int64{bytesIn, bytesOut}
+	t.exported, t.ownExported = now, t.own
 }

@@ -45,14 +45,18 @@
 //     (Params.HistoryLength heartbeats).
 //   - Slots of validators, places to wait for them, and parking are shared among the
 //     peers that send: one that sends without end keeps nobody out.
-//   - Publish returns nil only if at least one peer's queue took the message,
-//     or if it waits, bounded in number, bytes and time, for the first peer.
+//   - Publish returns nil only if the queues of the peers that are to have it now
+//     took the message, or if it waits, bounded in number, bytes and time, for the
+//     first peer.
+//   - What is too much for a peer is not dropped: whoever brings more for it waits,
+//     its peers with it, and in the end the author, in Publish. Only a peer that
+//     is several times as slow as others is not waited for; what it loses is counted.
 //   - Only members take part in a topic that is not open: a peer's gossip
 //     streams are not read, and none is opened to it, before Member says yes.
 //   - A member that appears, or is grafted, is told at once which messages of the
 //     last heartbeats this node has, so that what was said during a short cut, or
-//     while a mesh forms, reaches it. What a peer's queue did not take is announced
-//     to it a heartbeat later.
+//     while a mesh forms, reaches it. What a peer's queue lost is announced to it a
+//     heartbeat later.
 //   - Memory grows with what has come, never with what a peer claims, and is bounded
 //     whatever peers send.
 //

@@ -53,6 +53,7 @@ type Engine struct {
 	mu     sync.Mutex
 	router *router.Router
 	peers  map[peer.ID]*remote
+	relief chan struct{}    // to those who wait for full queues: closed when they are to look again
 	armed  time.Time        // when run wakes the router next
 	resets []network.Stream // to be ended as soon as mu is free
 }
@@ -73,6 +74,7 @@ func New(cfg Config) (*Engine, error) {
 		ended:   make(chan struct{}),
 		drained: make(chan struct{}, 1),
 		peers:   make(map[peer.ID]*remote),
+		relief:  make(chan struct{}),
 	}
 	cfg.MessageID = e.guardID(cfg.MessageID)
 	e.cfg = cfg.withDefaults()
@@ -123,23 +125,27 @@ type outcome struct {
 // stepLocked has the router take an event, and does what it says but for judging.
 func (e *Engine) stepLocked(ev router.Event, out *outcome) {
 	at := now()
-	var lost []router.Event
+	var then []router.Event // the router's effects are good until the next step
 	for _, f := range e.router.Step(ev, at) {
 		switch f.Kind {
 		case router.Send:
-			if e.sendLocked(f) {
+			switch ok, full := e.sendLocked(f); {
+			case !ok:
+				out.full++
+				then = append(then, router.Event{Kind: router.Dropped, Peer: f.Peer, Msg: f.Msg})
+			case full:
+				then = append(then, router.Event{Kind: router.Full, Peer: f.Peer, On: true})
+				fallthrough
+			default:
 				out.handed++
-				continue
 			}
-			out.full++
-			lost = append(lost, router.Event{Kind: router.Dropped, Peer: f.Peer, Msg: f.Msg})
 		case router.Say:
 			if r := e.peers[f.Peer]; r != nil {
 				r.main.say(f.Control)
 			}
 		case router.Cancel:
-			if r := e.peers[f.Peer]; r != nil {
-				r.cancel(f.Msg)
+			if r := e.peers[f.Peer]; r != nil && r.cancel(f.Msg) {
+				then = append(then, router.Event{Kind: router.Full, Peer: f.Peer})
 			}
 		case router.Judge:
 			out.judge = append(out.judge, f.Msg)
@@ -147,23 +153,31 @@ func (e *Engine) stepLocked(ev router.Event, out *outcome) {
 			out.refused = f.Reason
 		case router.Faulted:
 			e.countFault(f.Reason)
+		case router.Slow:
+			e.slowLocked(f.Peer)
+		case router.Eased:
+			e.relieveLocked()
 		}
 	}
-	for _, l := range lost {
-		e.router.Step(l, at)
+	for _, next := range then {
+		e.stepLocked(next, out)
 	}
 }
 
-// sendLocked puts a message into a peer's queue.
-func (e *Engine) sendLocked(f router.Effect) bool {
+// sendLocked puts a message into a peer's queue, and reports whether it could, and
+// whether the queue has become full by it.
+func (e *Engine) sendLocked(f router.Effect) (ok, full bool) {
 	r := e.peers[f.Peer]
-	if r == nil || !e.queueFor(r, f.Msg).push(f.Msg) {
-		return false
+	if r == nil {
+		return false, false
+	}
+	if ok, full = e.queueFor(r, f.Msg).push(f.Msg); !ok {
+		return false, false
 	}
 	if t := e.byName(f.Msg.Topic); t != nil {
-		t.bytesOut += int64(len(f.Msg.Data))
+		t.own.bytesOut += int64(len(f.Msg.Data))
 	}
-	return true
+	return true, full
 }
 
 // step is stepLocked by itself. What is to be judged is judged in goroutines.
@@ -251,7 +265,7 @@ func (e *Engine) run(sub event.Subscription) {
 		case <-e.work.Done():
 			return
 		case <-beat.C:
-			e.step(router.Event{Kind: router.Tick})
+			e.beat()
 			e.probe()
 		case <-slow.C:
 			e.tick()
@@ -279,6 +293,19 @@ func (e *Engine) run(sub event.Subscription) {
 			}
 		}
 	}
+}
+
+// beat is the heartbeat.
+func (e *Engine) beat() {
+	var evs []router.Event
+	e.mu.Lock()
+	for p, r := range e.peers {
+		if l := r.main.newLoad(); l.Busy > 0 {
+			evs = append(evs, router.Event{Kind: router.Loaded, Peer: p, Load: l})
+		}
+	}
+	e.mu.Unlock()
+	e.step(append(evs, router.Event{Kind: router.Tick})...)
 }
 
 // tick is done every ScoreInterval.

@@ -334,11 +334,13 @@ func TestHostileOversizeFrame(t *testing.T) {
 	})
 }
 
-// A peer that does not read is cut off when its queue is too large, and hears
-// what is said after.
+// A peer that does not read is waited for a while, though others do, and cut off when
+// its queue is too large. It hears what is said after.
 func TestSlowPeerIsCutOff(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
-		n := w.node(func(c *Config, _ *Topic) { c.PeerQueueBytes = 2 << 20 })
+		ns := w.nodes(2, func(c *Config, _ *Topic) { c.PeerQueueBytes = 4 << 20 })
+		n, other := ns[0], ns[1]
+		w.connect(n.h, other.h)
 		r := &rawPeer{t: t, h: w.host()}
 		stop := make(chan struct{})
 		var first atomic.Bool
@@ -353,15 +355,28 @@ func TestSlowPeerIsCutOff(t *testing.T) {
 		w.connect(r.h, n.h)
 		r.open(n)
 		settle()
-		for i := range 30 {
-			_ = n.e.Publish(t.Context(), "tx", []byte(payload(i, 256<<10)))
+		began := time.Now()
+		const messages = 40
+		for i := range messages {
+			n.publish(t, payload(i, 200<<10))
+		}
+		// Longer would be a peer that can stop a network.
+		if took := time.Since(began); took < 5*time.Second || took > 15*time.Second {
+			t.Errorf("publishing took %v", took)
 		}
 		settle()
-		if w := n.e.Stats().Peers[peer.ID(r.h.ID())].Waiting; w > 3<<20 {
+		for i := range messages {
+			wantOnce(t, ns[1:], payload(i, 200<<10))
+		}
+		s := n.e.Stats()
+		if w := s.Peers[peer.ID(r.h.ID())].Waiting; w > 5<<20 {
 			t.Errorf("%d bytes wait", w)
 		}
-		if n.e.cfg.Obs.Counter("neb.net.gossip.slow").Count() == 0 {
-			t.Error("not cut off")
+		if s.Types["tx"].Held == 0 || s.Types["tx"].Dropped == 0 || s.Peers[other.h.ID()].Slow != 0 {
+			t.Errorf("%+v", s)
+		}
+		if n.e.cfg.Obs.Counter("neb.net.gossip.slow").Count() < 2 {
+			t.Error("not given up, or not cut off")
 		}
 		r.drain()
 		n.publish(t, "and now")

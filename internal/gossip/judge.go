@@ -205,7 +205,7 @@ func (e *Engine) exportCounts() {
 	defer e.mu.Unlock()
 	for _, t := range e.topics() {
 		if v, ok := e.router.Topic(t.Name); ok {
-			t.export(v.Counts, t.bytesIn, t.bytesOut)
+			t.export(v.Counts)
 		}
 	}
 }

@@ -192,9 +192,17 @@ func (e *Engine) openLarge(r *remote) {
 	}
 	r.noLarge = r.noLarge || err != nil && isUnsupported(err)
 	// On the other stream, what fits.
+	var out outcome
 	for _, m := range r.large.close() {
-		if !r.noLarge || !r.main.push(m) {
-			e.router.Step(router.Event{Kind: router.Dropped, Peer: r.id, Msg: m}, now())
+		ok, full := false, false
+		if r.noLarge {
+			ok, full = r.main.push(m)
+		}
+		switch {
+		case !ok:
+			e.stepLocked(router.Event{Kind: router.Dropped, Peer: r.id, Msg: m}, &out)
+		case full:
+			e.stepLocked(router.Event{Kind: router.Full, Peer: r.id, On: true}, &out)
 		}
 	}
 }

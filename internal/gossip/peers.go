@@ -38,6 +38,7 @@ type remote struct {
 	unable    bool                  // it speaks none of the protocols
 	noLarge   bool                  // nor that of large messages
 	gone      bool
+	slow      int64 // times that nobody waited for it any more
 
 	main, large *writer
 }
@@ -77,10 +78,11 @@ func (e *Engine) queueFor(r *remote, m *router.Message) *writer {
 	return r.main
 }
 
-// cancel takes a message out of the queues.
-func (r *remote) cancel(m *router.Message) {
-	r.main.cancel(m)
+// cancel takes a message out of the queues, and reports whether the peer is no longer
+// full for that.
+func (r *remote) cancel(m *router.Message) bool {
 	r.large.cancel(m)
+	return r.main.cancel(m)
 }
 
 // PeerJoined tells that Member now says yes to p. Until then nothing is said to

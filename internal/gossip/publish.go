@@ -10,10 +10,12 @@ import (
 	"github.com/go-nebnet/nebnet/internal/gossip/rpc"
 )
 
-// Publish broadcasts data to the type's topic; the type need not be joined. Nil
-// means that at least one peer's queue has taken the message, or that it waits
-// for the first peer (up to Config.FormTimeout). data is not kept. ctx bounds the
-// type's own Validate.
+// Publish broadcasts data to the type's topic; the type need not be joined. While the
+// queue of a peer that is to have it is full, it waits until ctx ends, which gives
+// ErrQueueFull and the context's error. Nil means that the queues of all peers that
+// are to have it now have taken the message, those apart that read several times as
+// slowly as others, or that it waits for the first peer (up to Config.FormTimeout).
+// data is not kept. ctx bounds the type's own Validate, too.
 //
 // Errors: ErrClosed, ErrNotStarted, ErrNotDeclared, ErrTooLarge, ErrRefused,
 // ErrDuplicate, ErrNoPeers, ErrQueueFull, and the context's.
@@ -41,7 +43,7 @@ func (e *Engine) Publish(ctx context.Context, typ string, data []byte) error {
 			return fmt.Errorf("%w: %s", ErrRefused, typ)
 		}
 	}
-	return e.publish(t, m)
+	return e.publish(ctx, t, m)
 }
 
 // begin finds a type for a call that uses the network. Unless it fails, calls.leave
@@ -89,9 +91,11 @@ func (e *Engine) encode(t *topic, in *rpc.Message, from peer.ID, id string) *rou
 	}
 }
 
-func (e *Engine) publish(t *topic, m *router.Message) error {
+func (e *Engine) publish(ctx context.Context, t *topic, m *router.Message) error {
+	if err := e.admitLocked(ctx, t, ""); err != nil {
+		return err
+	}
 	var out outcome
-	e.mu.Lock()
 	e.stepLocked(router.Event{Kind: router.Publish, Msg: m}, &out)
 	lost := out.handed == 0 && out.full > 0
 	if lost {
@@ -135,8 +139,10 @@ func (e *Engine) Relay(ctx context.Context, m Message) error {
 	if !t.set().ExplicitRelay || m.raw.relayed.Swap(true) {
 		return nil
 	}
+	if err := e.admitLocked(ctx, t, m.From); err != nil {
+		return err
+	}
 	var out outcome
-	e.mu.Lock()
 	e.stepLocked(router.Event{Kind: router.Relay, Msg: m.raw.msg}, &out)
 	e.unlock()
 	if out.handed == 0 && out.full > 0 {

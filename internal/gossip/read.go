@@ -2,6 +2,7 @@ package gossip
 
 import (
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -71,6 +72,8 @@ type reader struct {
 	frames frames
 	heard  time.Time
 	wireIn metrics.Counter
+	// brought are the topics of messages that were new, since the last holdBack.
+	brought []*topic
 }
 
 func (e *Engine) read(r *remote, s network.Stream, k kind) {
@@ -114,6 +117,7 @@ func (rd *reader) loop() error {
 		if err := rd.takeAll(); err != nil {
 			return err
 		}
+		rd.holdBack()
 	}
 }
 
@@ -239,7 +243,7 @@ func (rd *reader) take(b *batch) {
 	for i := range b.msgs {
 		a := &b.msgs[i]
 		id := b.ids[a.from:a.to]
-		a.t.bytesIn += int64(len(a.in.Data))
+		a.t.own.bytesIn += int64(len(a.in.Data))
 		switch {
 		case a.forged:
 			e.stepLocked(router.Event{Kind: router.Forged, Peer: p, Topic: a.t.Name}, &out)
@@ -301,6 +305,9 @@ func (rd *reader) takeFresh(b *batch, out *outcome) {
 	for i := range b.msgs {
 		if a := &b.msgs[i]; a.t != nil {
 			a.fresh = e.encode(a.t, a.in, p, string(b.ids[a.from:a.to]))
+			if !slices.Contains(rd.brought, a.t) {
+				rd.brought = append(rd.brought, a.t)
+			}
 		}
 	}
 	mine := outcome{judge: b.judge}

@@ -60,7 +60,8 @@ type TypeStats struct {
 	Forgotten          int64            // of Away and Expired: did not come again in time, or were the oldest of too many
 	Announced          int64            // told to peers that appeared or were grafted, one message to one peer counts one
 	Panics             int64
-	Dropped            int64 // copies that a peer's full queue did not take, or that ended with its stream
+	Held               int64 // of Published: had to wait because the queue of a peer was full
+	Dropped            int64 // copies that a peer's queue did not take, or that ended with its stream
 	BytesIn, BytesOut  int64 // data, duplicates included
 	// Delay is from publication to delivery here, of messages whose publisher has
 	// declared the type Timed.
@@ -90,6 +91,7 @@ type PeerStats struct {
 	Mesh     []string // types in whose mesh it is, sorted
 	Score    float64
 	Waiting  int64 // bytes that wait to be written to it
+	Slow     int64 // times that nobody waited for its full queue any more, as others are faster
 }
 
 // Stats returns a snapshot.
@@ -109,6 +111,7 @@ func (e *Engine) Stats() Stats {
 		if r := e.peers[v.ID]; r != nil {
 			ps.Protocol = r.main.protocol()
 			ps.Waiting = int64(r.main.waiting() + r.large.waiting())
+			ps.Slow = r.slow
 		}
 		for _, name := range v.Mesh {
 			if t := topics.byName[name]; t != nil {
@@ -133,8 +136,8 @@ func (t *topic) stats(v router.TopicView) TypeStats {
 		Deferred: v.Deferred, Expired: v.Expired,
 		Away:    v.Away,
 		Retaken: v.Retaken, Forgotten: v.Forgotten, Announced: v.Announced,
-		Panics: t.n.panics.Count(), Dropped: v.Dropped,
-		BytesIn: t.bytesIn, BytesOut: t.bytesOut,
+		Panics: t.n.panics.Count(), Held: t.own.held, Dropped: v.Dropped,
+		BytesIn: t.own.bytesIn, BytesOut: t.own.bytesOut,
 	}
 	if t.stamps {
 		s.Delay = delayStats(t.n.delay)

@@ -140,12 +140,20 @@ type topic struct {
 	id          idFunc // nil: that of the content
 	wire        []byte // Name, as messages carry it
 
-	now               atomic.Pointer[settings]
-	n                 counters
-	running           atomic.Int64  // in user code
-	bytesIn, bytesOut int64         // guarded by Engine.mu
-	exported          router.Counts // what n has been told of; guarded by Engine.mu
-	bytes             [2]int64      // the same for bytesIn and bytesOut
+	now     atomic.Pointer[settings]
+	n       counters
+	running atomic.Int64 // in user code
+
+	// Guarded by Engine.mu.
+	own         ownCounts
+	exported    router.Counts // what n has been told of
+	ownExported ownCounts
+}
+
+// ownCounts are what the router does not count.
+type ownCounts struct {
+	bytesIn, bytesOut int64
+	held              int64 // own messages that waited for a full queue
 }
 
 // settings are replaced as a whole.

@@ -26,7 +26,9 @@ type writer struct {
 	control *rpc.Control
 	queue   []*router.Message
 	bytes   int           // of queue, and of what is being written
+	full    bool          // the router was told that the queue is above its mark
 	running bool          // the goroutine
+	load    router.Load   // since it was last asked for
 	wake    chan struct{} // to the goroutine: there is something; holds one
 }
 
@@ -41,6 +43,11 @@ const (
 	// deadlineStep is how much a write deadline may be early: setting one for each
 	// write would cost more than the write of a small message.
 	deadlineStep = 5 * time.Second
+	// messageOverhead is what a message that waits costs beside its bytes, which it
+	// may share with other queues.
+	messageOverhead = 64
+	// markPart is which part of the bound in bytes makes a queue full.
+	markPart = 8
 )
 
 var batches = sync.Pool{New: func() any { b := make([]byte, 0, batchSize); return &b }}
@@ -132,33 +139,80 @@ func (w *writer) close() (lost []*router.Message) {
 	if w.control != nil {
 		n++
 	}
-	w.queue, w.control, w.bytes = nil, nil, 0
+	w.queue, w.control, w.bytes, w.full = nil, nil, 0, false
 	w.e.wrote(n)
 	w.signalLocked()
 	return lost
 }
 
-// push queues a message, and reports whether there was room.
-func (w *writer) push(m *router.Message) bool {
+// limits are the largest frame, and the most bytes that may wait.
+func (w *writer) limits() (frame, bytes int) {
+	c := &w.e.cfg
+	frame = c.MaxMessageSize + wireOverhead
+	if w.kind == largeKind {
+		frame = c.MaxBulkSize + wireOverhead
+	}
+	return frame, max(c.PeerQueueBytes, 4*frame)
+}
+
+// push queues a message, and reports whether it did, and whether the queue has become
+// full by it.
+func (w *writer) push(m *router.Message) (ok, full bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	c := &w.e.cfg
-	limit := c.MaxMessageSize + wireOverhead
-	if w.kind == largeKind {
-		limit = c.MaxBulkSize + wireOverhead
-	}
+	frame, bytes := w.limits()
 	switch {
-	case w.stream == nil && !w.awaited, len(w.queue) >= c.PeerQueue, len(m.Frame) > limit:
-		return false
-	case w.bytes > max(c.PeerQueueBytes, 4*limit):
+	case w.stream == nil && !w.awaited, len(m.Frame) > frame:
+		return false, false
+	case w.bytes > bytes:
 		w.cutOffLocked()
-		return false
+		return false, false
 	}
 	w.queue = append(w.queue, m)
-	w.bytes += len(m.Frame)
+	w.bytes += len(m.Frame) + messageOverhead
 	w.e.writing.Add(1)
 	w.startLocked()
+	if !w.full && w.kind == mainKind && (len(w.queue) >= w.e.cfg.PeerQueue || w.bytes >= bytes/markPart) {
+		w.full, full = true, true
+	}
+	return true, full
+}
+
+// easeLocked reports whether the queue is no longer full.
+func (w *writer) easeLocked() bool {
+	if !w.full || 2*len(w.queue) > w.e.cfg.PeerQueue {
+		return false
+	}
+	if _, bytes := w.limits(); 2*w.bytes > bytes/markPart {
+		return false
+	}
+	w.full = false
 	return true
+}
+
+func (w *writer) isFull() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.full
+}
+
+// fill is which part of its bound a queue that is full takes up.
+func (w *writer) fill() float64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.full {
+		return 0
+	}
+	_, bytes := w.limits()
+	return float64(w.bytes) / float64(bytes)
+}
+
+// newLoad is what was written since it was last called.
+func (w *writer) newLoad() (l router.Load) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	l, w.load = w.load, l
+	return l
 }
 
 // cutOffLocked ends the streams of a peer that reads too slowly. It begins anew with
@@ -189,15 +243,18 @@ func (w *writer) say(c *rpc.Control) {
 	w.startLocked()
 }
 
-// cancel takes a message out of the queue.
-func (w *writer) cancel(m *router.Message) {
+// cancel takes a message out of the queue, and reports whether that is no longer full
+// for it.
+func (w *writer) cancel(m *router.Message) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if i := slices.Index(w.queue, m); i >= 0 {
 		w.queue = slices.Delete(w.queue, i, i+1)
-		w.bytes -= len(m.Frame)
+		w.bytes -= len(m.Frame) + messageOverhead
 		w.e.wrote(1)
+		return w.easeLocked()
 	}
+	return false
 }
 
 // startLocked sees to it that somebody writes what waits.
@@ -292,12 +349,18 @@ func (w *writer) restIfIdle() bool {
 	return true
 }
 
-// done notes what was written.
-func (w *writer) done(bytes, parts int) {
+// done notes that n messages, and perhaps control, were written, and how long it took.
+func (w *writer) done(bytes, n, parts int, took time.Duration) {
 	w.mu.Lock()
-	w.bytes = max(w.bytes-bytes, 0)
+	w.bytes = max(w.bytes-bytes-n*messageOverhead, 0)
+	w.load.Bytes += float64(bytes)
+	w.load.Busy += took
+	eased := w.easeLocked()
 	w.mu.Unlock()
 	w.e.wrote(parts)
+	if eased {
+		w.e.eased(w.r)
+	}
 }
 
 // output is the writing goroutine's.
@@ -313,7 +376,7 @@ func (o *output) write(s network.Stream, c *rpc.Control, ms []*router.Message) b
 		o.of, o.deadline = s, time.Time{}
 	}
 	parts, bytes := len(ms), 0
-	ok := true
+	ok, began := true, now()
 	if c != nil {
 		parts++
 	}
@@ -340,7 +403,7 @@ func (o *output) write(s network.Stream, c *rpc.Control, ms []*router.Message) b
 		}
 		batches.Put(buf)
 	}
-	o.w.done(bytes, parts)
+	o.w.done(bytes, len(ms), parts, now().Sub(began))
 	return ok
 }
 

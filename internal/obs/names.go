@@ -195,7 +195,9 @@ const (
 	// GossipPanics counts recovered panics of validators and receivers; without
 	// a type, those of callbacks that serve all types.
 	GossipPanics = "neb.net.gossip.panics"
-	// GossipDropped counts messages that a peer's full queue did not take.
+	// GossipHeld counts own messages that had to wait because the queue of a peer was
+	// full, GossipDropped copies that a peer's queue did not take or lost.
+	GossipHeld    = "neb.net.gossip.held"
 	GossipDropped = "neb.net.gossip.dropped"
 	// GossipBytesIn and GossipBytesOut count message data, duplicates included.
 	GossipBytesIn  = "neb.net.gossip.bytes.in"
@@ -209,7 +211,8 @@ const (
 	// GossipWireIn and GossipWireOut count all bytes on gossip streams.
 	GossipWireIn  = "neb.net.gossip.wire.in"
 	GossipWireOut = "neb.net.gossip.wire.out"
-	// GossipSlow counts peers cut off because too many bytes waited for them.
+	// GossipSlow counts that a full peer was no longer waited for, since others were
+	// faster, or was cut off because too many bytes waited for it.
 	GossipSlow = "neb.net.gossip.slow"
 	// GossipFaults, followed by a fault, counts frames with something that no
 	// honest peer sends.

@@ -47,6 +47,10 @@ const (
 	Withdraw
 	// Dropped: Peer's queue did not take Msg, or lost it.
 	Dropped
+	// Full: Peer's queue is above its mark if On, else well below it again. Loaded:
+	// Load was written to Peer since the last time.
+	Full
+	Loaded
 	// Declare: Spec is known from now on, or has changed. Retract: Topic is
 	// forgotten. Join and Leave: this node takes part in Topic, or no more.
 	Declare
@@ -74,6 +78,7 @@ type Event struct {
 	RPC     *rpc.RPC
 	Verdict Verdict
 	Spec    *TopicSpec
+	Load    Load
 }
 
 // Level is what the protocol of a stream can do.
@@ -110,6 +115,11 @@ const (
 	// Faulted: Peer did what nobody honest does, Reason says what. It is counted
 	// already.
 	Faulted
+	// Slow: Peer is full, and has held up others for so long that nobody waits for it
+	// any more.
+	Slow
+	// Eased: who waits because of Router.Pressed is to look again.
+	Eased
 )
 
 // Effect is something to be done. Peer is empty where nobody is named.

@@ -402,6 +402,8 @@ func play(t testing.TB, data []byte) {
 				m := known[int(next())%len(known)]
 				g.step(Event{Kind: []Kind{Relay, Withdraw, Dropped}[next()%3], Peer: p, Msg: m})
 			}
+			g.full(p, next()%2 == 0)
+			g.load(p, float64(next()), time.Duration(next())*time.Millisecond)
 		default:
 			if len(out) > 0 {
 				i := int(next()) % len(out)

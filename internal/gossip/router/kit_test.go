@@ -232,6 +232,18 @@ func check(t testing.TB, r *Router) {
 			}
 		}
 	}
+	full := 0
+	for _, p := range r.order {
+		if s := &p.pressure; s.full && !s.slow {
+			full++
+		}
+		if s := &p.pressure; s.full && !p.out || s.slow && !s.full || s.used > patience || s.used < 0 {
+			bad("%s: %+v, stream %v", p.ID, s, p.out)
+		}
+	}
+	if full != r.full {
+		bad("%d peers are full, counted %d", full, r.full)
+	}
 	for _, tp := range r.list {
 		checkTopic(tp, bad)
 	}

@@ -34,7 +34,8 @@ type Peer struct {
 	tellAt   time.Time // before that nothing is told to it
 	lastTold time.Time
 
-	stats peerStats
+	pressure pressure
+	stats    peerStats
 }
 
 // spent is what a peer has used in this heartbeat.
@@ -131,6 +132,7 @@ func (r *Router) closed(ev Event) {
 		l.told = 0
 	}
 	p.missed, p.refused = nil, nil
+	r.setFull(p, false)
 	// Who opens streams again and again is not told everything each time.
 	p.tellAt = later(p.tellAt, p.lastTold.Add(greetEvery))
 	r.release(p)
@@ -219,9 +221,9 @@ func (r *Router) release(p *Peer) {
 }
 
 // worthKeeping reports whether a peer that is away has something on its account: a
-// bad score, or a back-off that still runs.
+// bad score, patience that was used up, or a back-off that still runs.
 func (r *Router) worthKeeping(p *Peer) bool {
-	if r.score(p) < 0 && r.now.Before(p.stats.expire) {
+	if r.score(p) < 0 && r.now.Before(p.stats.expire) || p.pressure.used > 0 {
 		return true
 	}
 	return slices.ContainsFunc(p.links, func(l *link) bool { return r.now.Before(l.backoff) })

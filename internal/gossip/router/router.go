@@ -33,6 +33,7 @@ type Router struct {
 	said     uint64     // number of the last message in history
 	promises []promise
 	parking  parking
+	full     int // peers that are full and not slow
 
 	decayed time.Time
 }
@@ -119,6 +120,14 @@ func (r *Router) Step(ev Event, now time.Time) []Effect {
 		r.withdraw(ev.Msg)
 	case Dropped:
 		r.dropped(ev)
+	case Full:
+		if p := r.peers[ev.Peer]; p != nil && p.out {
+			r.setFull(p, ev.On)
+		}
+	case Loaded:
+		if p := r.peers[ev.Peer]; p != nil {
+			r.addLoad(p, ev.Load)
+		}
 	case Declare:
 		r.declare(*ev.Spec)
 	case Retract:
@@ -158,6 +167,7 @@ func (r *Router) tick() {
 	r.decay()
 	r.breakPromises()
 	r.newAllowance()
+	r.watchFull()
 	for _, t := range r.list {
 		r.maintainMesh(t)
 		r.maintainFanout(t)

@@ -1,0 +1,107 @@
+package gossip
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/go-nebnet/nebnet/internal/testnet"
+)
+
+// everybodySpeaks has all nodes publish without pause, and wants all of it to arrive
+// everywhere, once, within a time.
+func everybodySpeaks(t *testing.T, ns []*node, each, size int, within time.Duration) {
+	t.Helper()
+	var wg sync.WaitGroup
+	for i, n := range ns {
+		wg.Go(func() {
+			for k := range each {
+				if err := n.e.Publish(t.Context(), "tx", []byte(payload(i*each+k, size))); err != nil {
+					t.Errorf("node %d: %v", i, err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	want := (len(ns) - 1) * each
+	for end := time.Now().Add(within); time.Now().Before(end); time.Sleep(time.Second) {
+		left := 0
+		for _, n := range ns {
+			left += want - n.box.total()
+		}
+		if left == 0 {
+			break
+		}
+	}
+	held := int64(0)
+	for i, n := range ns {
+		s := n.tx()
+		held += s.Held
+		if got := n.box.total(); got != want || s.Dropped != 0 {
+			t.Errorf("node %d has %d of %d: %+v", i, got, want, s)
+		}
+	}
+	if held == 0 {
+		t.Error("nobody had to wait: nothing was tested")
+	}
+}
+
+// The middle of a star can send less than its leaves bring. They wait, and nothing is
+// lost.
+func TestStarLosesNothing(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		ns := w.nodes(8, func(c *Config, _ *Topic) { c.PeerQueue = 64 })
+		for _, n := range ns[1:] {
+			w.connect(n.h, ns[0].h)
+		}
+		settle()
+		w.net.SetBandwidth(w.net.Node(1), testnet.Bandwidth{Up: 8e6})
+		everybodySpeaks(t, ns, raceOr(500, 1500), 1000, time.Minute)
+	})
+}
+
+// In a circle of peers whose queues are full all wait for each other, and go on.
+func TestCirclesDoNotStand(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		ns := w.nodes(6, func(c *Config, _ *Topic) { c.PeerQueue = 16 })
+		for i, n := range ns {
+			w.net.SetBandwidth(w.net.Node(i+1), testnet.Bandwidth{Up: 4e6})
+			w.connect(n.h, ns[(i+1)%len(ns)].h)
+		}
+		settle()
+		everybodySpeaks(t, ns, raceOr(200, 500), 1000, time.Minute)
+	})
+}
+
+// Publish waits for a peer's queue as long as its context allows.
+func TestPublishWaitsForRoom(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		ns := w.nodes(2, func(c *Config, _ *Topic) { c.PeerQueue = 4 })
+		w.connect(ns[0].h, ns[1].h)
+		settle()
+		w.net.SetBandwidth(w.net.Node(1), testnet.Bandwidth{Up: 80_000}) // 10 kB a second
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		defer cancel()
+		var err error
+		sent := 0
+		for ; err == nil; sent++ {
+			err = ns[0].e.Publish(ctx, "tx", []byte(payload(sent, 100<<10)))
+		}
+		if !errors.Is(err, ErrQueueFull) || !errors.Is(err, context.DeadlineExceeded) {
+			t.Error(err)
+		}
+		if s := ns[0].tx(); s.Published != int64(sent-1) || s.Held == 0 {
+			t.Errorf("%d were sent: %+v", sent-1, s)
+		}
+		done := make(chan error)
+		go func() { done <- ns[0].e.Publish(t.Context(), "tx", []byte("at the end")) }()
+		time.Sleep(time.Second)
+		must(t, ns[0].e.Close(context.Background()))
+		if err := <-done; !errors.Is(err, ErrClosed) {
+			t.Error(err)
+		}
+	})
+}

@@ -1,0 +1,149 @@
+package router
+
+import (
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+)
+
+// A peer whose queue is above its mark is full: whoever brings more for it is to
+// wait, so that nothing has to be dropped, and so that the wait goes back to the
+// author of what is too much. That one peer reads slowly, for whatever reason, must
+// not hold up a whole mesh. So a peer has patience on account: it is used up while
+// the peer is full though others take the same several times as fast, and comes back
+// slowly. Without any left the peer is slow. Nobody waits for it then; what its queue
+// cannot hold is lost to it, and counted.
+
+const (
+	// patience is how long one slow peer may hold up others; patienceBack is how many
+	// seconds give one back.
+	patience     = 10 * time.Second
+	patienceBack = 10
+	// slowFactor is how many times as fast as a slow peer others are.
+	slowFactor = 4
+	// fairPart is the part of what a peer was sent that others must have been sent, to
+	// be compared with it.
+	fairPart = 8
+)
+
+// Load is what was written to a peer: bytes, and how long it took to write them.
+type Load struct {
+	Bytes float64
+	Busy  time.Duration
+}
+
+// pace is what a peer takes, in bytes a second.
+func (l Load) pace() float64 { return l.Bytes / max(l.Busy, time.Microsecond).Seconds() }
+
+// pressure is how a peer stands that is full, or was.
+type pressure struct {
+	full, slow bool
+	used       time.Duration // of its patience
+	since      time.Time     // until then it is accounted for
+	load       Load          // of late
+}
+
+// setFull notes that a peer's queue is above its mark, or well below it again.
+func (r *Router) setFull(p *Peer, on bool) {
+	s := &p.pressure
+	if s.full == on {
+		return
+	}
+	if on {
+		r.usePatience(p)
+		s.full = true
+		r.full++
+		if s.used > patience-r.cfg.Mesh.Heartbeat {
+			r.giveUpOn(p)
+		}
+		return
+	}
+	r.usePatience(p)
+	if !s.slow {
+		r.full--
+	}
+	s.full, s.slow = false, false
+	r.ease()
+}
+
+// usePatience brings a peer's account up to now.
+func (r *Router) usePatience(p *Peer) {
+	s := &p.pressure
+	d := r.now.Sub(s.since)
+	s.since = r.now
+	switch {
+	case s.full && !s.slow && r.othersAreFaster(p):
+		s.used = min(s.used+d, patience)
+	case s.used > 0:
+		s.used = max(s.used-d/patienceBack, 0)
+	}
+}
+
+// othersAreFaster reports whether most of the peers that are sent about as much as
+// this one take it several times as fast.
+func (r *Router) othersAreFaster(p *Peer) bool {
+	faster, all := 0, 0
+	mine := &p.pressure.load
+	for _, q := range r.order {
+		if l := &q.pressure.load; q != p && q.out && l.Bytes > 0 && l.Bytes >= mine.Bytes/fairPart {
+			all++
+			if l.pace() > slowFactor*mine.pace() {
+				faster++
+			}
+		}
+	}
+	return 2*faster > all
+}
+
+// addLoad notes what was written to a peer since the last time.
+func (r *Router) addLoad(p *Peer, l Load) {
+	s := &p.pressure.load
+	s.Bytes, s.Busy = s.Bytes/2+l.Bytes, s.Busy/2+l.Busy
+}
+
+// watchFull is the part of the heartbeat that concerns full peers.
+func (r *Router) watchFull() {
+	for _, p := range r.order {
+		if s := &p.pressure; s.full || s.used > 0 {
+			r.usePatience(p)
+			if s.full && !s.slow && s.used >= patience {
+				r.giveUpOn(p)
+			}
+		}
+	}
+	if r.full > 0 {
+		r.ease() // a full peer may have left a mesh
+	}
+}
+
+// giveUpOn has nobody wait for a full peer any more.
+func (r *Router) giveUpOn(p *Peer) {
+	p.pressure.slow = true
+	r.full--
+	r.out = append(r.out, Effect{Kind: Slow, Peer: p.ID})
+	r.ease()
+}
+
+// ease has those look again who wait.
+func (r *Router) ease() { r.out = append(r.out, Effect{Kind: Eased}) }
+
+// Pressed reports whether a message of a topic that comes from a peer, or is an own
+// one if that is empty, goes to a peer that is full: then it, or the next one, is to
+// wait until an Eased effect comes.
+func (r *Router) Pressed(topic string, from peer.ID) bool {
+	if r.full == 0 {
+		return false
+	}
+	t := r.topics[topic]
+	if t == nil {
+		return false
+	}
+	flood := from == "" && r.cfg.Mesh.FloodPublish
+	for _, l := range t.links {
+		if p := l.p; p.pressure.full && !p.pressure.slow && p.ID != from && l.reachable() &&
+			(l.mesh || l.fanout || p.direct || p.level < Mesh || flood) {
+			return true
+		}
+	}
+	return false
+}
