@@ -118,6 +118,9 @@ func (t *topic) admitLocked(it *item) {
 	}
 	t.inbox = append(t.inbox, *it)
 	t.inboxBytes += it.size
+	if t.sample.wanted {
+		t.sample.markLocked(t.seq)
+	}
 	t.seq++
 	t.received++
 }

@@ -24,6 +24,7 @@ type Dispatcher struct {
 	topics atomic.Pointer[map[string]*topic]
 	other  atomic.Uint64 // messages of types without a topic
 	panics atomic.Uint64
+	trace  atomic.Pointer[func(Message, Outcome)] // nil unless somebody traces
 	meters meters
 
 	ready    readyList

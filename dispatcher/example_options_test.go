@@ -99,3 +99,19 @@ func ExampleCarrier() {
 	fmt.Println(d.Stop(context.Background()), len(ch))
 	// Output: <nil> 1
 }
+
+// What became of each message, one by one.
+func ExampleDispatcher_Trace() {
+	d := running(dispatcher.NewHandler("sum", "tx", func(context.Context, dispatcher.Message) {}, dispatcher.WithFilter(true)))
+	d.Trace(func(m dispatcher.Message, o dispatcher.Outcome) { fmt.Printf("%s: %s\n", m.Data(), o) })
+	for _, text := range []string{"a", "b", "a"} {
+		if err := d.PutMessage(dispatcher.NewMessage("tx", "", []byte(text))); err != nil {
+			panic(err)
+		}
+	}
+	_ = d.Stop(context.Background())
+	// Output:
+	// a: delivered
+	// b: delivered
+	// a: duplicate
+}

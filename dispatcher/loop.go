@@ -117,6 +117,7 @@ type block struct {
 	fresh  [blockSize]uint64 // marks that the filter did not have
 	flags  [blockSize]flags
 	panics []panicked
+	sample time.Time // when the sample among them was admitted; zero without it
 }
 
 type panicked struct {
@@ -127,21 +128,30 @@ type panicked struct {
 // dispatch offers the next messages to every subscription and reports whether
 // there are more. Only the loop calls it.
 func (t *topic) dispatch(b *block) (more bool) {
-	items, subs := t.takeChunk()
+	items, subs, sampled, at := t.takeChunk()
+	trace := t.d.trace.Load()
 	bytes := 0
 	var sum topicCounts
 	for run := range slices.Chunk(items, blockSize) {
-		b.items = run
+		b.items, b.sample = run, time.Time{}
+		if !sampled.IsZero() && at < len(run) {
+			b.sample, sampled = sampled, time.Time{}
+		}
+		at -= len(run)
 		clear(b.flags[:len(run)])
 		t.offer(b, subs)
+		if trace != nil {
+			b.tell(*trace)
+		}
 		bytes += b.settle(&sum)
 	}
 	clear(items)
 	return t.settle(len(items), bytes, &sum)
 }
 
-// takeChunk takes what was admitted and returns the subscriptions that get it.
-func (t *topic) takeChunk() ([]item, []*subscription) {
+// takeChunk takes what was admitted and returns the subscriptions that get it, and
+// when and which of them is the sample.
+func (t *topic) takeChunk() (items []item, subs []*subscription, sampled time.Time, at int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.next == len(t.batch) {
@@ -150,7 +160,7 @@ func (t *topic) takeChunk() ([]item, []*subscription) {
 		t.next = 0
 	}
 	n := min(chunkSize, len(t.batch)-t.next)
-	subs := t.list
+	subs = t.list
 	for i, s := range subs { // in the order in which they joined
 		if s.from > t.first {
 			n = min(n, int(s.from-t.first))
@@ -158,7 +168,8 @@ func (t *topic) takeChunk() ([]item, []*subscription) {
 			break
 		}
 	}
-	return t.batch[t.next : t.next+n], subs
+	sampled, at = t.sample.takeLocked(t.first, n)
+	return t.batch[t.next : t.next+n], subs, sampled, at
 }
 
 // offer offers a block to every subscription.
@@ -250,6 +261,7 @@ func (t *topic) shrink() {
 	t.mu.Lock()
 	idle := t.seq == t.seqAtTick && len(t.inbox)+t.pending == 0
 	t.seqAtTick = t.seq
+	t.sample.wanted = t.sample.at.IsZero()
 	if idle && cap(t.inbox) > shrinkAbove {
 		t.inbox = nil
 	}

@@ -57,6 +57,7 @@ type subscription struct {
 	out      uint64            // taken from the queue, or sent directly, and not lost since
 	unmarked bool              // the offer under way has taken a mark back
 	counts   subCounts
+	waiting  waiting
 	atTick   uint64 // counts.offered at the last tick
 }
 
@@ -105,6 +106,9 @@ func (s *subscription) offer(b *block) {
 	was := s.queue.n
 	for i := 0; i < len(b.items); {
 		i = s.offerFromLocked(b, i)
+	}
+	if !b.sample.IsZero() {
+		s.sampleLocked(b.sample)
 	}
 	if was == 0 && s.queue.n > 0 {
 		s.signal()
@@ -264,6 +268,9 @@ func (s *subscription) take(buf []item, claim bool) (n int, closed bool) {
 	}
 	if s.shares != nil && 2*s.queue.n <= s.maxLen && 2*s.queue.bytes <= s.maxBytes {
 		s.shares = nil
+	}
+	if n > 0 && !s.waiting.at.IsZero() {
+		s.waitedLocked()
 	}
 	closed = s.closed
 	if closed && s.consume == nil {

@@ -4,6 +4,10 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+
+	"github.com/rcrowley/go-metrics"
+
+	"github.com/go-nebnet/nebnet/internal/obs"
 )
 
 // topic is one message type: its subscriptions, its inbox, its filter and its
@@ -14,6 +18,7 @@ type topic struct {
 	seeds    seeds
 	filter   filter
 	interest interest
+	wait     metrics.Histogram
 	subs     sync.Map // ID → *subscription, those being registered included
 
 	filtering atomic.Bool  // a subscription filters: PutMessage computes keys
@@ -34,6 +39,7 @@ type topic struct {
 	received     uint64
 	refused      uint64
 	counts       topicCounts
+	sample       sample
 
 	// The loop's, apart from the mutex's cache line.
 	_         [64]byte
@@ -56,7 +62,10 @@ func (c *topicCounts) add(o *topicCounts) {
 }
 
 func newTopic(d *Dispatcher, name string) *topic {
-	return &topic{d: d, name: name, seeds: newSeeds(), filter: filter{limit: d.cfg.FilterSize}}
+	return &topic{
+		d: d, name: name, seeds: newSeeds(), filter: filter{limit: d.cfg.FilterSize},
+		wait: d.obs.Histogram(obs.DispatcherWait + "." + name),
+	}
 }
 
 // join makes a subscription get what is admitted from now on.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
 
@@ -15,6 +16,20 @@ import (
 // gossip brings is judged in gossip's own goroutines, before it is passed on; what
 // a peer sends directly here, before it is delivered; and what Relay is about to
 // spread, if gossip has not judged it.
+
+// timed is a validator whose time is measured, whoever asks it.
+func (n *Node) timed(msgType string, v Validator) Validator {
+	if v == nil || dispatcher.ValidType(msgType) != nil {
+		return v
+	}
+	took := n.obs.Histogram(obs.Validation + "." + msgType)
+	return func(ctx context.Context, m dispatcher.Message) Verdict {
+		began := time.Now()
+		verdict := v(ctx, m)
+		took.Update(time.Since(began).Microseconds())
+		return verdict
+	}
+}
 
 // accepts asks the validator of a type, if it has one, about a message that did not
 // come by gossip.

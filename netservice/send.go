@@ -114,7 +114,7 @@ func (s *NebService) Relay(ctx context.Context, msg dispatcher.Message) error {
 // replaced at any time: no message passes unjudged meanwhile. nil takes the
 // validator away. Errors: ErrNoBroadcast, or that the type's name is no good.
 func (s *NebService) SetValidator(msgType string, v Validator) error {
-	return s.node.types.validate(msgType, v)
+	return s.node.types.validate(msgType, s.node.timed(msgType, v))
 }
 
 // Resume has all messages judged again that a validator deferred under that

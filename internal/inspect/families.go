@@ -41,6 +41,8 @@ var families = []family{
 	{name: "nebnet_dispatcher_unrouted_total", help: "Messages of all types for which there was no subscriber.", source: obs.DispatcherUnrouted},
 	{name: "nebnet_dispatcher_lost_total", help: "Messages lost for whatever reason, by type.", source: obs.DispatcherLost, labels: byType},
 	{name: "nebnet_dispatcher_dropped_total", help: "Messages lost, by reason.", source: obs.DispatcherDropped, labels: byReason},
+	{name: "nebnet_dispatcher_wait_seconds", help: "From the admission of a message until a subscriber has it, of one message a second and type.", kind: histogram, source: obs.DispatcherWait, labels: byType},
+	{name: "nebnet_validation_seconds", help: "How long the validator of a type took.", kind: histogram, source: obs.Validation, labels: byType},
 	{name: "nebnet_dispatcher_panics_total", help: "Panics of subscriber code that were recovered.", source: obs.DispatcherPanics},
 
 	{name: "nebnet_messages_received_total", help: "Messages read from message streams.", source: obs.PacketsIn, labels: byType},

@@ -28,6 +28,13 @@ const (
 	DispatcherLost = "neb.net.dispatcher.lost"
 	// DispatcherPanics counts panics of subscriber code that were recovered.
 	DispatcherPanics = "neb.net.dispatcher.panics"
+	// DispatcherWait, with a dot and a registered type, is the histogram of the
+	// microseconds from the admission of a message until a subscriber has it, of
+	// one message a second and type.
+	DispatcherWait = "neb.net.dispatcher.wait_us"
+	// Validation, with a dot and a declared type, is the histogram of the
+	// microseconds that the type's validator took.
+	Validation = "neb.net.validation_us"
 
 	// PacketsIn and PacketsOut count messages read from and written to peers;
 	// with a dot and a declared type, those of that type.

@@ -1,0 +1,47 @@
+package dispatcher
+
+// Outcome says what became of a message with the subscribers of its type.
+type Outcome string
+
+// The outcomes. Of several subscribers the best one counts.
+const (
+	OutcomeDelivered Outcome = "delivered"
+	OutcomeDuplicate Outcome = "duplicate" // every subscriber had it
+	OutcomeFull      Outcome = "subscriber full"
+	OutcomePanic     Outcome = "panic"
+	OutcomeUnrouted  Outcome = "no subscriber"
+)
+
+// Trace has f told what became of every message that is offered to subscribers
+// from now on, until it is nil. Delivered means that the queue or channel of a
+// subscriber took it. The loop calls f, so it must be quick and wait for nothing;
+// it may be called once more while Trace returns. A message that is not admitted is
+// the error of PutMessage, and not heard of here.
+func (d *Dispatcher) Trace(f func(m Message, o Outcome)) {
+	if f == nil {
+		d.trace.Store(nil)
+		return
+	}
+	d.trace.Store(&f)
+}
+
+// tell tells what became of the messages of a block.
+func (b *block) tell(trace func(m Message, o Outcome)) {
+	for i := range b.items {
+		trace(b.items[i].msg, b.flags[i].outcome())
+	}
+}
+
+func (f flags) outcome() Outcome {
+	switch {
+	case f&fTaken != 0:
+		return OutcomeDelivered
+	case f&fPanic != 0:
+		return OutcomePanic
+	case f&fFull != 0:
+		return OutcomeFull
+	case f&fDuplicate != 0:
+		return OutcomeDuplicate
+	}
+	return OutcomeUnrouted
+}
