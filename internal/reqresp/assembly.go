@@ -1,10 +1,12 @@
 package reqresp
 
-// firstPiece is what is allocated for a message before any of it has come;
-// growth bounds what is allocated afterwards, in terms of what has.
 const (
-	firstPiece = 32 << 10
-	growth     = 8
+	// firstPiece is what is allocated for a message before any of it has come.
+	firstPiece = maxFrame
+	// growth bounds what is allocated afterwards, in terms of what has come. The
+	// third fragment makes room for 2 MiB: all that was allocated before has been
+	// cleared, and is copied.
+	growth = 32
 )
 
 // assembly puts a message together that comes in fragments. It allocates as
@@ -27,7 +29,7 @@ func (a *assembly) grow(n int) ([]byte, bool) {
 	}
 	if had+n > cap(a.buf) {
 		// Exactly the message, if it is no more than may be allocated now.
-		size := min(a.total, max(firstPiece, growth*(had+n)))
+		size := min(a.total, max(firstPiece, had+n, growth*had))
 		bigger := make([]byte, had, size)
 		copy(bigger, a.buf)
 		a.buf = bigger

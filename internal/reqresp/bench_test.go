@@ -2,13 +2,10 @@ package reqresp
 
 import (
 	"bytes"
-	"context"
 	"slices"
 	"sync"
 	"testing"
 	"time"
-
-	"github.com/libp2p/go-libp2p/core/network"
 
 	"github.com/go-nebnet/nebnet/internal/bench"
 )
@@ -106,58 +103,4 @@ func BenchmarkCall(b *testing.B) {
 			load(b, callers, max(b.N, callers), call)
 		})
 	}
-}
-
-var benchStream = &Spec{Name: "stream", Kind: Stream, Window: 4 << 20}
-
-// BenchmarkStream compares streamed answers of 1 MiB with a plain stream that
-// batches its writes, on the same two hosts.
-//
-//	go test -run '^$' -bench BenchmarkStream -benchtime 5x ./internal/reqresp
-func BenchmarkStream(b *testing.B) {
-	const n, size = 256, 1 << 20
-	client, s := benchPair(b)
-	payload := make([]byte, size)
-	serve(b, s, benchStream, streaming(func(_ context.Context, _ []byte, yield func([]byte) bool) error {
-		for range n {
-			if !yield(payload) {
-				break
-			}
-		}
-		return nil
-	}))
-	got := bench.NewCounter()
-	client.SetStreamHandler(plainProtocol, bench.Receive(got))
-	plain, err := s.NewStream(network.WithNoDial(b.Context(), "bench"), client.ID(), plainProtocol)
-	if err != nil {
-		b.Fatal(err)
-	}
-	ours := func() time.Duration {
-		began := time.Now()
-		bytes := 0
-		for a, err := range client.e.Stream(b.Context(), s.ID(), benchStream, nil) {
-			if err != nil {
-				b.Fatal(err)
-			}
-			bytes += len(a)
-		}
-		if bytes != n*size {
-			b.Fatal(bytes)
-		}
-		return time.Since(began)
-	}
-	ours()
-	var rate, part []float64
-	for b.Loop() {
-		base, err := bench.Batched(plain, got, payload, n)
-		if err != nil {
-			b.Fatal(err)
-		}
-		took := ours()
-		rate = append(rate, n*size/1e6/took.Seconds())
-		part = append(part, base.Seconds()/took.Seconds())
-	}
-	b.ReportMetric(0, "ns/op")
-	b.ReportMetric(bench.Median(rate), "MB/s")
-	b.ReportMetric(bench.Median(part), "x-batched")
 }

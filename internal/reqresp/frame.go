@@ -23,9 +23,11 @@ const flagEnd = 0x80
 
 const (
 	// maxFrame bounds the body of a frame, maxFragment the part of a message that
-	// this implementation puts into one: what waits behind it waits that long.
+	// this implementation puts into one: what waits behind it waits that long. Two
+	// of them, with what stands before them (maxPiece each), are one write.
 	maxFrame    = 64 << 10
-	maxFragment = 32 << 10
+	maxFragment = 32<<10 - 32
+	maxPiece    = maxFragment + maxHeader + binary.MaxVarintLen32
 	// maxHeader is the length of the longest header: type, call, size.
 	maxHeader = 1 + binary.MaxVarintLen64 + 3
 	minHeader = 3

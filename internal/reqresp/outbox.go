@@ -11,12 +11,17 @@ const (
 	// smallMessage is the size up to which a message is put into the buffer at
 	// once; above, it waits for its turn, a fragment at a time.
 	smallMessage = 4 << 10
-	// batch is how much is gathered for one write.
-	batch = 64 << 10
+	// batch is how much is gathered for one write: one frame of the multiplexer,
+	// which sends 64 KiB at once, its own header of 12 bytes included. A few bytes
+	// more would be a frame, a record and a system call of their own.
+	batch = 64<<10 - 12
 	// fullSmall is how much of small frames may wait before a server reads no
 	// further requests.
 	fullSmall = 256 << 10
 )
+
+// writeBuffers are for writes with parts of large messages, *[batch]byte.
+var writeBuffers = sync.Pool{New: func() any { return new([batch]byte) }}
 
 // outbox is what waits to be written to one stream: small frames in order, and
 // calls with larger messages, which take turns.
@@ -213,9 +218,9 @@ func (o *outgoing) frame(dst []byte, k kind, fields []byte, n int) []byte {
 }
 
 // next waits for something to write and returns it; it is valid until the next
-// call. Small frames come first, then a fragment of each call in turn until there
-// is enough for one write. Of the messages that end in it, done gets the taken
-// functions, to be called when it has been written.
+// call. Small frames come first, then a fragment of each call in turn, at least one,
+// for as long as they fit into one write. Of the messages that end in it, done gets
+// the taken functions, to be called without the lock.
 func (b *outbox) next(done []func()) (out []byte, _ []func(), err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -233,7 +238,10 @@ func (b *outbox) next(done []func()) (out []byte, _ []func(), err error) {
 		}
 		out, b.small, b.spare = b.small, b.spare[:0], nil
 		b.taken.Broadcast()
-		for len(b.ready) > 0 && len(out) < batch {
+		if len(b.ready) > 0 && len(out)+maxPiece <= batch {
+			b.spare, out = out[:0], append(writeBuffers.Get().(*[batch]byte)[:0], out...)
+		}
+		for turn := 0; len(b.ready) > 0 && (turn == 0 || len(out)+maxPiece <= batch); turn++ {
 			out, done = b.turnLocked(out, done)
 		}
 		if len(b.ready) == 0 {
@@ -242,7 +250,7 @@ func (b *outbox) next(done []func()) (out []byte, _ []func(), err error) {
 		if len(out) > 0 {
 			return out, done, nil
 		}
-		b.spare = out // what was queued has been dropped
+		b.recycleLocked(out) // what was queued has been dropped
 	}
 }
 
@@ -276,15 +284,15 @@ func (b *outbox) pump(w io.Writer) error {
 		if err != nil {
 			return err
 		}
-		_, err = w.Write(out)
+		// Before the write, so that the next message is made beside it.
 		for _, f := range told {
 			f()
 		}
-		if err != nil {
-			return err
-		}
 		clear(told)
 		done = told
+		if _, err := w.Write(out); err != nil {
+			return err
+		}
 		b.wrote(out)
 	}
 }
@@ -293,9 +301,16 @@ func (b *outbox) pump(w io.Writer) error {
 func (b *outbox) wrote(buf []byte) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	// An idle stream keeps no more than small calls need.
-	if cap(buf) <= smallMessage || len(b.small) > 0 || len(b.ready) > 0 {
+	b.recycleLocked(buf)
+}
+
+func (b *outbox) recycleLocked(buf []byte) {
+	switch {
+	case cap(buf) == batch:
+		writeBuffers.Put((*[batch]byte)(buf[:batch]))
+	case cap(buf) <= smallMessage || len(b.small) > 0 || len(b.ready) > 0:
 		b.spare = buf[:0]
+	default: // an idle stream keeps no more than small calls need
 	}
 }
 

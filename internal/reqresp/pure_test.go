@@ -242,8 +242,8 @@ func TestAssembly(t *testing.T) {
 		if _, ok := a.grow(n); !ok {
 			t.Fatal("refused")
 		}
-		if cap(a.buf) > max(firstPiece, growth*len(a.buf)) {
-			t.Fatalf("%d allocated for %d", cap(a.buf), len(a.buf))
+		if cap(a.buf) > max(firstPiece, growth*(len(a.buf)-n)) {
+			t.Fatalf("%d allocated when %d had come", cap(a.buf), len(a.buf)-n)
 		}
 	}
 	if _, ok := a.grow(1); ok {
