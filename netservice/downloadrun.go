@@ -171,11 +171,16 @@ func (r *downloadRun[Item]) fetch(ctx context.Context, p peer.ID, span reqresp.S
 	r.changeLocked()
 }
 
+// bring hands an item in, and tells whether the peer should go on.
 func (r *downloadRun[Item]) bring(p peer.ID, part *reqresp.Part, index uint64, item Item) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.lied(p) || !r.plan.Bring(p, part, index) {
+	if r.lied(p) {
 		return false
+	}
+	isNew, more := r.plan.Bring(p, part, index)
+	if !isNew {
+		return more
 	}
 	r.items[index] = brought[Item]{item, p}
 	r.brought[p]++

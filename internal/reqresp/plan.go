@@ -11,8 +11,8 @@ import (
 //
 // The range is cut into parts, of which a window is open at a time. A part is
 // fetched by one peer, item by item; what is left of it when that peer fails goes
-// to the next one. A peer with nothing else to do takes over beside a slower one:
-// the first of both to bring an item counts.
+// to the next one. A peer with nothing else to do takes over beside slower ones: the
+// first to bring an item counts, and who took over last goes on until the end.
 type Plan struct {
 	next, end    uint64 // handed over up to; of the range
 	cut          uint64 // parts have been made up to
@@ -111,15 +111,11 @@ func (p *Plan) Take(id peer.ID, now time.Time) (s Span, ok bool, again time.Time
 	return Span{}, false, again
 }
 
-// worthTaking tells whether a peer would bring what is left of a part that another
-// one holds in less than half of the time.
+// worthTaking tells whether a peer would bring what is left of a part in less than
+// half of the time of those that hold it. One that took over may turn out to be no
+// better: it may have died since, and then the part needs a third.
 func (p *Plan) worthTaking(part *Part, id peer.ID, w *worker, now time.Time) bool {
-	if part.got >= part.to || len(part.holders) != 1 || part.holders[0].peer == id {
-		return false
-	}
-	h := part.holders[0]
-	elapsed := now.Sub(h.since)
-	if elapsed < p.slowAtLeast {
+	if part.got >= part.to {
 		return false
 	}
 	left := time.Duration(part.to - part.got)
@@ -127,8 +123,14 @@ func (p *Plan) worthTaking(part *Part, id peer.ID, w *worker, now time.Time) boo
 	if mine == 0 {
 		mine = p.defaultEvery
 	}
-	theirs := elapsed / time.Duration(max(part.got-h.first, 1))
-	return theirs*left > 2*mine*left+p.slowAtLeast/2
+	for _, h := range part.holders {
+		elapsed := now.Sub(h.since)
+		theirs := elapsed / time.Duration(max(part.got-h.first, 1))
+		if h.peer == id || elapsed < p.slowAtLeast || theirs*left <= 2*mine*left+p.slowAtLeast/2 {
+			return false
+		}
+	}
+	return true
 }
 
 func (part *Part) give(id peer.ID, now time.Time) Span {
@@ -136,15 +138,20 @@ func (part *Part) give(id peer.ID, now time.Time) Span {
 	return Span{part, part.got, part.to}
 }
 
-// Bring books an item of a part. It is false for one that is there already, or that
-// is not the next one: then it is of no use.
-func (p *Plan) Bring(id peer.ID, part *Part, index uint64) bool {
-	if index != part.got || index >= part.to {
-		return false
+// Bring books an item of a part. New says that it is the next one that was missing,
+// and more that the peer should go on: one that took over goes on when the one
+// before it was faster this once, else it would never get past a peer that is slow.
+func (p *Plan) Bring(id peer.ID, part *Part, index uint64) (isNew, more bool) {
+	if index < part.got {
+		n := len(part.holders)
+		return false, n > 0 && part.holders[n-1].peer == id && part.got < part.to
+	}
+	if index > part.got || index >= part.to {
+		return false, false
 	}
 	part.got++
 	p.worker(id).items++
-	return true
+	return true, true
 }
 
 // Finish ends a span, whose peer took so long for so many items. failed says that

@@ -23,8 +23,8 @@ func TestPlan(t *testing.T) {
 	}
 	bring := func(id string, part *Part, index uint64, want bool) {
 		t.Helper()
-		if p.Bring(peer.ID(id), part, index) != want {
-			t.Errorf("%s brings %d: %v", id, index, !want)
+		if isNew, _ := p.Bring(peer.ID(id), part, index); isNew != want {
+			t.Errorf("%s brings %d: %v", id, index, isNew)
 		}
 	}
 	a := take("A", "10 18 true")
@@ -38,7 +38,7 @@ func TestPlan(t *testing.T) {
 	p.Finish("B", b.Part, 8, 80*time.Millisecond, false, now)
 	now = now.Add(time.Second) // A brought one item in that time: B takes over
 	take("B", "11 18 true")
-	take("C", "0 0 false") // two are enough
+	take("C", "0 0 false") // B had no time yet
 	bring("B", a.Part, 11, true)
 	bring("A", a.Part, 11, false) // too late
 	// B fails: it is left alone for a while, and C takes over.
@@ -69,6 +69,49 @@ func TestPlan(t *testing.T) {
 	}
 	now = now.Add(time.Minute)
 	take("B", "18 26 true")
+}
+
+// A part whose holder died is taken over, also when the one that took over died
+// too: nobody waits for a deadline.
+func TestPlanOutlivesTwo(t *testing.T) {
+	now := time.Unix(0, 0)
+	p := NewPlan(0, 8, 8, 1)
+	for _, id := range []peer.ID{"A", "B", "C"} {
+		s, ok, _ := p.Take(id, now)
+		if !ok || s.From != 0 || s.To != 8 {
+			t.Fatalf("%s gets %v %v", id, s, ok)
+		}
+		if _, ok, _ := p.Take("D", now); ok {
+			t.Fatalf("%s is given no time", id)
+		}
+		now = now.Add(time.Second)
+		if _, ok, _ := p.Take(id, now); ok {
+			t.Fatalf("%s takes over from itself", id)
+		}
+	}
+}
+
+// Who takes over from a slow peer goes on when that one is the first with an item:
+// it still brings the rest in less time.
+func TestPlanTakerGoesOn(t *testing.T) {
+	now := time.Unix(0, 0)
+	p := NewPlan(0, 8, 8, 1)
+	slow, _, _ := p.Take("slow", now)
+	now = now.Add(time.Second)
+	fast, ok, _ := p.Take("fast", now)
+	if !ok {
+		t.Fatal("nobody takes over")
+	}
+	bring := func(id peer.ID, part *Part, index uint64, wantNew, wantMore bool) {
+		t.Helper()
+		if isNew, more := p.Bring(id, part, index); isNew != wantNew || more != wantMore {
+			t.Errorf("%s brings %d: new %v, more %v", id, index, isNew, more)
+		}
+	}
+	bring("slow", slow.Part, 0, true, true)
+	bring("fast", fast.Part, 0, false, true)
+	bring("fast", fast.Part, 1, true, true)
+	bring("slow", slow.Part, 1, false, false)
 }
 
 // Peers that are slow, that fail and that are removed bring a whole range together,
@@ -112,15 +155,16 @@ func TestPlanAtRandom(t *testing.T) {
 					p.Remove(j.id)
 					jobs = slices.Delete(jobs, i, i+1)
 					continue
-				case p.Bring(j.id, j.span.Part, j.index):
-					if have[j.index] {
+				default:
+					isNew, more := p.Bring(j.id, j.span.Part, j.index)
+					if isNew && have[j.index] {
 						t.Fatal(seed, j.index, "came twice")
 					}
-					have[j.index] = true
+					if isNew {
+						have[j.index] = true
+					}
 					j.index++
-					ends = j.index == j.span.To
-				default:
-					ends = true
+					ends = !more || j.index == j.span.To
 				}
 				if ends {
 					p.Finish(j.id, j.span.Part, j.index-j.span.From, now.Sub(j.began), failed, now)
