@@ -35,19 +35,21 @@ type Reachability struct {
 	// AutoNAT asks peers whether this node can be reached from outside, and answers
 	// the same question of theirs. NodeStats.Reachability tells what came of it.
 	AutoNAT bool `yaml:"autonat" json:"autonat" toml:"autonat" mapstructure:"autonat"`
-	// PortMapping asks the router to forward the ports listened on, by UPnP or
-	// NAT-PMP.
+	// PortMapping asks the router to forward the ports listened on, by UPnP or, where
+	// libp2p finds the router's address (on Linux it does not), by NAT-PMP.
 	PortMapping bool `yaml:"port_mapping" json:"port_mapping" toml:"port_mapping" mapstructure:"port_mapping"`
 	// Relays is the full multiaddrs of relays through which a private node can be
 	// reached. Default: none.
 	Relays []string `yaml:"relays" json:"relays" toml:"relays" mapstructure:"relays"`
-	// RelayClient lets the node dial, and be dialled, through relays.
+	// RelayClient lets the node dial, and be dialled, through relays. Of peers that
+	// others tell of, it dials those behind a relay that is a peer of it as well.
 	RelayClient bool `yaml:"relay_client" json:"relay_client" toml:"relay_client" mapstructure:"relay_client"`
 	// RelayService carries the traffic of others, without limits of time or bytes,
 	// so that sessions work over it. Only for nodes with a public address.
 	RelayService bool `yaml:"relay_service" json:"relay_service" toml:"relay_service" mapstructure:"relay_service"`
-	// HolePunching makes a direct connection of one through a relay where it can.
-	// It needs RelayClient.
+	// HolePunching makes a direct connection beside one through a relay where the
+	// NATs let it, over QUIC; the session moves to it, and nothing queued is lost.
+	// Requests under way fail as at the end of a session. It needs RelayClient.
 	HolePunching bool `yaml:"hole_punching" json:"hole_punching" toml:"hole_punching" mapstructure:"hole_punching"`
 }
 

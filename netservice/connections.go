@@ -48,6 +48,10 @@ func (s *peerSet) connect(ctx context.Context, ai peer.AddrInfo) error {
 	}
 	w := s.begin(ai.ID, false)
 	defer w.end()
+	s.n.awaitPunching(ctx, w, ai.Addrs)
+	if s.has(ai.ID) {
+		return nil
+	}
 	// When to try again is the peer manager's decision, not that of libp2p's
 	// own dial back-off.
 	if n, ok := s.n.host.Network().(interface{ Backoff() *swarm.DialBackoff }); ok {

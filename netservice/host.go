@@ -40,7 +40,7 @@ func (n *Node) hostConfig() p2phost.Config {
 	r := n.cfg.Reachability
 	cfg.AutoNAT, cfg.PortMapping, cfg.RelayClient = r.AutoNAT, r.PortMapping, r.RelayClient
 	cfg.HolePunching, cfg.RelayService, cfg.Relays = r.HolePunching, r.RelayService, n.addrs.relays
-	cfg.RelayAllow = n.mayReserve
+	cfg.RelayAllow, cfg.RelaysFrom = n.mayReserve, n.punching.ready
 	if n.opts.transport != nil {
 		cfg.SkipSockets = true
 		cfg.Options = append([]libp2p.Option{libp2p.Transport(n.opts.transport)}, cfg.Options...)

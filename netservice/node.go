@@ -51,6 +51,8 @@ type Node struct {
 	live    atomic.Pointer[liveConfig]
 	sources *sourceSet
 	reach   atomic.Pointer[reachWatch] // nil before the start
+	// punching is for dials through relays.
+	punching punching
 	// reloading is held by Reload: one change at a time.
 	reloading sync.Mutex
 	scores    atomic.Pointer[map[peer.ID]float64] // in broadcasting
@@ -83,6 +85,7 @@ func newNode(cfg Config, addrs parsed, opts options, o *obs.Obs, d *dispatcher.D
 		guests:   newGuests(),
 		named:    newNamedPeers(addrs),
 		sources:  newSourceSet(),
+		punching: newPunching(),
 	}
 	n.live.Store(&liveConfig{cfg, addrs})
 	if err := n.loadIdentity(); err != nil {
@@ -166,12 +169,12 @@ func (n *Node) start() (err error) {
 		return err
 	}
 	n.unbridge = n.obs.BridgeLibp2p()
+	n.peerSet = newPeerSet(n) // a relay asks it as soon as the host listens
 	if n.host, err = n.openHost(); err != nil {
 		return err
 	}
 	n.public.Store(&n.host)
 	n.budgets = pacing.New(n.host)
-	n.peerSet = newPeerSet(n)
 	if n.engine, err = session.New(n.sessionConfig()); err != nil {
 		return err
 	}
@@ -232,7 +235,7 @@ func (n *Node) stop(ctx context.Context) error {
 	}
 	soft, cancel := share(ctx, hostsShare)
 	defer cancel()
-	if n.peerSet != nil {
+	if n.host != nil {
 		n.peerSet.refuseNew() // tunnels wait for handshakes
 		n.stopStreams()
 	}

@@ -101,8 +101,11 @@ type Config struct {
 	HolePunching bool
 	RelayService bool            // carries others' traffic, without limits of time or bytes
 	Relays       []peer.AddrInfo // to be reached through
-	// RelayAllow says who may use the relay service. Default: everybody. It must
-	// return at once and must not call the host.
+	// RelaysFrom, when set, is closed when the relays may be used. Default: at once.
+	RelaysFrom <-chan struct{}
+	// RelayAllow says who may use the relay service. Default: everybody. It is
+	// called on a goroutine of its stream, and may wait for as long as the peer does,
+	// a minute, but must not call the host.
 	RelayAllow func(peer.ID) bool
 
 	// Options are appended last.

@@ -60,10 +60,20 @@ func (g *gater) InterceptSecured(dir network.Direction, p peer.ID, c network.Con
 
 // InterceptUpgraded bounds the connections with one peer, of both directions
 // together. The resource manager cannot: it counts each of the addresses that
-// are being dialled as a connection.
+// are being dialled as a connection. Those through relays are counted apart, or two
+// of them would keep out the direct one that hole punching makes.
 func (g *gater) InterceptUpgraded(c network.Conn) (bool, control.DisconnectReason) {
 	n := g.network.Load()
-	if n == nil || len((*n).ConnsToPeer(c.RemotePeer())) < maxConnsPerPeer {
+	if n == nil {
+		return true, 0
+	}
+	alike := 0
+	for _, other := range (*n).ConnsToPeer(c.RemotePeer()) {
+		if relayed(other.RemoteMultiaddr()) == relayed(c.RemoteMultiaddr()) {
+			alike++
+		}
+	}
+	if alike < maxConnsPerPeer {
 		return true, 0
 	}
 	g.guard.crowded(c.RemotePeer(), c.RemoteMultiaddr(), ErrTooManyConns)

@@ -10,7 +10,8 @@ import (
 )
 
 const (
-	// maxConnsPerPeer: one of each direction after a simultaneous dial.
+	// maxConnsPerPeer: one of each direction after a simultaneous dial; and as many
+	// through relays.
 	maxConnsPerPeer = 2
 	// dialsPerPeer is how many of a peer's addresses libp2p dials at a time.
 	// Each attempt counts as a connection of that peer.
@@ -63,8 +64,11 @@ func limits(c Config) rcmgr.PartialLimitConfig {
 
 	peer := streams(c.StreamsPerPeer, c.StreamsPerPeer)
 	peer.ConnsInbound = maxConnsPerPeer
+	if c.RelayClient {
+		peer.ConnsInbound += maxConnsPerPeer
+	}
 	peer.ConnsOutbound = dialsPerPeer
-	peer.Conns = maxConnsPerPeer + dialsPerPeer
+	peer.Conns = peer.ConnsInbound + dialsPerPeer
 	peer.FD = maxConnsPerPeer + dialsPerPeer
 	peer.Memory = rcmgr.LimitVal64(memPeer)
 

@@ -1,6 +1,8 @@
 package p2phost
 
 import (
+	"context"
+	"slices"
 	"time"
 
 	"github.com/libp2p/go-libp2p"
@@ -28,7 +30,9 @@ func reach(c Config) (opts []libp2p.Option) {
 		opts = append(opts, libp2p.EnableHolePunching())
 	}
 	if c.RelayClient && len(c.Relays) > 0 {
-		opts = append(opts, libp2p.EnableAutoRelayWithStaticRelays(c.Relays,
+		n := len(c.Relays)
+		opts = append(opts, libp2p.EnableAutoRelayWithPeerSource(relays(c),
+			autorelay.WithMinCandidates(n), autorelay.WithMaxCandidates(n), autorelay.WithNumRelays(n),
 			autorelay.WithBootDelay(0), autorelay.WithBackoff(relayBackoff), autorelay.WithMinInterval(5*time.Second)))
 	}
 	if c.RelayService {
@@ -43,6 +47,33 @@ func reach(c Config) (opts []libp2p.Option) {
 		opts = append(opts, libp2p.ForceReachabilityPrivate())
 	}
 	return opts
+}
+
+// relayed tells whether an address leads through a relay.
+func relayed(a ma.Multiaddr) bool {
+	return slices.ContainsFunc(a, func(c ma.Component) bool { return c.Protocol().Code == ma.P_CIRCUIT })
+}
+
+// relays hands over the relays, when their time has come.
+func relays(c Config) autorelay.PeerSource {
+	return func(ctx context.Context, most int) <-chan peer.AddrInfo {
+		some := c.Relays[:min(most, len(c.Relays))]
+		out := make(chan peer.AddrInfo, len(some))
+		go func() { // ends with ctx, which ends with the host
+			defer close(out)
+			if c.RelaysFrom != nil {
+				select {
+				case <-c.RelaysFrom:
+				case <-ctx.Done():
+					return
+				}
+			}
+			for _, ai := range some {
+				out <- ai
+			}
+		}()
+		return out
+	}
 }
 
 // relayACL lets some peers use the relay service.

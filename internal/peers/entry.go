@@ -52,7 +52,7 @@ func (e *entry) link(now time.Time) link {
 		l.answering = &halfLink{instance: e.answering.instance}
 	}
 	if e.live != nil {
-		l.live = &halfLink{instance: e.live.instance, age: now.Sub(e.live.since)}
+		l.live = &halfLink{instance: e.live.instance, age: now.Sub(e.live.since), relayed: !e.live.direct()}
 	}
 	return l
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/go-nebnet/nebnet/internal/handshake"
 	"github.com/go-nebnet/nebnet/internal/obs"
 	"github.com/go-nebnet/nebnet/internal/peers/book"
+	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	ma "github.com/multiformats/go-multiaddr"
 )
@@ -337,4 +338,42 @@ func TestGateLimitsAttempts(t *testing.T) {
 			t.Errorf("one address after 10 s: %d allowed", got)
 		}
 	})
+}
+
+// A direct session takes the place of one through a relay when it stands, not
+// before, and the peer is worth what it was.
+func TestDirectSessionReplacesRelayed(t *testing.T) {
+	relay := ma.StringCast("/ip4/21.0.0.1/tcp/1/p2p/12D3KooWAHpWw3ab4cdh1iUAjyJPuW23osuy6zJdvkMuPU4Sttxp/p2p-circuit")
+	direct := ma.StringCast("/ip4/22.0.0.1/tcp/1")
+	for name, dir := range map[string]network.Direction{"answered": dirIn, "opened": dirOut} {
+		t.Run(name, func(t *testing.T) {
+			play(t, Config{MaxPeers: 4}, nil, func(t *testing.T, fx *fixture) {
+				old, _ := fx.Admit(zoe, dirIn, 1, relay)
+				if r := fx.commit(old); r != none {
+					t.Fatal(r)
+				}
+				old.Useful(7, 1)
+				if _, r := fx.Admit(zoe, dirOut, 0, relay); r != alreadyConnected {
+					t.Errorf("a second one through the relay: %v", r)
+				}
+				tk, r := fx.Admit(zoe, dir, 1, direct)
+				if r == none && dir == dirOut {
+					r = tk.Confirm(1)
+				}
+				if r != none || fx.closedFor(zoe) != none || fx.live() != 1 {
+					t.Fatalf("before it stands: %v, the old one closed for %v", r, fx.closedFor(zoe))
+				}
+				if r := fx.commit(tk); r != none || fx.closedFor(zoe) != handshake.ReasonReplaced || fx.live() != 1 {
+					t.Fatalf("%v, the old one closed for %v, %d sessions", r, fx.closedFor(zoe), fx.live())
+				}
+				if v := fx.Why(zoe).Value.Useful; v < 29.9 {
+					t.Errorf("useful for %v, want 30", v)
+				}
+				old.Release(handshake.ReasonReplaced, false)
+				if fx.live() != 1 || len(fx.dials(zoe)) != 0 {
+					t.Errorf("%d sessions, %d dials after the end of the old one", fx.live(), len(fx.dials(zoe)))
+				}
+			})
+		})
+	}
 }

@@ -45,6 +45,14 @@ func (x *merit) gatherLocked(now time.Time) float64 {
 	return x.useful
 }
 
+// inherit takes over what the peer has shown in a session that this one takes the
+// place of.
+func (x *merit) inherit(old *merit, now time.Time) {
+	x.useful, x.at = old.gatherLocked(now), now
+	x.answered.Add(old.answered.Load())
+	x.failed.Add(old.failed.Load())
+}
+
 // recordLocked is what the peer of a live ticket has shown.
 func (m *Manager) recordLocked(t *Ticket, now time.Time) record {
 	measured := m.cfg.Measure(t.p)

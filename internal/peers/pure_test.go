@@ -45,7 +45,8 @@ func TestAdmit(t *testing.T) {
 
 func TestTie(t *testing.T) {
 	const timeout = 10 * time.Second
-	half := func(instance uint64, age time.Duration) *halfLink { return &halfLink{instance, age} }
+	relayed := &halfLink{instance: 1, age: time.Second, relayed: true}
+	half := func(instance uint64, age time.Duration) *halfLink { return &halfLink{instance: instance, age: age} }
 	refuse := verdict{refuse: alreadyConnected}
 	replace := verdict{replaceLive: true}
 	tests := []struct {
@@ -70,19 +71,38 @@ func TestTie(t *testing.T) {
 		{"young session of unknown instance", zoe, link{live: half(0, 0)}, 5, refuse, refuse, alreadyConnected},
 		{"old session, answering", zoe, link{live: half(1, timeout*2), answering: half(1, 0)}, 1, refuse,
 			verdict{replaceLive: true, replaceAnswering: true}, alreadyConnected},
+		{"session through a relay", zoe, link{live: relayed}, 1, verdict{}, verdict{}, none},
+		{"session through a relay, crossing", zoe, link{live: relayed, opening: true}, 1, refuse, verdict{}, alreadyConnected},
+		{"session through a relay, answering", zoe, link{live: relayed, answering: half(1, 0)}, 1, refuse,
+			verdict{replaceAnswering: true}, alreadyConnected},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			if got := mayAnswer(self, tt.p, tt.l, tt.instance, timeout); got != tt.answer {
+			if got := mayAnswer(self, tt.p, tt.l, tt.instance, true, timeout); got != tt.answer {
 				t.Errorf("answer: %+v, want %+v", got, tt.answer)
 			}
-			if got := mayConfirm(tt.l, tt.instance, timeout); got != tt.confirm {
+			if got := mayConfirm(tt.l, tt.instance, true, timeout); got != tt.confirm {
 				t.Errorf("confirm: %+v, want %+v", got, tt.confirm)
 			}
-			if got := mayOpen(tt.l); got != tt.open {
+			if got := mayOpen(tt.l, true); got != tt.open {
 				t.Errorf("open: %v, want %v", got, tt.open)
 			}
 		})
+	}
+}
+
+// Only a direct connection takes a relayed one's place.
+func TestRelayedSessions(t *testing.T) {
+	l := link{live: &halfLink{instance: 1, relayed: true}}
+	if r := mayOpen(l, false); r != alreadyConnected {
+		t.Errorf("a second hello through a relay: %v", r)
+	}
+	if v := mayAnswer("a", "b", l, 1, false, time.Second); v.refuse != alreadyConnected {
+		t.Errorf("answered through a relay: %+v", v)
+	}
+	l.live.relayed = false
+	if r := mayOpen(l, true); r != alreadyConnected {
+		t.Errorf("a second direct hello: %v", r)
 	}
 }
 
@@ -90,8 +110,8 @@ func TestTie(t *testing.T) {
 func TestCrossingIsDecidedAlike(t *testing.T) {
 	for range 1000 {
 		a, b := peer.ID(fmt.Sprint(rand.Uint64())), peer.ID(fmt.Sprint(rand.Uint64()))
-		atA := mayAnswer(a, b, link{opening: true}, 1, time.Second).refuse == none
-		atB := mayAnswer(b, a, link{opening: true}, 1, time.Second).refuse == none
+		atA := mayAnswer(a, b, link{opening: true}, 1, true, time.Second).refuse == none
+		atB := mayAnswer(b, a, link{opening: true}, 1, true, time.Second).refuse == none
 		if atA == atB {
 			t.Fatalf("%s answers: %v, %s answers: %v", a, atA, b, atB)
 		}

@@ -3,6 +3,7 @@ package peers
 import (
 	"errors"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/go-nebnet/nebnet/internal/handshake"
@@ -30,6 +31,12 @@ type Ticket struct {
 	remote ma.Multiaddr // of the connection, nil when it is not known
 	ip     netip.Addr   // of remote, the zero one when it has none
 	merit  merit
+}
+
+// direct tells whether the connection leads through no relay. One whose address is
+// not known counts as direct.
+func (t *Ticket) direct() bool {
+	return !slices.ContainsFunc(t.remote, func(c ma.Component) bool { return c.Protocol().Code == ma.P_CIRCUIT })
 }
 
 type ticketState uint8
@@ -84,9 +91,9 @@ func (m *Manager) admitLocked(p peer.ID, dir network.Direction, instance uint64,
 	}
 	var v verdict
 	if dir == network.DirInbound {
-		v = mayAnswer(m.cfg.Self, p, e.link(now), instance, m.cfg.HandshakeTimeout)
+		v = mayAnswer(m.cfg.Self, p, e.link(now), instance, t.direct(), m.cfg.HandshakeTimeout)
 	} else {
-		v.refuse = mayOpen(e.link(now))
+		v.refuse = mayOpen(e.link(now), t.direct())
 	}
 	if v.refuse != handshake.ReasonNone {
 		return nil, v.refuse, nil
@@ -121,7 +128,7 @@ func (t *Ticket) confirmLocked(instance uint64) (handshake.Reason, []func()) {
 	}
 	t.instance = instance
 	e := m.entries[t.p]
-	v := mayConfirm(e.link(time.Now()), instance, m.cfg.HandshakeTimeout)
+	v := mayConfirm(e.link(time.Now()), instance, t.direct(), m.cfg.HandshakeTimeout)
 	if v.refuse != handshake.ReasonNone {
 		return v.refuse, nil
 	}
@@ -165,14 +172,19 @@ func (t *Ticket) commitLocked(close func(handshake.Reason), live func()) (handsh
 		return handshake.ReasonNone, nil
 	}
 	e := m.entries[t.p]
-	if e.live != nil {
+	now := time.Now()
+	if e.live != nil && !e.link(now).supersedes(t.direct()) {
 		// The other handshake with this peer was faster.
 		return alreadyConnected, []func(){m.endLocked(t, alreadyConnected, false)}
 	}
 	// Others may have taken the slot while the handshake was under way.
-	r, after := m.placeLocked(t, m.candidateLocked(t), time.Now(), true)
+	r, after := m.placeLocked(t, m.candidateLocked(t), now, true)
 	if r != handshake.ReasonNone {
 		return r, append(after, m.endLocked(t, r, false))
+	}
+	if old := e.live; old != nil {
+		t.merit.inherit(&old.merit, now)
+		after = append(after, m.endLocked(old, handshake.ReasonReplaced, false))
 	}
 	m.changeLocked(t.p, func(e *entry) {
 		if t.dir == network.DirInbound {

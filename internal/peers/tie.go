@@ -9,7 +9,7 @@ import (
 
 // Two nodes have at most one session, however many connections and hellos
 // there are between them, and both must keep the same one without asking each
-// other. Three rules do it; each node applies them to its own state, and a
+// other. Four rules do it; each node applies them to its own state, and a
 // node's state for one peer changes under one lock.
 //
 //  1. A node does not open a hello to a peer with which it has a session, or
@@ -24,6 +24,10 @@ import (
 //     has lost the session, unless the hello was under way before the session
 //     was made. A hello is under way for at most the handshake timeout, so
 //     only a session younger than that may stand against it.
+//
+//  4. A session through a relay gives way to one on a direct connection, which
+//     hole punching makes a moment later. It is ended when the other one stands,
+//     not before: nobody is without a session meanwhile.
 //
 // A handshake that is being answered counts like a session in rule 3, but only
 // another instance replaces it: that one ends by itself within the timeout.
@@ -42,6 +46,7 @@ type link struct {
 type halfLink struct {
 	instance uint64        // the peer's, 0 unknown
 	age      time.Duration // since the session was made
+	relayed  bool
 }
 
 // verdict is what the rules say about one hello.
@@ -53,18 +58,21 @@ type verdict struct {
 
 const alreadyConnected = handshake.ReasonAlreadyConnected
 
+// supersedes is rule 4 for a hello on a connection, direct or not.
+func (l link) supersedes(direct bool) bool { return l.live != nil && l.live.relayed && direct }
+
 // mayOpen is rule 1.
-func mayOpen(l link) handshake.Reason {
-	if l.live != nil || l.answering != nil || l.opening {
+func mayOpen(l link, direct bool) handshake.Reason {
+	if l.live != nil && !l.supersedes(direct) || l.answering != nil || l.opening {
 		return alreadyConnected
 	}
 	return handshake.ReasonNone
 }
 
-// mayAnswer is rules 2 and 3 for a hello of p with the given instance.
-func mayAnswer(self, p peer.ID, l link, instance uint64, timeout time.Duration) verdict {
+// mayAnswer is rules 2 to 4 for a hello of p with the given instance.
+func mayAnswer(self, p peer.ID, l link, instance uint64, direct bool, timeout time.Duration) verdict {
 	var v verdict
-	if l.live != nil {
+	if l.live != nil && !l.supersedes(direct) {
 		if !restarted(l.live.instance, instance) && l.live.age <= timeout {
 			return verdict{refuse: alreadyConnected}
 		}
@@ -84,10 +92,10 @@ func mayAnswer(self, p peer.ID, l link, instance uint64, timeout time.Duration) 
 
 // mayConfirm is for the opener that has been answered: by rules 1 and 2 the
 // peer then has no hello of its own under way, so what is being answered here
-// is dead. A session made meanwhile stands against it as in rule 3.
-func mayConfirm(l link, instance uint64, timeout time.Duration) verdict {
+// is dead. A session made meanwhile stands against it as in rules 3 and 4.
+func mayConfirm(l link, instance uint64, direct bool, timeout time.Duration) verdict {
 	v := verdict{replaceAnswering: l.answering != nil}
-	if l.live != nil {
+	if l.live != nil && !l.supersedes(direct) {
 		if !restarted(l.live.instance, instance) && l.live.age <= timeout {
 			return verdict{refuse: alreadyConnected}
 		}
