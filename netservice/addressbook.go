@@ -55,10 +55,15 @@ func (n *Node) peerStore() peers.Store {
 }
 
 // mayDial refuses addresses that others told of and that are of no use: this
-// node's own, and private ones where there are none.
+// node's own, private ones where there are none, and those through a relay without
+// Reachability.RelayClient or where this node is the relay.
 func (n *Node) mayDial(a ma.Multiaddr) bool {
 	if n.cfg.PublicOnly && !manet.IsPublicAddr(a) {
 		return false
+	}
+	if relayed(a) {
+		relay, err := a.ValueForProtocol(ma.P_P2P)
+		return n.cfg.Reachability.RelayClient && err == nil && relay != n.id.String()
 	}
 	return n.host == nil || !slices.ContainsFunc(n.host.Addrs(), a.Equal)
 }

@@ -63,6 +63,7 @@ func (n *Node) exchangeConfig() discovery.Config {
 		Own:      n.own,
 		Guest:    n.guests.take,
 		Allow:    n.mayTell,
+		Relay:    func(relay peer.ID) bool { return n.cfg.Reachability.RelayClient && n.peerSet.has(relay) },
 		Penalise: func(p peer.ID, err error) { n.peers.Penalise(p, exchangeWeight(err)) },
 	}
 }

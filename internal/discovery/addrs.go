@@ -16,21 +16,25 @@ const (
 
 // overIP are the protocols that may follow IP address and port. Names and
 // relays are not among them: who tells of a peer must not choose what this node
-// looks up, nor whom it connects through.
+// looks up, nor whom it connects through. (See relayAddr for relays.)
 var overIP = map[int]bool{
 	ma.P_QUIC_V1: true, ma.P_TLS: true, ma.P_WS: true, ma.P_WSS: true,
 	ma.P_WEBTRANSPORT: true, ma.P_WEBRTC_DIRECT: true, ma.P_CERTHASH: true,
 }
 
 // usable returns the addresses of a record that this node may dial, without
-// their /p2p part, each once and at most maxAddrs of them.
-func usable(rec *peer.PeerRecord, allow func(ma.Multiaddr) bool) []ma.Multiaddr {
+// their /p2p part, each once and at most maxAddrs of them. Those through a relay
+// are among them if relay says so of it.
+func usable(rec *peer.PeerRecord, allow func(ma.Multiaddr) bool, relay func(peer.ID) bool) []ma.Multiaddr {
 	var out []ma.Multiaddr
 	for _, a := range rec.Addrs {
 		if len(out) == maxAddrs {
 			break
 		}
 		t, ok := transportAddr(a, rec.PeerID)
+		if !ok {
+			t, ok = relayAddr(a, rec.PeerID, relay)
+		}
 		if ok && !ma.Contains(out, t) && allow(t) {
 			out = append(out, t)
 		}
@@ -63,6 +67,21 @@ func transportAddr(a ma.Multiaddr, id peer.ID) (ma.Multiaddr, bool) {
 		}
 	}
 	return a, dialable(a)
+}
+
+// relayAddr takes the last /p2p part off an address through a relay that may be
+// used: TRANSPORT/p2p/RELAY/p2p-circuit, where the first is as transportAddr has it.
+func relayAddr(a ma.Multiaddr, id peer.ID, may func(peer.ID) bool) (ma.Multiaddr, bool) {
+	a, of := peer.SplitAddr(a)
+	if of != "" && of != id || len(a) < 2 || a[len(a)-1].Protocol().Code != ma.P_CIRCUIT {
+		return nil, false
+	}
+	at, relay := peer.SplitAddr(a[:len(a)-1])
+	if relay == "" || relay == id || !may(relay) {
+		return nil, false
+	}
+	_, ok := transportAddr(at, "")
+	return a, ok
 }
 
 // dialable refuses IP addresses that are no single host, and those that hide

@@ -74,7 +74,7 @@ func TestUsable(t *testing.T) {
 			fmt.Sprintf("/ip4/5.0.%d.1/tcp/1/p2p/%s", i, id),
 		)...)
 	}
-	got := usable(rec, manet.IsPublicAddr)
+	got := usable(rec, manet.IsPublicAddr, noRelay)
 	if len(got) != maxAddrs {
 		t.Fatalf("%d addresses", len(got))
 	}
@@ -84,11 +84,45 @@ func TestUsable(t *testing.T) {
 		}
 	}
 	all := func(ma.Multiaddr) bool { return true }
-	if got := usable(rec, all); len(got) != maxAddrs || got[0].String() != "/ip4/10.0.0.0/tcp/1" {
+	if got := usable(rec, all, noRelay); len(got) != maxAddrs || got[0].String() != "/ip4/10.0.0.0/tcp/1" {
 		t.Errorf("without a rule: %v", got)
 	}
 	rec.Addrs = multiaddrs("/dns4/a.example/tcp/1")
-	if got := usable(rec, all); len(got) != 0 {
+	if got := usable(rec, all, noRelay); len(got) != 0 {
 		t.Errorf("names only: %v", got)
+	}
+}
+
+func noRelay(peer.ID) bool { return false }
+
+// What leads through a relay is kept only if that is one to use.
+func TestRelayAddr(t *testing.T) {
+	_, id := key(t, 1)
+	_, relay := key(t, 2)
+	_, other := key(t, 3)
+	may := func(p peer.ID) bool { return p == relay || p == id }
+	at, through := "/ip4/5.0.1.1/udp/4001/quic-v1/p2p/"+relay.String(), "/p2p-circuit"
+	for in, want := range map[string]string{
+		at + through:                                            at + through,
+		at + through + "/p2p/" + id.String():                    at + through,
+		at + through + "/p2p/" + other.String():                 "",
+		at + "/p2p-circuit/p2p-circuit":                         "",
+		"/ip4/5.0.1.1/tcp/1" + through:                          "",
+		"/p2p/" + relay.String() + through:                      "",
+		"/dns4/a.example/tcp/1/p2p/" + relay.String() + through: "",
+		"/ip4/5.0.1.1/tcp/1/p2p/" + other.String() + through:    "",
+		"/ip4/5.0.1.1/tcp/1/p2p/" + id.String() + through:       "",
+		"/ip4/224.0.0.1/tcp/1/p2p/" + relay.String() + through:  "",
+		"/ip4/5.0.1.1/tcp/1/p2p/" + relay.String():              "",
+		at + through + "/p2p/" + relay.String() + through:       "",
+	} {
+		rec := &peer.PeerRecord{PeerID: id, Addrs: multiaddrs(in)}
+		got := usable(rec, func(ma.Multiaddr) bool { return true }, may)
+		switch {
+		case len(got) > 1, (len(got) == 1) != (want != ""):
+			t.Errorf("%s: %v", in, got)
+		case want != "" && got[0].String() != want:
+			t.Errorf("%s: got %s", in, got[0])
+		}
 	}
 }

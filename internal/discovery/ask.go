@@ -146,7 +146,7 @@ func (x *Exchange) tell(p peer.ID, raw []byte) {
 	if err != nil || rec.PeerID != p || !x.cfg.Member(p) {
 		return
 	}
-	if addrs := usable(rec, func(a ma.Multiaddr) bool { return x.cfg.Allow(p, a) }); len(addrs) > 0 {
+	if addrs := usable(rec, func(a ma.Multiaddr) bool { return x.cfg.Allow(p, a) }, x.cfg.Relay); len(addrs) > 0 {
 		x.cfg.Own(peer.AddrInfo{ID: p, Addrs: addrs}, rec.Seq)
 	}
 }
@@ -158,7 +158,7 @@ func (x *Exchange) judge(from peer.ID, rec *peer.PeerRecord) (v verdict, addrs [
 	if x.cfg.Member(rec.PeerID) {
 		return dropMember, nil
 	}
-	if addrs = usable(rec, func(a ma.Multiaddr) bool { return x.cfg.Allow(from, a) }); len(addrs) == 0 {
+	if addrs = usable(rec, func(a ma.Multiaddr) bool { return x.cfg.Allow(from, a) }, x.cfg.Relay); len(addrs) == 0 {
 		return dropAddress, nil
 	}
 	x.mu.Lock()

@@ -46,6 +46,10 @@ type Config struct {
 	// says, those that cannot be dialled directly are not. Default: all, loopback
 	// and private ones too.
 	Allow func(from peer.ID, a ma.Multiaddr) bool
+	// Relay tells whether peers may be dialled through a relay. Default: through
+	// none. One that is a session peer anyhow is no harm: who tells of a peer must
+	// not choose whom else this node connects to.
+	Relay func(relay peer.ID) bool
 	// Penalise hears of violations; err wraps a Fault. Default: nobody does.
 	Penalise func(p peer.ID, err error)
 
@@ -80,6 +84,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Allow == nil {
 		c.Allow = func(peer.ID, ma.Multiaddr) bool { return true }
+	}
+	if c.Relay == nil {
+		c.Relay = func(peer.ID) bool { return false }
 	}
 	if c.Own == nil {
 		c.Own = func(peer.AddrInfo, uint64) {}

@@ -27,7 +27,7 @@
 // # What it trusts
 //
 // A candidate is handed on when its record verifies, it has an address that
-// can be dialled directly (no names, no relays), it is no member yet, it was
+// can be dialled directly (no names, and relays only as Config.Relay says), it is no member yet, it was
 // not handed on a short while ago, and the peer that told of it has not used
 // up its share of the hour. Of one candidate at most eight addresses are kept.
 // A reply that breaks the protocol is a [Fault], given to Config.Penalise.
