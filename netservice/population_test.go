@@ -2,6 +2,7 @@ package netservice_test
 
 import (
 	"flag"
+	"fmt"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -72,8 +73,7 @@ func atTarget(t *testing.T, nodes []*nettest.Node, within time.Duration) time.Du
 			least := outboundTarget
 			for _, nd := range short {
 				least = min(least, outbound(nd))
-				w, _ := nd.Service().Why(nodes[0].ID().String())
-				t.Logf("%s has %d: %s", nd.IP(), outbound(nd), w)
+				t.Logf("%s has %d of %d, knows %d: %v", nd.IP(), outbound(nd), len(nd.Service().Peers()), nd.Service().Stats().Book.Peers, reasons(nd, nodes))
 			}
 			t.Errorf("after %s %d of %d nodes are below their target, one has %d; %d of %d are reached from one of them",
 				within, len(short), len(nodes), least, reached(nodes), len(nodes))
@@ -81,6 +81,23 @@ func atTarget(t *testing.T, nodes []*nettest.Node, within time.Duration) time.Du
 		}
 		time.Sleep(time.Second)
 	}
+}
+
+// reasons are why a node is not connected with each of the others.
+func reasons(nd *nettest.Node, nodes []*nettest.Node) map[string]int {
+	count := make(map[string]int)
+	for _, other := range nodes {
+		w, err := nd.Service().Why(other.ID().String())
+		switch {
+		case err != nil:
+			count[err.Error()]++
+		case !w.Next.IsZero():
+			count[fmt.Sprintf("%s; tried next in %s", w.Reason, time.Until(w.Next).Round(10*time.Second))]++
+		default:
+			count[w.Reason]++
+		}
+	}
+	return count
 }
 
 // A network of nodes that know one boot node forms, survives the loss of that and
