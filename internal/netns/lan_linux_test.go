@@ -3,6 +3,8 @@ package netns
 import (
 	"testing"
 	"time"
+
+	"github.com/go-nebnet/nebnet/netservice"
 )
 
 // Nodes on one network that know nobody find each other by multicast DNS.
@@ -10,8 +12,9 @@ func TestLAN(t *testing.T) {
 	w := newWorld(t)
 	var nodes []*process
 	for _, ip := range []string{"10.9.0.1", "10.9.0.2"} {
-		n := w.add(ip).run(part{Do: "node", Listen: tcpAt(ip), LAN: true})
-		n.hear("address", 20*time.Second)
+		n, _ := w.add(ip).service(func(c *netservice.Config) {
+			c.Listen, c.Discovery.MDNS = []string{tcpAt(ip)}, true
+		})
 		nodes = append(nodes, n)
 	}
 	for _, n := range nodes {

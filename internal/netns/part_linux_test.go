@@ -33,13 +33,12 @@ const partEnv = "NETNS_TEST_PART"
 
 // part is what a process does.
 type part struct {
-	Do     string // node, silence, flood
-	Listen string // of a node
-	Target string // of the others: the node's address
-	Boot   string // of a node
-	LAN    bool   // a node finds others by multicast
-	Count  int    // connections of the others
+	Do     string            // node, silence, flood, igd
+	Config netservice.Config // of a node
+	Target string            // of silence and flood: the node's address
+	Count  int               // their connections
 	From   []string
+	Gate   gateway // of igd
 }
 
 func TestMain(m *testing.M) {
@@ -51,7 +50,7 @@ func TestMain(m *testing.M) {
 	var p part
 	err := json.Unmarshal([]byte(text), &p)
 	if err == nil {
-		err = map[string]func() error{"node": p.node, "silence": p.silence, "flood": p.flood}[p.Do]()
+		err = map[string]func() error{"node": p.node, "silence": p.silence, "flood": p.flood, "igd": p.igd}[p.Do]()
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -59,16 +58,19 @@ func TestMain(m *testing.M) {
 	}
 }
 
+// note is the message type of nodes.
+var note = netservice.Declare("note", netservice.Raw())
+
 // node runs a service. It says who comes and goes, and does what it is told.
 func (p part) node() error {
 	log := logrus.New()
 	log.SetOutput(io.Discard)
-	cfg := netservice.Config{ChainID: "netns", Listen: []string{p.Listen}}
-	cfg.Discovery.MDNS = p.LAN
-	if p.Boot != "" {
-		cfg.Bootstrap = []string{p.Boot}
+	s, err := netservice.NewNebService(p.Config, netservice.WithLogger(log))
+	if err != nil {
+		return err
 	}
-	s, err := netservice.NewNebService(cfg, netservice.WithLogger(log))
+	var heard atomic.Int64
+	_, err = note.Subscribe(s, func(context.Context, netservice.Received[[]byte]) { heard.Add(1) })
 	if err != nil {
 		return err
 	}
@@ -105,10 +107,16 @@ func (p part) node() error {
 				fmt.Println("failed", err)
 			}
 			cancel()
+		case "say": // to everybody, as each is told
+			if _, err := note.SendTo(context.Background(), s, netservice.AllPeers(), []byte(rest)); err != nil {
+				fmt.Println("failed", err)
+			}
 		case "report":
-			text, err := json.Marshal(report{
-				Most: int(most.Load()), Now: int(now.Load()), Refused: refused(s.Metrics()), Peers: len(s.Peers()),
-			})
+			r := report{Heard: int(heard.Load()), Most: int(most.Load()), Now: int(now.Load()), Refused: refused(s.Metrics()), Reach: s.Stats().Reachability, Peers: make(map[string]string)}
+			for _, p := range s.Peers() {
+				r.Peers[p.ID.String()] = p.Transport
+			}
+			text, err := json.Marshal(r)
 			if err != nil {
 				return err
 			}

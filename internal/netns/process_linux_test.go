@@ -1,6 +1,7 @@
 package netns
 
 import (
+	"context"
 	"encoding/json"
 	"os"
 	"os/exec"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/go-nebnet/nebnet/internal/testkit"
+	"github.com/go-nebnet/nebnet/netservice"
 )
 
 // process is a part that runs in a place. It ends when its input does.
@@ -56,10 +58,12 @@ func (p *process) hear(word string, within time.Duration) string {
 
 // report is what a node tells of its connections.
 type report struct {
-	Most    int   // at once
-	Now     int   // at present
-	Refused int64 // by addresses, limits and gate
-	Peers   int   // with a session
+	Most    int               // at once
+	Now     int               // at present
+	Refused int64             // by addresses, limits and gate
+	Peers   map[string]string // transports of the sessions
+	Heard   int               // notes
+	Reach   netservice.ReachabilityStats
 }
 
 func (p *process) report() (r report) {
@@ -69,4 +73,25 @@ func (p *process) report() (r report) {
 		p.t.Fatal(err)
 	}
 	return r
+}
+
+// until waits for what a node tells of itself.
+func (p *process) until(what string, within time.Duration, ok func(report) bool) {
+	p.t.Helper()
+	ctx, cancel := context.WithTimeout(p.t.Context(), within)
+	defer cancel()
+	tick := time.NewTicker(200 * time.Millisecond)
+	defer tick.Stop()
+	for begin := time.Now(); ; {
+		r := p.report()
+		if ok(r) {
+			p.t.Logf("%s after %s", what, time.Since(begin).Round(time.Millisecond))
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			p.t.Fatalf("not %s within %s: %+v", what, within, r)
+		}
+	}
 }

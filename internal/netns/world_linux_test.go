@@ -18,11 +18,12 @@ type world struct {
 	places int
 }
 
-// place is a namespace with one cable to the bridge.
+// place is a namespace with one cable, to the bridge or to a router.
 type place struct {
 	w    *world
 	name string
-	port string // the cable's end at the bridge
+	far  string // the namespace at the other end of the cable
+	port string // that end
 }
 
 // newWorld makes a bridge, or skips the test and says why.
@@ -55,29 +56,34 @@ func (w *world) namespace(name string) string {
 // add makes a place with addresses.
 func (w *world) add(addrs ...string) *place {
 	w.places++
-	p := &place{w: w, port: fmt.Sprintf("port%d", w.places)}
-	p.name = w.namespace(p.port)
-	w.ip("-n", w.hub, "link", "add", p.port, "type", "veth", "peer", "name", "eth0", "netns", p.name)
-	w.ip("-n", p.name, "link", "set", "lo", "up")
-	w.ip("-n", p.name, "link", "set", "eth0", "up")
+	p := w.cabled(w.hub, fmt.Sprintf("port%d", w.places))
 	for _, a := range addrs {
 		w.ip("-n", p.name, "addr", "add", a+"/6", "dev", "eth0")
 	}
-	w.ip("-n", w.hub, "link", "set", p.port, "up")
 	p.plug()
+	return p
+}
+
+// cabled makes a place that has a cable to a port of a namespace.
+func (w *world) cabled(far, port string) *place {
+	p := &place{w: w, far: far, port: port, name: w.namespace(port)}
+	w.ip("-n", far, "link", "add", port, "type", "veth", "peer", "name", "eth0", "netns", p.name)
+	w.ip("-n", p.name, "link", "set", "lo", "up")
+	w.ip("-n", p.name, "link", "set", "eth0", "up")
+	w.ip("-n", far, "link", "set", port, "up")
 	return p
 }
 
 // pull takes the cable out of the bridge. The place does not notice: its link
 // stays up, and what it sends is lost.
-func (p *place) pull() { p.w.ip("-n", p.w.hub, "link", "set", p.port, "nomaster") }
+func (p *place) pull() { p.w.ip("-n", p.far, "link", "set", p.port, "nomaster") }
 
-func (p *place) plug() { p.w.ip("-n", p.w.hub, "link", "set", p.port, "master", "br0") }
+func (p *place) plug() { p.w.ip("-n", p.far, "link", "set", p.port, "master", "br0") }
 
 // unlink makes the place lose its carrier, as a cable pulled out of it does.
-func (p *place) unlink() { p.w.ip("-n", p.w.hub, "link", "set", p.port, "down") }
+func (p *place) unlink() { p.w.ip("-n", p.far, "link", "set", p.port, "down") }
 
-func (p *place) link() { p.w.ip("-n", p.w.hub, "link", "set", p.port, "up") }
+func (p *place) link() { p.w.ip("-n", p.far, "link", "set", p.port, "up") }
 
 func (w *world) ip(args ...string) {
 	w.t.Helper()

@@ -1,0 +1,117 @@
+package netns
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-nebnet/nebnet/netservice"
+)
+
+// everywhere listens on all addresses, as a node at home does.
+var everywhere = []string{"/ip4/0.0.0.0/tcp/4001", "/ip4/0.0.0.0/udp/4001/quic-v1"}
+
+// internet makes four public nodes that know each other, and returns the first with
+// the QUIC addresses of all. A node behind a NAT takes four to be told its address.
+func internet(w *world, change func(i int, c *netservice.Config)) (first *process, boot []string) {
+	for i, ip := range []string{"21.0.0.1", "22.0.0.1", "21.1.0.1", "22.1.0.1"} {
+		n, address := w.add(ip).service(func(c *netservice.Config) {
+			c.Listen, c.Bootstrap = everywhere, slices.Clone(boot)
+			change(i, c)
+		})
+		if first == nil {
+			first = n
+		}
+		boot = append(boot, fmt.Sprintf("/ip4/%s/udp/4001/quic-v1/p2p/%s", ip, id(address)))
+	}
+	return first, boot
+}
+
+// id is the last part of an address.
+func id(address string) string { return address[strings.LastIndex(address, "/")+1:] }
+
+// Two nodes behind NATs that know the same boot nodes, of which one is a relay, find
+// each other, have a session through the relay, and a direct one in its place when
+// the NATs let it be. Nothing that they say is lost meanwhile.
+func TestTwoNATs(t *testing.T) {
+	for kind, want := range map[nat]string{cone: "quic-v1", symmetric: "relay"} {
+		t.Run(string(kind), func(t *testing.T) {
+			t.Parallel() // it is a matter of waiting
+			w := newWorld(t)
+			homes := []*place{w.router("20.0.0.1", kind).behind(1), w.router("23.0.0.1", kind).behind(2)}
+			_, boot := internet(w, func(i int, c *netservice.Config) { c.Reachability.RelayService = i == 0 })
+			var nodes []*process
+			var ids []string
+			for _, home := range homes {
+				n, address := home.service(func(c *netservice.Config) {
+					c.Listen, c.Bootstrap = everywhere, boot
+					c.Reachability = netservice.Reachability{RelayClient: true, HolePunching: true, Relays: boot[:1]}
+				})
+				nodes, ids = append(nodes, n), append(ids, id(address))
+			}
+			for i, n := range nodes {
+				for n.hear("connected", time.Minute) != ids[1-i] {
+				}
+			}
+			said := 0
+			say := func() {
+				nodes[0].Say("say something")
+				said++
+			}
+			for i, n := range nodes {
+				n.until("the last transport is "+want, time.Minute, func(r report) bool {
+					say()
+					return r.Reach.State == "private" && r.Reach.Relayed > 0 && r.Peers[ids[1-i]] == want
+				})
+			}
+			say()
+			nodes[1].until(fmt.Sprintf("%d notes are heard", said), 20*time.Second, func(r report) bool { return r.Heard == said })
+		})
+	}
+}
+
+// Nodes find out whether others can reach them.
+func TestReachability(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	home := w.router("20.0.0.1", cone).behind(1)
+	asks := func(c *netservice.Config) { c.Reachability.AutoNAT = true }
+	public, boot := internet(w, func(_ int, c *netservice.Config) { asks(c) })
+	private, _ := home.service(func(c *netservice.Config) {
+		c.Listen, c.Bootstrap = everywhere, boot
+		asks(c)
+	})
+	public.until("it is public", 2*time.Minute, func(r report) bool { return r.Reach.State == "public" && r.Reach.Public > 0 })
+	private.until("it is private", 2*time.Minute, func(r report) bool { return r.Reach.State == "private" })
+}
+
+// A router that forwards ports when it is asked to by UPnP lets others dial a node behind
+// it, under the address that the node tells them.
+func TestPortMapping(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	r := w.router("20.0.0.1", cone)
+	home := r.behind(1)
+	igd := r.run(part{Do: "igd", Gate: gateway{Inside: "192.168.1.1", Outside: r.outside}})
+	igd.hear("ready", 10*time.Second)
+	n, address := home.service(func(c *netservice.Config) {
+		c.Listen, c.Reachability.PortMapping = everywhere, true
+	})
+	t.Logf("forwarded %s", igd.hear("forwarded", 30*time.Second))
+	mapped := ""
+	n.until("it tells a mapped address", 30*time.Second, func(r report) bool {
+		for _, a := range r.Reach.Addrs {
+			if strings.HasPrefix(a, "/ip4/20.0.0.1/") {
+				mapped = a
+			}
+		}
+		return mapped != "" && r.Reach.Mapped > 0 && r.Reach.Public == r.Reach.Mapped
+	})
+	other, _ := w.add(honestAddr).service(func(c *netservice.Config) { c.Listen = []string{tcpAt(honestAddr)} })
+	other.Say("connect " + mapped + "/p2p/" + id(address))
+	n.hear("connected", 20*time.Second)
+	other.Say("say hello")
+	n.until("a note is heard", 20*time.Second, func(r report) bool { return r.Heard == 1 })
+}
