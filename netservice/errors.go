@@ -34,6 +34,9 @@ var (
 	ErrDuplicate = gossip.ErrDuplicate
 	// ErrRejected: the type's validator does not accept the message.
 	ErrRejected = errors.New("netservice: the validator of the type does not accept the message")
+	// ErrHeader: the type's Headers.Make gave no header for the broadcast, or one of more
+	// than 4 KiB.
+	ErrHeader = errors.New("no header for the broadcast")
 	// ErrNoBroadcast: the type is declared with MessageSpec.NoBroadcast.
 	ErrNoBroadcast = errors.New("messages of this type are not broadcast")
 	// ErrUnknownPeer: there is no session with that peer.

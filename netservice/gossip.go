@@ -25,10 +25,11 @@ func (n *Node) gossipConfig() gossip.Config {
 				k.session.Heard()
 			}
 		},
-		Pace:        n.paceGossip,
-		MessageID:   n.opts.messageID,
-		MaxBulkSize: n.maxBulk(),
-		Params:      gossip.Params(gossipProfiles[n.cfg.GossipProfile]()),
+		Pace:         n.paceGossip,
+		MessageID:    n.opts.messageID,
+		Large:        largeCarrier{n},
+		MaxLargeSize: n.maxLarge(),
+		Params:       gossip.Params(gossipProfiles[n.cfg.GossipProfile]()),
 	}
 	if n.opts.gossip != nil {
 		cfg.Params = gossip.Params(*n.opts.gossip)
@@ -42,9 +43,6 @@ func (n *Node) gossipConfig() gossip.Config {
 	}
 	return cfg
 }
-
-// maxBulk bounds broadcasts of types that may have large ones.
-func (n *Node) maxBulk() int { return max(n.cfg.MaxMessageSize, gossip.DefaultMaxBulkSize) }
 
 // punish holds it against session peers that gossip has given up on them.
 func (n *Node) punish(scores map[peer.ID]float64, graylist float64) {
@@ -143,5 +141,5 @@ func gossipError(err error) error {
 			return also(err, same.ours)
 		}
 	}
-	return err
+	return swarmError(err)
 }

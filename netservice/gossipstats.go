@@ -9,9 +9,8 @@ import (
 	"github.com/go-nebnet/nebnet/internal/gossip"
 )
 
-// GossipStats is what gossip has done since Start, and how it stands. Broadcasts
-// above 1 MiB are counted apart from the others of their type, under its name
-// followed by "/large".
+// GossipStats is what gossip has done since Start, and how it stands. Those above
+// 256 KiB count with the others of their type; how they travel is in LargeStats.
 type GossipStats struct {
 	Types map[string]GossipTypeStats
 	Peers map[peer.ID]GossipPeerStats // in JSON by the text of the ID

@@ -50,12 +50,12 @@ type MessageSpec struct {
 	// MaxSize bounds a payload in bytes, sent and received, at most 1 GiB. What a
 	// peer has declared to be its own maximum bounds what is sent to it as well.
 	// Broadcasts are bounded by 1 MiB, unless the type sets MaxSize above that:
-	// then by MaxSize, and by Config.MaxMessageSize or 8 MiB, whichever is more.
-	// Those above 1 MiB go by streams of their own, so that they do not hold up
-	// others. In types with an open topic they go with the rest, as others know
-	// nothing of such streams; and there what is above 1 MiB less 1 KiB is
-	// broadcast only if MaxSize is set: go-libp2p-pubsub with its defaults ends
-	// the stream on which it comes.
+	// then by MaxSize, and by Config.MaxMessageSize or 8 MiB, whichever is more, and by
+	// 64 MiB less 1 KiB. Those above 256 KiB go another way, chunk by chunk, each over
+	// every line about once, see NebService.SetHeaders. In types with an open topic they
+	// go with the rest, as others know nothing of chunks; and there what is above 1 MiB
+	// less 1 KiB is broadcast only if MaxSize is set: go-libp2p-pubsub with its defaults
+	// ends the stream on which it comes.
 	// Default: Config.MaxMessageSize.
 	MaxSize int
 	// Priority is the default priority of its messages.

@@ -26,6 +26,7 @@ import (
 	"github.com/go-nebnet/nebnet/internal/peers"
 	"github.com/go-nebnet/nebnet/internal/reqresp"
 	"github.com/go-nebnet/nebnet/internal/session"
+	"github.com/go-nebnet/nebnet/internal/swarm"
 	"github.com/go-nebnet/nebnet/p2p"
 )
 
@@ -66,6 +67,7 @@ type Node struct {
 	budgets  *pacing.Budgets           // what each connection may have on its way
 	engine   *session.Engine
 	gossip   *gossip.Engine
+	swarm    *swarm.Engine
 	exchange *discovery.Exchange
 	record   *ownRecord
 	peerSet  *peerSet
@@ -181,11 +183,17 @@ func (n *Node) start() (err error) {
 	if n.gossip, err = gossip.New(n.gossipConfig()); err != nil {
 		return err
 	}
-	b := &typeBinding{session: n.engine, gossip: n.gossip, maxBulk: n.maxBulk(), judge: n.judge}
+	if n.swarm, err = swarm.New(n.swarmConfig()); err != nil {
+		return err
+	}
+	b := &typeBinding{session: n.engine, gossip: n.gossip, swarm: n.swarm, most: n.maxLarge(), judge: n.judge}
 	if err = n.types.attach(b); err != nil {
 		return err
 	}
 	if err = n.gossip.Start(); err != nil {
+		return err
+	}
+	if err = n.swarm.Start(); err != nil {
 		return err
 	}
 	if err = n.direct.attach(n.gossip); err != nil {
@@ -259,6 +267,9 @@ func (n *Node) stop(ctx context.Context) error {
 	if n.gossip != nil {
 		end("gossip", n.gossip.Close(soft))
 	}
+	if n.swarm != nil {
+		end("large broadcasts", n.swarm.Close(soft))
+	}
 	if n.engine != nil {
 		end("sessions", n.engine.Close(soft))
 	}
@@ -287,6 +298,7 @@ func (n *Node) sessionConfig() session.Config {
 		Budgets:      n.budgets,
 		OnRecord:     n.takeRecord,
 		OnPayload:    n.peerSet.onPayload,
+		OnLarge:      func(p peer.ID) { n.swarm.PeerChanged(p) },
 		Penalise:     func(p peer.ID, f session.Fault) { n.peers.Penalise(p, faultWeight(f)) },
 		QueueBytes:   n.cfg.PeerQueueBytes,
 		PingInterval: timeout(n.cfg.PingInterval), PingTimeout: timeout(n.cfg.PingTimeout),

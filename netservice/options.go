@@ -33,6 +33,7 @@ type options struct {
 	store     PeerStore
 	libp2p    prometheus.Registerer
 	sources   []PeerSource
+	progress  func(LargeMessage)
 	dns       *madns.Resolver
 }
 

@@ -123,6 +123,7 @@ func (s *NebService) Resume(key string) int {
 	if s.running() != nil {
 		return 0
 	}
+	s.node.swarm.Resume(key)
 	return s.node.gossip.Resume(key)
 }
 

@@ -62,6 +62,7 @@ func (s *peerSet) onSession(x *handshaking, k *sessionPeer, payload []byte) {
 			"peer": k.name, "session": k.number, "addr": k.conn.RemoteMultiaddr().String(), "agent": k.agent,
 		}, "peer connected")
 		n.exchange.Met(k.id)
+		n.swarm.PeerChanged(k.id)
 		n.gossip.PeerJoined(k.id)
 	}
 	k.session.AfterDone(func() {
@@ -106,6 +107,7 @@ func (s *peerSet) onClosed(k *sessionPeer) {
 	s.mu.Unlock()
 	if last {
 		n.gossip.PeerLeft(k.id)
+		n.swarm.PeerChanged(k.id)
 		n.requests.SessionEnded(k.id)
 	}
 	if k.tag != "" {

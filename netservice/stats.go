@@ -18,6 +18,8 @@ type Stats struct {
 	// Gossip accounts for what was broadcast, by type, and shows the mesh and
 	// the score of every peer that takes part.
 	Gossip GossipStats
+	// Large tells how broadcasts above 256 KiB travel.
+	Large LargeStats
 	// Requests accounts for the calls of each method, made and served.
 	Requests RequestStats
 	// Reachability tells whether others can reach this node, while it runs.
@@ -100,6 +102,9 @@ func (s *NebService) Stats() Stats {
 		return st
 	}
 	st.Gossip = gossipStats(s.node.gossip.Stats())
+	if s.node.swarm != nil {
+		st.Large = largeStats(s.node.swarm.Stats())
+	}
 	if err != nil {
 		return st
 	}

@@ -7,6 +7,7 @@ import (
 	"github.com/go-nebnet/nebnet/dispatcher"
 	"github.com/go-nebnet/nebnet/internal/gossip"
 	"github.com/go-nebnet/nebnet/internal/session"
+	"github.com/go-nebnet/nebnet/internal/swarm"
 )
 
 // typeBinding is what message types are bound to: the streams of the sessions,
@@ -14,7 +15,8 @@ import (
 type typeBinding struct {
 	session *session.Engine
 	gossip  *gossip.Engine
-	maxBulk int // bound of broadcasts of types that may have large ones
+	swarm   *swarm.Engine
+	most    int // bound of broadcasts of types that may have large ones
 	judge   func(ctx context.Context, s *typeState, m gossip.Message) gossip.Verdict
 }
 
@@ -23,7 +25,12 @@ func (b *typeBinding) set(s *typeState) error {
 	if err := b.session.Set(s.spec, s.subscribers > 0 && !s.asked.NoDirect); err != nil {
 		return sessionError(err)
 	}
-	return gossipError(b.setTopic(b.topic(s), s.subscribers > 0))
+	t := b.topic(s)
+	// Before peers hear that this node takes part: what is large goes another way.
+	if err := b.setLarge(s, t.MaxSize); err != nil {
+		return err
+	}
+	return gossipError(b.setTopic(t, s.subscribers > 0))
 }
 
 // topic is how broadcasts of a type go. A maximum of 0 stands for not at all.
@@ -45,7 +52,7 @@ func (b *typeBinding) topic(s *typeState) gossip.Topic {
 	}
 	t.MaxSize = min(s.spec.MaxSize, gossip.DefaultMaxMessageSize)
 	if s.sized() && !g.Open {
-		t.MaxSize = min(s.spec.MaxSize, b.maxBulk)
+		t.MaxSize = min(s.spec.MaxSize, b.most)
 	}
 	if t.MaxPublish = t.MaxSize; g.Open && !s.sized() {
 		t.MaxPublish = min(t.MaxSize, gossip.FrameOfOthers)

@@ -28,6 +28,7 @@ type typeState struct {
 	spec        msgtype.Spec // with its defaults
 	asked       MessageSpec  // as declared; zero for first use
 	validator   Validator
+	heads       *Headers
 	explicit    bool // declared by the program, not by first use
 	subscribers int  // guarded by the table
 }
@@ -68,7 +69,7 @@ func (t *typeTable) declare(asked MessageSpec) error {
 		case old.explicit:
 			return fmt.Errorf("%w: %s", ErrConflict, spec.Name)
 		}
-		next.validator, next.subscribers = old.validator, old.subscribers
+		next.validator, next.heads, next.subscribers = old.validator, old.heads, old.subscribers
 	}
 	return t.storeLocked(&next)
 }

@@ -48,6 +48,7 @@ var imports = map[string][]string{
 	"internal/peers":     engine,
 	"internal/discovery": engine,
 	"internal/gossip":    engine,
+	"internal/swarm":     engine,
 	"internal/reqresp":   engine,
 	"internal/inspect":   engine,
 

@@ -30,7 +30,7 @@ const (
 // Defaults of Config's fields.
 const (
 	DefaultMaxMessageSize = 1 << 20
-	DefaultMaxBulkSize    = 8 << 20
+	DefaultMaxLargeSize   = 8 << 20
 	DefaultPeerQueue      = 1024
 	DefaultPeerQueueBytes = 32 << 20
 	DefaultFormTimeout    = 10 * time.Second
@@ -108,17 +108,19 @@ type Config struct {
 	// implementations may accept frames of 1 MiB at most, see Topic.MaxPublish:
 	// raise it only where every node does.
 	MaxMessageSize int
-	// MaxBulkSize bounds the data of any message. What is above 256 KiB goes to
-	// members on a stream of its own, so that nothing small waits behind it, and
-	// what is above MaxMessageSize on no other. Default 8 MiB.
-	MaxBulkSize int
+	// Large carries what is above LargeFrame between members, in topics that are not
+	// open. Members that do not take it that way get it by GossipSub, if MaxMessageSize
+	// allows. Optional.
+	Large Large
+	// MaxLargeSize bounds the data of a message that Large carries. Default 8 MiB, and
+	// MaxMessageSize without Large.
+	MaxLargeSize int
 	// PeerQueue is how many messages wait for one peer before whoever brings more for
 	// it is made to wait: peers are read from slowly, and Publish blocks. An eighth of
 	// PeerQueueBytes has the same effect. A peer that reads several times as slowly as
 	// others is waited for 10 s at most, and a tenth of the time. PeerQueueBytes bounds
-	// what waits on each of the two streams, in bytes, with 64 for each message (four
-	// messages of the largest size in any case): a peer above it is cut off, and starts
-	// anew with an empty queue. Defaults 1,024 and 32 MiB.
+	// what waits, in bytes, with 64 for each message (four messages of the largest size
+	// in any case): a peer above it is cut off, and starts anew with an empty queue. Defaults 1,024 and 32 MiB.
 	PeerQueue, PeerQueueBytes int
 	// FormTimeout is how long a published message waits for the first peer of
 	// its topic; then it is dropped and counted. Default 10 s; negative: Publish
@@ -152,7 +154,10 @@ func (c Config) withDefaults() Config {
 	set(&c.ForeignAfter, DefaultForeignAfter)
 	set(&c.ScoreInterval, DefaultScoreInterval)
 	set(&c.MaxMessageSize, DefaultMaxMessageSize)
-	set(&c.MaxBulkSize, max(DefaultMaxBulkSize, c.MaxMessageSize))
+	if c.Large != nil {
+		set(&c.MaxLargeSize, max(DefaultMaxLargeSize, c.MaxMessageSize))
+	}
+	set(&c.MaxLargeSize, c.MaxMessageSize)
 	set(&c.PeerQueue, DefaultPeerQueue)
 	set(&c.PeerQueueBytes, DefaultPeerQueueBytes)
 	set(&c.FormTimeout, DefaultFormTimeout)
@@ -198,7 +203,7 @@ func (c Config) Validate() error {
 		name string
 		v    int
 	}{
-		{"MaxMessageSize", c.MaxMessageSize}, {"MaxBulkSize", c.MaxBulkSize},
+		{"MaxMessageSize", c.MaxMessageSize}, {"MaxLargeSize", c.MaxLargeSize},
 		{"PeerQueue", c.PeerQueue}, {"PeerQueueBytes", c.PeerQueueBytes},
 		{"SeenMessages", c.SeenMessages}, {"HistoryBytes", c.HistoryBytes}, {"Pending", c.Pending}, {"PendingBytes", c.PendingBytes},
 		{"Parked", c.Parked}, {"ParkedBytes", c.ParkedBytes},
@@ -208,8 +213,8 @@ func (c Config) Validate() error {
 			bad(f.name, "want at least 1, have %d", f.v)
 		}
 	}
-	if c.MaxBulkSize < c.MaxMessageSize {
-		bad("MaxBulkSize", "want at least MaxMessageSize (%d), have %d", c.MaxMessageSize, c.MaxBulkSize)
+	if c.MaxLargeSize < c.MaxMessageSize {
+		bad("MaxLargeSize", "want at least MaxMessageSize (%d), have %d", c.MaxMessageSize, c.MaxLargeSize)
 	}
 	if c.SeenTTL < time.Second {
 		bad("SeenTTL", "want at least 1s, have %v", c.SeenTTL)

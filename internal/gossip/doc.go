@@ -69,9 +69,9 @@
 // # Streams
 //
 // There is one stream for each peer and direction, with the protocols that everybody
-// knows. Messages of more than 256 KiB go to members on a second one, so that a small
-// message never waits behind a large one that is being written; which way a message
-// goes depends on its size alone.
+// knows. Messages of more than 256 KiB do not go there, but to members whom Config.Large
+// does not serve; which way a message goes depends on its size alone. Here they are
+// judged, counted and known, whichever way they come.
 //
 // # Goroutines
 //

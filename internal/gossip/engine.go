@@ -56,6 +56,7 @@ type Engine struct {
 	relief chan struct{}    // to those who wait for full queues: closed when they are to look again
 	armed  time.Time        // when run wakes the router next
 	resets []network.Stream // to be ended as soon as mu is free
+	fates  []router.Effect  // to be told to Config.Large then
 }
 
 // table finds topics.
@@ -141,16 +142,18 @@ func (e *Engine) stepLocked(ev router.Event, out *outcome) {
 			}
 		case router.Say:
 			if r := e.peers[f.Peer]; r != nil {
-				r.main.say(f.Control)
+				r.out.say(f.Control)
 			}
 		case router.Cancel:
-			if r := e.peers[f.Peer]; r != nil && r.cancel(f.Msg) {
+			if r := e.peers[f.Peer]; r != nil && r.out.cancel(f.Msg) {
 				then = append(then, router.Event{Kind: router.Full, Peer: f.Peer})
 			}
 		case router.Judge:
 			out.judge = append(out.judge, f.Msg)
 		case router.Refused:
 			out.refused = f.Reason
+		case router.Spread, router.Ended:
+			e.fates = append(e.fates, f)
 		case router.Faulted:
 			e.countFault(f.Reason)
 		case router.Slow:
@@ -171,7 +174,10 @@ func (e *Engine) sendLocked(f router.Effect) (ok, full bool) {
 	if r == nil {
 		return false, false
 	}
-	if ok, full = e.queueFor(r, f.Msg).push(f.Msg); !ok {
+	if f.Msg.Carried && r.standing == member && e.takesLarge(r.id, f.Msg) {
+		return true, false // it hears of it there
+	}
+	if ok, full = r.out.push(f.Msg); !ok {
 		return false, false
 	}
 	if t := e.byName(f.Msg.Topic); t != nil {
@@ -201,8 +207,8 @@ func (e *Engine) resetLocked(s network.Stream) {
 
 // unlock gives up mu, and sees to it that the router is woken in time.
 func (e *Engine) unlock() {
-	resets := e.resets
-	e.resets = nil
+	resets, fates := e.resets, e.fates
+	e.resets, e.fates = nil, nil
 	w := e.router.Wake()
 	early := !w.IsZero() && (e.armed.IsZero() || w.Before(e.armed))
 	if early {
@@ -212,6 +218,7 @@ func (e *Engine) unlock() {
 	for _, s := range resets {
 		_ = s.Reset()
 	}
+	e.tellLarge(fates)
 	if early {
 		select {
 		case e.poke <- struct{}{}:
@@ -300,7 +307,7 @@ func (e *Engine) beat() {
 	var evs []router.Event
 	e.mu.Lock()
 	for p, r := range e.peers {
-		if l := r.main.newLoad(); l.Busy > 0 {
+		if l := r.out.newLoad(); l.Busy > 0 {
 			evs = append(evs, router.Event{Kind: router.Loaded, Peer: p, Load: l})
 		}
 	}

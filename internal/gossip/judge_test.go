@@ -6,8 +6,6 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
-
-	"github.com/go-nebnet/nebnet/internal/testnet"
 )
 
 // pair is a publisher and a receiver.
@@ -254,31 +252,5 @@ func TestTimedTypes(t *testing.T) {
 		if d.Count != 1 || d.Max < 50*time.Millisecond || d.Max > 60*time.Millisecond || d.P99 != d.Max || d.Mean != d.P50 {
 			t.Errorf("%+v", d)
 		}
-	})
-}
-
-// A large message takes seconds to write, and small ones pass it, of the same type
-// or another.
-func TestLargeMessagesHaveAStreamOfTheirOwn(t *testing.T) {
-	inBubble(t, func(t *testing.T, w *world) {
-		ns := w.nodes(2, nil)
-		for _, n := range ns {
-			must(t, n.e.Declare(Topic{Type: "block", MaxSize: 8 << 20}))
-			must(t, n.e.Join("block"))
-		}
-		w.connect(ns[0].h, ns[1].h)
-		settle()
-		w.net.SetBandwidth(w.net.Node(1), testnet.Bandwidth{Up: 8 << 20}) // 1 MiB a second
-		block := payload(0, 6<<20)
-		must(t, ns[0].e.Publish(t.Context(), "block", []byte(block)))
-		time.Sleep(time.Second)
-		ns[0].publish(t, "small")
-		time.Sleep(1500 * time.Millisecond)
-		wantOnce(t, ns[1:], "small")
-		if ns[1].box.count(block) != 0 {
-			t.Error("the large message took no time: nothing was tested")
-		}
-		time.Sleep(10 * time.Second)
-		wantOnce(t, ns[1:], block)
 	})
 }

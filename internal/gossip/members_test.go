@@ -239,9 +239,9 @@ func TestDeadStreamIsRenewed(t *testing.T) {
 func (n *node) resetStream(o *node, out bool) {
 	n.e.mu.Lock()
 	r := n.e.peers[o.h.ID()]
-	s := r.in[mainKind]
+	s := r.in
 	if out {
-		s = r.main.stream
+		s = r.out.stream
 	}
 	n.e.mu.Unlock()
 	_ = s.Reset()

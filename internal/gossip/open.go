@@ -36,11 +36,6 @@ func Protocols() (ids []protocol.ID) {
 	return ids
 }
 
-// largeProtocol carries frames with large messages, between members only.
-func (e *Engine) largeProtocol() protocol.ID {
-	return protocol.ID("/neb/" + e.cfg.Network + "/gossip-large/1.0.0")
-}
-
 func levelOf(id protocol.ID) router.Level {
 	for _, p := range protocols {
 		if p.id == id {
@@ -55,16 +50,15 @@ func levelOf(id protocol.ID) router.Level {
 func (e *Engine) listenLocked() {
 	e.listens = true
 	for _, id := range Protocols() {
-		e.cfg.Host.SetStreamHandler(id, func(s network.Stream) { e.incoming(s, mainKind) })
+		e.cfg.Host.SetStreamHandler(id, e.incoming)
 	}
-	e.cfg.Host.SetStreamHandler(e.largeProtocol(), func(s network.Stream) { e.incoming(s, largeKind) })
 	for _, p := range e.cfg.Host.Network().Peers() {
 		e.lookAgain(p)
 	}
 }
 
 func (e *Engine) unlistenLocked() {
-	for _, id := range append(Protocols(), e.largeProtocol()) {
+	for _, id := range Protocols() {
 		e.cfg.Host.RemoveStreamHandler(id)
 	}
 }
@@ -80,7 +74,7 @@ const (
 
 // openLocked has a stream to a peer opened, unless there is one.
 func (e *Engine) openLocked(r *remote) {
-	if r.opening || r.unable || r.gone || r.standing == none || r.main.ready() ||
+	if r.opening || r.unable || r.gone || r.standing == none || r.out.ready() ||
 		len(e.table.Load().byType) == 0 || !e.started.Load() {
 		return
 	}
@@ -117,7 +111,7 @@ func (e *Engine) openOnce(r *remote) (again bool) {
 		return false
 	}
 	r.tries = 0
-	r.main.attach(s)
+	r.out.attach(s)
 	var out outcome
 	e.stepLocked(router.Event{Kind: router.Standing, Peer: r.id, On: r.standing == member}, &out)
 	e.stepLocked(router.Event{
@@ -127,7 +121,7 @@ func (e *Engine) openOnce(r *remote) (again bool) {
 	if e.cfg.Params.ColocationWeight != 0 {
 		e.stepLocked(router.Event{Kind: router.Addrs, Peer: r.id, Names: addrsOf(e.cfg.Host.Network().ConnsToPeer(r.id))}, &out)
 	}
-	e.spawn(e.streams, func() { e.confirm(r, r.main, s) })
+	e.spawn(e.streams, func() { e.confirm(r, r.out, s) })
 	return false
 }
 
@@ -151,8 +145,7 @@ func (e *Engine) confirm(r *remote, w *writer, s network.Stream) {
 	} else if err != nil {
 		if isUnsupported(err) {
 			e.mu.Lock()
-			r.unable = r.unable || w.kind == mainKind
-			r.noLarge = r.noLarge || w.kind == largeKind
+			r.unable = true
 			e.mu.Unlock()
 		}
 		e.outEnded(r, w, s)
@@ -167,46 +160,6 @@ func isUnsupported(err error) bool {
 	return errors.As(err, &one) || strings.Contains(err.Error(), "protocols not supported")
 }
 
-// openLargeLocked has the stream for large messages opened. What is for it waits in
-// its queue meanwhile.
-func (e *Engine) openLargeLocked(r *remote) {
-	if !r.large.expect() {
-		return
-	}
-	if !e.spawn(e.streams, func() { e.openLarge(r) }) {
-		r.large.close()
-	}
-}
-
-func (e *Engine) openLarge(r *remote) {
-	s, err := e.newStream(r.id, e.largeProtocol())
-	e.mu.Lock()
-	defer e.unlock()
-	if err == nil && r.standing == member && !r.gone && e.life.Err() == nil {
-		r.large.attach(s)
-		e.spawn(e.streams, func() { e.confirm(r, r.large, s) })
-		return
-	}
-	if err == nil {
-		e.resetLocked(s)
-	}
-	r.noLarge = r.noLarge || err != nil && isUnsupported(err)
-	// On the other stream, what fits.
-	var out outcome
-	for _, m := range r.large.close() {
-		ok, full := false, false
-		if r.noLarge {
-			ok, full = r.main.push(m)
-		}
-		switch {
-		case !ok:
-			e.stepLocked(router.Event{Kind: router.Dropped, Peer: r.id, Msg: m}, &out)
-		case full:
-			e.stepLocked(router.Event{Kind: router.Full, Peer: r.id, On: true}, &out)
-		}
-	}
-}
-
 // outEnded is called when a stream to a peer has ended, by itself or for an error.
 func (e *Engine) outEnded(r *remote, w *writer, s network.Stream) {
 	_ = s.Reset()
@@ -214,11 +167,6 @@ func (e *Engine) outEnded(r *remote, w *writer, s network.Stream) {
 	defer e.unlock()
 	if !w.is(s) {
 		return // it was given up before
-	}
-	if w.kind == largeKind {
-		w.detach()
-		e.loseLocked(r, w.close())
-		return
 	}
 	var out outcome
 	w.detach()
@@ -254,10 +202,8 @@ func (e *Engine) probe() {
 	var all []open
 	e.mu.Lock()
 	for _, r := range e.peers {
-		for _, w := range []*writer{r.main, r.large} {
-			if s := w.probeable(); s != nil {
-				all = append(all, open{r, w, s})
-			}
+		if s := r.out.probeable(); s != nil {
+			all = append(all, open{r, r.out, s})
 		}
 	}
 	e.mu.Unlock()
@@ -286,14 +232,11 @@ func (e *Engine) closeStreams() {
 	var out, in []network.Stream
 	e.mu.Lock()
 	for _, r := range e.peers {
-		for _, w := range []*writer{r.main, r.large} {
-			if s := w.detach(); s != nil {
-				out = append(out, s)
-			}
-			e.loseLocked(r, w.close())
+		if s := r.out.detach(); s != nil {
+			out = append(out, s)
 		}
-		in = append(in, r.in[:]...)
-		in = append(in, r.held[:]...)
+		e.loseLocked(r, r.out.close())
+		in = append(in, r.in, r.held)
 	}
 	e.mu.Unlock()
 	for _, s := range out {

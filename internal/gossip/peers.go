@@ -30,59 +30,27 @@ type remote struct {
 
 	// Guarded by Engine.mu.
 	standing  standing
-	in        [kinds]network.Stream // being read
-	held      [kinds]network.Stream // not read before it is known what the peer may do
-	opening   bool                  // a goroutine is at it
-	tries     int                   // openings that failed since the last that did not
-	notBefore time.Time             // of the next opening
-	unable    bool                  // it speaks none of the protocols
-	noLarge   bool                  // nor that of large messages
+	in        network.Stream // being read
+	held      network.Stream // not read before it is known what the peer may do
+	opening   bool           // a goroutine is at it
+	tries     int            // openings that failed since the last that did not
+	notBefore time.Time      // of the next opening
+	unable    bool           // it speaks none of the protocols
 	gone      bool
 	slow      int64 // times that nobody waited for it any more
 
-	main, large *writer
+	out *writer
 }
-
-// kind of a stream: the one that everybody has, and that of large messages.
-type kind uint8
-
-const (
-	mainKind kind = iota
-	largeKind
-	kinds
-)
-
-// largeFrame is from how many bytes on a message goes on the stream of large ones.
-const largeFrame = 256 << 10
 
 // remoteLocked finds or makes a peer.
 func (e *Engine) remoteLocked(p peer.ID) *remote {
 	r := e.peers[p]
 	if r == nil {
 		r = &remote{e: e, id: p}
-		r.main, r.large = newWriter(e, r, mainKind), newWriter(e, r, largeKind)
+		r.out = newWriter(e, r)
 		e.peers[p] = r
 	}
 	return r
-}
-
-// queueFor is the queue that a message for a peer goes into. What is chosen depends
-// on the size alone.
-func (e *Engine) queueFor(r *remote, m *router.Message) *writer {
-	if len(m.Frame) > largeFrame && r.standing == member && !r.noLarge {
-		if !r.large.ready() {
-			e.openLargeLocked(r)
-		}
-		return r.large
-	}
-	return r.main
-}
-
-// cancel takes a message out of the queues, and reports whether the peer is no longer
-// full for that.
-func (r *remote) cancel(m *router.Message) bool {
-	r.large.cancel(m)
-	return r.main.cancel(m)
 }
 
 // PeerJoined tells that Member now says yes to p. Until then nothing is said to
@@ -129,7 +97,7 @@ func oldest(conns []network.Conn) time.Time {
 }
 
 func (e *Engine) setStanding(p peer.ID, st standing) {
-	var read []func()
+	var read func()
 	e.mu.Lock()
 	r := e.peers[p]
 	if r == nil {
@@ -141,7 +109,7 @@ func (e *Engine) setStanding(p peer.ID, st standing) {
 	}
 	if st != r.standing {
 		r.standing = st
-		r.unable, r.noLarge, r.tries, r.notBefore = false, false, 0, time.Time{}
+		r.unable, r.tries, r.notBefore = false, 0, time.Time{}
 		var out outcome
 		if st == none {
 			e.shutLocked(r)
@@ -150,19 +118,15 @@ func (e *Engine) setStanding(p peer.ID, st standing) {
 		}
 	}
 	if st != none {
-		for k, s := range r.held {
-			if s != nil {
-				r.held[k] = nil
-				read = append(read, e.beginReadLocked(r, s, kind(k)))
-			}
+		if s := r.held; s != nil {
+			r.held = nil
+			read = e.beginReadLocked(r, s)
 		}
 		e.openLocked(r)
 	}
 	e.unlock()
-	for _, f := range read {
-		if f != nil && !e.spawn(e.streams, f) {
-			return // closing, which resets all streams
-		}
+	if read != nil {
+		e.spawn(e.streams, read) // unless closing, which resets all streams
 	}
 }
 
@@ -170,33 +134,23 @@ func (e *Engine) setStanding(p peer.ID, st standing) {
 func (e *Engine) shutLocked(r *remote) {
 	var out outcome
 	e.closedLocked(r, &out)
-	e.resetLocked(r.large.detach())
-	e.loseLocked(r, r.large.close())
-	for k, s := range r.in {
-		if s != nil {
-			e.resetLocked(s)
-			r.in[k] = nil
-			if kind(k) == mainKind {
-				e.stepLocked(router.Event{Kind: router.Silent, Peer: r.id}, &out)
-			}
-		}
+	if r.in != nil {
+		e.resetLocked(r.in)
+		r.in = nil
+		e.stepLocked(router.Event{Kind: router.Silent, Peer: r.id}, &out)
 	}
-	for k, s := range r.held {
-		if s != nil {
-			e.resetLocked(s)
-			r.held[k] = nil
-		}
-	}
+	e.resetLocked(r.held)
+	r.held = nil
 }
 
 // closedLocked ends the stream to a peer.
 func (e *Engine) closedLocked(r *remote, out *outcome) {
-	s := r.main.detach()
+	s := r.out.detach()
 	if s == nil {
 		return
 	}
 	e.resetLocked(s)
-	e.loseLocked(r, r.main.close())
+	e.loseLocked(r, r.out.close())
 	e.stepLocked(router.Event{Kind: router.Closed, Peer: r.id}, out)
 }
 
@@ -215,7 +169,7 @@ func (e *Engine) disconnected(p peer.ID) {
 func (e *Engine) protocolsChanged(p peer.ID) {
 	e.mu.Lock()
 	if r := e.peers[p]; r != nil {
-		r.unable, r.noLarge, r.tries, r.notBefore = false, false, 0, time.Time{}
+		r.unable, r.tries, r.notBefore = false, 0, time.Time{}
 	}
 	e.mu.Unlock()
 	e.lookAgain(p)

@@ -31,7 +31,7 @@ func (e *Engine) eased(r *remote) {
 	var out outcome
 	e.mu.Lock()
 	defer e.unlock()
-	if !r.main.isFull() {
+	if !r.out.isFull() {
 		e.stepLocked(router.Event{Kind: router.Full, Peer: r.id}, &out)
 	}
 }
@@ -110,7 +110,7 @@ func (rd *reader) holdBack() {
 // fillLocked is which part of its bound the fullest queue takes up.
 func (e *Engine) fillLocked() (part float64) {
 	for _, r := range e.peers {
-		part = max(part, r.main.fill())
+		part = max(part, r.out.fill())
 	}
 	return min(part, 1)
 }

@@ -66,6 +66,7 @@ func (e *Engine) begin(typ string) (t *topic, err error) {
 
 // compose makes a message of this node's own.
 func (e *Engine) compose(t *topic, data []byte) (*router.Message, error) {
+	own := data
 	if _, _, looks := openStamp(data); t.Timed || t.stamps && looks {
 		data = putStamp(now(), data)
 	}
@@ -79,7 +80,14 @@ func (e *Engine) compose(t *topic, data []byte) (*router.Message, error) {
 		}
 	}
 	var id [64]byte
-	return e.encode(t, &in, "", string(e.idOf(id[:0], t, &in))), nil
+	m := e.encode(t, &in, "", string(e.idOf(id[:0], t, &in)))
+	if m.Carried {
+		var err error
+		if m.Ref, err = e.cfg.Large.Prepare(t.Type, m.Frame, own); err != nil {
+			return nil, fmt.Errorf("gossip: publish %s: %w", t.Type, err)
+		}
+	}
+	return m, nil
 }
 
 // encode gives a message the form in which it goes on.
@@ -87,7 +95,7 @@ func (e *Engine) encode(t *topic, in *rpc.Message, from peer.ID, id string) *rou
 	frame, own := rpc.Encode(in)
 	return &router.Message{
 		ID: id, Topic: t.Name, From: from, Author: peer.ID(own.From),
-		Frame: frame, Data: own.Data, Wire: own,
+		Frame: frame, Data: own.Data, Wire: own, Carried: e.carried(t, frame),
 	}
 }
 

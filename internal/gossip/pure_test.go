@@ -51,8 +51,8 @@ func TestParamsNameTheirMistakes(t *testing.T) {
 }
 
 func TestConfigNamesItsMistakes(t *testing.T) {
-	err := Config{Pending: -1, SeenTTL: 1, MaxBulkSize: 10}.Validate()
-	for _, field := range []string{"Host", "Network", "Deliver", "Pending", "SeenTTL", "MaxBulkSize"} {
+	err := Config{Pending: -1, SeenTTL: 1, MaxLargeSize: 10}.Validate()
+	for _, field := range []string{"Host", "Network", "Deliver", "Pending", "SeenTTL", "MaxLargeSize"} {
 		if err == nil || !strings.Contains(err.Error(), field+":") {
 			t.Errorf("%s is not named: %v", field, err)
 		}

@@ -15,8 +15,8 @@ import (
 )
 
 // incoming takes a stream of a peer. Nothing of it is read before it is known what
-// the peer may do; of each kind the newest counts.
-func (e *Engine) incoming(s network.Stream, k kind) {
+// the peer may do; the newest counts.
+func (e *Engine) incoming(s network.Stream) {
 	p := s.Conn().RemotePeer()
 	e.mu.Lock()
 	if e.life.Err() != nil || e.cfg.Host.Network().Connectedness(p) != network.Connected {
@@ -26,15 +26,13 @@ func (e *Engine) incoming(s network.Stream, k kind) {
 	}
 	r := e.remoteLocked(p)
 	if r.standing == none {
-		if old := r.held[k]; old != nil {
-			e.resetLocked(old)
-		}
-		r.held[k] = s
+		e.resetLocked(r.held)
+		r.held = s
 		e.unlock()
 		e.lookAgain(p) // it may have become a member just now
 		return
 	}
-	read := e.beginReadLocked(r, s, k)
+	read := e.beginReadLocked(r, s)
 	e.unlock()
 	if read != nil && e.streams.enter() {
 		defer e.streams.leave()
@@ -43,24 +41,16 @@ func (e *Engine) incoming(s network.Stream, k kind) {
 }
 
 // beginReadLocked makes a stream the one that is read, and returns what reads it.
-func (e *Engine) beginReadLocked(r *remote, s network.Stream, k kind) func() {
-	if k == largeKind && r.standing != member {
-		e.resetLocked(s)
-		return nil
+func (e *Engine) beginReadLocked(r *remote, s network.Stream) func() {
+	var out outcome
+	if r.in != nil {
+		e.resetLocked(r.in)
+		e.stepLocked(router.Event{Kind: router.Silent, Peer: r.id}, &out)
 	}
-	if old := r.in[k]; old != nil {
-		e.resetLocked(old)
-	}
-	if k == mainKind {
-		var out outcome
-		if r.in[k] != nil {
-			e.stepLocked(router.Event{Kind: router.Silent, Peer: r.id}, &out)
-		}
-		e.stepLocked(router.Event{Kind: router.Heard, Peer: r.id}, &out)
-		e.stepLocked(router.Event{Kind: router.Standing, Peer: r.id, On: r.standing == member}, &out)
-	}
-	r.in[k] = s
-	return func() { e.read(r, s, k) }
+	e.stepLocked(router.Event{Kind: router.Heard, Peer: r.id}, &out)
+	e.stepLocked(router.Event{Kind: router.Standing, Peer: r.id, On: r.standing == member}, &out)
+	r.in = s
+	return func() { e.read(r, s) }
 }
 
 // reader reads one stream.
@@ -68,7 +58,6 @@ type reader struct {
 	e      *Engine
 	r      *remote
 	s      network.Stream
-	kind   kind
 	frames frames
 	heard  time.Time
 	wireIn metrics.Counter
@@ -76,14 +65,10 @@ type reader struct {
 	brought []*topic
 }
 
-func (e *Engine) read(r *remote, s network.Stream, k kind) {
-	limit := e.cfg.MaxMessageSize
-	if k == largeKind {
-		limit = e.cfg.MaxBulkSize
-	}
+func (e *Engine) read(r *remote, s network.Stream) {
 	rd := &reader{
-		e: e, r: r, s: s, kind: k, wireIn: e.cfg.Obs.Counter(obs.GossipWireIn),
-		frames: frames{s: s, limit: limit + wireOverhead},
+		e: e, r: r, s: s, wireIn: e.cfg.Obs.Counter(obs.GossipWireIn),
+		frames: frames{s: s, limit: e.cfg.MaxMessageSize + wireOverhead},
 	}
 	err := rd.loop()
 	rd.frames.release()
@@ -96,14 +81,12 @@ func (e *Engine) read(r *remote, s network.Stream, k kind) {
 	}
 	e.mu.Lock()
 	defer e.unlock()
-	if r.in[k] != s {
+	if r.in != s {
 		return // another one has taken its place
 	}
-	r.in[k] = nil
-	if k == mainKind {
-		var out outcome
-		e.stepLocked(router.Event{Kind: router.Silent, Peer: r.id}, &out)
-	}
+	r.in = nil
+	var out outcome
+	e.stepLocked(router.Event{Kind: router.Silent, Peer: r.id}, &out)
 }
 
 func (rd *reader) loop() error {
@@ -222,7 +205,7 @@ func (rd *reader) take(b *batch) {
 	defer b.reset()
 	e, p := rd.e, rd.r.id
 	e.mu.Lock()
-	heeded := rd.r.in[rd.kind] == rd.s && e.router.Accepts(p)
+	heeded := rd.r.in == rd.s && e.router.Accepts(p)
 	e.mu.Unlock()
 	if heeded {
 		rd.name(b)
@@ -230,13 +213,13 @@ func (rd *reader) take(b *batch) {
 	var out outcome
 	fresh := 0
 	e.mu.Lock()
-	if rd.r.in[rd.kind] != rd.s {
+	if rd.r.in != rd.s {
 		e.mu.Unlock()
 		return
 	}
 	for i := range b.n {
 		// What a peer subscribes to is noted in any case.
-		if in := &b.rpcs[i]; rd.kind == mainKind && (in.HasControl() || len(in.Subs) > 0) {
+		if in := &b.rpcs[i]; in.HasControl() || len(in.Subs) > 0 {
 			e.stepLocked(router.Event{Kind: router.Control, Peer: p, RPC: in}, &out)
 		}
 	}
@@ -312,7 +295,7 @@ func (rd *reader) takeFresh(b *batch, out *outcome) {
 	}
 	mine := outcome{judge: b.judge}
 	e.mu.Lock()
-	if rd.r.in[rd.kind] == rd.s {
+	if rd.r.in == rd.s {
 		for i := range b.msgs {
 			if a := &b.msgs[i]; a.fresh != nil {
 				e.stepLocked(router.Event{Kind: router.Received, Msg: a.fresh}, &mine)

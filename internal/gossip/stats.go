@@ -109,8 +109,8 @@ func (e *Engine) Stats() Stats {
 	e.router.Peers(func(v router.PeerView) bool {
 		ps := PeerStats{Score: v.Score}
 		if r := e.peers[v.ID]; r != nil {
-			ps.Protocol = r.main.protocol()
-			ps.Waiting = int64(r.main.waiting() + r.large.waiting())
+			ps.Protocol = r.out.protocol()
+			ps.Waiting = int64(r.out.waiting())
 			ps.Slow = r.slow
 		}
 		for _, name := range v.Mesh {

@@ -41,7 +41,7 @@ type Topic struct {
 	Name string
 	// Open topics are for members and foreigners alike.
 	Open bool
-	// MaxSize bounds the data in bytes, at most Config.MaxBulkSize. Larger messages
+	// MaxSize bounds the data in bytes, at most Config.MaxLargeSize. Larger messages
 	// are rejected. Default Config.MaxMessageSize.
 	MaxSize int
 	// MaxPublish bounds the data of own messages. Default: MaxSize.
@@ -113,8 +113,8 @@ func (t Topic) validate(c *Config) error {
 	if len(t.Name) > maxTopicName {
 		bad("Name", "want at most %d bytes, have %d", maxTopicName, len(t.Name))
 	}
-	if t.MaxSize < 1 || t.MaxSize > c.MaxBulkSize {
-		bad("MaxSize", "want 1 to %d, have %d", c.MaxBulkSize, t.MaxSize)
+	if t.MaxSize < 1 || t.MaxSize > c.MaxLargeSize {
+		bad("MaxSize", "want 1 to %d, have %d", c.MaxLargeSize, t.MaxSize)
 	}
 	if t.MaxPublish < 1 || t.MaxPublish > t.MaxSize {
 		bad("MaxPublish", "want 1 to MaxSize, have %d", t.MaxPublish)

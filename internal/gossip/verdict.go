@@ -31,6 +31,9 @@ func Reject() Verdict { return Verdict{action: actReject} }
 // type's ParkTime it is dropped.
 func Defer(key string) Verdict { return Verdict{action: actDefer, key: key} }
 
+// Deferred returns the key of a Defer.
+func (v Verdict) Deferred() (key string, ok bool) { return v.key, v.action == actDefer }
+
 func (v Verdict) String() string {
 	switch v.action {
 	case actAccept:

@@ -15,14 +15,12 @@ import (
 // writer is what waits for one stream to a peer. A goroutine writes it while there
 // is something, and for a moment after.
 type writer struct {
-	e    *Engine
-	r    *remote
-	kind kind
+	e *Engine
+	r *remote
 
 	mu      sync.Mutex // guards the fields below
 	stream  network.Stream
 	sure    bool // the peer has agreed to the protocol
-	awaited bool // a stream is being opened: the queue takes messages
 	control *rpc.Control
 	queue   []*router.Message
 	bytes   int           // of queue, and of what is being written
@@ -52,24 +50,13 @@ const (
 
 var batches = sync.Pool{New: func() any { b := make([]byte, 0, batchSize); return &b }}
 
-func newWriter(e *Engine, r *remote, k kind) *writer { return &writer{e: e, r: r, kind: k} }
-
-// expect notes that a stream is being opened, unless there is one or that is known.
-func (w *writer) expect() bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.awaited || w.stream != nil {
-		return false
-	}
-	w.awaited = true
-	return true
-}
+func newWriter(e *Engine, r *remote) *writer { return &writer{e: e, r: r} }
 
 // attach gives the writer its stream.
 func (w *writer) attach(s network.Stream) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.stream, w.sure, w.awaited = s, false, false
+	w.stream, w.sure = s, false
 	w.startLocked()
 }
 
@@ -133,7 +120,6 @@ func (w *writer) detach() network.Stream {
 func (w *writer) close() (lost []*router.Message) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.awaited = false
 	lost = w.queue
 	n := len(w.queue)
 	if w.control != nil {
@@ -149,9 +135,6 @@ func (w *writer) close() (lost []*router.Message) {
 func (w *writer) limits() (frame, bytes int) {
 	c := &w.e.cfg
 	frame = c.MaxMessageSize + wireOverhead
-	if w.kind == largeKind {
-		frame = c.MaxBulkSize + wireOverhead
-	}
 	return frame, max(c.PeerQueueBytes, 4*frame)
 }
 
@@ -162,7 +145,7 @@ func (w *writer) push(m *router.Message) (ok, full bool) {
 	defer w.mu.Unlock()
 	frame, bytes := w.limits()
 	switch {
-	case w.stream == nil && !w.awaited, len(m.Frame) > frame:
+	case w.stream == nil, len(m.Frame) > frame:
 		return false, false
 	case w.bytes > bytes:
 		w.cutOffLocked()
@@ -172,7 +155,7 @@ func (w *writer) push(m *router.Message) (ok, full bool) {
 	w.bytes += len(m.Frame) + messageOverhead
 	w.e.writing.Add(1)
 	w.startLocked()
-	if !w.full && w.kind == mainKind && (len(w.queue) >= w.e.cfg.PeerQueue || w.bytes >= bytes/markPart) {
+	if !w.full && (len(w.queue) >= w.e.cfg.PeerQueue || w.bytes >= bytes/markPart) {
 		w.full, full = true, true
 	}
 	return true, full

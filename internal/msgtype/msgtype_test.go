@@ -64,7 +64,7 @@ func TestValidateReportsAll(t *testing.T) {
 	s := Spec{
 		Name: "a/b", MaxSize: -1, Priority: 9, Compression: 9, CompressAbove: -1, QueueBytes: -1, NoBroadcast: true,
 		Broadcast: Broadcast{
-			Topic: strings.Repeat("t", 513), Open: true, Bulk: true, Deadline: -1, Concurrency: -1, ParkTime: -1,
+			Topic: strings.Repeat("t", 513), Open: true, Deadline: -1, Concurrency: -1, ParkTime: -1,
 			Score: Score{Weight: math.NaN(), PerSecond: -1},
 		},
 	}
@@ -83,7 +83,7 @@ func TestValidateReportsAll(t *testing.T) {
 			}
 			fields = append(fields, f.Field)
 		}
-		want := "Name MaxSize Priority Compression CompressAbove QueueBytes Broadcast Broadcast.Topic Broadcast.Bulk" +
+		want := "Name MaxSize Priority Compression CompressAbove QueueBytes Broadcast Broadcast.Topic" +
 			" Broadcast.Deadline Broadcast.Concurrency Broadcast.ParkTime Broadcast.Score.Weight Broadcast.Score.PerSecond"
 		if got := strings.Join(fields, " "); got != want {
 			t.Errorf("got  %s\nwant %s", got, want)

@@ -62,8 +62,6 @@ type Broadcast struct {
 	WaitWhenFull bool
 	// Timed adds the time of publication to each message, 8 bytes.
 	Timed bool
-	// Bulk gives the type streams of its own, whatever its size.
-	Bulk bool
 	// Deadline bounds the validation of one message. Default 10 s.
 	Deadline time.Duration
 	// Concurrency is how many messages are validated at once. Default 64.

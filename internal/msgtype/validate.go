@@ -56,9 +56,6 @@ func (b Broadcast) validate(bad func(field, format string, args ...any)) {
 	if len(b.Topic) > MaxTopic {
 		bad("Broadcast.Topic", "has %d bytes, at most %d are allowed", len(b.Topic), MaxTopic)
 	}
-	if b.Bulk && b.Open {
-		bad("Broadcast.Bulk", "is set together with Open: others know nothing of the streams of bulk types")
-	}
 	if b.Deadline < 0 {
 		bad("Broadcast.Deadline", "is %s, must not be negative", b.Deadline)
 	}

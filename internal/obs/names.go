@@ -226,6 +226,60 @@ const (
 	GossipFaults = "neb.net.gossip.faults."
 )
 
+// Names of large broadcasts; each is followed by a dot and a declared type. They count:
+const (
+	// SwarmAnnounced: large messages first heard of from a peer.
+	SwarmAnnounced = "neb.net.swarm.announced"
+	// SwarmFetched: those that came whole.
+	SwarmFetched = "neb.net.swarm.fetched"
+	// SwarmPublished: those that this node showed without having fetched them.
+	SwarmPublished = "neb.net.swarm.published"
+	// SwarmRefused: those whose header was not accepted.
+	SwarmRefused = "neb.net.swarm.refused"
+	// SwarmExpired: those whose header stayed deferred.
+	SwarmExpired = "neb.net.swarm.expired"
+	// SwarmStalled: those of which no more chunk came.
+	SwarmStalled = "neb.net.swarm.stalled"
+	// SwarmTurnedAway: announcements for which there was no room.
+	SwarmTurnedAway = "neb.net.swarm.turned_away"
+	// SwarmChunks: chunks received that were missing.
+	SwarmChunks = "neb.net.swarm.chunks"
+	// SwarmDuplicates: chunks received twice.
+	SwarmDuplicates = "neb.net.swarm.duplicates"
+	// SwarmJunk: chunks received that nobody had asked for.
+	SwarmJunk = "neb.net.swarm.junk"
+	// SwarmLies: chunks received that were not those announced.
+	SwarmLies = "neb.net.swarm.lies"
+	// SwarmPromisesKept: chunks that came from a peer that had promised them.
+	SwarmPromisesKept = "neb.net.swarm.promises.kept"
+	// SwarmPromisesBroken: promises of peers that were given up.
+	SwarmPromisesBroken = "neb.net.swarm.promises.broken"
+	// SwarmSnubs: peers that said to have chunks and sent nothing.
+	SwarmSnubs = "neb.net.swarm.snubs"
+	// SwarmServed: chunks handed out.
+	SwarmServed = "neb.net.swarm.served"
+	// SwarmBytesIn: bytes of chunks received.
+	SwarmBytesIn = "neb.net.swarm.bytes.in"
+	// SwarmBytesOut: bytes of chunks handed out.
+	SwarmBytesOut = "neb.net.swarm.bytes.out"
+	// SwarmTime is the histogram of microseconds from the first announcement to the
+	// whole message.
+	SwarmTime = "neb.net.swarm.time_us"
+)
+
+// Names of large broadcasts that no type follows.
+const (
+	// SwarmWireIn and SwarmWireOut count all bytes on their streams.
+	SwarmWireIn  = "neb.net.swarm.wire.in"
+	SwarmWireOut = "neb.net.swarm.wire.out"
+	// SwarmHeld is how many bytes are set aside for messages under way and served.
+	SwarmHeld = "neb.net.swarm.held"
+	// SwarmPanics counts recovered panics of checks of headers and of callbacks.
+	SwarmPanics = "neb.net.swarm.panics"
+	// SwarmFaults, followed by a fault, counts what no honest peer does.
+	SwarmFaults = "neb.net.swarm.faults."
+)
+
 // Names of requests; but for the last three each is followed by a dot and a
 // declared method.
 const (

@@ -15,6 +15,7 @@ const (
 	kindWithdrawn Kind = iota // the offer of that number no longer stands
 	KindMessage               // a message type
 	KindMethod                // a method of requests
+	KindLarge                 // broadcasts of a message type that are large, see internal/swarm
 )
 
 // Properties are what an offer says beside its size. Bits that are not known
@@ -133,7 +134,7 @@ func parseEntry(b []byte) (e entry, n int, fault Fault) {
 	e.number, e.offer.Kind = uint32(number), Kind(b[0])
 	b = b[1:]
 	switch e.offer.Kind {
-	case KindMessage, KindMethod:
+	case KindMessage, KindMethod, KindLarge:
 	default:
 		return e, n, FaultNone
 	}

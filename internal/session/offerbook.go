@@ -26,7 +26,7 @@ func (b *offerBook) apply(e entry, size int) (was Offer, fault Fault) {
 		b.bytes -= b.entries[i].size
 	}
 	switch e.offer.Kind {
-	case KindMessage, KindMethod:
+	case KindMessage, KindMethod, KindLarge:
 	default: // withdrawn, or of a kind that nobody here asks for
 		if found {
 			b.entries = slices.Delete(b.entries, i, i+1)
@@ -43,6 +43,17 @@ func (b *offerBook) apply(e entry, size int) (was Offer, fault Fault) {
 		return was, FaultOffers
 	}
 	return was, FaultNone
+}
+
+// largest is what is offered of a kind, by name.
+func (b *offerBook) largest(kind Kind) map[string]int {
+	all := make(map[string]int)
+	for i := range b.entries {
+		if o := &b.entries[i].offer; o.Kind == kind && o.Properties&Taken != 0 {
+			all[o.Name] = max(all[o.Name], o.MaxSize)
+		}
+	}
+	return all
 }
 
 // find gives the offer of a name, and its number. Of two under one name, which

@@ -59,6 +59,9 @@ func (s *Session) takeOffer(e entry, size int) Fault {
 	if fault != FaultNone {
 		return fault
 	}
+	if (was.Kind == KindLarge || e.offer.Kind == KindLarge) && s.e.cfg.OnLarge != nil {
+		s.e.cfg.OnLarge(s.peer)
+	}
 	for _, o := range []Offer{was, e.offer} {
 		if o.Kind == KindMessage {
 			if t := s.e.reg.lookup(o.Name); t != nil {
@@ -75,6 +78,13 @@ func (s *Session) Offered(kind Kind, name string) (o Offer, number uint32, ok bo
 	defer s.mu.Unlock()
 	o, number, ok = s.book.find(kind, name)
 	return o, number, ok && o.Properties&Taken != 0
+}
+
+// OfferedOf is what the peer offers of a kind: how large each may be, by name.
+func (s *Session) OfferedOf(kind Kind) map[string]int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.book.largest(kind)
 }
 
 // note looks at what the peer offers of a type that is known here: its queue

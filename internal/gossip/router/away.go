@@ -43,6 +43,11 @@ func (a *awayList) remove(e *entry) {
 func (r *Router) turnAway(e *entry, reason string) {
 	t := e.topic
 	t.counts.Away[reason]++
+	if e.msg.Carried { // the carrier offers it again
+		r.ended(e.msg, TurnAway)
+		r.setAside(e)
+		return
+	}
 	holders := append([]*Peer{e.from}, e.copies...)
 	for _, p := range e.live.holders {
 		if !slices.Contains(holders, p) {
@@ -56,6 +61,11 @@ func (r *Router) turnAway(e *entry, reason string) {
 
 // turnAwayQuietly is turnAway for what nobody needs to be asked for.
 func (r *Router) turnAwayQuietly(e *entry) {
+	r.ended(e.msg, Ignore)
+	r.setAside(e)
+}
+
+func (r *Router) setAside(e *entry) {
 	e.live = &live{since: r.now, quiet: true}
 	e.state, e.msg, e.copies = turnedAway, nil, nil
 	r.putAway(e)

@@ -174,6 +174,10 @@ func (e *entry) settle(s state) {
 
 // say puts a message into the history, out of which it is announced and served.
 func (r *Router) say(e *entry) {
+	if e.msg.Carried {
+		e.msg = nil
+		return
+	}
 	r.said++
 	e.said, e.saidAt = r.said, r.now
 	r.history[0] = append(r.history[0], e)

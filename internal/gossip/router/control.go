@@ -253,7 +253,7 @@ func (r *Router) heardRefusal(p *Peer, ids [][]byte) {
 
 // refuse tells the mesh that a message has come and need not be sent again.
 func (r *Router) refuse(e *entry) {
-	if len(e.msg.Data) < r.cfg.Mesh.DontWantAbove {
+	if len(e.msg.Data) < r.cfg.Mesh.DontWantAbove || e.msg.Carried {
 		return
 	}
 	for _, l := range e.topic.mesh {

@@ -110,6 +110,10 @@ const (
 	// waits for a first peer.
 	Refused
 	Queued
+	// Spread: Msg, which another protocol carries, may go on. Ended: it may not; Verdict
+	// tells why, with Accept that it may when Relay comes.
+	Spread
+	Ended
 	// Connect: Peer recommends Peers.
 	Connect
 	// Faulted: Peer did what nobody honest does, Reason says what. It is counted
@@ -130,6 +134,7 @@ type Effect struct {
 	Control *rpc.Control
 	Peers   []rpc.PeerOut
 	Reason  string
+	Verdict Verdict
 }
 
 // Reasons of Refused.
@@ -180,4 +185,10 @@ type Message struct {
 	Frame []byte
 	Data  []byte
 	Wire  rpc.Message
+
+	// Carried: another protocol carries the message to most peers. It is not announced,
+	// and nobody is asked for it. Blameless: those who sent it could not know whether it
+	// is valid. Ref is the carrier's.
+	Carried, Blameless bool
+	Ref                any
 }

@@ -32,6 +32,7 @@ func (r *Router) publish(m *Message) {
 	r.refuse(e)
 	if r.forward(e, true) > 0 {
 		e.settle(accepted)
+		r.spread(m)
 		r.say(e)
 		t.counts.Published++
 		return
@@ -64,7 +65,7 @@ func (r *Router) refusePublish(m *Message, reason string) {
 // withdraw forgets an own message that no peer's queue took: it may be published
 // again.
 func (r *Router) withdraw(m *Message) {
-	if e := r.book[m.ID]; e != nil && e.msg == m && e.from == nil && e.state == accepted {
+	if e := r.book[m.ID]; e != nil && (e.msg == m || m.Carried) && e.from == nil && e.state == accepted {
 		e.topic.counts.Published--
 		r.forget(e)
 	}
@@ -132,6 +133,7 @@ func (r *Router) flushPending(t *Topic) {
 		t.pending = t.pending[1:]
 		t.pendingBytes -= len(e.msg.Data)
 		e.settle(accepted)
+		r.spread(e.msg)
 		r.say(e)
 	}
 	t.pending = nil
@@ -168,6 +170,7 @@ func (r *Router) relay(m *Message) {
 	e.settle(accepted)
 	r.refuse(e)
 	r.forward(e, false)
+	r.spread(m)
 	r.say(e)
 	t.counts.Relayed++
 	if e.from != nil {

@@ -7,10 +7,12 @@ func (r *Router) received(m *Message) {
 	t := r.topics[m.Topic]
 	p := r.peer(m.From)
 	if t == nil || !t.joined || !r.accepts(p) {
+		r.ended(m, Ignore)
 		return
 	}
 	if !t.allows(p) {
 		t.counts.Rejected++
+		r.ended(m, Ignore)
 		return
 	}
 	e := r.book[m.ID]
@@ -20,6 +22,7 @@ func (r *Router) received(m *Message) {
 		r.refuse(e)
 	case e.topic != t: // its author has used a name twice
 		t.counts.Duplicates++
+		r.ended(m, Ignore)
 		return
 	case e.state == turnedAway:
 		t.away.remove(e)
@@ -28,6 +31,7 @@ func (r *Router) received(m *Message) {
 		t.counts.Retaken++
 	default:
 		r.copyFrom(e, p)
+		r.ended(m, Ignore)
 		return
 	}
 	r.admitCheck(e)
@@ -111,10 +115,13 @@ func (r *Router) judged(ev Event) {
 		r.accept(e)
 	case Reject:
 		t.counts.Rejected++
-		r.chargeInvalid(t, e.from)
+		if !e.msg.Blameless {
+			r.chargeInvalid(t, e.from)
+		}
 		for _, p := range e.copies {
 			r.chargeInvalid(t, p)
 		}
+		r.ended(e.msg, Reject)
 		r.close(e, rejected)
 	case Defer:
 		r.park(e, ev.Verdict.Key)
@@ -122,11 +129,15 @@ func (r *Router) judged(ev Event) {
 		r.turnAway(e, ev.Verdict.Reason)
 	case BadSigned:
 		t.counts.Rejected++
-		r.chargeInvalid(t, e.from)
+		if !e.msg.Blameless {
+			r.chargeInvalid(t, e.from)
+		}
+		r.ended(e.msg, Reject)
 		r.unmask(e)
 	default:
 		t.counts.Ignored++
 		r.noteIgnored(e.from)
+		r.ended(e.msg, Ignore)
 		r.close(e, ignored)
 	}
 	r.nextChecks(t)
@@ -140,12 +151,14 @@ func (r *Router) accept(e *entry) {
 	}
 	if t.spec.ExplicitRelay {
 		e.settle(held)
+		r.ended(e.msg, Accept)
 		e.msg = nil // the application has it
 		return
 	}
 	r.creditFirst(e)
 	e.settle(accepted)
 	r.forward(e, false)
+	r.spread(e.msg)
 	r.say(e)
 }
 

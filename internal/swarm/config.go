@@ -1,0 +1,120 @@
+package swarm
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/go-nebnet/nebnet/internal/obs"
+	"github.com/go-nebnet/nebnet/internal/pacing"
+	"github.com/go-nebnet/nebnet/internal/swarm/sched"
+	"github.com/go-nebnet/nebnet/internal/swarm/wire"
+)
+
+// DefaultMemory is that of Config.Memory.
+const DefaultMemory = 64 << 20
+
+// Config is what an Engine is made from. Its functions are called from any goroutine
+// and must not call the engine, Deliver and Report apart.
+type Config struct {
+	// Host is required. The engine sets and removes a stream handler on it.
+	Host host.Host
+	// Network is required: the network ID, a part of the protocol ID.
+	Network string
+	// Obs is optional.
+	Obs *obs.Obs
+	// Budgets paces what is written. Default: nothing is paced.
+	Budgets *pacing.Budgets
+	// Takes tells whether a peer is one to speak with, and which types it takes this
+	// way, up to how many bytes of a message. Required. What it tells is asked for when
+	// PeerChanged is called.
+	Takes func(p peer.ID) (types map[string]int, member bool)
+	// Deliver is given every message that is whole, and must not block. Judged must
+	// follow, before or after it returns. Required.
+	Deliver func(w Whole)
+	// Invalid is told of a message that was rejected although its header had been
+	// accepted: its author is at fault. Optional.
+	Invalid func(h Header)
+	// Report is told of what peers do that no honest one does, with ban if there is no
+	// doubt about it. It must not block. Optional.
+	Report func(p peer.ID, fault string, ban bool)
+	// Progress is told of messages under way, at most ten times a second for each, from
+	// a goroutine of its own. Optional.
+	Progress func(v sched.View)
+	// Memory bounds what is held of messages of others, in bytes, and once more that of
+	// own ones. Default 64 MiB; it must hold the largest message.
+	Memory int
+}
+
+func (c *Config) validate() error {
+	var errs []error
+	for _, f := range []struct {
+		name string
+		ok   bool
+	}{{"Host", c.Host != nil}, {"Network", c.Network != ""}, {"Takes", c.Takes != nil}, {"Deliver", c.Deliver != nil}, {"Memory", c.Memory >= 0}} {
+		if !f.ok {
+			errs = append(errs, errors.New("config: "+f.name+" is required"))
+		}
+	}
+	if c.Obs == nil {
+		c.Obs = obs.Discard()
+	}
+	if c.Memory == 0 {
+		c.Memory = DefaultMemory
+	}
+	return errors.Join(errs...)
+}
+
+// Type is how this node takes part in a message type.
+type Type struct {
+	// Name is required, at most 64 bytes.
+	Name string
+	// MaxSize is the most bytes of a message, at most wire.MaxSize.
+	MaxSize int
+	// Joined: the node takes messages of the type. Without, it only publishes.
+	Joined bool
+	// Make gives the header of a message that this node publishes; own is what Prepare
+	// was given. Optional.
+	Make func(h Header, own []byte) ([]byte, error)
+	// Check judges the header of a message of others; with Accept the message is passed
+	// on before it is whole. It runs in a goroutine of its own and may block until ctx
+	// ends. A panic counts as sched.Ignore. Optional; without, a message is passed on
+	// when the whole was accepted.
+	Check func(ctx context.Context, h Header) (v sched.Verdict, key string)
+	// Deadline bounds Check. Default 10 s. HeaderWait is how long a header stays
+	// deferred. Default 1 min.
+	Deadline, HeaderWait time.Duration
+}
+
+// Header is what is known of a message before it is here.
+type Header struct {
+	Type   string
+	Digest wire.Sum // names the content: type, size, chunks
+	Size   int      // bytes
+	Header []byte   // of the application
+	From   peer.ID  // that announced it first; empty for an own one
+}
+
+// Whole is a message that is whole.
+type Whole struct {
+	Ref  *Ref
+	Type string
+	From peer.ID // that announced it first
+	Data []byte  // may be kept, and must not be changed
+	// Cut tells that it was passed on before: those who sent it could not know whether
+	// it is valid.
+	Cut bool
+}
+
+// Ref names a message to the engine.
+type Ref struct {
+	manifest   *wire.Manifest
+	id, digest wire.Sum
+	data       []byte
+}
+
+// Size is how many bytes the message has.
+func (r *Ref) Size() int { return r.manifest.Size }

@@ -1,0 +1,58 @@
+// Package swarm spreads large messages through a whole network in chunks, each over
+// each wire about once.
+//
+// A large message that is pushed goes four to seven times over every node's line, and
+// hop by hop as a whole. Here it is announced with the hashes of its chunks, fetched
+// in chunks from several neighbours at once, each chunk verified, and passed on as it
+// comes where the application has accepted the message's header.
+//
+//	e, err := swarm.New(swarm.Config{Host: h, Network: id, Takes: takes, Deliver: judge})
+//	err = e.Start()
+//	err = e.Set(swarm.Type{Name: "block", MaxSize: 8 << 20, Joined: true, Check: check})
+//	ref, err := e.Prepare("block", message, value)
+//	err = e.Spread(ref)
+//	err = e.Close(ctx)
+//
+// # The way through
+//
+// What is asked of whom, promised and served is decided in package sched, a pure state
+// machine; its frames are in package wire, with SPEC.md. This package is the shell
+// around both:
+//
+//	stream of a peer ─► frames ─► chunks put together, hashed ─┐
+//	                                                            ▼
+//	Spread ─► hashed, header ─────────────────────────────► sched.Step ◄── verdicts ◄─┐
+//	                                                            │                     │
+//	                            frames first, then chunks in pieces    header checked, whole judged
+//	                                                            │
+//	                                                            ▼
+//	                              stream of each peer, paced: chunks in the lowest class
+//
+// Whoever has something to tell the scheduler does so itself, under one lock, under
+// which nothing blocks and no code of the program's runs.
+//
+// # What is promised
+//
+//   - Nothing is passed on, shown or served of a message before its header was accepted
+//     or, without a header or a check, before the whole was.
+//   - A chunk is verified before it is passed on; whoever sends a false one is reported
+//     for a ban. Who is slow is not.
+//   - A message that the application has no room for is kept and offered again; one that
+//     a neighbour has no room for is announced to it again.
+//   - Memory grows with what has come, never with what a peer claims, and is bounded by
+//     Config.Memory for messages of others and once more for own ones.
+//   - Everything that leaves on a connection asks its budget: frames in the highest
+//     class, chunks in the lowest and in pieces of 16 KiB at most, so that a small
+//     message never waits for more than one of them.
+//
+// # What is not
+//
+// A message is served for a minute after it was whole here, less where memory is short;
+// a node that comes later does not get it. Order is not kept.
+//
+// # Goroutines
+//
+// An engine runs one goroutine for time, one for each stream that is read, one for each
+// peer while there is something to write, and one for each header under check. Close
+// waits for all.
+package swarm

@@ -1,0 +1,271 @@
+package swarm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/protocol"
+
+	"github.com/go-nebnet/nebnet/internal/obs"
+	"github.com/go-nebnet/nebnet/internal/swarm/sched"
+	"github.com/go-nebnet/nebnet/internal/swarm/wire"
+)
+
+// Engine spreads large messages. Make one with New. All methods may be called from any
+// goroutine.
+type Engine struct {
+	cfg      Config
+	protocol protocol.ID
+	notifiee network.Notifiee
+
+	life context.Context // ends when Close begins
+	stop context.CancelFunc
+	poke chan struct{} // to run: the scheduler wants to be woken earlier; holds one
+
+	wg sync.WaitGroup // every goroutine
+
+	// mu makes whoever holds it the owner of the scheduler. Nothing under it blocks:
+	// frames go into queues, and what calls out is done afterwards.
+	mu       sync.Mutex
+	started  bool
+	closed   bool
+	sched    *sched.State
+	types    map[string]*Type
+	peers    map[peer.ID]*remote
+	armed    time.Time               // when run wakes the scheduler next
+	exported map[string]sched.Counts // what the metrics were told of
+
+	progress *progress // nil without Config.Progress
+}
+
+// Protocol is the libp2p protocol ID of the streams.
+func Protocol(network string) protocol.ID { return protocol.ID("/neb/" + network + "/swarm/1.0.0") }
+
+// New checks cfg. It starts nothing.
+func New(cfg Config) (*Engine, error) {
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	e := &Engine{
+		cfg: cfg, protocol: Protocol(cfg.Network), poke: make(chan struct{}, 1),
+		sched: sched.New(sched.Config{Memory: cfg.Memory}, rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))),
+		types: make(map[string]*Type), peers: make(map[peer.ID]*remote), exported: make(map[string]sched.Counts),
+	}
+	e.life, e.stop = context.WithCancel(context.Background())
+	e.notifiee = &network.NotifyBundle{DisconnectedF: func(_ network.Network, c network.Conn) { e.disconnected(c.RemotePeer()) }}
+	if cfg.Progress != nil {
+		e.progress = newProgress()
+	}
+	return e, nil
+}
+
+// Start takes streams. Errors: ErrStarted, ErrClosed.
+func (e *Engine) Start() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	switch {
+	case e.closed:
+		return ErrClosed
+	case e.started:
+		return ErrStarted
+	}
+	e.started = true
+	e.cfg.Host.SetStreamHandler(e.protocol, e.incoming)
+	e.cfg.Host.Network().Notify(e.notifiee)
+	e.spawnLocked(e.run)
+	if e.progress != nil {
+		e.spawnLocked(e.report)
+	}
+	return nil
+}
+
+// spawnLocked runs f in a goroutine that Close waits for, unless that has begun.
+func (e *Engine) spawnLocked(f func()) bool {
+	if e.closed {
+		return false
+	}
+	e.wg.Go(f)
+	return true
+}
+
+// run wakes the scheduler in time.
+func (e *Engine) run() {
+	t := time.NewTimer(time.Hour)
+	defer t.Stop()
+	export := time.NewTicker(exportEvery)
+	defer export.Stop()
+	defer e.export()
+	for {
+		select {
+		case <-e.life.Done():
+			return
+		case <-export.C:
+			e.export()
+		case <-e.poke: // unlock
+			e.mu.Lock()
+			at := e.armed
+			e.mu.Unlock()
+			if !at.IsZero() {
+				t.Reset(max(time.Until(at), 0))
+			}
+		case <-t.C:
+			e.mu.Lock()
+			e.armed = time.Time{}
+			e.mu.Unlock()
+			e.step(sched.Event{Kind: sched.Wake})
+		}
+	}
+}
+
+// step has the scheduler take events, and does what it says.
+func (e *Engine) step(evs ...sched.Event) (refused bool) {
+	var todo []sched.Effect
+	e.mu.Lock()
+	for _, ev := range evs {
+		todo = e.stepLocked(ev, todo)
+	}
+	e.unlock()
+	return e.finish(todo)
+}
+
+// stepLocked appends to todo what is to be done without the lock.
+func (e *Engine) stepLocked(ev sched.Event, todo []sched.Effect) []sched.Effect {
+	if e.closed {
+		return todo
+	}
+	for _, f := range e.sched.Step(ev, time.Now()) {
+		r := e.peers[f.Peer]
+		switch f.Kind {
+		case sched.Say:
+			if r != nil {
+				r.sayLocked(f.Frame)
+			}
+		case sched.Ready:
+			if r != nil {
+				r.ready = true
+				r.startLocked()
+			}
+		case sched.Give:
+			if r != nil {
+				r.chunk = f.Frame
+			}
+		case sched.Check:
+			m, t := f.Msg, e.types[f.Msg.Manifest.Type]
+			e.spawnLocked(func() { e.check(m, t) })
+		case sched.Ended:
+			if e.progress != nil {
+				e.progress.forget(f.Msg.ID)
+			}
+		default:
+			todo = append(todo, f)
+		}
+	}
+	return todo
+}
+
+// unlock gives up mu, and sees to it that the scheduler is woken in time.
+func (e *Engine) unlock() {
+	w := e.sched.Wake()
+	early := !w.IsZero() && (e.armed.IsZero() || w.Before(e.armed))
+	if early {
+		e.armed = w
+	}
+	e.mu.Unlock()
+	if early {
+		select {
+		case e.poke <- struct{}{}:
+		default: // it will look anyway
+		}
+	}
+}
+
+// finish does what calls out.
+func (e *Engine) finish(todo []sched.Effect) (refused bool) {
+	for _, f := range todo {
+		switch f.Kind {
+		case sched.Judge:
+			e.whole(f.Msg)
+		case sched.Refused:
+			refused = true
+		case sched.Blame, sched.Ban:
+			e.cfg.Obs.Counter(obs.SwarmFaults + f.Fault.String()).Inc(1)
+			if e.cfg.Report != nil {
+				e.cfg.Report(f.Peer, f.Fault.String(), f.Kind == sched.Ban)
+			}
+		case sched.Invalid:
+			if e.cfg.Invalid != nil {
+				e.cfg.Invalid(headerOf(f.Msg.Manifest, f.Msg.Digest, f.Msg.From))
+			}
+		}
+	}
+	return refused
+}
+
+// Set makes a type known, or gives it other properties.
+func (e *Engine) Set(t Type) error {
+	switch {
+	case t.Name == "" || len(t.Name) > wire.MaxType:
+		return fmt.Errorf("swarm: name of a type has %d bytes", len(t.Name))
+	case t.MaxSize < 1 || t.MaxSize > wire.MaxSize:
+		return fmt.Errorf("swarm: %s: size is %d, must be 1 to %d", t.Name, t.MaxSize, wire.MaxSize)
+	}
+	e.mu.Lock()
+	if e.closed {
+		e.mu.Unlock()
+		return ErrClosed
+	}
+	e.types[t.Name] = &t
+	todo := e.stepLocked(sched.Event{Kind: sched.Declare, Spec: &sched.Spec{
+		Type: t.Name, MaxSize: t.MaxSize, Joined: t.Joined, Headers: t.Check != nil, HeaderWait: t.HeaderWait,
+	}}, nil)
+	e.unlock()
+	e.finish(todo)
+	return nil
+}
+
+// Remove forgets a type, and the messages that are under way.
+func (e *Engine) Remove(typ string) {
+	e.mu.Lock()
+	delete(e.types, typ)
+	todo := e.stepLocked(sched.Event{Kind: sched.Retract, Type: typ}, nil)
+	e.unlock()
+	e.finish(todo)
+}
+
+// Close ends all streams and waits for every goroutine, or until ctx ends.
+func (e *Engine) Close(ctx context.Context) error {
+	e.mu.Lock()
+	first := !e.closed
+	e.closed = true
+	started := e.started
+	var streams []network.Stream
+	for _, r := range e.peers {
+		streams = append(streams, r.endLocked()...)
+	}
+	e.mu.Unlock()
+	e.stop()
+	if first && started {
+		e.cfg.Host.RemoveStreamHandler(e.protocol)
+		e.cfg.Host.Network().StopNotify(e.notifiee)
+	}
+	for _, s := range streams {
+		_ = s.Reset()
+	}
+	done := make(chan struct{})
+	go func() {
+		e.wg.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("check of a header did not return: %w", errors.Join(ctx.Err()))
+	}
+}

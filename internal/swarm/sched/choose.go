@@ -1,0 +1,207 @@
+package sched
+
+import (
+	"math"
+	"slices"
+	"time"
+
+	"github.com/go-nebnet/nebnet/internal/swarm/wire"
+)
+
+const (
+	// windowShare, windowLeast and windowMost say how many bytes may be asked of one
+	// neighbour at a time: a share of the message. More makes near nodes the hubs of
+	// all others, less leaves lines idle.
+	windowShare = 12
+	windowLeast = 64 << 10
+	windowMost  = 512 << 10
+)
+
+// window is how many bytes may be asked of a neighbour at a time.
+func (m *Message) window(l *link, usable int) int {
+	w := min(max(m.Manifest.Size/max(1, min(windowShare, usable)), windowLeast), windowMost)
+	return w + l.grown
+}
+
+// usable is how many neighbours may have the message sooner or later.
+func (s *State) usable(m *Message) (n int) {
+	for _, p := range s.order {
+		if p.snub(s.now) || p.suspect {
+			continue
+		}
+		if most, ok := p.takes[m.Manifest.Type]; ok && m.Manifest.Size <= most {
+			n++
+		}
+	}
+	return n
+}
+
+// candidate is a chunk that may be asked for.
+type candidate struct{ key, c int }
+
+// choose asks for what is missing: what the fewest offer first, of the one who was
+// asked for least, of a holder before one that has only promised it. Nothing is asked
+// of two at a time.
+func (s *State) choose(m *Message) {
+	if m.state != fetching {
+		return
+	}
+	usable := s.usable(m)
+	var cs []candidate
+	for c := range m.k {
+		if m.have.Has(c) || m.asked[c] != nil {
+			continue
+		}
+		n := 0
+		for _, l := range m.links {
+			if ok, _ := l.offers(c); ok {
+				n++
+			}
+		}
+		if n > 0 {
+			cs = append(cs, candidate{n<<16 + s.rng.IntN(1<<16), c})
+		}
+	}
+	slices.SortFunc(cs, func(a, b candidate) int { return a.key - b.key })
+	wants := make(map[*link]*wire.Set)
+	most := s.meter.allowed(s.now)
+	idle := s.now.Sub(m.lastChunk) >= suspectAfter
+	for _, x := range cs {
+		size := m.size(x.c)
+		if s.asked > 0 && s.asked+size > most {
+			m.lookAt = s.now.Add(lookEvery)
+			break
+		}
+		var best *link
+		least := math.MaxInt
+		for _, l := range m.links {
+			ok, has := l.offers(x.c)
+			// What wants it from here does not have it.
+			if !ok || l.flags[x.c]&fWant != 0 || l.p.snub(s.now) || l.p.suspect && !idle || l.out > 0 && l.out+size > m.window(l, usable) {
+				continue
+			}
+			v := l.out<<8 + s.rng.IntN(1<<8)
+			if !has {
+				v += math.MaxInt / 2
+			}
+			if v < least {
+				best, least = l, v
+			}
+		}
+		if best == nil {
+			continue
+		}
+		s.ask(best, x.c)
+		if wants[best] == nil {
+			wants[best] = new(wire.Set)
+		}
+		wants[best].Add(x.c)
+	}
+	for _, l := range slices.Clone(m.links) {
+		set := wants[l]
+		if set == nil {
+			continue
+		}
+		f := l.ref(wire.Want)
+		f.Chunks = *set
+		s.say(l.p, f)
+		for c := range set.All() {
+			s.promise(m, c)
+		}
+	}
+}
+
+// ask notes that a neighbour is to deliver a chunk.
+func (s *State) ask(l *link, c int) {
+	m := l.m
+	size := m.size(c)
+	if l.out == 0 {
+		l.heard = s.now
+	}
+	l.out += size
+	if l.p.proven {
+		s.asked += size
+	}
+	l.flags[c] |= fAsked
+	m.asked[c], m.askedAt[c] = l, s.now
+	if m.lookAt.IsZero() {
+		m.lookAt = s.now.Add(lookEvery)
+	}
+}
+
+// release takes a request off the books.
+func (s *State) release(m *Message, c int) {
+	if l := m.asked[c]; l != nil {
+		l.out -= m.size(c)
+		if l.p.proven {
+			s.asked -= m.size(c)
+		}
+		m.asked[c] = nil
+	}
+}
+
+// unask takes all requests off a neighbour, without a word. It tells which.
+func (s *State) unask(l *link) (set wire.Set) {
+	for c, q := range l.m.asked {
+		if q == l {
+			s.release(l.m, c)
+			set.Add(c)
+		}
+	}
+	return set
+}
+
+// cancel takes a request away from a neighbour.
+func (s *State) cancel(l *link, set wire.Set) {
+	if set.Empty() || l.p.banned {
+		return
+	}
+	f := l.ref(wire.Cancel)
+	f.Chunks = set
+	s.say(l.p, f)
+}
+
+// meter measures the download, to bound what is asked of all together: the own line
+// must stay short for what matters more.
+type meter struct {
+	slot  time.Time // began
+	bytes int       // in it
+	best  [8]int    // of the slots before it
+	next  int
+	any   bool
+}
+
+const (
+	meterSlot = 250 * time.Millisecond
+	// askFirst is how many bytes are asked for in all before the line was measured,
+	// askLeast how many at least. What is asked of those that have delivered nothing yet
+	// does not count: they may never do.
+	askFirst = 1 << 20
+	askLeast = 1 << 20
+	// askAhead is how much time of the line may be asked for.
+	askAhead = 400 * time.Millisecond
+)
+
+func (t *meter) add(now time.Time, n int) {
+	if now.Sub(t.slot) >= meterSlot {
+		if !t.slot.IsZero() {
+			t.best[t.next] = t.bytes
+			t.next = (t.next + 1) % len(t.best)
+			t.any = true
+		}
+		t.slot, t.bytes = now, 0
+	}
+	t.bytes += n
+}
+
+// allowed is how many bytes may be asked for.
+func (t *meter) allowed(time.Time) int {
+	if !t.any {
+		return askFirst
+	}
+	best := t.bytes
+	for _, b := range t.best {
+		best = max(best, b)
+	}
+	return max(int(float64(best)*float64(askAhead)/float64(meterSlot)), askLeast)
+}

@@ -1,0 +1,36 @@
+// Package sched decides how large messages are spread in chunks: whom to tell of one,
+// which chunk to ask of whom, what to promise, what to serve, and when to give up. It
+// has no goroutine, no clock, no lock, no input and output, and no random source but
+// the one it is given; the same events in the same order have the same effects.
+//
+//	s := sched.New(sched.Config{Memory: 64 << 20}, rand.New(rand.NewPCG(1, 2)))
+//	effects := s.Step(sched.Event{Kind: sched.Received, Peer: p, Frame: &frame}, now)
+//
+// An [Event] is something that happened: a peer came, a frame was read, a header was
+// judged, time has passed. An [Effect] is something to be done, in the order given.
+// Whoever calls Step owns the State while it runs.
+//
+// # The way of a message
+//
+//	ANNOUNCE ──► waiting ──► checking ──► fetching ──► judging ──► serving ──► forgotten
+//	             for room    its header   chunks       the whole   60 s
+//
+// A message whose header was accepted is shown to the neighbours before any chunk is
+// here, and each chunk is passed on as it comes (cut-through). One without a header,
+// or of a type whose headers nobody checks, is shown when the whole was accepted (hop
+// by hop).
+//
+// # Promises
+//
+// A node tells its neighbours which chunks it has, and which it has asked for: these
+// it will have soon, and can be asked for already. That saves a round trip at each
+// hop. A promise counts only if it came before this node's own promise of the same
+// chunk; otherwise nodes would wait for each other in circles.
+//
+// # The files
+//
+// state.go holds the State, message.go and neighbour.go what is known of a message and
+// of a peer. announce.go takes and makes announcements, choose.go decides what to ask
+// of whom, receive.go takes chunks, serve.go hands them out, patience.go takes requests
+// away from those who do not deliver, room.go bounds it all.
+package sched

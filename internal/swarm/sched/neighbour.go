@@ -1,0 +1,168 @@
+package sched
+
+import (
+	"slices"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/go-nebnet/nebnet/internal/swarm/wire"
+)
+
+const (
+	// announceRate and announceBurst bound what one neighbour may announce, per second
+	// and at once.
+	announceRate  = 10
+	announceBurst = 20
+	// junkFree is how many chunks that nobody asked for a neighbour may send.
+	junkFree = 8
+	// strayRate and strayBurst bound chunks of messages that are over: what is on its way
+	// when one ends is what was asked for.
+	strayRate  = 16
+	strayBurst = 2 * windowMost / (16 << 10)
+)
+
+// neighbour is a peer that can be spoken with.
+type neighbour struct {
+	id    peer.ID
+	takes map[string]int // types, and how large a message of each
+
+	links        []*link
+	ours, theirs map[uint32]*link // by the number of this node's announcement, and of its
+	next         uint32
+
+	queue []queued // chunks to be sent
+
+	tokens float64 // announcements
+	filled time.Time
+
+	answer   time.Duration // smallest time from a request to its chunk; 0: unknown
+	proven   bool          // it has delivered
+	suspect  bool          // it was snubbed, and has delivered nothing since
+	snubbed  time.Time     // it is asked for nothing before
+	snubbing time.Duration // how long the next time
+	banned   bool
+	junk     int
+	strays   float64 // chunks of messages that are not known
+	strayed  time.Time
+}
+
+// queued is a chunk in a neighbour's queue.
+type queued struct {
+	l *link
+	c int
+}
+
+func newNeighbour(id peer.ID, now time.Time) *neighbour {
+	return &neighbour{
+		id: id, ours: make(map[uint32]*link), theirs: make(map[uint32]*link),
+		tokens: announceBurst, filled: now, strays: strayBurst, strayed: now, snubbing: snubTime,
+	}
+}
+
+// mayAnnounce takes a token.
+func (p *neighbour) mayAnnounce(now time.Time) bool {
+	p.tokens = min(p.tokens+now.Sub(p.filled).Seconds()*announceRate, announceBurst)
+	p.filled = now
+	if p.tokens < 1 {
+		return false
+	}
+	p.tokens--
+	return true
+}
+
+// mayStray takes a token for a chunk of a message that is not known.
+func (p *neighbour) mayStray(now time.Time) bool {
+	p.strays = min(p.strays+now.Sub(p.strayed).Seconds()*strayRate, strayBurst)
+	p.strayed = now
+	if p.strays < 1 {
+		return false
+	}
+	p.strays--
+	return true
+}
+
+// What is known of a chunk and a neighbour.
+const (
+	fHave  uint8 = 1 << iota // it has it
+	fSoon                    // it has promised it before this node did
+	fNamed                   // it sends it unasked
+	fAsked                   // it was asked for it, once at least
+	fWant                    // it wants it
+	fTold                    // it was told that this node has it, or will have it
+	fSent                    // it was sent
+	fAgain                   // it was sent twice
+)
+
+// link is what is between this node and a neighbour about a message.
+type link struct {
+	m *Message
+	p *neighbour
+
+	known   bool   // the neighbour has announced it
+	their   uint32 // under this number
+	told    bool   // it was announced to the neighbour
+	our     uint32
+	open    bool // the neighbour is told what is here
+	all     bool // it has all of it
+	refused bool // it does not want to hear of it
+	againAt time.Time
+	tries   int
+
+	flags  []uint8
+	out    int       // bytes asked and not yet here
+	heard  time.Time // when the last part of a chunk came, or the first was asked for
+	grown  int       // hop by hop: what the window has grown by
+	pushed int       // of the source: chunks in the queue
+	served int       // chunks
+}
+
+// link finds or makes what is between a message and a neighbour.
+func (s *State) link(m *Message, p *neighbour) *link {
+	for _, l := range p.links {
+		if l.m == m {
+			return l
+		}
+	}
+	l := &link{m: m, p: p, flags: make([]uint8, m.k)}
+	p.links = append(p.links, l)
+	m.links = append(m.links, l)
+	return l
+}
+
+// about finds what a frame of a neighbour is about.
+func (p *neighbour) about(f *wire.Frame) *link {
+	if f.Yours {
+		return p.ours[f.Number]
+	}
+	return p.theirs[f.Number]
+}
+
+// ref is a frame about the link's message, with the number that both know it by.
+func (l *link) ref(k wire.Kind) *wire.Frame {
+	if l.told {
+		return &wire.Frame{Kind: k, Number: l.our}
+	}
+	return &wire.Frame{Kind: k, Number: l.their, Yours: true}
+}
+
+// unlink forgets what is between a message and a neighbour.
+func (l *link) unlink() {
+	p := l.p
+	p.links = slices.DeleteFunc(p.links, func(o *link) bool { return o == l })
+	p.queue = slices.DeleteFunc(p.queue, func(q queued) bool { return q.l == l })
+	if p.ours[l.our] == l {
+		delete(p.ours, l.our)
+	}
+	if p.theirs[l.their] == l {
+		delete(p.theirs, l.their)
+	}
+}
+
+// offers tells whether the neighbour can be asked for a chunk, and whether it has it.
+func (l *link) offers(c int) (offers, has bool) {
+	f := l.flags[c]
+	return f&(fHave|fSoon) != 0, f&fHave != 0
+}
+
+func (p *neighbour) snub(now time.Time) bool { return p.banned || now.Before(p.snubbed) }

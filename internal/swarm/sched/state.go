@@ -1,0 +1,307 @@
+package sched
+
+import (
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/go-nebnet/nebnet/internal/swarm/wire"
+)
+
+const (
+	// fetchMost is how many messages are fetched at once, fetchPeer how many of them
+	// that were first heard of from one neighbour.
+	fetchMost = 8
+	fetchPeer = 2
+	// waitMost is how many messages wait for room, waitPeer how many of one neighbour.
+	waitMost = 32
+	waitPeer = 8
+	// stallTime is how long a message is kept of which no chunk comes.
+	stallTime = 30 * time.Second
+	// serveTime is how long a message is served after it is whole; the memory may be
+	// needed earlier.
+	serveTime = time.Minute
+	// refusedTime is how long a message that was refused, or had, is remembered.
+	refusedTime = 10 * time.Minute
+	pastMost    = 4096
+	// gather is how long what is to be announced is collected.
+	gather = 10 * time.Millisecond
+	// lookEvery is how often requests are looked at.
+	lookEvery = 50 * time.Millisecond
+	// judgeAgain is how long after it was turned away a message is offered again; the
+	// time doubles up to judgeMost.
+	judgeAgain = 500 * time.Millisecond
+	judgeMost  = 8 * time.Second
+)
+
+// Config of a State.
+type Config struct {
+	// Memory bounds the bytes of all messages that are fetched or served, and once more
+	// that of own ones. It must hold the largest.
+	Memory int
+}
+
+// State is all that is known. Make one with New.
+type State struct {
+	cfg Config
+	rng *rand.Rand
+	now time.Time
+	out []Effect
+
+	specs map[string]*Spec
+	peers map[peer.ID]*neighbour
+	order []*neighbour // of peers, as they came
+
+	msgs   map[wire.Sum]*Message
+	list   []*Message // of msgs, as they came
+	digest map[wire.Sum]*Message
+	past   past
+	heads  map[wire.Sum]int // messages taken under a header, of those in list and past
+	bad    map[string]*strikes
+
+	used, own int // bytes
+	asked     int // bytes that are asked for and not yet here
+	meter     meter
+	counts    map[string]*Counts
+}
+
+// New makes an empty State.
+func New(cfg Config, rng *rand.Rand) *State {
+	return &State{
+		cfg: cfg, rng: rng,
+		specs:  make(map[string]*Spec),
+		peers:  make(map[peer.ID]*neighbour),
+		msgs:   make(map[wire.Sum]*Message),
+		digest: make(map[wire.Sum]*Message),
+		past:   past{at: make(map[wire.Sum]*bygone)},
+		heads:  make(map[wire.Sum]int),
+		bad:    make(map[string]*strikes),
+		counts: make(map[string]*Counts),
+	}
+}
+
+// Step takes an event, and returns what is to be done about it.
+func (s *State) Step(ev Event, now time.Time) []Effect {
+	s.now, s.out = now, nil
+	switch ev.Kind {
+	case Wake:
+		s.awake()
+	case Takes:
+		s.takes(ev.Peer, ev.Takes)
+	case Down:
+		s.down(ev.Peer)
+	case Declare:
+		s.declare(ev.Spec)
+	case Retract:
+		s.retract(ev.Type)
+	case Publish:
+		s.publish(ev)
+	case Received:
+		s.received(ev)
+	case Heard:
+		s.heard(ev)
+	case Pull:
+		s.pull(ev.Peer)
+	case Checked:
+		s.checked(ev)
+	case Judged:
+		s.judged(ev)
+	case Joined:
+		if m := s.msgs[ev.ID]; m != nil && m.n == m.k {
+			m.whole, m.data = ev.Data, nil
+		}
+	case Resume:
+		s.resume(ev.Key)
+	}
+	return s.out
+}
+
+func (s *State) do(e Effect) { s.out = append(s.out, e) }
+
+func (s *State) say(p *neighbour, f *wire.Frame) {
+	s.do(Effect{Kind: Say, Peer: p.id, Frame: f})
+}
+
+// Wake is when the next Wake event is due; zero: not before something happens.
+func (s *State) Wake() (at time.Time) {
+	by := func(t time.Time) {
+		if !t.IsZero() && (at.IsZero() || t.Before(at)) {
+			at = t
+		}
+	}
+	for _, m := range s.list {
+		by(m.flushAt)
+		by(m.lookAt)
+		by(m.dueAt)
+	}
+	return at
+}
+
+// awake does what time has brought.
+func (s *State) awake() {
+	for _, m := range slices.Clone(s.list) {
+		if due(m.flushAt, s.now) {
+			s.flush(m)
+		}
+		if due(m.lookAt, s.now) {
+			s.look(m)
+		}
+		if due(m.dueAt, s.now) {
+			s.fallDue(m)
+		}
+	}
+	s.past.expire(s)
+	s.admit()
+}
+
+func due(at, now time.Time) bool { return !at.IsZero() && !now.Before(at) }
+
+// takes notes a peer, or that it takes other types now.
+func (s *State) takes(id peer.ID, types map[string]int) {
+	p := s.peers[id]
+	if p == nil {
+		p = newNeighbour(id, s.now)
+		s.peers[id] = p
+		s.order = append(s.order, p)
+	}
+	p.takes = types
+	for _, m := range s.list {
+		if m.shown() {
+			s.tellNew(m, s.link(m, p))
+		}
+	}
+}
+
+func (s *State) down(id peer.ID) {
+	p := s.peers[id]
+	if p == nil {
+		return
+	}
+	delete(s.peers, id)
+	s.order = slices.DeleteFunc(s.order, func(o *neighbour) bool { return o == p })
+	for _, l := range p.links {
+		s.unask(l)
+		l.m.links = slices.DeleteFunc(l.m.links, func(o *link) bool { return o == l })
+	}
+	for _, l := range p.links {
+		s.choose(l.m)
+		s.seeded(l.m)
+	}
+}
+
+func (s *State) declare(spec *Spec) {
+	s.specs[spec.Type] = spec
+	s.admit()
+}
+
+func (s *State) retract(typ string) {
+	delete(s.specs, typ)
+	for _, m := range slices.Clone(s.list) {
+		if m.Manifest.Type == typ {
+			s.forget(m, wire.Refused, false)
+		}
+	}
+	delete(s.counts, typ)
+	s.admit()
+}
+
+// fallDue acts on a message whose time has come.
+func (s *State) fallDue(m *Message) {
+	switch m.state {
+	case waiting, fetching:
+		s.countOf(m).Stalled++
+		s.forget(m, wire.Dropped, false)
+	case deferred:
+		s.countOf(m).Expired++
+		s.forget(m, wire.Dropped, false)
+	case held:
+		s.forget(m, wire.Dropped, true)
+	case judging:
+		m.dueAt = time.Time{}
+		s.do(Effect{Kind: Judge, Msg: m})
+	case serving:
+		for _, l := range m.links {
+			if due(l.againAt, s.now) {
+				l.againAt = time.Time{}
+				s.tell(m, l, nil)
+			}
+		}
+		s.seeded(m)
+		if !s.now.Before(m.until) {
+			s.forget(m, wire.Dropped, true)
+			return
+		}
+		m.dueAt = m.nextDue()
+	}
+}
+
+// checked takes the verdict on a header.
+func (s *State) checked(ev Event) {
+	m := s.msgs[ev.ID]
+	if m == nil || m.state != checking {
+		return
+	}
+	switch ev.Verdict {
+	case Accept:
+		m.cut = !s.distrusts(m.Manifest.Type)
+		s.fetch(m)
+	case Defer:
+		m.state, m.key = deferred, ev.Key
+		wait := time.Minute
+		if spec := s.specs[m.Manifest.Type]; spec != nil && spec.HeaderWait > 0 {
+			wait = spec.HeaderWait
+		}
+		m.dueAt = s.now.Add(wait)
+	case Reject:
+		s.countOf(m).Refused++
+		for _, l := range m.links {
+			if l.known {
+				s.do(Effect{Kind: Blame, Peer: l.p.id, Fault: FaultRefused})
+			}
+		}
+		s.forget(m, wire.Refused, true)
+	default:
+		s.countOf(m).Refused++
+		s.forget(m, wire.Refused, true)
+	}
+	s.admit()
+}
+
+func (s *State) resume(key string) {
+	for _, m := range s.list {
+		if m.state == deferred && m.key == key {
+			m.state, m.dueAt = checking, time.Time{}
+			s.do(Effect{Kind: Check, Msg: m})
+		}
+	}
+}
+
+// judged takes the verdict on a whole message.
+func (s *State) judged(ev Event) {
+	m := s.msgs[ev.ID]
+	if m == nil || m.state != judging && m.state != held {
+		return
+	}
+	switch ev.Verdict {
+	case Accept:
+		s.serve(m)
+	case Hold:
+		m.state, m.dueAt = held, s.now.Add(serveTime)
+	case Defer: // the application comes back to it
+		m.dueAt = time.Time{}
+	case Later:
+		m.dueAt = s.now.Add(min(judgeAgain<<min(m.offers, 10), judgeMost))
+		m.offers++
+	case Reject:
+		if m.cut {
+			s.strike(m.Manifest.Type)
+			s.do(Effect{Kind: Invalid, Msg: m})
+		}
+		s.forget(m, wire.Refused, true)
+	default:
+		s.forget(m, wire.Refused, true)
+	}
+	s.admit()
+}

@@ -1,0 +1,137 @@
+package netservice
+
+import (
+	"errors"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/go-nebnet/nebnet/internal/gossip"
+	"github.com/go-nebnet/nebnet/internal/session"
+	"github.com/go-nebnet/nebnet/internal/swarm"
+	"github.com/go-nebnet/nebnet/internal/swarm/sched"
+	"github.com/go-nebnet/nebnet/internal/swarm/wire"
+)
+
+// Large broadcasts are carried by package swarm, and judged, counted and known by
+// package gossip, whichever way they come. This file joins the two, and tells swarm who
+// takes what: that is in the offers of the sessions.
+
+// largeOverhead is the most that the encoding of a broadcast adds to its payload, with
+// signature, topic and time.
+const largeOverhead = 1 << 10
+
+// maxLarge bounds broadcasts of types whose declaration sets a size above 1 MiB.
+func (n *Node) maxLarge() int {
+	return min(max(n.cfg.MaxMessageSize, gossip.DefaultMaxLargeSize), wire.MaxSize-largeOverhead)
+}
+
+func (n *Node) swarmConfig() swarm.Config {
+	cfg := swarm.Config{
+		Host: n.host, Network: n.network, Obs: n.obs, Budgets: n.budgets,
+		Takes: n.takesLarge,
+		Deliver: func(w swarm.Whole) {
+			n.gossip.TakeLarge(w.From, w.Type, w.Data, w.Ref, w.Cut)
+		},
+		Invalid:  n.invalidLarge,
+		Report:   n.reportLarge,
+		Progress: n.largeProgress(),
+		Memory:   max(swarm.DefaultMemory, 4*(n.maxLarge()+largeOverhead)),
+	}
+	return cfg
+}
+
+// takesLarge tells what a peer with a session takes.
+func (n *Node) takesLarge(p peer.ID) (types map[string]int, member bool) {
+	k := n.peerSet.get(p)
+	if k == nil {
+		return nil, false
+	}
+	return k.session.OfferedOf(session.KindLarge), true
+}
+
+// largeCarrier is swarm as gossip sees it.
+type largeCarrier struct{ n *Node }
+
+func (c largeCarrier) Takes(p peer.ID, typ string, size int) bool {
+	k := c.n.peerSet.get(p)
+	if k == nil {
+		return false
+	}
+	o, _, ok := k.session.Offered(session.KindLarge, typ)
+	return ok && size <= o.MaxSize
+}
+
+func (c largeCarrier) Prepare(typ string, frame, own []byte) (any, error) {
+	return c.n.swarm.Prepare(typ, frame, own)
+}
+
+func (c largeCarrier) Spread(ref any) {
+	// It can fail only where Prepare would have: when the node stops, or so many are
+	// under way that this one was counted as refused.
+	_ = c.n.swarm.Spread(ref.(*swarm.Ref))
+}
+
+func (c largeCarrier) Ended(ref any, fate gossip.LargeFate) {
+	v := sched.Known
+	switch fate {
+	case gossip.LargeRejected:
+		v = sched.Reject
+	case gossip.LargeHeld:
+		v = sched.Hold
+	case gossip.LargeLater:
+		v = sched.Later
+	}
+	c.n.swarm.Judged(ref.(*swarm.Ref), v)
+}
+
+// What peers do wrong in large broadcasts, of the hundred points of a ban.
+func (n *Node) reportLarge(p peer.ID, fault string, ban bool) {
+	weight := 5.0
+	switch {
+	case ban:
+		weight = 100
+	case fault == sched.FaultRefused.String():
+		weight = penaltyRejected
+	case fault == sched.FaultFrame.String():
+		weight = 34
+	}
+	n.peers.Report(p, "large broadcasts: "+fault, weight)
+}
+
+// setLarge tells swarm and the peers of a type.
+func (b *typeBinding) setLarge(s *typeState, most int) error {
+	name := s.spec.Name
+	if s.spec.NoBroadcast || s.spec.Broadcast.Open || most <= gossip.LargeFrame-largeOverhead {
+		b.swarm.Remove(name)
+		b.session.Withdraw(session.KindLarge, name)
+		return nil
+	}
+	size := most + largeOverhead
+	if err := b.swarm.Set(b.largeType(s, size)); err != nil {
+		return swarmError(err)
+	}
+	if s.subscribers == 0 {
+		b.session.Withdraw(session.KindLarge, name)
+		return nil
+	}
+	_, err := b.session.Offer(session.Offer{Kind: session.KindLarge, Name: name, MaxSize: size, Properties: session.Taken})
+	if err != nil {
+		return sessionError(err)
+	}
+	return nil
+}
+
+// swarmError gives errors of package swarm the names of this package.
+func swarmError(err error) error {
+	for _, same := range []struct{ theirs, ours error }{
+		{swarm.ErrTooLarge, ErrTooLarge},
+		{swarm.ErrClosed, ErrStopped},
+		{swarm.ErrFull, ErrQueueFull},
+		{swarm.ErrHeader, ErrHeader},
+	} {
+		if errors.Is(err, same.theirs) {
+			return also(err, same.ours)
+		}
+	}
+	return err
+}
