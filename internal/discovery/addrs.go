@@ -6,7 +6,6 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/peer"
 	ma "github.com/multiformats/go-multiaddr"
-	manet "github.com/multiformats/go-multiaddr/net"
 )
 
 const (
@@ -49,9 +48,6 @@ func transportAddr(a ma.Multiaddr, id peer.ID) (ma.Multiaddr, bool) {
 	if of != "" && of != id || len(a) < 2 || len(a) > maxComponents {
 		return nil, false
 	}
-	if c := a[0].Protocol().Code; c != ma.P_IP4 && c != ma.P_IP6 {
-		return nil, false
-	}
 	if c := a[1].Protocol().Code; c != ma.P_TCP && c != ma.P_UDP {
 		return nil, false
 	}
@@ -66,7 +62,7 @@ func transportAddr(a ma.Multiaddr, id peer.ID) (ma.Multiaddr, bool) {
 			return nil, false
 		}
 	}
-	return a, dialable(a)
+	return a, oneHost(a[0])
 }
 
 // relayAddr takes the last /p2p part off an address through a relay that may be
@@ -84,23 +80,16 @@ func relayAddr(a ma.Multiaddr, id peer.ID, may func(peer.ID) bool) (ma.Multiaddr
 	return a, ok
 }
 
-// dialable refuses IP addresses that are no single host, and those that hide
-// another one or need a zone.
-func dialable(a ma.Multiaddr) bool {
-	raw, err := manet.ToIP(a)
-	if err != nil {
+// oneHost tells whether an address begins with an IP address of a single host, in
+// its usual form and without a zone. Whatever else it begins with, such as a name,
+// is none.
+func oneHost(c ma.Component) bool {
+	switch c.Protocol().Code {
+	case ma.P_IP4, ma.P_IP6:
+	default:
 		return false
 	}
-	ip, ok := netip.AddrFromSlice(raw)
-	if !ok {
-		return false
-	}
-	if a[0].Protocol().Code == ma.P_IP6 {
-		v6, err := netip.ParseAddr(a[0].Value())
-		if err != nil || v6.Is4In6() || v6.IsLinkLocalUnicast() {
-			return false
-		}
-	}
-	ip = ip.Unmap()
-	return !ip.IsUnspecified() && !ip.IsMulticast() && ip != netip.AddrFrom4([4]byte{255, 255, 255, 255})
+	ip, ok := netip.AddrFromSlice(c.RawValue())
+	return ok && !ip.Is4In6() && !ip.IsUnspecified() && !ip.IsMulticast() &&
+		!(ip.Is6() && ip.IsLinkLocalUnicast()) && ip != netip.AddrFrom4([4]byte{255, 255, 255, 255})
 }
