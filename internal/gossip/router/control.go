@@ -104,7 +104,7 @@ func (r *Router) heardHave(p *Peer, haves []rpc.Have) {
 	case p.spent.have > maxHave:
 		r.found(p, FaultHave)
 		return
-	case r.score(p) < r.cfg.Score.GossipThreshold, p.spent.haveFrames > maxHaveFrames, r.now.Before(p.mute):
+	case r.score(p) < r.cfg.Score.GossipThreshold, p.spent.haveFrames > maxHaveFrames:
 		return
 	}
 	var want []string
@@ -112,6 +112,11 @@ func (r *Router) heardHave(p *Peer, haves []rpc.Have) {
 	for _, h := range haves {
 		t := r.topics[string(h.Topic)]
 		if t == nil || !t.joined || !t.allows(p) {
+			continue
+		}
+		l := p.link(t)
+		l.sameNames = l.sameNames || slices.ContainsFunc(h.IDs, func(id []byte) bool { return r.book[string(id)] != nil })
+		if !l.named() {
 			continue
 		}
 		room := t.room()
@@ -168,10 +173,6 @@ type promise struct {
 const (
 	promiseTime = 3 * time.Second
 	maxPromises = 1 << 14
-	// brokenFree is how many promises a peer may break that may name messages
-	// otherwise than this node, before its announcements are not read for a while.
-	brokenFree = 3
-	muteTime   = time.Minute
 )
 
 func (r *Router) promise(p *Peer, id string) {
@@ -187,18 +188,9 @@ func (r *Router) breakPromises() {
 	for n < len(r.promises) && !r.now.Before(r.promises[n].by) {
 		q := r.promises[n]
 		n++
-		if e := r.book[q.id]; e != nil {
-			continue
-		}
-		if q.p.member {
+		if e := r.book[q.id]; e == nil {
 			q.p.stats.behaviour++
 			q.p.stats.dirty = true
-			continue
-		}
-		// It may have sent the message under a name of its own. Then nothing is
-		// gained by asking it, and it is not to blame.
-		if q.p.broken++; q.p.broken >= brokenFree {
-			q.p.broken, q.p.mute = 0, r.now.Add(muteTime)
 		}
 	}
 	r.promises = slices.Delete(r.promises, 0, n)
@@ -257,7 +249,7 @@ func (r *Router) refuse(e *entry) {
 		return
 	}
 	for _, l := range e.topic.mesh {
-		if l.p != e.from && l.p.level >= Refuse && l.p.out {
+		if l.p != e.from && l.p.level >= Refuse && l.p.out && l.named() {
 			c := r.control(l.p)
 			c.DontWant = append(c.DontWant, e.id)
 		}
@@ -285,7 +277,7 @@ func (r *Router) gossip() {
 		}
 		var fit []*link
 		for _, l := range t.links {
-			if !l.mesh && !l.fanout && !l.p.direct && l.reachable() && l.p.level >= Mesh &&
+			if !l.mesh && !l.fanout && !l.p.direct && l.reachable() && l.named() && l.p.level >= Mesh &&
 				r.score(l.p) >= r.cfg.Score.GossipThreshold {
 				fit = append(fit, l)
 			}
@@ -333,7 +325,7 @@ func (r *Router) tellMissed() {
 		p.missed = nil
 		for _, id := range missed {
 			e := r.book[id]
-			if e == nil || e.msg == nil || e.state != accepted || !p.out || !e.topic.allows(p) {
+			if e == nil || e.msg == nil || e.state != accepted || !p.out || !e.topic.allows(p) || !p.link(e.topic).named() {
 				continue
 			}
 			c := r.control(p)
@@ -348,10 +340,9 @@ func (r *Router) tellMissed() {
 	}
 }
 
-// tell has a member told what was said in a topic of late: it appeared, or was
-// grafted. What others call a message may differ, so they are not told.
+// tell has a peer told what was said in a topic of late: it appeared, or was grafted.
 func (r *Router) tell(l *link) {
-	if !l.p.member || l.due {
+	if !l.named() || l.due {
 		return
 	}
 	l.due = true
@@ -381,7 +372,7 @@ const maxTold = 4096
 // tellPeer tells a peer what it was not told before. It says nothing again for a
 // heartbeat, whatever the peer does.
 func (r *Router) tellPeer(p *Peer) {
-	if !p.out || !p.member || r.score(p) < r.cfg.Score.GossipThreshold {
+	if !p.out || r.score(p) < r.cfg.Score.GossipThreshold {
 		return
 	}
 	oldest := r.now.Add(-time.Duration(r.cfg.Mesh.HistoryGossip) * r.cfg.Mesh.Heartbeat)

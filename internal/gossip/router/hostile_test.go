@@ -89,6 +89,22 @@ func TestHostileWantSpam(t *testing.T) {
 func TestHostileRefusalSpam(t *testing.T) {
 	g := crowd(t, 1, 1, nil)
 	p := name(0)
+	refuse := func(frames, ids int) {
+		for i := range frames {
+			in := &rpc.RPC{}
+			for k := range ids {
+				in.DontWant = append(in.DontWant, fmt.Appendf(nil, "%d of %d", k, i))
+			}
+			g.r.Step(Event{Kind: Control, Peer: p, RPC: in}, g.now)
+		}
+	}
+	for _, c := range []struct{ frames, ids, counted int }{{1, 20, maxRefused}, {maxRefusals + 100, 1, maxRefusals}} {
+		refuse(c.frames, c.ids)
+		if n := len(g.r.peers[p].refused); n != c.counted {
+			t.Errorf("%d refusals are remembered of %d frames of %d", n, c.frames, c.ids)
+		}
+		g.pass(5 * time.Second)
+	}
 	for tick := range 10 {
 		for i := range 1500 {
 			in := &rpc.RPC{}

@@ -363,33 +363,57 @@ func TestGreeting(t *testing.T) {
 	}
 }
 
-// Foreigners are not greeted: they may call messages by other names, would ask for
-// all of them, and hold it against this node that they know them.
-func TestForeignersAreNotGreeted(t *testing.T) {
-	g := newRig(t, nil)
+// Foreigners may call messages by other names. Before they have shown that they do
+// not, they are not told of any, nor asked.
+func TestForeignNames(t *testing.T) {
+	g := newRig(t, func(c *Config) { c.Mesh.FloodPublish = false })
 	open := testTopic("t")
 	open.Open = true
 	g.topic(open)
 	g.member("a", true, "t")
-	g.accept("a", "t", "m", 10)
-	g.drain()
-	g.step(Event{Kind: Opened, Peer: "f", Level: Refuse})
-	g.step(Event{Kind: Heard, Peer: "f"})
-	g.subscribe("f", "t")
-	g.pass(time.Second)
-	if c := said(g.drain(), "f"); len(c.Have) != 0 {
-		t.Errorf("%+v", c)
+	foreign := func(i int) peer.ID { return peer.ID(fmt.Sprint("foreign ", i)) }
+	const peers = 20 // more than a mesh has
+	for i := range peers {
+		g.step(Event{Kind: Opened, Peer: foreign(i), Level: Refuse})
+		g.step(Event{Kind: Heard, Peer: foreign(i)})
 	}
-	// Its own announcements may be of messages that are known here under other
-	// names: it is not blamed, and soon not asked.
-	asked := 0
+	g.accept("a", "t", "before", 10)
+	for i := range peers {
+		g.subscribe(foreign(i), "t")
+	}
+	names := func() (told, asked int) {
+		for _, e := range g.drain() {
+			if e.Kind == Say && e.Peer != "a" {
+				told += len(e.Control.Have) + len(e.Control.DontWant)
+				asked += len(e.Control.Want)
+			}
+		}
+		return told, asked
+	}
 	for i := range 10 {
-		g.have("f", "t", fmt.Sprint("theirs ", i))
+		g.accept("a", "t", fmt.Sprint("ours ", i), 1<<20)
+		for k := range peers {
+			g.have(foreign(k), "t", fmt.Sprint("theirs ", k, i))
+		}
+		g.step(Event{Kind: Dropped, Peer: foreign(0), Msg: testMessage("a", "t", fmt.Sprint("ours ", i), 10)})
 		g.pass(4 * time.Second)
-		asked += len(said(g.drain(), "f").Want)
 	}
-	if g.r.Score("f") < 0 || asked != brokenFree {
-		t.Errorf("score %v, asked %d times", g.r.Score("f"), asked)
+	if told, asked := names(); told+asked > 0 {
+		t.Errorf("told of %d, asked for %d", told, asked)
+	}
+	for i := range peers {
+		if s := g.r.Score(foreign(i)); s < 0 {
+			t.Errorf("%s has %v", foreign(i), s)
+		}
+		g.have(foreign(i), "t", fmt.Sprint("theirs ", i), "ours 9")
+	}
+	if _, asked := names(); asked != peers {
+		t.Errorf("%d of those who use the same names are asked", asked)
+	}
+	g.accept("a", "t", "another", 10)
+	g.pass(time.Second)
+	if told, _ := names(); told == 0 {
+		t.Error("those who use the same names are not told")
 	}
 }
 

@@ -28,8 +28,6 @@ type Peer struct {
 	spent   spent
 	refused map[string]uint64 // message ID → tick until which it is not wanted
 	missed  []string          // message IDs that its queue did not take
-	broken  int               // promises, of a peer that may name messages otherwise
-	mute    time.Time         // its announcements are not read until then
 
 	tellAt   time.Time // before that nothing is told to it
 	lastTold time.Time
@@ -51,6 +49,7 @@ type link struct {
 	mesh       bool
 	fanout     bool
 	early      bool // it grafted before there was a stream to it
+	sameNames  bool // it has announced a message by the name that it has here
 	backoff    time.Time
 
 	due  bool   // it is to be told what was said
@@ -93,6 +92,12 @@ func (p *Peer) find(t *Topic) *link {
 
 // allows reports whether a peer takes part in a topic.
 func (t *Topic) allows(p *Peer) bool { return t.spec.Open || p.member }
+
+// named reports whether the peer knows messages by the names that they have here.
+// Members do; others may have names of their own. They are neither told of messages
+// by name nor asked for them: whoever asks for what it has already, under another
+// name, holds it against the peer that announced it.
+func (l *link) named() bool { return l.p.member || l.sameNames }
 
 // reachable reports whether there is a stream to the peer on which a topic may be
 // spoken of.
@@ -158,7 +163,7 @@ func (r *Router) standing(ev Event) {
 	if p.member == ev.On {
 		return
 	}
-	p.member, p.broken, p.mute = ev.On, 0, time.Time{}
+	p.member = ev.On
 	for _, t := range r.list {
 		l := p.find(t)
 		switch {
