@@ -8,8 +8,10 @@ import (
 	"time"
 
 	"github.com/libp2p/go-libp2p"
+	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 
+	"github.com/go-nebnet/nebnet/internal/handshake"
 	"github.com/go-nebnet/nebnet/internal/testnet"
 	"github.com/go-nebnet/nebnet/netservice"
 )
@@ -31,10 +33,10 @@ func TestHostileSilence(t *testing.T) {
 				var alive func() int
 				if level == "sockets" {
 					var from []netip.Addr
-					for range 60 {
+					for range 80 {
 						from = append(from, s.net.Node(s.address()))
 					}
-					open, _ := s.net.OpenSockets(t.Context(), s.port(), 20, from...) // more than may shake hands at once
+					open, _ := s.net.OpenSockets(t.Context(), s.port(), 16, from...) // more than may shake hands at once
 					defer open.Close()
 					alive = open.Alive
 				} else {
@@ -71,6 +73,33 @@ func TestHostileSilence(t *testing.T) {
 					t.Errorf("%d evicted and %d timeouts are counted", evicted, late)
 				}
 				settled(t, base)
+			})
+		})
+	}
+}
+
+// Row 5: of silent sockets of one address, and of one /24, a share stands.
+func TestHostileSilenceOfOneNetwork(t *testing.T) {
+	for name, tc := range map[string]struct{ addresses, sockets, most int }{
+		"one address": {1, 30, 16},
+		"one subnet":  {100, 1, 64},
+	} {
+		t.Run(name, func(t *testing.T) {
+			besiege(t, nil, func(t *testing.T, s *siege) {
+				var from []netip.Addr
+				for i := range tc.addresses {
+					from = append(from, netip.AddrFrom4([4]byte{21, 0, 0, byte(i)}))
+				}
+				open, _ := s.net.OpenSockets(t.Context(), s.port(), tc.sockets, from...)
+				defer open.Close()
+				time.Sleep(time.Second)
+				if n := open.Alive(); n != tc.most {
+					t.Errorf("%d of them stand", n)
+				}
+				if n := s.count("neb.net.connections.refused.ip_handshakes"); n != int64(tc.addresses*tc.sockets-tc.most) {
+					t.Errorf("%d refusals are counted", n)
+				}
+				s.mustServe("during")
 			})
 		})
 	}
@@ -126,6 +155,35 @@ func TestHostileKeyFromManyAddresses(t *testing.T) {
 	})
 }
 
+// Row 15: connections of both directions count together.
+func TestHostileKeyThatWasDialled(t *testing.T) {
+	besiege(t, nil, func(t *testing.T, s *siege) {
+		key := s.key()
+		first := s.attacker(libp2p.Identity(key))
+		first.SetStreamHandler(handshake.ProtocolAny, func(st network.Stream) {
+			if _, err := handshake.Answer(t.Context(), st, greeting(), nil); err == nil {
+				st.Write(firstOffers())
+				s.attend(st, true)
+			}
+		})
+		if err := s.victim.ConnectPeer(t.Context(), first.Addrs()[0].String()+"/p2p/"+first.ID().String()); err != nil {
+			t.Fatal(err)
+		}
+		for range 5 {
+			if p, err := s.net.DialRaw(t.Context(), s.net.Node(s.address()), s.info(), testnet.RawPeerConfig{Key: key}); err == nil {
+				defer p.Close()
+			}
+			time.Sleep(time.Second / 2)
+		}
+		if n := s.conns(); n != 2 {
+			t.Errorf("%d connections", n)
+		}
+		if s.peers(first.ID()) != 1 || s.count("neb.net.connections.refused.peer_limit") != 4 {
+			t.Errorf("%d sessions, %d refusals", s.peers(first.ID()), s.count("neb.net.connections.refused.peer_limit"))
+		}
+	})
+}
+
 // Row 15: the same with twelve sessions, each of which claims to be the same
 // node restarted. One of them stands.
 func TestHostileKeyInUseElsewhere(t *testing.T) {
@@ -143,6 +201,11 @@ func TestHostileKeyInUseElsewhere(t *testing.T) {
 			time.Sleep(time.Second)
 			if s.conns() > 2 || s.peers(a.ID()) != 1 {
 				t.Errorf("%d connections, %d sessions", s.conns(), s.peers(a.ID()))
+			}
+			if p := s.victim.Peers(); len(p) != 1 {
+				continue
+			} else if from := p[0].Addr; !from.Equal(a.Network().Conns()[0].LocalMultiaddr()) {
+				t.Errorf("the session of %s stands, not that of the last one, %s", from, a.Network().Conns()[0].LocalMultiaddr())
 			}
 		}
 		s.mustServe("after")

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	pb "github.com/libp2p/go-libp2p-pubsub/pb"
+
 	"github.com/go-nebnet/nebnet/dispatcher"
 	"github.com/go-nebnet/nebnet/netservice"
 )
@@ -89,6 +91,35 @@ func TestHostileDuplicatePoisoning(t *testing.T) {
 			}
 			if got := next(t, "signed block", signed); got != string(b) {
 				t.Errorf("got %q", got)
+			}
+		}
+	})
+}
+
+// Row 56: who knows what is about to be broadcast, and broadcasts it first with a
+// signature of its own, does not make its true author's message a duplicate.
+func TestHostileOtherAuthor(t *testing.T) {
+	besiege(t, func(c *netservice.Config) { c.SignMessages = true }, func(t *testing.T, s *siege) {
+		block := netservice.Declare("block", netservice.Raw())
+		authors := make(chan string, 64)
+		if _, err := block.Subscribe(s.victim, func(_ context.Context, m netservice.Received[[]byte]) { authors <- m.Author },
+			dispatcher.WithFilter(true)); err != nil {
+			t.Fatal(err)
+		}
+		honest := s.friend(func(c *netservice.Config) { c.SignMessages = true })
+		g := s.gossiper(meshsub)
+		meshed()
+		for i := range 20 {
+			b := fmt.Append(nil, "block ", i)
+			g.send(&pb.RPC{Publish: []*pb.Message{g.message("block", string(b), 0, true)}})
+			if got := next(t, "block", authors); got != g.ID().String() {
+				t.Fatalf("block of %s", got)
+			}
+			if err := block.Broadcast(t.Context(), honest, b); err != nil {
+				t.Fatal(err)
+			}
+			if got := next(t, "signed block", authors); got != honest.Node().ID().String() {
+				t.Errorf("block of %s", got)
 			}
 		}
 	})

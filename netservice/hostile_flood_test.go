@@ -78,6 +78,19 @@ func TestHostileFloodOfPeers(t *testing.T) {
 		if err := s.victim.ConnectPeer(t.Context(), friend.Node().Addrs()[0].String()); err != nil {
 			t.Errorf("no place for a peer of the node's own choice: %v", err)
 		}
+		for i := range 6 { // four more find a place
+			other := s.service(s.address(), chain())
+			if err := other.Start(); err != nil {
+				t.Fatal(err)
+			}
+			err := s.victim.ConnectPeer(t.Context(), other.Node().Addrs()[0].String())
+			if full := errors.Is(err, netservice.ReasonTooManyPeers); full != (i >= 3) || !full && err != nil {
+				t.Errorf("own choice %d: %v", i+2, err)
+			}
+		}
+		if n := len(s.victim.Peers()); n != 8 {
+			t.Errorf("%d peers", n)
+		}
 	})
 }
 

@@ -102,10 +102,14 @@ func TestHostileFrames(t *testing.T) {
 					t.Errorf("%d messages", n)
 				}
 				time.Sleep(10 * time.Second)
+				refused := s.count("neb.net.connections.refused.gate")
 				if err := a.connect(); err == nil {
 					if _, err = a.hello(greeting()); err == nil {
 						t.Error("a banned peer is let in again")
 					}
+				}
+				if s.count("neb.net.connections.refused.gate") == refused {
+					t.Error("its connection is not refused")
 				}
 			})
 		})
@@ -199,6 +203,26 @@ func TestHostileTruncatedFrames(t *testing.T) {
 	})
 }
 
+// Row 4: a frame of which nothing more comes is given up soon.
+func TestHostileStalledFrames(t *testing.T) {
+	besiege(t, nil, func(t *testing.T, s *siege) {
+		a := s.session()
+		for i, begun := range []int{0, 500} {
+			st := a.open("bait")
+			st.Write(frame(1000, plain, make([]byte, begun)...))
+			if d := hungUp(t, st); d > 80*time.Second {
+				t.Errorf("%d bytes, and no more: given up after %s", begun, d)
+			}
+			if n := s.count("neb.net.faults.timeout"); n != int64(i+1) || s.baits() != 0 {
+				t.Errorf("%d bytes, and no more: %d faults, %d messages", begun, n, s.baits())
+			}
+		}
+		if s.peers(a.ID()) != 1 {
+			t.Error("two frames cost the peer its place")
+		}
+	})
+}
+
 // Row 4: a frame that comes byte by byte has an absolute deadline.
 func TestHostileSlowFrames(t *testing.T) {
 	besiege(t, nil, func(t *testing.T, s *siege) {
@@ -262,7 +286,7 @@ func TestHostileUnpacking(t *testing.T) {
 		run(t, s2Of(raw), raw, func(s *siege, a *attacker, burst []byte, got *atomic.Int64) {
 			st := a.open("big")
 			go func() {
-				for {
+				for range 10 { // 600 MiB
 					if _, err := st.Write(burst); err != nil {
 						return
 					}
@@ -277,6 +301,24 @@ func TestHostileUnpacking(t *testing.T) {
 				t.Errorf("%d faults", n)
 			}
 			st.Reset()
+		})
+	})
+	t.Run("behind a stuck subscriber", func(t *testing.T) {
+		besiege(t, func(c *netservice.Config) { c.DispatchQueue = 4 }, func(t *testing.T, s *siege) {
+			stuck := make(chan struct{})
+			defer close(stuck)
+			if _, err := big.Subscribe(s.victim, func(context.Context, netservice.Received[[]byte]) { <-stuck },
+				dispatcher.WithPolicy(dispatcher.Lossless), dispatcher.WithQueue(4)); err != nil {
+				t.Fatal(err)
+			}
+			a := s.session()
+			one := packed(packedS2, 12_000, s2Of(12_000))
+			before := live()
+			a.open("big").Write(bytes.Repeat(one, (63<<10)/len(one))) // 60 MiB
+			time.Sleep(time.Minute)
+			if n := live() - before; n > 8<<20 {
+				t.Errorf("%d MiB are unpacked before anything is handed over", n>>20)
+			}
 		})
 	})
 }

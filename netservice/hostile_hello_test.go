@@ -184,6 +184,37 @@ func TestHostileHelloStorm(t *testing.T) {
 	}
 }
 
+// Row 19: hellos that are begun on one connection and not finished. Few are under way
+// at a time.
+func TestHostileHellosOnOneConnection(t *testing.T) {
+	besiege(t, nil, func(t *testing.T, s *siege) {
+		a := s.attacker()
+		if err := a.connect(); err != nil {
+			t.Fatal(err)
+		}
+		for range 20 {
+			st, err := a.NewStream(t.Context(), s.victim.Node().ID(), handshake.ProtocolAny)
+			if err != nil {
+				t.Fatal(err)
+			}
+			st.Write(nil) // negotiates
+		}
+		time.Sleep(time.Second)
+		under := 0
+		for _, c := range s.victim.Node().Host().Network().ConnsToPeer(a.ID()) {
+			for _, st := range c.GetStreams() {
+				if st.Protocol() == handshake.ProtocolAny {
+					under++
+				}
+			}
+		}
+		if under != 4 {
+			t.Errorf("%d hellos are under way", under)
+		}
+		s.mustServe("during")
+	})
+}
+
 // Row 13: control, bidirectional and line-breaking characters in whatever a
 // peer says of itself. They reach neither the log nor the metrics nor the
 // user, and no text is longer than it may be.

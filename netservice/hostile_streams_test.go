@@ -61,7 +61,10 @@ func TestHostileMessageBeforeHandshake(t *testing.T) {
 	for name, say := range map[string]func(a *attacker){
 		"no hello": func(*attacker) {},
 		"half a hello": func(a *attacker) {
-			a.NewStream(a.s.t.Context(), a.s.victim.Node().ID(), handshake.ProtocolAny)
+			if st, err := a.NewStream(a.s.t.Context(), a.s.victim.Node().ID(), handshake.ProtocolAny); err == nil {
+				st.Write([]byte{100}) // which negotiates
+				time.Sleep(100 * time.Millisecond)
+			}
 		},
 		"another chain": func(a *attacker) { a.hello(other) },
 		"broken off": func(a *attacker) {
@@ -89,6 +92,13 @@ func TestHostileMessageBeforeHandshake(t *testing.T) {
 					}
 					st.Write(frame(1, plain, 'x'))
 					go hungUp(t, st)
+				}
+				time.Sleep(time.Second)
+				if n := s.messageStreams(a); n > 64 || name == "half a hello" && n < 64 {
+					t.Errorf("%d streams wait for the handshake", n)
+				}
+				if n := s.count("neb.net.streams.refused.no_session"); n == 0 && strings.HasSuffix(name, " hello") {
+					t.Error("no refusal is counted")
 				}
 				s.mustServe("during")
 				time.Sleep(time.Minute)
@@ -182,16 +192,7 @@ func floodStreams(t *testing.T, s *siege, faults int64) {
 	a := s.session()
 	a.identified()
 	base := runtime.NumGoroutine()
-	held := func() (n int) {
-		for _, c := range s.victim.Node().Host().Network().ConnsToPeer(a.ID()) {
-			for _, st := range c.GetStreams() {
-				if st.Protocol() == s.protocol() {
-					n++
-				}
-			}
-		}
-		return n
-	}
+	held := func() int { return s.messageStreams(a) }
 	refused := func() int64 { return s.count("neb.net.streams.refused.excess") }
 	flood := func(n int) {
 		for range n {
@@ -230,6 +231,105 @@ func floodStreams(t *testing.T, s *siege, faults int64) {
 	}
 	testkit.Goroutines(t, base+40)
 	s.mustServe("after")
+}
+
+// Row 20: message streams that do not say what they carry are few, and hold up
+// nobody.
+func TestHostileUnnamedStreams(t *testing.T) {
+	besiege(t, nil, func(t *testing.T, s *siege) {
+		a := s.session()
+		a.identified()
+		const opened, most = 60, 32
+		for range opened {
+			st, err := a.NewStream(t.Context(), s.victim.Node().ID(), s.protocol())
+			if err != nil {
+				t.Fatal(err)
+			}
+			st.Write(nil) // negotiates
+			time.Sleep(20 * time.Millisecond)
+		}
+		testkit.Equal(t, "streams that are held", most, func() int { return s.messageStreams(a) })
+		if n := s.count("neb.net.streams.refused.unnamed"); n != opened-most {
+			t.Errorf("%d are refused", n)
+		}
+		s.mustServe("during")
+		time.Sleep(2 * time.Minute)
+		if n := s.messageStreams(a); n != 0 {
+			t.Errorf("%d are held for ever", n)
+		}
+		if s.peers(a.ID()) != 1 {
+			t.Error("the peer was lost")
+		}
+	})
+}
+
+// Row 12: streams of numbers that were never offered.
+func TestHostileNumbers(t *testing.T) {
+	for _, number := range []uint64{0, 1000, 1<<31 - 1, 1 << 40} {
+		t.Run(fmt.Sprint(number), func(t *testing.T) {
+			besiege(t, nil, func(t *testing.T, s *siege) {
+				a := s.session()
+				for range 3 {
+					st, err := a.openNumber(number)
+					if err != nil {
+						t.Fatal(err)
+					}
+					hungUp(t, st)
+				}
+				if n := s.count("neb.net.faults.number"); n != 3 {
+					t.Errorf("%d faults are counted", n)
+				}
+				s.event(netservice.PeerBanned, a.ID())
+			})
+		})
+	}
+}
+
+// Row 12: more offers than a peer may make, at once or a few at a time.
+func TestHostileOffers(t *testing.T) {
+	for _, atOnce := range []int{1000, 10} {
+		t.Run(fmt.Sprint(atOnce), func(t *testing.T) {
+			besiege(t, nil, func(t *testing.T, s *siege) {
+				a := s.session()
+				before := live()
+				for i := 0; i < 10_000; i += atOnce {
+					var body []byte
+					for k := range atOnce {
+						number := binary.AppendUvarint(nil, uint64(2+i+k))
+						entry := append(number, 1, 8)
+						entry = fmt.Appendf(entry, "made%04x", i+k)
+						body = append(body, append([]byte{byte(len(entry) + 2)}, append(entry, 100, 1)...)...)
+					}
+					if _, err := a.control.Write(append(binary.AppendUvarint([]byte{4}, uint64(len(body))), body...)); err != nil {
+						break
+					}
+					time.Sleep(time.Duration(atOnce) * time.Millisecond) // as fast as may be
+				}
+				if e := s.event(netservice.PeerDisconnected, a.ID()); e.Reason != netservice.ReasonProtocol || e.ByRemote {
+					t.Errorf("disconnected: %+v", e)
+				}
+				if n := s.count("neb.net.faults.offers"); n != 1 {
+					t.Errorf("%d faults are counted", n)
+				}
+				time.Sleep(time.Minute)
+				if n := live() - before; n > 1<<20 {
+					t.Errorf("%d KiB are kept", n>>10)
+				}
+			})
+		})
+	}
+}
+
+// messageStreams counts the message streams of a peer that the victim holds.
+func (s *siege) messageStreams(a *attacker) (n int) {
+	for _, c := range s.victim.Node().Host().Network().ConnsToPeer(a.ID()) {
+		for _, st := range c.GetStreams() {
+			if st.Protocol() == s.protocol() {
+				n++
+			}
+		}
+	}
+	return n
 }
 
 // Row 21: streams that are opened and reset at once, of every protocol that

@@ -1,55 +1,9 @@
-// What hostile peers and broken networks can do to a service, and the test
-// that tries it. Tests without a package are of this one; those named with a
-// package try the same one level below, where more of it can be seen.
+// What hostile peers and broken networks can do to a service, each tried by a test
+// that fails when the defence is taken out. SECURITY.md has the table of the rows that
+// the tests are named after.
 //
-//	 1 length above the limit, 2^63        TestHostileFrames, TestHostileFrameMemoryGrowsAsItArrives; session: TestReaderFaults, FuzzReader
-//	 2 empty frame                         TestHostileEmptyFrames; session: FuzzReader
-//	 3 truncated frame, then FIN           TestHostileTruncatedFrames; handshake: TestTruncatedThenFIN
-//	 4 one byte every 10 s                 TestHostileSlowFrames, TestHostileHellos; session: TestSlowFrame
-//	 5 silent sockets                      TestHostileSilence; p2phost: TestSilentSockets; netns: TestSilentSockets
-//	 6 streams that never negotiate        TestHostileMuteStreams; p2phost: TestStreamsThatNeverNegotiate
-//	 7 wrong version                       TestHostileStrangers, TestRefusals
-//	 8 wrong chain or genesis              TestHostileStrangers, TestRefusals, TestWrongChainIsNotRedialledSoon
-//	 9 message before the handshake        TestHostileMessageBeforeHandshake; session: TestMessageBeforeHandshake
-//	10 decompression bomb                  TestHostileFrames; session: TestDecompressHostile, FuzzDecompress
-//	11 corrupt compressed data             TestHostileFrames; session: FuzzDecompress
-//	12 unknown or endless message names    TestHostileNames
-//	13 control characters in texts         TestHostileTexts; obs: FuzzClean
-//	14 spoofed peer ID                     TestHostileSpoofedPeer; p2phost: TestSpoofedPeerID
-//	15 one key from many addresses         TestHostileKeyFromManyAddresses, TestHostileKeyInUseElsewhere; peers: TestCrowded
-//	16 simultaneous dial                   TestSimultaneousDial; peers: TestConverge
-//	17 self-dial                           TestHostileSelfDial, TestSelfDial
-//	18 connection flood                    TestHostileConnectionFlood, TestHostileFloodOfPeers; p2phost: TestConnectionFlood; netns: TestConnectionFlood
-//	19 connect and disconnect              TestHostileChurn, TestHostileHelloStorm; peers: TestChurnLeavesNothing
-//	20 streams to a stuck handler          TestHostileStreamFlood, TestLosslessPushesBack
-//	21 open and reset                      TestHostileStorm, TestHostileStormOfPeer
-//	22 cable pulled                        TestDeadPeerIsNoticed, TestOneWayCutIsNoticed; netns: TestPulledCable
-//	23 slow reader                         TestHostileSlowReader, TestHostileTakers
-//	24 subscriber that never drains        TestFullSubscriberDropsAndCounts
-//	25 handler that panics                 TestPanickingHandler
-//	26 handler that ignores its context    TestStopNamesStuckHandler
-//	28 tunnel half-close                  p2p: TestHalfCloseByClient, TestHalfCloseByService, TestVirtualHalfClose
-//	29 tunnel to a forbidden target       p2p: TestTargetRules, TestConfiguredTargetsAreLoopbackUnlessAllowed
-//	30 tunnel floods, idle tunnels        TestHostileTunnelFlood; p2p: TestVirtualStreamFlood, TestVirtualResetStorm, TestVirtualDefaultIdleTimeout
-//	31 bogus peer addresses               discovery: TestIntake, TestFloodOfCandidates, FuzzRecord, FuzzAddr
-//	32 unsolicited or oversized records   discovery: TestBadReplies, TestBadRequests
-//	34 gossip replay                      gossip: TestHostileReplay
-//	35 invalid messages                   gossip: TestHostileInvalidFlood
-//	36 IHAVE, IWANT, IDONTWANT floods     gossip: TestHostileHaveFlood, TestHostileWantFlood, TestHostileDontWantFlood
-//	37 GRAFT floods and back-off          gossip: TestHostileGraftFlood, TestHostileBackoff
-//	38 a million topics                   gossip: TestHostileSubscriptionFlood
-//	45 port in use                         TestPortInUse; p2phost: TestPortInUseByAnotherProcess
-//	46 stop under load                     TestHostileStop, TestStopUnderLoad, TestLifeCycle
-//	47 partition, heal, flapping           TestHostilePartition, TestHostileFlapping, TestRestart
-//	53 unanswered QUIC Initials           TestHostileInitials
-//	54 hellos that are never finished     TestHostileUnfinishedHellos, TestHostileSilence, TestEvict
-//	55 all inbound places from one net    TestHostileInboundShare; peers: TestInboundShare, TestCrowdGivesWay
-//	56 broadcasts sent directly           TestHostileDirectMessages, TestHostileDuplicatePoisoning, TestRelayJudges, TestWithoutDirect
-//	63 two hellos on one connection       TestHostileSecondHello, TestHostileTwoHellosAtOnce, TestCrossingHellosOnOneConnection
-//
-// Beyond the list: TestHostileControlStream, TestHostileGoodbye and
-// TestHostileAnswers (a server that lies to who dials it),
-// TestHostileSessionLostDuringHello.
+// Beyond it: TestHostileControlStream, TestHostileGoodbye and TestHostileAnswers (a
+// server that lies to who dials it), TestHostileSessionLostDuringHello.
 package netservice_test
 
 import (
