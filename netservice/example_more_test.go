@@ -40,6 +40,27 @@ func ExampleNebService_Declare() {
 	// message type conflicts with an earlier declaration: block
 }
 
+// The way of one message, by its type and hash.
+func ExampleNebService_Trace() {
+	ctx, cancel := exampleContext()
+	defer cancel()
+	came := make(chan struct{})
+	a, b, stop := pair(ctx, func(a, b *netservice.NebService) {
+		b.StartTracing("tx")
+		b.Register(dispatcher.NewHandler("pool", "tx", func(context.Context, dispatcher.Message) { close(came) }))
+	})
+	defer stop()
+	data := []byte("a pays b")
+	if err := a.SendMessageToPeer(ctx, "tx", data, b.Node().ID().String()); err != nil {
+		panic(err)
+	}
+	<-came
+	trace, _ := b.Trace("tx", dispatcher.HashOf("tx", data))
+	first := trace.Steps[0]
+	fmt.Println(first.What, first.Detail, "from a:", first.Peer == a.Node().ID())
+	// Output: received direct from a: true
+}
+
 // Validated at leisure, and passed on by the program itself.
 func ExampleNebService_Relay() {
 	ctx, cancel := exampleContext()

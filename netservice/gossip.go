@@ -44,6 +44,19 @@ func (n *Node) gossipConfig() gossip.Config {
 	return cfg
 }
 
+// newGossip makes the engine, which tells the tracer if there is one.
+func (n *Node) newGossip() error {
+	e, err := gossip.New(n.gossipConfig())
+	if err != nil {
+		return err
+	}
+	n.tracing.Lock()
+	defer n.tracing.Unlock()
+	n.gossip = e
+	n.bindTracerLocked()
+	return nil
+}
+
 // punish holds it against session peers that gossip has given up on them.
 func (n *Node) punish(scores map[peer.ID]float64, graylist float64) {
 	for p, s := range scores {

@@ -56,7 +56,11 @@ func (n *Node) judgeDirect(ctx context.Context, from peer.ID, msgType string, ba
 		return batch
 	}
 	return slices.DeleteFunc(batch, func(m dispatcher.Message) bool {
-		switch v := n.accepts(ctx, s, m); v {
+		v := n.accepts(ctx, s, m)
+		if t := n.tracer.Load(); t != nil {
+			t.ofMessage(msgType, m.Data(), TraceStep{What: TraceValidated, Detail: v.String()})
+		}
+		switch v {
 		case Accept():
 			return false
 		case Reject():

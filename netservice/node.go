@@ -58,6 +58,9 @@ type Node struct {
 	reloading sync.Mutex
 	scores    atomic.Pointer[map[peer.ID]float64] // in broadcasting
 	direct    *directPeers
+	// tracing is held to change who traces; tracer is nil when nobody does.
+	tracing sync.Mutex
+	tracer  atomic.Pointer[tracer]
 	dispatch  *dispatcher.Dispatcher
 	requests  *reqresp.Engine
 
@@ -180,7 +183,7 @@ func (n *Node) start() (err error) {
 	if n.engine, err = session.New(n.sessionConfig()); err != nil {
 		return err
 	}
-	if n.gossip, err = gossip.New(n.gossipConfig()); err != nil {
+	if err = n.newGossip(); err != nil {
 		return err
 	}
 	if n.swarm, err = swarm.New(n.swarmConfig()); err != nil {

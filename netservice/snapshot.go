@@ -284,6 +284,32 @@ func (x snapshots) Why(text string) (string, bool) {
 	return w.String(), err == nil
 }
 
+// Traces lists the ways of messages.
+func (x snapshots) Traces(n int) (list []inspect.Trace, on bool) {
+	for _, t := range x.s.Traces(n) {
+		list = append(list, traceShown(t))
+	}
+	return list, x.s.node.tracer.Load() != nil
+}
+
+// Trace is the way of one message.
+func (x snapshots) Trace(msgType, hash string) (inspect.Trace, bool) {
+	t, ok := x.s.Trace(msgType, hash)
+	return traceShown(t), ok
+}
+
+func traceShown(t MessageTrace) inspect.Trace {
+	shown := inspect.Trace{Type: t.Type, Hash: t.Hash, Size: t.Size, Omitted: t.Omitted}
+	for _, step := range t.Steps {
+		s := inspect.TraceStep{At: step.At, What: string(step.What), Detail: step.Detail}
+		if step.Peer != "" {
+			s.Peer = step.Peer.String()
+		}
+		shown.Steps = append(shown.Steps, s)
+	}
+	return shown
+}
+
 func plus(a, b map[string]uint64) map[string]uint64 {
 	if a == nil {
 		return maps.Clone(b)

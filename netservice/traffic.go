@@ -22,6 +22,11 @@ var batches = sync.Pool{New: func() any { return new([]dispatcher.Message) }}
 func (n *Node) deliver(ctx context.Context, from *session.Session, msgType string, payloads [][]byte) error {
 	batch := batches.Get().(*[]dispatcher.Message)
 	*batch = dispatcher.AppendMessages((*batch)[:0], msgType, from.Name(), payloads)
+	if t := n.tracer.Load(); t != nil {
+		for _, data := range payloads {
+			t.ofMessage(msgType, data, TraceStep{What: TraceReceived, Peer: from.Peer(), Detail: traceDirect})
+		}
+	}
 	*batch = n.judgeDirect(ctx, from.Peer(), msgType, *batch)
 	_, err := n.dispatch.PutMessages(ctx, *batch)
 	clear(*batch)
@@ -38,7 +43,11 @@ func (n *Node) send(ctx context.Context, k *sessionPeer, msgType string, data []
 	if k == nil {
 		return ErrUnknownPeer
 	}
-	return sessionError(k.session.Send(ctx, msgType, data, o))
+	err := sessionError(k.session.Send(ctx, msgType, data, o))
+	if t := n.tracer.Load(); t != nil {
+		t.sent(k.id, msgType, data, err)
+	}
+	return err
 }
 
 // sessionError gives errors of the session engine the names of this package. A
@@ -75,9 +84,18 @@ func (n *Node) sendToMany(msgType string, data []byte, filter PeerFilter, o sess
 	}
 	var sent []string
 	var tally tally
+	t := n.tracer.Load()
 	for _, p := range filter(n.peerInfos()) {
-		if k := n.peerSet.get(p.ID); k != nil && tally.add(k.session.TrySendPrepared(m, o.Priority)) {
+		k := n.peerSet.get(p.ID)
+		if k == nil {
+			continue
+		}
+		err := k.session.TrySendPrepared(m, o.Priority)
+		if tally.add(err) {
 			sent = append(sent, k.name)
+		}
+		if t != nil {
+			t.sent(k.id, msgType, data, err)
 		}
 	}
 	return sent, tally.verdict()

@@ -22,6 +22,7 @@ func operating() []command {
 		{"unban", "PEER|NETWORK", "let it in again", 1, unban},
 		{"limits", "MAX [TEXT]", "set the most peers and, if given, the number to dial", 2, setLimits},
 		{"why", "PEER", "say why a peer is not connected", 1, why},
+		{"trace", "on|off|TYPE", "keep the ways of messages, of all types or one; the page of -http shows them", 1, trace},
 		{"reload", "FILE", "follow the configuration in a JSON file from now on", 1, reload},
 	}
 }
@@ -31,6 +32,19 @@ func addPeer(_ context.Context, svc *netservice.NebService, out *printer, arg []
 		return err
 	}
 	out.event("added", map[string]any{"addr": arg[0]}, "added "+arg[0])
+	return nil
+}
+
+func trace(_ context.Context, svc *netservice.NebService, out *printer, arg []string) error {
+	switch arg[0] {
+	case "on":
+		svc.StartTracing()
+	case "off":
+		svc.StopTracing()
+	default:
+		svc.StartTracing(arg[0])
+	}
+	out.event("trace", map[string]any{"of": arg[0]}, "tracing: "+arg[0])
 	return nil
 }
 

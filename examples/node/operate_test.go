@@ -41,6 +41,10 @@ func TestOperate(t *testing.T) {
 	}
 	b.say("reload " + file)
 	b.await("reloaded")
+	for _, what := range []string{"on", "tx", "off"} {
+		b.say("trace " + what)
+		b.await("trace")
+	}
 	b.say("remove " + id)
 	b.await("removed")
 	b.say("limits x")

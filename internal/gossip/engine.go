@@ -33,6 +33,7 @@ type Engine struct {
 	ended          chan struct{} // closed when run has returned
 
 	started    atomic.Bool
+	trace      atomic.Pointer[Trace] // nil unless somebody traces
 	openTopics atomic.Int64
 	writing    atomic.Int64  // messages and controls that wait to be written
 	drained    chan struct{} // to Close: writing has become 0; holds one
@@ -126,6 +127,10 @@ type outcome struct {
 // stepLocked has the router take an event, and does what it says but for judging.
 func (e *Engine) stepLocked(ev router.Event, out *outcome) {
 	at := now()
+	trace := e.trace.Load()
+	if trace != nil {
+		e.traceEvent(*trace, ev)
+	}
 	var then []router.Event // the router's effects are good until the next step
 	for _, f := range e.router.Step(ev, at) {
 		switch f.Kind {
@@ -139,6 +144,9 @@ func (e *Engine) stepLocked(ev router.Event, out *outcome) {
 				fallthrough
 			default:
 				out.handed++
+				if t := e.byName(f.Msg.Topic); trace != nil && t != nil {
+					(*trace)(e.message(t, f.Msg), StepSent, f.Peer, "")
+				}
 			}
 		case router.Say:
 			if r := e.peers[f.Peer]; r != nil {

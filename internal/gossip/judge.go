@@ -50,7 +50,11 @@ func (e *Engine) judge(m *router.Message) router.Verdict {
 		defer cancel()
 	}
 	out := e.message(t, m)
-	switch v := e.ask(ctx, t, out); v.action {
+	v := e.ask(ctx, t, out)
+	if trace := e.trace.Load(); trace != nil {
+		(*trace)(out, StepJudged, "", v.String())
+	}
+	switch v.action {
 	case actAccept:
 	case actReject:
 		return router.Verdict{Action: router.Reject}

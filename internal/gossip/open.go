@@ -180,7 +180,11 @@ func (e *Engine) outEnded(r *remote, w *writer, s network.Stream) {
 // loseLocked counts messages that ended with their stream.
 func (e *Engine) loseLocked(r *remote, lost []*router.Message) {
 	for _, m := range lost {
-		e.router.Step(router.Event{Kind: router.Dropped, Peer: r.id, Msg: m}, now())
+		ev := router.Event{Kind: router.Dropped, Peer: r.id, Msg: m}
+		if trace := e.trace.Load(); trace != nil {
+			e.traceEvent(*trace, ev)
+		}
+		e.router.Step(ev, now())
 	}
 }
 

@@ -17,6 +17,7 @@ var parts = []struct{ name, about string }{
 	{"events", "the latest events, newest first; ?kind=, ?peer=, ?after=NUMBER"},
 	{"history", "samples of the last ten minutes, while somebody looked"},
 	{"why", "?peer=ID: how it stands with that peer"},
+	{"trace", "the ways of the latest messages, where tracing is on; ?type=TYPE&hash=HASH for one"},
 }
 
 func (i *Inspector) apiIndex(w http.ResponseWriter, _ *http.Request) {
@@ -49,6 +50,8 @@ func (i *Inspector) api(w http.ResponseWriter, r *http.Request) {
 	case "events":
 		after, _ := strconv.ParseUint(q.Get("after"), 10, 64)
 		answer(w, i.events(filter{Kind: q.Get("kind"), Peer: q.Get("peer"), After: after}))
+	case "trace":
+		i.apiTrace(w, r)
 	case "history":
 		v, _ := i.sampler.view()
 		answer(w, nonNil(v.Samples))

@@ -18,6 +18,8 @@ var functions = template.FuncMap{
 	"ms":      millisText,
 	"short":   short,
 	"clock":   func(t time.Time) string { return t.UTC().Format("15:04:05") },
+	"millis":  func(t time.Time) string { return t.UTC().Format("15:04:05.000") },
+	"last":    func(s []TraceStep) int { return len(s) - 1 },
 	"stamp":   func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") },
 	"term":    term,
 	"list":    listText,

@@ -35,6 +35,8 @@ var glossary = map[string]string{
 	"tunnel":       "A TCP or unix-socket service that is reached through a peer.",
 	"handled":      "Calls of others that a handler took.",
 	"cancelled":    "Given up by the caller before a handler took them.",
+	"hash":         "SHA3-256 of the type and the content of a message.",
+	"tracing":      "The ways of messages are kept, one by one. It costs a hash for each step.",
 	"panics":       "Crashes of the program's own code that were caught.",
 }
 

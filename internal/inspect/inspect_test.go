@@ -36,6 +36,26 @@ func (f *fake) Why(id string) (string, bool) {
 	return "There is a session with " + id + ".", true
 }
 
+// oneTrace is the way of a message with hostile text in it.
+func oneTrace() Trace {
+	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	return Trace{Type: evil, Hash: "00112233445566778899", Size: 2048, Steps: []TraceStep{
+		{At: at, What: "received", Peer: "12D3KooWPeerA", Detail: evil},
+		{At: at.Add(1500 * time.Millisecond), What: "dispatched", Detail: "delivered"},
+	}}
+}
+
+func (f *fake) Traces(n int) ([]Trace, bool) {
+	if n == 0 {
+		return nil, true
+	}
+	return []Trace{oneTrace()}, true
+}
+
+func (f *fake) Trace(msgType, hash string) (Trace, bool) {
+	return oneTrace(), msgType == evil && hash == oneTrace().Hash
+}
+
 // full is a snapshot with something in every part, each text of a peer hostile.
 func full(at time.Time) Snapshot {
 	reasons := map[string]uint64{"slow": 3}
@@ -107,7 +127,7 @@ func hostileEvent() func(add func(Event)) {
 
 func TestPagesEscapeRemoteText(t *testing.T) {
 	srv := serve(t, static(), hostileEvent())
-	for _, path := range []string{"", "peers", "peers?sort=rtt&why=" + url.QueryEscape(evil), "flow", "requests", "tunnels", "events", "events?kind=" + url.QueryEscape(evil), "peer?id=12D3KooWPeerA", "peer?id=" + url.QueryEscape(evil)} {
+	for _, path := range []string{"", "peers", "peers?sort=rtt&why=" + url.QueryEscape(evil), "flow", "requests", "tunnels", "events", "trace", "trace?type=x&hash=" + url.QueryEscape(evil), "trace?hash=00112233445566778899&type=" + url.QueryEscape(evil), "events?kind=" + url.QueryEscape(evil), "peer?id=12D3KooWPeerA", "peer?id=" + url.QueryEscape(evil)} {
 		code, body := get(t, srv.URL+"/node/"+path)
 		if code != http.StatusOK {
 			t.Errorf("%s: status %d", path, code)
@@ -132,6 +152,9 @@ func TestPagesShowTheNumbers(t *testing.T) {
 		"flow":     {"turned away: full", "queue_full", "at most 1.0 MiB", "drop newest", "(full)"},
 		"requests": {"blocks", "1,234", "250.0 ms", "2.0 KiB"},
 		"tunnels":  {"/ip4/127.0.0.1/tcp/80"},
+		"trace":    {"00112233445566778899", "2.0 KiB", "dispatched: delivered", "03:04:05.000"},
+		"trace?type=%3Cscript%3Ealert%28%22x%22%29%3C%2Fscript%3E&hash=00112233445566778899": {"03:04:06.500", "dispatched", "delivered"},
+		"trace?type=tx&hash=00": {"not among those that were kept"},
 	} {
 		_, body := get(t, srv.URL+"/node/"+path)
 		for _, want := range wants {
@@ -194,7 +217,7 @@ func TestAPI(t *testing.T) {
 	if err := json.Unmarshal([]byte(body), &one); err != nil || one.ID != "12D3KooWPeerA" || one.Age != 60 {
 		t.Errorf("one peer: %+v, %v", one, err)
 	}
-	for path, want := range map[string]int{"peers?id=nobody": 404, "why?peer=nobody": 400, "nonsense": 404} {
+	for path, want := range map[string]int{"peers?id=nobody": 404, "trace?type=tx&hash=00": 404, "why?peer=nobody": 400, "nonsense": 404} {
 		if code, _ := get(t, srv.URL+"/node/api/"+path); code != want {
 			t.Errorf("%s: status %d, want %d", path, code, want)
 		}

@@ -228,4 +228,8 @@ type Source interface {
 	// Why says in words how it stands with the peer of that ID. ok is false
 	// where the text is no peer ID.
 	Why(peerID string) (answer string, ok bool)
+	// Traces returns the ways of the latest messages, at most n, the newest first,
+	// and whether they are kept at all. Trace returns that of one.
+	Traces(n int) (list []Trace, on bool)
+	Trace(msgType, hash string) (Trace, bool)
 }

@@ -30,6 +30,7 @@ var allPages = []*page{
 	{Name: "flow", Title: "Flow", data: flowData},
 	{Name: "requests", Title: "Requests", data: nothing},
 	{Name: "tunnels", Title: "Tunnels", data: nothing},
+	{Name: "trace", Title: "Trace", data: traceData},
 	{Name: "events", Title: "Events", data: eventsData},
 	{Name: "peer", Title: "Peer", Hidden: true, data: peerData},
 }
@@ -81,7 +82,7 @@ func (i *Inspector) page(w http.ResponseWriter, r *http.Request) {
 func (i *Inspector) render(w io.Writer, what string, p *page, v view, q url.Values) error {
 	t := i.templates[p.Name]
 	live := url.Values{"page": {p.Name}}
-	for _, key := range []string{"sort", "id", "kind", "peer", "type", "why"} {
+	for _, key := range []string{"sort", "id", "kind", "peer", "type", "why", "hash"} {
 		if q.Has(key) {
 			live.Set(key, q.Get(key))
 		}
