@@ -59,10 +59,10 @@ type Node struct {
 	scores    atomic.Pointer[map[peer.ID]float64] // in broadcasting
 	direct    *directPeers
 	// tracing is held to change who traces; tracer is nil when nobody does.
-	tracing sync.Mutex
-	tracer  atomic.Pointer[tracer]
-	dispatch  *dispatcher.Dispatcher
-	requests  *reqresp.Engine
+	tracing  sync.Mutex
+	tracer   atomic.Pointer[tracer]
+	dispatch *dispatcher.Dispatcher
+	requests *reqresp.Engine
 
 	// Set by start.
 	host     host.Host
