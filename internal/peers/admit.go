@@ -19,6 +19,11 @@ type slots struct {
 	inbound, outbound int
 }
 
+// free is how many more peers there may be. Peers to keep that came in when the
+// inbound slots were taken do not count: they would take those that are left for
+// peers of this node's own choice, and it would never be at its target again.
+func (s slots) free() int { return s.max - min(s.inbound, s.maxInbound) - s.outbound }
+
 // candidate is what admission needs to know of a peer.
 type candidate struct {
 	self    bool
@@ -41,7 +46,7 @@ func admit(s slots, c candidate) handshake.Reason {
 		return handshake.ReasonNone
 	case c.crowded:
 		return handshake.ReasonTooManyPeers
-	case s.inbound+s.outbound >= s.max:
+	case s.free() <= 0:
 		return handshake.ReasonTooManyPeers
 	case c.inbound && s.inbound >= s.maxInbound:
 		return handshake.ReasonTooManyPeers

@@ -239,7 +239,7 @@ func (m *Manager) roomLocked() int {
 // freeLocked is the number of free slots; a dial that has no ticket yet counts as
 // a peer.
 func (m *Manager) freeLocked() int {
-	free := m.limits.MaxPeers - m.inbound - m.outbound
+	free := m.slotsLocked().free()
 	for p := range m.trying {
 		if m.entries[p] == nil {
 			free--

@@ -66,6 +66,22 @@ func TestMaximum(t *testing.T) {
 	})
 }
 
+// A peer to keep that dials this node when the inbound slots are taken does not have
+// one of those that are for peers of this node's own choice.
+func TestKeptPeersLeaveOutboundSlots(t *testing.T) {
+	play(t, Config{MaxPeers: 4, InboundShare: 0.5}, succeed, func(t *testing.T, fx *fixture) {
+		fx.accept(peerN(1), 1)
+		fx.accept(peerN(2), 1)
+		fx.Reserve(zoe)
+		fx.accept(zoe, 1)
+		fx.learn(at(peerN(4)), at(peerN(5)), at(peerN(6)))
+		time.Sleep(time.Minute)
+		if c := fx.Counts(); c.Inbound != 3 || c.Outbound != 2 {
+			t.Errorf("%d inbound, %d outbound, want 3 and 2", c.Inbound, c.Outbound)
+		}
+	})
+}
+
 func TestBan(t *testing.T) {
 	play(t, Config{}, succeed, func(t *testing.T, fx *fixture) {
 		fx.AddPersistent(info(zoe))

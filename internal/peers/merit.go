@@ -110,7 +110,7 @@ func (m *Manager) trimLocked() []func() {
 	var after []func()
 	now := time.Now()
 	for _, inbound := range []bool{true, false} {
-		over := m.inbound + m.outbound - m.limits.MaxPeers
+		over := -m.slotsLocked().free()
 		if inbound {
 			over = m.inbound - m.limits.maxInbound()
 		}

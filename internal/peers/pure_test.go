@@ -23,6 +23,8 @@ func TestAdmit(t *testing.T) {
 		{"inbound share full", slots{4, 2, 2, 0}, candidate{inbound: true}, handshake.ReasonTooManyPeers},
 		{"outbound beside a full inbound share", slots{4, 2, 2, 0}, candidate{}, none},
 		{"full", slots{4, 2, 1, 3}, candidate{}, handshake.ReasonTooManyPeers},
+		{"peers to keep beyond the inbound share", slots{4, 2, 4, 1}, candidate{}, none},
+		{"peers to keep beyond the inbound share, full", slots{4, 2, 4, 2}, candidate{}, handshake.ReasonTooManyPeers},
 		{"full, inbound", slots{4, 2, 1, 3}, candidate{inbound: true}, handshake.ReasonTooManyPeers},
 		{"full, reserved", slots{4, 2, 1, 3}, candidate{inbound: true, kept: true}, none},
 		{"over full, reserved", slots{4, 2, 9, 9}, candidate{inbound: true, kept: true}, none},
