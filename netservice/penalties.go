@@ -14,8 +14,7 @@ const (
 	penaltyUndecodable = 10
 	// for a message sent directly that the type's validator rejects: who sent it
 	// made it, or should have judged it
-	penaltyRejected   = 20
-	penaltyUnanswered = 1 // it may have much to do
+	penaltyRejected = 20
 	// for each second that gossip reads nothing of the peer any more
 	penaltyGraylisted = 34
 )

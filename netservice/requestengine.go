@@ -65,19 +65,15 @@ func (r requestOffers) Offered(p peer.ID, name string) (uint32, reqresp.Kind, bo
 	return 0, 0, false
 }
 
-// callEnded tells the peer manager what a call says of a peer: an answer is useful,
-// and none in time is not.
+// callEnded tells the peer manager what a call says of a peer. An answer of any kind
+// is one; that the connection broke says nothing.
 func (n *Node) callEnded(p peer.ID, o reqresp.Outcome) {
 	k := n.peerSet.get(p)
 	if k == nil {
 		return
 	}
-	if o.Err == nil {
-		k.ticket.Useful(1, 1)
-		return
-	}
-	if t, ok := errors.AsType[*reqresp.TransportError](o.Err); ok && t.Timeout() {
-		n.peers.Report(p, "a request was not answered in time", penaltyUnanswered)
+	if t, ok := errors.AsType[*reqresp.TransportError](o.Err); !ok || t.Timeout() {
+		k.ticket.Answered(!ok)
 	}
 }
 

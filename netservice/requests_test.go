@@ -122,6 +122,39 @@ func TestRequests(t *testing.T) {
 	})
 }
 
+// What comes of requests shows in what a peer is worth, and only there: answers do
+// not count as messages that it was the first to bring.
+func TestRequestsShowInTheValueOfAPeer(t *testing.T) {
+	mute := netservice.DeclareMethod("mute", netservice.JSON[int](), netservice.JSON[int](), netservice.WithDeadline(time.Second))
+	inBubble(t, func(t *testing.T, net *nettest.Network) {
+		a, to, b := askPair(t, net)
+		_, err := mute.Serve(b.Service(), func(ctx context.Context, _ peer.ID, _ int) (int, error) {
+			<-ctx.Done()
+			return 0, ctx.Err()
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range 20 {
+			if _, err := double.Call(t.Context(), a, to, i-10); err != nil && !errors.Is(err, netservice.ErrNotFound) {
+				t.Fatal(err)
+			}
+		}
+		good := a.Peers()[0].Value
+		if good.Answers < 7 || good.Useful != 0 || good.Penalty != 0 {
+			t.Errorf("after answers: %+v", good)
+		}
+		for range 20 {
+			if _, err := mute.Call(t.Context(), a, to, 1); err == nil {
+				t.Fatal("answered")
+			}
+		}
+		if v := a.Peers()[0].Value; v.Answers > good.Answers-10 || v.Penalty > -15 || v.Penalty < -20 {
+			t.Errorf("after calls without answers: %+v, before %+v", v, good)
+		}
+	})
+}
+
 // numbers yields 0 to n-1 and then an error, unless that is nil.
 func numbers(n int, err error) iter.Seq2[int, error] {
 	return func(yield func(int, error) bool) {

@@ -29,13 +29,19 @@ type merit struct {
 // to bring, times the weight of their type. It is cheap and never waits.
 func (t *Ticket) Useful(n, weight uint64) { t.merit.fresh.Add(n * max(weight, 1)) }
 
-// Answered counts a request that the peer answered as it should, or did not.
+// unansweredWeight is what a request costs a peer that it does not answer in time:
+// little, it may have much to do.
+const unansweredWeight = 1
+
+// Answered counts a request that the peer answered, or one that it did not answer
+// in time; that is held against it as well.
 func (t *Ticket) Answered(ok bool) {
 	if ok {
 		t.merit.answered.Add(1)
-	} else {
-		t.merit.failed.Add(1)
+		return
 	}
+	t.merit.failed.Add(1)
+	t.m.Report(t.p, "a request was not answered in time", unansweredWeight)
 }
 
 // gatherLocked brings the sum of useful messages up to date.
