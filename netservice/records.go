@@ -68,6 +68,7 @@ func (n *Node) takeRecord(p peer.ID, raw []byte) error {
 		// Not as those of a connected peer: it may just have left, and nobody
 		// would take them away again. It fails when the book is full.
 		_, _ = book.ConsumePeerRecord(env, peerstore.RecentlyConnectedAddrTTL)
+		n.exchange.Renewed(p)
 	}
 	return nil
 }

@@ -17,11 +17,17 @@ const maxBook = 2048
 // then lets them go, so they are taken from its event.
 type book struct {
 	host    host.Host
-	records *lru.Cache[peer.ID, []byte]
+	records *lru.Cache[peer.ID, signedRecord]
+}
+
+// signedRecord is a record as it is passed on.
+type signedRecord struct {
+	raw []byte // nil for none
+	seq uint64
 }
 
 func newBook(h host.Host) *book {
-	return &book{host: h, records: newLRU[[]byte](maxBook)}
+	return &book{host: h, records: newLRU[signedRecord](maxBook)}
 }
 
 // follow takes in one event of the host.
@@ -33,8 +39,8 @@ func (b *book) follow(ev any) {
 		if b.host.Network().Connectedness(ev.Peer) == network.NotConnected {
 			return
 		}
-		if raw := sharable(ev.Peer, ev.SignedPeerRecord); raw != nil {
-			b.records.Add(ev.Peer, raw)
+		if r := sharable(ev.Peer, ev.SignedPeerRecord); r.raw != nil {
+			b.records.Add(ev.Peer, r)
 		}
 	case event.EvtPeerConnectednessChanged:
 		if ev.Connectedness == network.NotConnected {
@@ -43,30 +49,31 @@ func (b *book) follow(ev any) {
 	}
 }
 
-// get returns the signed record of a connected peer, nil when there is none.
+// get returns the newest signed record of a connected peer, nil when there is none.
+// What sessions tell is in the host's book: a peer may have moved since identify.
 func (b *book) get(p peer.ID) []byte {
-	if raw, ok := b.records.Get(p); ok {
-		return raw
-	}
+	newest, _ := b.records.Get(p)
 	if certified, ok := peerstore.GetCertifiedAddrBook(b.host.Peerstore()); ok {
-		return sharable(p, certified.GetPeerRecord(p))
+		if r := sharable(p, certified.GetPeerRecord(p)); r.raw != nil && r.seq >= newest.seq {
+			newest = r
+		}
 	}
-	return nil
+	return newest.raw
 }
 
-// sharable returns the bytes of a record that every receiver will accept, nil
-// when env is no such thing or names no address.
-func sharable(p peer.ID, env *record.Envelope) []byte {
+// sharable returns a record that every receiver will accept, none when env is no
+// such thing or names no address.
+func sharable(p peer.ID, env *record.Envelope) signedRecord {
 	if env == nil {
-		return nil
+		return signedRecord{}
 	}
 	raw, err := env.Marshal()
 	if err != nil {
-		return nil
+		return signedRecord{}
 	}
 	rec, err := parseRecord(raw)
 	if err != nil || rec.PeerID != p || len(rec.Addrs) == 0 {
-		return nil
+		return signedRecord{}
 	}
-	return raw
+	return signedRecord{raw, rec.Seq}
 }

@@ -93,6 +93,14 @@ func (x *Exchange) Met(p peer.ID) {
 	x.guarded("Found", func() { x.tell(p, x.book.get(p)) })
 }
 
+// Renewed tells that a session peer has put another record of its own into the host's
+// certified address book. After Close it does nothing.
+func (x *Exchange) Renewed(p peer.ID) {
+	if x.ctx.Err() == nil {
+		x.guarded("Found", func() { x.tell(p, x.book.get(p)) })
+	}
+}
+
 func (x *Exchange) notify() {
 	select {
 	case x.wake <- struct{}{}:

@@ -10,6 +10,8 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/peerstore"
+	"github.com/libp2p/go-libp2p/core/record"
 	ma "github.com/multiformats/go-multiaddr"
 
 	"github.com/go-nebnet/nebnet/internal/obs"
@@ -383,6 +385,74 @@ func TestBookFallsBackOnPeerstore(t *testing.T) {
 		var other host.Host = net.Host(t, net.Node(1))
 		if newBook(h).get(other.ID()) != nil {
 			t.Error("found a record of a stranger")
+		}
+	})
+}
+
+// What a session peer says of itself later than by identify is what others are told,
+// and the owner hears of it; an older record changes nothing.
+func TestRenewedRecord(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		net := testnet.New(1)
+		moved, err := net.Key(net.Node(1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		own := make(chan peer.AddrInfo, 16)
+		var seq uint64
+		boot := newNode(t, net.Host(t, net.Node(0)), setup{change: func(c *Config) {
+			c.Own = func(ai peer.AddrInfo, s uint64) {
+				seq = s
+				own <- ai
+			}
+		}})
+		h := net.Host(t, net.Node(1))
+		connect(t, newNode(t, h, setup{}), boot)
+		time.Sleep(time.Second)
+		if len(own) == 0 {
+			t.Fatal("identify brought no record")
+		}
+		drain := func() {
+			for len(own) > 0 {
+				<-own
+			}
+		}
+		drain()
+		asker := newNode(t, net.Host(t, net.Node(2)), setup{want: 4})
+		for _, c := range []struct {
+			seq  uint64
+			addr string
+			want string
+		}{
+			{seq + 1, "/ip4/5.77.7.7/tcp/4001", "/ip4/5.77.7.7/tcp/4001"},
+			{1, "/ip4/5.88.8.8/tcp/4001", "/ip4/5.77.7.7/tcp/4001"},
+		} {
+			env, err := record.Seal(&peer.PeerRecord{PeerID: h.ID(), Seq: c.seq, Addrs: multiaddrs(c.addr)}, moved)
+			if err != nil {
+				t.Fatal(err)
+			}
+			book, _ := peerstore.GetCertifiedAddrBook(boot.Peerstore())
+			if _, err := book.ConsumePeerRecord(env, time.Hour); err != nil {
+				t.Fatal(err)
+			}
+			boot.x.Renewed(h.ID())
+			if ai := <-own; ai.ID != h.ID() || len(ai.Addrs) != 1 || ai.Addrs[0].String() != c.want {
+				t.Errorf("the owner hears of %v, want %s", ai, c.want)
+			}
+		}
+		connect(t, asker, boot)
+		time.Sleep(5 * time.Second)
+		found, _ := asker.told()
+		if len(found) != 1 || found[0].Addrs[0].String() != "/ip4/5.77.7.7/tcp/4001" {
+			t.Errorf("others are told of %v", found)
+		}
+		if err := boot.x.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		drain()
+		boot.x.Renewed(h.ID())
+		if len(own) > 0 {
+			t.Error("told after Close")
 		}
 	})
 }
