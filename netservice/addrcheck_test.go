@@ -75,7 +75,7 @@ func TestAnnounceOfAnotherNode(t *testing.T) {
 
 func TestPeerConfigMistakes(t *testing.T) {
 	for field, change := range map[string]func(*netservice.Config){
-		"Bootstrap[0]":               func(c *netservice.Config) { c.Bootstrap = []string{"/dns4/example.org/tcp/1"} },
+		"Bootstrap[0]":               func(c *netservice.Config) { c.Bootstrap = []string{"/ip4/5.0.1.1/tcp/1"} },
 		"Static":                     func(c *netservice.Config) { c.Static = []string{"/p2p/" + someID} },
 		"OutboundPeers":              func(c *netservice.Config) { c.OutboundPeers = 51 },
 		"Discovery.KademliaMode":     func(c *netservice.Config) { c.Discovery.KademliaMode = "maybe" },

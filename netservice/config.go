@@ -52,8 +52,10 @@ type Config struct {
 	// listened on, for a node behind a port forward. Default: none.
 	Announce []string `yaml:"announce" json:"announce" toml:"announce" mapstructure:"announce"`
 	// Bootstrap is the full multiaddrs (ending in /p2p/ID) of the nodes to
-	// connect to first. They are redialled for as long as the service runs. A
-	// /dnsaddr name may go without an ID: it is looked up while peers are wanted.
+	// connect to first. They are redialled for as long as the service runs. A name
+	// (/dnsaddr/NAME, /dns4/NAME/tcp/PORT and the like) may go without an ID: it is
+	// looked up while peers are wanted. Behind /dns, /dns4 and /dns6 any node of the
+	// chain will do then: who answers is learned by dialling, and proves nothing more.
 	Bootstrap []string `yaml:"bootstrap" json:"bootstrap" toml:"bootstrap" mapstructure:"bootstrap"`
 	// Static is the full multiaddrs of peers that are kept connected, within
 	// MaxPeers.

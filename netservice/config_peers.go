@@ -133,8 +133,10 @@ func checkNames(c Config, bad badFunc) {
 		if err != nil || len(a) == 0 || a[len(a)-1].Protocol().Code == ma.P_P2P {
 			continue
 		}
-		if len(a) != 1 || a[0].Protocol().Code != ma.P_DNSADDR {
-			bad(fmt.Sprintf("Bootstrap[%d]", i), "%q has no peer ID (…/p2p/ID); only /dnsaddr/NAME may go without", t)
+		switch a[0].Protocol().Code {
+		case ma.P_DNSADDR, ma.P_DNS, ma.P_DNS4, ma.P_DNS6: // what follows is checked with the other addresses
+		default:
+			bad(fmt.Sprintf("Bootstrap[%d]", i), "%q has no peer ID (…/p2p/ID); only names (/dnsaddr, /dns, /dns4, /dns6) may go without", t)
 		}
 	}
 }

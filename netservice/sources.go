@@ -3,13 +3,18 @@ package netservice
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/sec"
+	"github.com/libp2p/go-libp2p/p2p/net/swarm"
+	ma "github.com/multiformats/go-multiaddr"
 	madns "github.com/multiformats/go-multiaddr-dns"
 
 	"github.com/go-nebnet/nebnet/internal/discovery"
+	"github.com/go-nebnet/nebnet/internal/identity"
 	"github.com/go-nebnet/nebnet/internal/peers/book"
 )
 
@@ -123,7 +128,7 @@ type wantedSource struct {
 func (n *Node) wantedSources(cfg Config, p parsed) map[string]wantedSource {
 	out := make(map[string]wantedSource)
 	for _, a := range p.names {
-		out["dns "+a.String()] = n.polled(discovery.NewDNS(a, n.resolver()), book.FromDNS, "")
+		out["dns "+a.String()] = n.polled(discovery.NewDNS(a, n.resolver(), n.whoIsAt), book.FromDNS, "")
 	}
 	if cfg.Discovery.MDNS {
 		out["lan"] = n.localSource()
@@ -150,6 +155,38 @@ func (n *Node) polled(src discovery.Source, from book.Source, key string) wanted
 		p.Start()
 		return p.Close, nil
 	}}
+}
+
+// askTimeout bounds one look at who is at an address.
+const askTimeout = 10 * time.Second
+
+// whoIsAt dials an address as that of a peer that does not exist. The answer is that
+// another one is there, which has proven its ID by then.
+func (n *Node) whoIsAt(ctx context.Context, at ma.Multiaddr) (peer.ID, error) {
+	key, err := identity.Ephemeral()
+	if err != nil {
+		return "", err
+	}
+	nobody, err := peer.IDFromPrivateKey(key)
+	if err != nil {
+		return "", err
+	}
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	err = n.host.Connect(ctx, peer.AddrInfo{ID: nobody, Addrs: []ma.Multiaddr{at}})
+	n.host.Peerstore().ClearAddrs(nobody)
+	n.host.Peerstore().RemovePeer(nobody)
+	if other, ok := errors.AsType[sec.ErrPeerIDMismatch](err); ok {
+		return other.Actual, nil
+	}
+	if failed, ok := errors.AsType[*swarm.DialError](err); ok {
+		for _, e := range failed.DialErrors {
+			if other, ok := errors.AsType[sec.ErrPeerIDMismatch](e.Cause); ok {
+				return other.Actual, nil
+			}
+		}
+	}
+	return "", fmt.Errorf("nobody answers: %w", err)
 }
 
 // resolver looks up names. The host has one of its own for the addresses it dials.

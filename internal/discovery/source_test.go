@@ -131,7 +131,7 @@ func TestDNS(t *testing.T) {
 	}
 	find := func(name string) (got []string, n int, err error) {
 		looked.Store(0)
-		err = NewDNS(ma.StringCast("/dnsaddr/"+name), resolver).Find(t.Context(), 5, func(ai peer.AddrInfo) {
+		err = NewDNS(ma.StringCast("/dnsaddr/"+name), resolver, nil).Find(t.Context(), 5, func(ai peer.AddrInfo) {
 			n += len(ai.Addrs)
 			got = append(got, ai.ID.String())
 		})
@@ -150,6 +150,55 @@ func TestDNS(t *testing.T) {
 	if _, _, err := find("none.example"); err == nil {
 		t.Error("a name that is not there")
 	}
+}
+
+// Who answers at a name without a peer ID is asked for, at some of its addresses.
+func TestNameWithoutID(t *testing.T) {
+	addrs := hosts{}
+	for i := range 20 {
+		addrs = append(addrs, net.IPAddr{IP: net.IPv4(192, 0, 2, byte(i))})
+	}
+	resolver, err := madns.NewResolver(madns.WithDefaultResolver(addrs))
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := peer.Decode(idA)
+	if err != nil {
+		t.Fatal(err)
+	}
+	silent := errors.New("silent")
+	var asked []string
+	ask := func(_ context.Context, at ma.Multiaddr) (peer.ID, error) {
+		asked = append(asked, at.String())
+		if len(asked) == 1 {
+			return a, nil
+		}
+		return "", silent
+	}
+	for _, c := range []struct {
+		name, want string
+	}{
+		{"/dns4/boot.example/tcp/7", "/ip4/192.0.2.0/tcp/7"},
+		{"/dns/boot.example/udp/7/quic-v1", "/ip4/192.0.2.0/udp/7/quic-v1"},
+	} {
+		asked = nil
+		var found []peer.AddrInfo
+		err := NewDNS(ma.StringCast(c.name), resolver, ask).Find(t.Context(), 5, func(ai peer.AddrInfo) { found = append(found, ai) })
+		if err != nil || len(found) != 1 || found[0].ID != a || found[0].Addrs[0].String() != c.want || len(asked) != maxAsked {
+			t.Errorf("%s: %v %v, asked at %v", c.name, found, err, asked)
+		}
+		if err := NewDNS(ma.StringCast(c.name), resolver, ask).Find(t.Context(), 5, nil); !errors.Is(err, silent) {
+			t.Errorf("%s, where nobody answers: %v", c.name, err)
+		}
+	}
+}
+
+type hosts []net.IPAddr
+
+func (h hosts) LookupIPAddr(context.Context, string) ([]net.IPAddr, error) { return h, nil }
+
+func (h hosts) LookupTXT(context.Context, string) ([]string, error) {
+	return nil, errors.New("not asked for")
 }
 
 type resolverFunc func(name string) ([]string, error)
