@@ -104,17 +104,22 @@ func TestWindowSteps(t *testing.T) {
 			t.Errorf("%s: size %d, base %s", s.name, w.size(), w.base)
 		}
 	}
-	// After a while the round trip is measured again with little on the way.
+	// As long as the round trip without traffic is known, nobody waits for another one.
 	w.bytes = 1 << 20
 	w.wait(20*time.Second, Normal)
+	if w.size() != 1<<20 || w.base != 20*ms {
+		t.Errorf("size %d, base %s although the round trip is known", w.size(), w.base)
+	}
+	// Later it is measured again with little on the way.
+	w.wait(20*time.Minute, Normal)
 	if w.size() != minWindow {
 		t.Errorf("%d while measuring", w.size())
 	}
-	w.arrived(21*time.Second, 90*ms, 400<<10, 1<<20, 500<<10)
+	w.arrived(20*time.Minute+time.Second, 90*ms, 400<<10, 1<<20, 500<<10)
 	if w.size() != minWindow {
 		t.Error("measured while the queue drains")
 	}
-	w.arrived(22*time.Second, 90*ms, 500<<10, 8<<10, 510<<10)
+	w.arrived(20*time.Minute+2*time.Second, 90*ms, 500<<10, 8<<10, 510<<10)
 	if w.size() != 1<<20 || w.base != 90*ms {
 		t.Errorf("measured: size %d, base %s", w.size(), w.base)
 	}

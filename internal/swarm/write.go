@@ -20,6 +20,8 @@ const (
 	// much of that a deadline may be early: setting one for each write is a cost.
 	writeTimeout = 30 * time.Second
 	deadlineStep = 5 * time.Second
+	// pieceHead is the most that a frame adds to a piece.
+	pieceHead = 16
 )
 
 // write writes what waits for a peer until nothing has come for a while, or its stream
@@ -125,10 +127,16 @@ func (o *output) send(frames []byte, piece *wire.Frame) bool {
 	if frames != nil {
 		return len(frames) <= controlMost && o.put(pacing.High, frames)
 	}
-	b := wire.Append(make([]byte, 0, len(piece.Data)+16), piece)
+	b := wire.Append(make([]byte, 0, len(piece.Data)+pieceHead), piece)
 	n, ok := o.begin(b)
 	if !ok {
 		return o.e.life.Err() == nil // frames came meanwhile, which go first
+	}
+	if n < len(b) && n > 2*pieceHead {
+		// A smaller piece, so that frames need not wait for the rest of this one.
+		piece.Data = piece.Data[:n-pieceHead]
+		b = wire.Append(b[:0], piece)
+		n = min(n, len(b))
 	}
 	if !o.putFirst(b, n) {
 		return false

@@ -95,7 +95,7 @@ func (s *State) announced(p *neighbour, ev Event) {
 			}
 		}
 		m = newMessage(f.Manifest, ev.ID, ev.Digest, s.now)
-		m.From, m.dueAt = p.id, s.now.Add(stallTime)
+		m.From, m.dueAt = p.id, s.now.Add(waitTime)
 		s.enter(m)
 		s.countOf(m).Announced++
 	}

@@ -10,7 +10,7 @@ const (
 	// switchAfter is how long after another neighbour said that it has a chunk a
 	// promise of it gives way. Measured from then, never from how long chunks take on
 	// average: waiting would lengthen the patience.
-	switchAfter = 150 * time.Millisecond
+	switchAfter = 250 * time.Millisecond
 	// answerLeast and answerMost bound how long a holder may deliver nothing at all;
 	// between them it is answerLeast and two round trips.
 	answerLeast = 200 * time.Millisecond
@@ -61,15 +61,15 @@ func (s *State) lookAtHolder(l *link) {
 	if s.now.Sub(l.heard) < patience {
 		return
 	}
-	old := false
+	old, others := false, false
 	for c, q := range l.m.asked {
 		if q == l && l.flags[c]&fHave != 0 && s.now.Sub(l.m.askedAt[c]) >= patience {
 			old = true
-			break
+			others = others || s.offeredElsewhere(l, c)
 		}
 	}
-	if !old {
-		return
+	if !old || !others {
+		return // without anybody else to ask, nothing is gained
 	}
 	p := l.p
 	p.suspect = true
@@ -85,6 +85,16 @@ func (s *State) lookAtHolder(l *link) {
 			s.choose(o.m)
 		}
 	}
+}
+
+// offeredElsewhere tells whether another neighbour has a chunk or will have it.
+func (s *State) offeredElsewhere(l *link, c int) bool {
+	for _, o := range l.m.links {
+		if ok, _ := o.offers(c); ok && o != l && !o.p.snub(s.now) {
+			return true
+		}
+	}
+	return false
 }
 
 // lookAtChunk takes a request away from who has promised a chunk, when another one has

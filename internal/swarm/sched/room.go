@@ -104,16 +104,7 @@ func (s *State) roomForOwn(size int) bool {
 
 // spread tells whether all that were told of a message have it.
 func (m *Message) spread() bool {
-	told := 0
-	for _, l := range m.links {
-		if l.told {
-			told++
-			if !l.all {
-				return false
-			}
-		}
-	}
-	return told > 0
+	return !m.missed() && slices.ContainsFunc(m.links, func(l *link) bool { return l.told })
 }
 
 // fetch begins to ask for chunks.

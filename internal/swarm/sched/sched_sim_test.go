@@ -22,7 +22,7 @@ var rows = []row{
 	{"512 KiB", func(p *simParams) { p.size = 512 << 10 }, 0.32, 1.15, 4.5},
 	{"1 MiB", func(*simParams) {}, 0.20, 1.15, 4},
 	{"4 MiB", func(p *simParams) { p.size = 4 << 20 }, 0.13, 1.2, 3.5},
-	{"512 KiB, 10 % silent", func(p *simParams) { p.size, p.silent = 512<<10, .1 }, 0.62, 1.3, 8},
+	{"512 KiB, 10 % silent", func(p *simParams) { p.size, p.silent = 512<<10, .1 }, 0.75, 1.3, 8},
 	{"1 MiB, 10 % silent", func(p *simParams) { p.silent = .1 }, 0.37, 1.3, 6},
 	{"4 MiB, 10 % silent", func(p *simParams) { p.size, p.silent = 4<<20, .1 }, 0.24, 1.3, 5},
 	{"1 MiB, 10 % silent, known", func(p *simParams) { p.silent, p.messages = .1, 2 }, 0.30, 1.3, 5},

@@ -166,7 +166,20 @@ func (s *State) serve(m *Message) {
 	m.state = serving
 	m.until = s.now.Add(serveTime)
 	s.show(m)
+	for _, l := range m.links {
+		// Those that have it need not keep it for this node.
+		if l.known && l.all && !l.p.banned {
+			f := l.ref(wire.Have)
+			f.Have = m.have
+			s.say(l.p, f)
+		}
+	}
 	m.dueAt = m.nextDue()
+}
+
+// missed tells whether a neighbour was told of the message and does not have it yet.
+func (m *Message) missed() bool {
+	return slices.ContainsFunc(m.links, func(l *link) bool { return l.told && !l.all && !l.p.banned })
 }
 
 // wanted takes what a neighbour asks for.

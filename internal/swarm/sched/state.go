@@ -20,9 +20,13 @@ const (
 	waitPeer = 8
 	// stallTime is how long a message is kept of which no chunk comes.
 	stallTime = 30 * time.Second
-	// serveTime is how long a message is served after it is whole; the memory may be
-	// needed earlier.
+	// waitTime is how long one may wait for room.
+	waitTime = 5 * time.Minute
+	// serveTime is how long a message is served after it was whole. As long as a neighbour
+	// that was told of it does not have it, over a slow line say, that goes on, for
+	// serveMost in all. The memory may be needed earlier.
 	serveTime = time.Minute
+	serveMost = 10 * time.Minute
 	// refusedTime is how long a message that was refused, or had, is remembered.
 	refusedTime = 10 * time.Minute
 	pastMost    = 4096
@@ -229,6 +233,9 @@ func (s *State) fallDue(m *Message) {
 			}
 		}
 		s.seeded(m)
+		if !s.now.Before(m.until) && m.missed() && s.now.Sub(m.Began) < serveMost {
+			m.until = s.now.Add(serveTime)
+		}
 		if !s.now.Before(m.until) {
 			s.forget(m, wire.Dropped, true)
 			return
