@@ -2,6 +2,7 @@ package netservice
 
 import (
 	"context"
+	"errors"
 	"path/filepath"
 	"slices"
 
@@ -9,6 +10,7 @@ import (
 	ma "github.com/multiformats/go-multiaddr"
 	manet "github.com/multiformats/go-multiaddr/net"
 
+	"github.com/go-nebnet/nebnet/internal/handshake"
 	"github.com/go-nebnet/nebnet/internal/peers"
 	"github.com/go-nebnet/nebnet/internal/peers/book"
 )
@@ -36,11 +38,21 @@ func (n *Node) peersConfig() peers.Config {
 		MaxPeers: n.cfg.MaxPeers, InboundShare: n.cfg.InboundShare, Outbound: n.cfg.OutboundPeers,
 		Measure:          n.measure,
 		HandshakeTimeout: timeout(n.cfg.HandshakeTimeout),
-		Connect:          func(ctx context.Context, ai peer.AddrInfo) error { return n.peerSet.connect(ctx, ai) },
+		Connect:          n.connect,
 		Store:            n.peerStore(),
 		Allow:            n.mayDial,
 		PublicOnly:       n.cfg.PublicOnly,
 	}
+}
+
+// connect makes one attempt to connect to a peer.
+func (n *Node) connect(ctx context.Context, ai peer.AddrInfo) error {
+	err := n.peerSet.connect(ctx, ai)
+	// A handshake that fails has an event of its own.
+	if f := n.onUnreached.Load(); f != nil && errors.Is(err, handshake.ReasonUnreachable) && !errors.Is(ctx.Err(), context.Canceled) {
+		(*f)(ai.ID, err)
+	}
+	return err
 }
 
 // peerStore is where the address book is kept, nil for nowhere.

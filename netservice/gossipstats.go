@@ -80,6 +80,10 @@ type GossipPeerStats struct {
 	Score    float64  // as of the last second
 	Waiting  int64    // bytes that wait to be written to it
 	Slow     int64    // times that nobody waited for its full queue any more, as others are faster
+	// MessagesIn and MessagesOut count messages from it, copies included, and those
+	// that its queue took; BytesIn and BytesOut their data. They begin anew when the
+	// peer comes again.
+	MessagesIn, MessagesOut, BytesIn, BytesOut int64
 }
 
 func gossipStats(s gossip.Stats) GossipStats {
@@ -88,7 +92,7 @@ func gossipStats(s gossip.Stats) GossipStats {
 		Parked: s.Parked, ParkedBytes: s.ParkedBytes, WireIn: s.WireIn, WireOut: s.WireOut,
 	}
 	for id, p := range s.Peers {
-		out.Peers[id] = GossipPeerStats{Protocol: p.Protocol, Mesh: p.Mesh, Score: p.Score, Waiting: p.Waiting, Slow: p.Slow}
+		out.Peers[id] = GossipPeerStats(p)
 	}
 	for name, t := range s.Types {
 		out.Types[name] = GossipTypeStats{

@@ -4,8 +4,12 @@ import (
 	"context"
 	"net/http"
 	"sync"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/go-nebnet/nebnet/internal/inspect"
+	"github.com/go-nebnet/nebnet/internal/obs"
 )
 
 // inspection is the inspector of a service, from the first call of Inspector on.
@@ -60,6 +64,10 @@ func (x *inspection) open(s *NebService) http.Handler {
 		})
 	}
 	x.handler = h
+	unreached := func(p peer.ID, err error) {
+		h.Note(inspect.Event{At: time.Now(), Kind: "dial failed", Peer: p.String(), Detail: obs.Clean(err.Error())})
+	}
+	s.node.onUnreached.Store(&unreached)
 	return h
 }
 

@@ -2,6 +2,7 @@ package netservice_test
 
 import (
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -104,6 +105,41 @@ func TestInspectorShowsPeersAndEvents(t *testing.T) {
 		}
 	})
 }
+
+// What the node knows to be wrong with itself is among the alarms, and a peer that
+// cannot be reached among the events.
+func TestInspectorShowsProblems(t *testing.T) {
+	inBubble(t, func(t *testing.T, nw *nettest.Network) {
+		a, b := nw.Add(chain(), quiet()), nw.Add(chain(), quiet(), netservice.WithPeerStore(fullDisk{}))
+		s := b.Service()
+		s.Inspector()
+		nw.Start()
+		if err := s.ConnectPeer(t.Context(), a.Addr()); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(10 * time.Minute) // the book is saved now and then
+		if page := look(t, s, "/"); !strings.Contains(page, "The address book could not be saved: the disk is full") {
+			t.Error("no alarm about the address book")
+		}
+		gone := a.Service().Node().ID().String()
+		if err := s.AddStaticPeer(a.Addr()); err != nil {
+			t.Fatal(err)
+		}
+		a.Crash()
+		time.Sleep(time.Minute)
+		type happened struct{ Kind, Peer, Detail string }
+		if events := asked[[]happened](t, s, "/api/events?kind=dial+failed&peer="+gone); len(events) == 0 || events[0].Detail == "" {
+			t.Error("no event about the failed dial")
+		}
+		a.Restart()
+	})
+}
+
+// fullDisk keeps no address book.
+type fullDisk struct{}
+
+func (fullDisk) Load() ([]byte, error) { return nil, nil }
+func (fullDisk) Save([]byte) error     { return errors.New("the disk is full") }
 
 // The handler can be mounted before Start, and serves after Stop.
 func TestInspectorOutlivesTheService(t *testing.T) {

@@ -59,10 +59,12 @@ type Node struct {
 	scores    atomic.Pointer[map[peer.ID]float64] // in broadcasting
 	direct    *directPeers
 	// tracing is held to change who traces; tracer is nil when nobody does.
-	tracing  sync.Mutex
-	tracer   atomic.Pointer[tracer]
-	dispatch *dispatcher.Dispatcher
-	requests *reqresp.Engine
+	tracing sync.Mutex
+	tracer  atomic.Pointer[tracer]
+	// onUnreached hears of peers to whom no connection could be made; nil for nobody.
+	onUnreached atomic.Pointer[func(p peer.ID, err error)]
+	dispatch    *dispatcher.Dispatcher
+	requests    *reqresp.Engine
 
 	// Set by start.
 	host     host.Host

@@ -26,7 +26,15 @@ func (x snapshots) Snapshot() inspect.Snapshot {
 		out.Peers = append(out.Peers, peerShown(p, st))
 	}
 	out.Types = x.types(st)
-	out.Methods = methods(st.Requests)
+	out.Methods = x.methods(st.Requests)
+	out.Requests = inspect.Requests{Calls: st.Requests.Calls, Served: st.Requests.Served, ServedBytes: st.Requests.ServedBytes}
+	out.Large = largeShown(st.Large)
+	out.Problems = problems(st)
+	for _, p := range out.Peers {
+		if p.Direction == "inbound" {
+			out.Node.Inbound++
+		}
+	}
 	out.Tunnels, out.Streams = x.tunnels()
 	out.Totals = totals(st, out.Types)
 	return out
@@ -69,8 +77,8 @@ func peerShown(p PeerInfo, st Stats) inspect.Peer {
 	shown := inspect.Peer{
 		ID: id, Agent: p.Agent, Addr: p.Addr.String(), Direction: "inbound", Transport: p.Transport,
 		Since: p.Since, Session: p.Session, RTT: p.RTT.Seconds(), Version: p.Version, Capabilities: p.Capabilities,
-		MessagesIn: streams.Receive.Messages, MessagesOut: streams.Send.Written,
-		BytesIn: streams.Receive.Bytes, BytesOut: streams.Send.WrittenBytes,
+		MessagesIn: streams.Receive.Messages + uint64(gossip.MessagesIn), MessagesOut: streams.Send.Written + uint64(gossip.MessagesOut),
+		BytesIn: streams.Receive.Bytes + uint64(gossip.BytesIn), BytesOut: streams.Send.WrittenBytes + uint64(gossip.BytesOut),
 		Queue: streams.Send.Pending, QueueBytes: streams.Send.PendingBytes + int(gossip.Waiting),
 		Dropped: streams.Send.Dropped, Faults: streams.Receive.Faults,
 		Mesh: gossip.Mesh, Score: gossip.Score,
@@ -148,6 +156,9 @@ func (x snapshots) types(st Stats) []inspect.Type {
 	for name, g := range st.Gossip.Types {
 		of(name).Gossip = gossipShown(g)
 	}
+	for name, l := range st.Large.Types {
+		of(name).Large = largeTypeShown(l)
+	}
 	for name, d := range st.Dispatcher.Types {
 		of(name).Arrived = inspect.Arrived{
 			Received: d.Received, Delivered: d.Delivered, Duplicate: d.Duplicate, Unrouted: d.Unrouted,
@@ -205,19 +216,6 @@ func subscriberName(id any) string {
 		return fmt.Sprint(id)
 	}
 	return strings.TrimPrefix(fmt.Sprintf("%T", id), "*")
-}
-
-func methods(st RequestStats) (shown []inspect.Method) {
-	count := func(n int64) uint64 { return uint64(max(n, 0)) }
-	for _, name := range slices.Sorted(maps.Keys(st.Methods)) {
-		m := st.Methods[name]
-		shown = append(shown, inspect.Method{
-			Name: name, Calls: count(m.Calls), Failed: count(m.Failed), P95: m.P95.Seconds(),
-			Handled: count(m.Handled), Answered: count(m.Answered), Cancelled: count(m.Cancelled),
-			Running: m.Running, Waiting: m.Waiting, BytesIn: count(m.BytesIn), BytesOut: count(m.BytesOut),
-		})
-	}
-	return shown
 }
 
 func (x snapshots) tunnels() (tunnels []inspect.Tunnel, streams []inspect.Stream) {
@@ -282,32 +280,6 @@ func totals(st Stats, types []inspect.Type) (sum inspect.Totals) {
 func (x snapshots) Why(text string) (string, bool) {
 	w, err := x.s.Why(text)
 	return w.String(), err == nil
-}
-
-// Traces lists the ways of messages.
-func (x snapshots) Traces(n int) (list []inspect.Trace, on bool) {
-	for _, t := range x.s.Traces(n) {
-		list = append(list, traceShown(t))
-	}
-	return list, x.s.node.tracer.Load() != nil
-}
-
-// Trace is the way of one message.
-func (x snapshots) Trace(msgType, hash string) (inspect.Trace, bool) {
-	t, ok := x.s.Trace(msgType, hash)
-	return traceShown(t), ok
-}
-
-func traceShown(t MessageTrace) inspect.Trace {
-	shown := inspect.Trace{Type: t.Type, Hash: t.Hash, Size: t.Size, Omitted: t.Omitted}
-	for _, step := range t.Steps {
-		s := inspect.TraceStep{At: step.At, What: string(step.What), Detail: step.Detail}
-		if step.Peer != "" {
-			s.Peer = step.Peer.String()
-		}
-		shown.Steps = append(shown.Steps, s)
-	}
-	return shown
 }
 
 func plus(a, b map[string]uint64) map[string]uint64 {

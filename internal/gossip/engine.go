@@ -190,6 +190,7 @@ func (e *Engine) sendLocked(f router.Effect) (ok, full bool) {
 	}
 	if t := e.byName(f.Msg.Topic); t != nil {
 		t.own.bytesOut += int64(len(f.Msg.Data))
+		r.sent.add(f.Msg.Data)
 	}
 	return true, full
 }

@@ -38,8 +38,17 @@ type remote struct {
 	unable    bool           // it speaks none of the protocols
 	gone      bool
 	slow      int64 // times that nobody waited for it any more
+	got, sent traffic
 
 	out *writer
+}
+
+// traffic counts messages and the bytes of their data.
+type traffic struct{ messages, bytes int64 }
+
+func (t *traffic) add(data []byte) {
+	t.messages++
+	t.bytes += int64(len(data))
 }
 
 // remoteLocked finds or makes a peer.

@@ -227,6 +227,7 @@ func (rd *reader) take(b *batch) {
 		a := &b.msgs[i]
 		id := b.ids[a.from:a.to]
 		a.t.own.bytesIn += int64(len(a.in.Data))
+		rd.r.got.add(a.in.Data)
 		switch {
 		case a.forged:
 			e.stepLocked(router.Event{Kind: router.Forged, Peer: p, Topic: a.t.Name}, &out)

@@ -92,6 +92,9 @@ type PeerStats struct {
 	Score    float64
 	Waiting  int64 // bytes that wait to be written to it
 	Slow     int64 // times that nobody waited for its full queue any more, as others are faster
+	// MessagesIn and MessagesOut count messages from it, copies included, and those
+	// that its queue took; BytesIn and BytesOut their data.
+	MessagesIn, MessagesOut, BytesIn, BytesOut int64
 }
 
 // Stats returns a snapshot.
@@ -112,6 +115,8 @@ func (e *Engine) Stats() Stats {
 			ps.Protocol = r.out.protocol()
 			ps.Waiting = int64(r.out.waiting())
 			ps.Slow = r.slow
+			ps.MessagesIn, ps.BytesIn = r.got.messages, r.got.bytes
+			ps.MessagesOut, ps.BytesOut = r.sent.messages, r.sent.bytes
 		}
 		for _, name := range v.Mesh {
 			if t := topics.byName[name]; t != nil {

@@ -12,9 +12,17 @@ type Alarm struct {
 	Page  string `json:"page"` // where more is seen
 }
 
+const (
+	maxLossAlarms = 5
+	// maxDelay is how late broadcasts may be, in seconds, before it is said.
+	maxDelay = 10
+	// badScore is well below what an honest peer has by chance.
+	badScore = -10
+)
+
 // alarms says in words what is wrong. lately is the sample of a minute ago, nil
-// when nobody looked then.
-func alarms(s *Snapshot, lately *Sample) []Alarm {
+// when nobody looked then, and lost what has been lost since, the most first.
+func alarms(s *Snapshot, lately *Sample, lost []loss) []Alarm {
 	var out []Alarm
 	add := func(level, page, format string, args ...any) {
 		out = append(out, Alarm{Level: level, Page: page, Text: fmt.Sprintf(format, args...)})
@@ -46,14 +54,27 @@ func alarms(s *Snapshot, lately *Sample) []Alarm {
 			add("bad", "flow", "The program's own code panicked %d times in the last minute.", n)
 		}
 	}
+	for _, l := range lost[:min(len(lost), maxLossAlarms)] {
+		add("warn", "flow", "%s: %d in the last minute.", l.Name, l.Count)
+	}
 	for _, t := range s.Types {
 		for _, sub := range t.Subscribers {
 			if sub.Full {
 				add("warn", "flow", "Subscriber %s of %s is full.", sub.Name, t.Name)
 			}
 		}
-		if d := t.Gossip; d != nil && d.Delay != nil && d.Delay.Count > 0 && d.Delay.P50 < 0 {
-			add("warn", "overview", "Broadcasts of %s arrive before they were published: a clock is off.", t.Name)
+		if g := t.Gossip; g != nil && g.Delay != nil && g.Delay.Count > 0 {
+			switch d := g.Delay.P50; {
+			case d < 0:
+				add("warn", "flow", "Broadcasts of %s arrive before they were published: a clock is off.", t.Name)
+			case d > maxDelay:
+				add("warn", "flow", "Half of the broadcasts of %s arrive more than %s after they were published: a clock is off, or the network is slow.", t.Name, secondsText(d))
+			}
+		}
+	}
+	for _, p := range s.Peers {
+		if p.Faults > 0 || p.Score < badScore {
+			add("warn", "peers", "Peer %s breaks the rules: %d faults, gossip score %.2f.", short(p.ID), p.Faults, p.Score)
 		}
 	}
 	var differ []string

@@ -13,6 +13,7 @@ var parts = []struct{ name, about string }{
 	{"peers", "peers with a session; ?id=ID for one"},
 	{"flow", "message types, from the wire to the subscribers"},
 	{"requests", "methods of requests"},
+	{"large", "broadcasts above 256 KiB, under way and by type"},
 	{"tunnels", "tunnels and their connections"},
 	{"events", "the latest events, newest first; ?kind=, ?peer=, ?after=NUMBER"},
 	{"history", "samples of the last ten minutes, while somebody looked"},
@@ -40,14 +41,24 @@ func (i *Inspector) api(w http.ResponseWriter, r *http.Request) {
 		i.apiPeers(w, r, q.Get("id"))
 	case "flow":
 		v, _ := i.sampler.view()
-		answer(w, nonNil(v.Types))
+		answer(w, flowsOf(v))
 	case "requests":
 		v, _ := i.sampler.view()
 		answer(w, nonNil(v.Methods))
+	case "large":
+		v, _ := i.sampler.view()
+		types := map[string]*LargeType{}
+		for _, t := range v.Types {
+			if t.Large != nil {
+				types[t.Name] = t.Large
+			}
+		}
+		answer(w, map[string]any{"now": v.Large, "types": types})
 	case "tunnels":
 		v, _ := i.sampler.view()
 		answer(w, map[string]any{"tunnels": nonNil(v.Tunnels), "streams": nonNil(v.Streams)})
 	case "events":
+		i.sampler.view() // notes panics
 		after, _ := strconv.ParseUint(q.Get("after"), 10, 64)
 		answer(w, i.events(filter{Kind: q.Get("kind"), Peer: q.Get("peer"), After: after}))
 	case "trace":
@@ -91,6 +102,20 @@ type overview struct {
 	Totals Totals  `json:"totals"`
 	Rate   Rate    `json:"rate"`
 	Alarms []Alarm `json:"alarms"`
+}
+
+// typeFlow is a type with its rates.
+type typeFlow struct {
+	Type
+	Rate TypeRate `json:"rate"`
+}
+
+func flowsOf(v view) []typeFlow {
+	flows := make([]typeFlow, len(v.Types))
+	for i, t := range v.Types {
+		flows[i] = typeFlow{t, v.TypeRates[t.Name]}
+	}
+	return flows
 }
 
 func answer(w http.ResponseWriter, v any) {

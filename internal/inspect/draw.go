@@ -122,6 +122,55 @@ func drawMesh(name string, spots []spot) template.HTML {
 	return template.HTML(b.String())
 }
 
+// Size of a histogram, in the units of its view box.
+const (
+	histogramWidth  = 120
+	histogramHeight = 24
+)
+
+// drawHistogram draws a bar for each bucket from the first that has something to the
+// last.
+func drawHistogram(buckets []Bucket) template.HTML {
+	empty := func(b Bucket) bool { return b.Count == 0 }
+	first := slices.IndexFunc(buckets, func(b Bucket) bool { return !empty(b) })
+	if first < 0 {
+		return "–"
+	}
+	last := len(buckets)
+	for empty(buckets[last-1]) {
+		last--
+	}
+	var most uint64
+	for _, b := range buckets {
+		most = max(most, b.Count)
+	}
+	var out strings.Builder
+	fmt.Fprintf(&out, `<svg class="histogram" viewBox="0 0 %d %d" role="img" aria-label="histogram">`, histogramWidth, histogramHeight)
+	width := float64(histogramWidth) / float64(max(last-first, 6))
+	for i, b := range buckets[first:last] {
+		height := histogramHeight * float64(b.Count) / float64(most)
+		upTo := "at most " + secondsTextShort(b.UpTo)
+		if b.UpTo < 0 {
+			upTo = "longer"
+		}
+		fmt.Fprintf(&out, `<rect x="%.1f" y="%.1f" width="%.1f" height="%.1f"><title>%s: %d</title></rect>`,
+			float64(i)*width, histogramHeight-height, width-1, height, upTo, b.Count)
+	}
+	out.WriteString(`</svg>`)
+	return template.HTML(out.String())
+}
+
+// secondsTextShort is a bound of a bucket.
+func secondsTextShort(v float64) string {
+	if v < 1 {
+		return fmt.Sprintf("%.4g ms", v*1000)
+	}
+	return fmt.Sprintf("%.4g s", v)
+}
+
+// Outbound is how many peers this node has dialled.
+func (v view) Outbound() int { return len(v.Peers) - v.Node.Inbound }
+
 // short is the end of a peer ID, which tells peers apart.
 func short(id string) string {
 	if len(id) <= 8 {

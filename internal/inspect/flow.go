@@ -27,11 +27,20 @@ func inward(t Type) []stage {
 	direct := stage{Name: "from peers", In: t.Direct.Received}
 	direct.lose("faults", t.Direct.Faults, true)
 	out = append(out, direct)
+	if l := t.Large; l != nil {
+		s := stage{Name: "large broadcasts", In: l.Announced}
+		s.lose("header refused", l.Refused, true)
+		s.lose("header deferred, then expired", l.Expired, true)
+		s.lose("stalled", l.Stalled, true)
+		s.lose("turned away: no room", l.TurnedAway, true)
+		out = append(out, s)
+	}
 	if g := t.Gossip; g != nil {
 		s := stage{Name: "broadcasts", In: g.Delivered + g.Duplicates + g.Rejected + g.Ignored + g.Expired + sum(g.TurnedAway)}
 		s.lose("duplicate", g.Duplicates, false)
 		s.lose("rejected", g.Rejected, true)
 		s.lose("ignored", g.Ignored, false)
+		s.lose("deferred", g.Deferred, false)
 		s.lose("deferred, then expired", g.Expired, true)
 		for _, why := range slices.Sorted(maps.Keys(g.TurnedAway)) {
 			s.lose("turned away: "+why, g.TurnedAway[why], true)

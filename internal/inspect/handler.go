@@ -39,9 +39,10 @@ func New(source Source, cfg Config) (*Inspector, error) {
 		cfg.Events = func(func(Event)) {}
 	}
 	i := &Inspector{
-		cfg: cfg, source: source, sampler: newSampler(source), mux: http.NewServeMux(),
+		cfg: cfg, source: source, mux: http.NewServeMux(),
 		templates: make(map[string]*template.Template, len(allPages)),
 	}
+	i.sampler = newSampler(source, i.Note)
 	for _, p := range allPages {
 		t, err := p.parse()
 		if err != nil {
@@ -79,6 +80,14 @@ func (i *Inspector) events(f filter) []Event {
 	defer i.log.mu.Unlock()
 	i.cfg.Events(i.log.addLocked)
 	return i.log.listLocked(f)
+}
+
+// Note adds an event to those of Config.Events.
+func (i *Inspector) Note(e Event) {
+	i.log.mu.Lock()
+	defer i.log.mu.Unlock()
+	i.cfg.Events(i.log.addLocked) // what was before it
+	i.log.addLocked(e)
 }
 
 // Close ends the live pages and the sampler, and waits for the sampler.

@@ -70,14 +70,17 @@ func full(at time.Time) Snapshot {
 			Name: "tx", MaxSize: 1 << 20, Priority: "high",
 			Sent: Sent{Queued: 5, Written: 4, Dropped: reasons}, Direct: Direct{Received: 7, Faults: 1},
 			Gossip:      &Gossip{Joined: true, Mesh: 1, Delivered: 10, Duplicates: 20, Rejected: 1, TurnedAway: map[string]uint64{"full": 2}, Delay: &Delay{Count: 1, P50: 0.01}},
+			Large:       &LargeType{Announced: 9, Fetched: 8, Stalled: 1, Lies: 4321, Mean: 1.5},
 			Arrived:     Arrived{Received: 17, Delivered: 15, Dropped: map[string]uint64{"queue_full": 2}},
 			Subscribers: []Subscriber{{Name: evil, Policy: "drop newest", Offered: 15, Delivered: 15, Full: true}},
 		}},
-		Methods: []Method{{Name: "blocks", Calls: 3, Failed: 1, Handled: 1234, P95: 0.25, BytesIn: 2048}},
-		Tunnels: []Tunnel{{ID: 1, Kind: "serves", Protocol: "/x/" + evil, Target: "/ip4/127.0.0.1/tcp/80"}},
-		Streams: []Stream{{ID: 1, Peer: "12D3KooWPeerA", State: "open"}},
-		Boot:    []Boot{{ID: "12D3KooWBoot"}},
-		Totals:  Totals{MessagesIn: 24, BytesIn: 2400, Dropped: 2},
+		Methods:  []Method{{Name: "blocks", Calls: 3, Failed: 1, Handled: 1234, P95: 0.25, BytesIn: 2048, Latency: []Bucket{{0.01, 2}, {-1, 1}}, Errors: map[string]uint64{"busy": 1}}},
+		Requests: Requests{Calls: 7, Served: 1, ServedBytes: 100},
+		Large:    Large{Held: 1 << 20, Messages: []LargeMessage{{ID: "00aabbccddeeff", Type: evil, From: "12D3KooWPeerA", Phase: "fetching", Size: 8 << 20, Here: 2 << 20, Began: at.Add(-3 * time.Second), Holders: 2}}},
+		Tunnels:  []Tunnel{{ID: 1, Kind: "serves", Protocol: "/x/" + evil, Target: "/ip4/127.0.0.1/tcp/80"}},
+		Streams:  []Stream{{ID: 1, Peer: "12D3KooWPeerA", State: "open"}},
+		Boot:     []Boot{{ID: "12D3KooWBoot"}},
+		Totals:   Totals{MessagesIn: 24, BytesIn: 2400, Dropped: 2},
 	}
 }
 
@@ -127,7 +130,7 @@ func hostileEvent() func(add func(Event)) {
 
 func TestPagesEscapeRemoteText(t *testing.T) {
 	srv := serve(t, static(), hostileEvent())
-	for _, path := range []string{"", "peers", "peers?sort=rtt&why=" + url.QueryEscape(evil), "flow", "requests", "tunnels", "events", "trace", "trace?type=x&hash=" + url.QueryEscape(evil), "trace?hash=00112233445566778899&type=" + url.QueryEscape(evil), "events?kind=" + url.QueryEscape(evil), "peer?id=12D3KooWPeerA", "peer?id=" + url.QueryEscape(evil)} {
+	for _, path := range []string{"", "peers", "peers?sort=rtt&why=" + url.QueryEscape(evil), "flow", "requests", "tunnels", "events", "large", "trace", "trace?type=x&hash=" + url.QueryEscape(evil), "trace?hash=00112233445566778899&type=" + url.QueryEscape(evil), "events?kind=" + url.QueryEscape(evil), "peer?id=12D3KooWPeerA", "peer?id=" + url.QueryEscape(evil)} {
 		code, body := get(t, srv.URL+"/node/"+path)
 		if code != http.StatusOK {
 			t.Errorf("%s: status %d", path, code)
@@ -150,7 +153,8 @@ func TestPagesShowTheNumbers(t *testing.T) {
 		"":         {`id="peers">2<`, "12D3KooWSelf", "No session with 1 of 1 boot nodes", "Subscriber", "public"},
 		"peers":    {"20.0 ms", "quic-v1", "60 s", "reserved"},
 		"flow":     {"turned away: full", "queue_full", "at most 1.0 MiB", "drop newest", "(full)"},
-		"requests": {"blocks", "1,234", "250.0 ms", "2.0 KiB"},
+		"requests": {"blocks", "1,234", "250.0 ms", "2.0 KiB", "7 calls of this node", "busy: 1", "at most 10 ms: 2"},
+		"large":    {"fetching", "8.0 MiB", "4,321", "1.0 MiB", "3 s"},
 		"tunnels":  {"/ip4/127.0.0.1/tcp/80"},
 		"trace":    {"00112233445566778899", "2.0 KiB", "dispatched: delivered", "03:04:05.000"},
 		"trace?type=%3Cscript%3Ealert%28%22x%22%29%3C%2Fscript%3E&hash=00112233445566778899": {"03:04:06.500", "dispatched", "delivered"},

@@ -12,6 +12,8 @@ type Snapshot struct {
 	Methods  []Method  `json:"methods"`
 	Tunnels  []Tunnel  `json:"tunnels"`
 	Streams  []Stream  `json:"tunnel_streams"`
+	Requests Requests  `json:"requests"`
+	Large    Large     `json:"large"`
 	Boot     []Boot    `json:"boot"`
 	Totals   Totals    `json:"totals"`
 	Problems []string  `json:"problems,omitempty"` // found by the node itself, in words
@@ -29,6 +31,7 @@ type Node struct {
 	Reachability string    `json:"reachability"` // empty where nothing finds it out
 	MaxPeers     int       `json:"max_peers"`
 	MaxInbound   int       `json:"max_inbound"`
+	Inbound      int       `json:"inbound"` // of the peers
 	Banned       int       `json:"banned"`
 	Parked       int       `json:"parked"` // deferred broadcasts
 	ParkedBytes  int       `json:"parked_bytes"`
@@ -89,6 +92,9 @@ type Type struct {
 	Direct  Direct  `json:"direct"`
 	Gossip  *Gossip `json:"gossip,omitempty"` // nil where the type is not broadcast
 	Arrived Arrived `json:"dispatcher"`
+	// Large tells how broadcasts above 256 KiB came and went; what became of them is
+	// in Gossip. nil where there were none.
+	Large *LargeType `json:"large,omitempty"`
 
 	Subscribers []Subscriber `json:"subscribers"`
 }
@@ -174,6 +180,23 @@ type Method struct {
 	Waiting   int     `json:"waiting"`
 	BytesIn   uint64  `json:"bytes_in"` // of answers
 	BytesOut  uint64  `json:"bytes_out"`
+	// Latency and Errors are of calls of this node, Took of handlers here.
+	Latency []Bucket          `json:"latency,omitempty"`
+	Took    []Bucket          `json:"took,omitempty"`
+	Errors  map[string]uint64 `json:"errors,omitempty"` // by code
+}
+
+// Bucket is how many values of a histogram lie between the bucket before and UpTo.
+type Bucket struct {
+	UpTo  float64 `json:"up_to_seconds"` // -1: without end
+	Count uint64  `json:"count"`
+}
+
+// Requests is what is under way now, of all methods.
+type Requests struct {
+	Calls       int `json:"calls"`        // of this node
+	Served      int `json:"served"`       // of others, running or waiting
+	ServedBytes int `json:"served_bytes"` // that those hold
 }
 
 // Tunnel is a listener.

@@ -29,6 +29,7 @@ var allPages = []*page{
 	{Name: "peers", Title: "Peers", data: peersData},
 	{Name: "flow", Title: "Flow", data: flowData},
 	{Name: "requests", Title: "Requests", data: nothing},
+	{Name: "large", Title: "Large broadcasts", data: nothing},
 	{Name: "tunnels", Title: "Tunnels", data: nothing},
 	{Name: "trace", Title: "Trace", data: traceData},
 	{Name: "events", Title: "Events", data: eventsData},
@@ -145,9 +146,10 @@ func peerData(i *Inspector, v view, q url.Values) any {
 	return data
 }
 
-// flowOf is a type with the drawing of its mesh.
+// flowOf is a type with its rates and the drawing of its mesh.
 type flowOf struct {
 	Type
+	Rate TypeRate
 	Mesh template.HTML // the drawing, empty where there is none
 }
 
@@ -158,7 +160,7 @@ func flowData(_ *Inspector, v view, q url.Values) any {
 		if only != "" && t.Name != only {
 			continue
 		}
-		f := flowOf{Type: t}
+		f := flowOf{Type: t, Rate: v.TypeRates[t.Name]}
 		if t.Gossip != nil && t.Gossip.Joined {
 			f.Mesh = drawMesh(t.Name, mesh(v, t.Name))
 		}

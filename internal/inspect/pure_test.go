@@ -36,6 +36,11 @@ func TestAlarms(t *testing.T) {
 		{"clock", func(s *Snapshot) {
 			s.Types = []Type{{Name: "tx", Gossip: &Gossip{Delay: &Delay{Count: 1, P50: -1}}}}
 		}, nil, []string{"warn clock is off"}},
+		{"clock far off", func(s *Snapshot) {
+			s.Types = []Type{{Name: "tx", Gossip: &Gossip{Delay: &Delay{Count: 1, P50: 3600}}}}
+		}, nil, []string{"warn more than 60 min after"}},
+		{"rubbish", func(s *Snapshot) { s.Peers = []Peer{{ID: "a", Faults: 2}, {ID: "b", Score: -1}, {ID: "c", Score: -11}} }, nil,
+			[]string{"warn Peer a breaks the rules: 2 faults", "warn Peer c breaks the rules"}},
 		{"differs, said once", func(s *Snapshot) {
 			s.Peers = []Peer{{ID: "a", Differs: []string{"tx: 1 MiB"}}, {ID: "b", Differs: []string{"tx: 1 MiB"}}}
 		}, nil, []string{"warn tx: 1 MiB"}},
@@ -44,7 +49,7 @@ func TestAlarms(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			s := healthy()
 			c.change(&s)
-			got := alarms(&s, c.lately)
+			got := alarms(&s, c.lately, nil)
 			if len(got) != len(c.want) {
 				t.Fatalf("got %v, want %v", got, c.want)
 			}
@@ -55,6 +60,82 @@ func TestAlarms(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// What was lost in the last minute is named by type and way, the most first.
+func TestLossesAreNamed(t *testing.T) {
+	at := time.Unix(1000, 0)
+	snap := func(secs int, rejected, full uint64) *Snapshot {
+		return &Snapshot{At: at.Add(time.Duration(secs) * time.Second), Node: Node{State: "running"}, Peers: []Peer{{}}, Types: []Type{{
+			Name: "tx", Gossip: &Gossip{Rejected: rejected, Duplicates: 1000 * rejected},
+			Subscribers: []Subscriber{{Name: "pool", Dropped: map[string]uint64{"subscriber_full": full}}},
+		}}}
+	}
+	var l losses
+	for secs := range 200 {
+		l.add(snap(secs, uint64(secs), 2*uint64(min(secs, 150))))
+	}
+	now := snap(200, 200, 300)
+	var texts []string
+	for _, a := range alarms(now, nil, l.since(now)) {
+		texts = append(texts, a.Text)
+	}
+	// The oldest mark is 60 s to 70 s old.
+	want := []string{"tx, broadcasts: rejected: 70 in the last minute.", "tx, pool: dropped: subscriber_full: 40 in the last minute."}
+	if d := cmp.Diff(want, texts); d != "" {
+		t.Error(d)
+	}
+	var fresh losses
+	if got := fresh.since(now); got != nil {
+		t.Errorf("without marks: %v", got)
+	}
+}
+
+// The first snapshot tells of panics that were before, each further one of new ones.
+func TestPanicsAreEvents(t *testing.T) {
+	var n uint64 = 2
+	var events []string
+	s := newSampler(&fake{snap: func(int64) Snapshot {
+		return Snapshot{Types: []Type{{Name: "tx", Gossip: &Gossip{Panics: n}, Subscribers: []Subscriber{{Name: "pool", Panics: 1}}}}}
+	}}, func(e Event) { events = append(events, e.Kind+" "+e.Detail) })
+	s.view()
+	slices.Sort(events)
+	n++
+	s.sample()
+	s.view()
+	want := []string{"panic subscriber pool of tx, 1 times", "panic validator of tx, 2 times", "panic validator of tx, 1 times"}
+	if d := cmp.Diff(want, events); d != "" {
+		t.Error(d)
+	}
+}
+
+func TestTypeAndCallRates(t *testing.T) {
+	at := time.Unix(1000, 0)
+	from := &Snapshot{At: at, Types: []Type{{Name: "tx", Direct: Direct{Received: 1}}}, Methods: []Method{{Name: "get", Calls: 1, Handled: 4}}}
+	to := &Snapshot{At: at.Add(2 * time.Second), Methods: []Method{{Name: "get", Calls: 3, Handled: 8}}, Types: []Type{{
+		Name: "tx", Direct: Direct{Received: 5}, Sent: Sent{Written: 6, Dropped: map[string]uint64{"slow": 2}}, Gossip: &Gossip{Delivered: 10, Duplicates: 4, Published: 2},
+	}}}
+	if d := cmp.Diff(map[string]TypeRate{"tx": {In: 9, Out: 4, Lost: 1}}, typeRates(from, to)); d != "" {
+		t.Error(d)
+	}
+	if d := cmp.Diff(map[string]CallRate{"get": {1, 2}}, callRates(from, to)); d != "" {
+		t.Error(d)
+	}
+	if typeRates(to, from) != nil || callRates(to, from) != nil {
+		t.Error("backwards there are rates")
+	}
+}
+
+func TestHistogramIsDrawn(t *testing.T) {
+	got := string(drawHistogram([]Bucket{{0.001, 0}, {0.01, 4}, {1, 0}, {-1, 2}}))
+	for _, want := range []string{"at most 10 ms: 4", "at most 1 s: 0", "longer: 2"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("%q is missing in %s", want, got)
+		}
+	}
+	if strings.Contains(got, "at most 1 ms") || drawHistogram([]Bucket{{1, 0}}) != "–" || drawHistogram(nil) != "–" {
+		t.Error("empty buckets are drawn")
 	}
 }
 
@@ -143,10 +224,10 @@ func TestFlowAccounts(t *testing.T) {
 	for i, st := range stages {
 		names[i] = st.Name
 	}
-	if d := cmp.Diff([]string{"from peers", "broadcasts", "dispatcher", evil}, names); d != "" {
+	if d := cmp.Diff([]string{"from peers", "large broadcasts", "broadcasts", "dispatcher", evil}, names); d != "" {
 		t.Error(d)
 	}
-	if b := stages[1]; b.In != 33 {
+	if b := stages[2]; b.In != 33 {
 		t.Errorf("%d broadcasts came, want 33", b.In)
 	}
 	var bad uint64
@@ -157,8 +238,8 @@ func TestFlowAccounts(t *testing.T) {
 			}
 		}
 	}
-	if bad != 1+1+2+2+3 {
-		t.Errorf("%d losses are marked, want 9", bad)
+	if bad != 1+1+1+2+2+3 {
+		t.Errorf("%d losses are marked, want 10", bad)
 	}
 }
 

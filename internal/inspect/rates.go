@@ -69,6 +69,88 @@ func peerRates(from, to *Snapshot) map[string]PeerRate {
 	return rates
 }
 
+// TypeRate is how many messages of a type came, went and were lost, a second.
+type TypeRate struct {
+	In   float64 `json:"in_per_second"`
+	Out  float64 `json:"out_per_second"`
+	Lost float64 `json:"lost_per_second"`
+}
+
+func typeRates(from, to *Snapshot) map[string]TypeRate {
+	secs := to.At.Sub(from.At).Seconds()
+	if secs <= 0 {
+		return nil
+	}
+	before := make(map[string]*Type, len(from.Types))
+	for i := range from.Types {
+		before[from.Types[i].Name] = &from.Types[i]
+	}
+	rates := make(map[string]TypeRate, len(to.Types))
+	for i := range to.Types {
+		t := &to.Types[i]
+		was := before[t.Name]
+		if was == nil {
+			was = new(Type)
+		}
+		rates[t.Name] = TypeRate{
+			In:   float64(grown(was.in(), t.in())) / secs,
+			Out:  float64(grown(was.out(), t.out())) / secs,
+			Lost: float64(grown(was.lost(), t.lost())) / secs,
+		}
+	}
+	return rates
+}
+
+// in is what came of a type in whatever way, copies included.
+func (t *Type) in() (n uint64) {
+	n = t.Direct.Received
+	if g := t.Gossip; g != nil {
+		n += g.Delivered + g.Duplicates + g.Rejected + g.Ignored + g.Expired + sum(g.TurnedAway)
+	}
+	return n
+}
+
+func (t *Type) out() (n uint64) {
+	n = t.Sent.Written
+	if g := t.Gossip; g != nil {
+		n += g.Published
+	}
+	return n
+}
+
+// lost is what was dropped here, or turned away.
+func (t *Type) lost() (n uint64) {
+	n = sum(t.Sent.Dropped) + sum(t.Arrived.Dropped)
+	for _, sub := range t.Subscribers {
+		n += sum(sub.Dropped)
+	}
+	if g := t.Gossip; g != nil {
+		n += g.Dropped + g.Unsent + g.Forgotten + sum(g.TurnedAway)
+	}
+	return n
+}
+
+// CallRate is how many calls of a method ended here, and were handled for others, a
+// second.
+type CallRate struct{ Calls, Handled float64 }
+
+func callRates(from, to *Snapshot) map[string]CallRate {
+	secs := to.At.Sub(from.At).Seconds()
+	if secs <= 0 {
+		return nil
+	}
+	before := make(map[string]Method, len(from.Methods))
+	for _, m := range from.Methods {
+		before[m.Name] = m
+	}
+	rates := make(map[string]CallRate, len(to.Methods))
+	for _, m := range to.Methods {
+		was := before[m.Name]
+		rates[m.Name] = CallRate{float64(grown(was.Calls, m.Calls)) / secs, float64(grown(was.Handled, m.Handled)) / secs}
+	}
+	return rates
+}
+
 // ring keeps the samples of the last ten minutes, oldest first.
 type ring struct{ samples []Sample }
 
