@@ -34,7 +34,7 @@ func WithPeerStore(store PeerStore) Option { return func(o *options) { o.store =
 
 func (n *Node) peersConfig() peers.Config {
 	return peers.Config{
-		Self: n.id, Obs: n.obs,
+		Self: n.id, Obs: n.obs, Rand: n.opts.random.For("peers").Float64,
 		MaxPeers: n.cfg.MaxPeers, InboundShare: n.cfg.InboundShare, Outbound: n.cfg.OutboundPeers,
 		Measure:          n.measure,
 		HandshakeTimeout: timeout(n.cfg.HandshakeTimeout),

@@ -41,7 +41,7 @@ func (n *Node) mayTell(from peer.ID, a ma.Multiaddr) bool {
 // manager (what to do with the answers).
 func (n *Node) exchangeConfig() discovery.Config {
 	return discovery.Config{
-		Host: n.host, Network: n.network, Obs: n.obs,
+		Host: n.host, Network: n.network, Obs: n.obs, Rand: n.opts.random.For("exchange"),
 		Member: n.peerSet.has,
 		Sessions: func() []peer.ID {
 			all := n.peerSet.all()

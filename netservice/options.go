@@ -14,6 +14,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/go-nebnet/nebnet/internal/obs"
+	"github.com/go-nebnet/nebnet/internal/random"
 )
 
 // Option injects a part that is not plain data. A nil Option changes nothing.
@@ -34,6 +35,7 @@ type options struct {
 	libp2p    prometheus.Registerer
 	sources   []PeerSource
 	progress  func(LargeMessage)
+	random    random.Source
 	dns       *madns.Resolver
 }
 
@@ -98,6 +100,12 @@ func WithIdentity(key crypto.PrivKey) Option { return func(o *options) { o.key =
 func WithTransport(constructor any) Option {
 	return func(o *options) { o.transport = constructor }
 }
+
+// WithSeed has the choices that the service makes at random follow from a number:
+// whom it dials, gossips with, asks for peers and sends requests to, and by how much
+// its times vary. It is for tests: who knows the seed foresees the choices. Keys and
+// what libp2p draws do not follow. Default: no two runs are alike.
+func WithSeed(seed uint64) Option { return func(o *options) { o.random = random.Seeded(seed) } }
 
 // WithPeerCheck has every peer of this chain checked by the application.
 func WithPeerCheck(check PeerCheck) Option { return func(o *options) { o.check = check } }

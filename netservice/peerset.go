@@ -1,6 +1,7 @@
 package netservice
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -43,6 +44,18 @@ type peerSet struct {
 type peerView struct {
 	entries map[peer.ID]*peerEntry
 	names   map[string]*sessionPeer // those with a session, by the text of the ID
+	order   []*sessionPeer          // the same ones, by ID: what chooses among them at random must find them in the same order again
+}
+
+// withNames is the view after a change among those with a session.
+func (v *peerView) withNames(names map[string]*sessionPeer) *peerView {
+	order := slices.SortedFunc(maps.Values(names), func(a, b *sessionPeer) int { return cmp.Compare(a.name, b.name) })
+	return &peerView{entries: v.entries, names: names, order: order}
+}
+
+// withEntries is the view after a change among the others.
+func (v *peerView) withEntries(entries map[peer.ID]*peerEntry) *peerView {
+	return &peerView{entries: entries, names: v.names, order: v.order}
 }
 
 // peerEntry is one peer in the set.
@@ -140,8 +153,8 @@ func (s *peerSet) named(id string) *sessionPeer { return s.view.Load().names[id]
 // has tells whether there is a session with a peer.
 func (s *peerSet) has(p peer.ID) bool { return s.get(p) != nil }
 
-// all returns the peers with a session, in no order.
-func (s *peerSet) all() []*sessionPeer { return slices.Collect(maps.Values(s.view.Load().names)) }
+// all returns the peers with a session, by ID. The slice may not be changed.
+func (s *peerSet) all() []*sessionPeer { return s.view.Load().order }
 
 // entryLocked finds a peer's entry, or makes it.
 func (s *peerSet) entryLocked(p peer.ID) *peerEntry {
@@ -152,7 +165,7 @@ func (s *peerSet) entryLocked(p peer.ID) *peerEntry {
 	e := &peerEntry{changed: make(chan struct{})}
 	entries := maps.Clone(old.entries)
 	entries[p] = e
-	s.view.Store(&peerView{entries: entries, names: old.names})
+	s.view.Store(old.withEntries(entries))
 	return e
 }
 
@@ -168,7 +181,7 @@ func (s *peerSet) changedLocked(p peer.ID, e *peerEntry) {
 	}
 	entries := maps.Clone(old.entries)
 	delete(entries, p)
-	s.view.Store(&peerView{entries: entries, names: old.names})
+	s.view.Store(old.withEntries(entries))
 }
 
 // putLocked makes a session that of its peer, in place of an older one.
@@ -178,7 +191,7 @@ func (s *peerSet) putLocked(e *peerEntry, k *sessionPeer) {
 	names[k.name] = k
 	e.ending = append(e.ending, k)
 	e.session.Store(k)
-	s.view.Store(&peerView{entries: old.entries, names: names})
+	s.view.Store(old.withNames(names))
 }
 
 // removeLocked takes a session out that is over, and tells whether it was that of
@@ -191,7 +204,7 @@ func (s *peerSet) removeLocked(e *peerEntry, k *sessionPeer) (last bool) {
 	old := s.view.Load()
 	names := maps.Clone(old.names)
 	delete(names, k.name)
-	s.view.Store(&peerView{entries: old.entries, names: names})
+	s.view.Store(old.withNames(names))
 	return true
 }
 

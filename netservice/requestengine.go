@@ -14,7 +14,7 @@ import (
 // requestConfig joins requests with the peer set and the offers of the sessions.
 func (n *Node) requestConfig() reqresp.Config {
 	return reqresp.Config{
-		Network: n.network, Obs: n.obs,
+		Network: n.network, Obs: n.obs, Rand: n.opts.random.For("requests"),
 		Peers: requestPeers{n}, Offers: requestOffers{n},
 		Penalise: func(p peer.ID, f reqresp.Fault) { n.peers.Penalise(p, requestFaultWeight(f)) },
 		Report:   n.callEnded,

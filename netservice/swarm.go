@@ -27,7 +27,7 @@ func (n *Node) maxLarge() int {
 
 func (n *Node) swarmConfig() swarm.Config {
 	cfg := swarm.Config{
-		Host: n.host, Network: n.network, Obs: n.obs, Budgets: n.budgets,
+		Host: n.host, Network: n.network, Obs: n.obs, Budgets: n.budgets, Rand: n.opts.random.For("swarm"),
 		Takes: n.takesLarge,
 		Deliver: func(w swarm.Whole) {
 			n.gossip.TakeLarge(w.From, w.Type, w.Data, w.Ref, w.Cut)

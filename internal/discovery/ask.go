@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
@@ -26,7 +25,7 @@ func (x *Exchange) take(p peer.ID) {
 		if len(sessions) == 0 {
 			return
 		}
-		p = sessions[rand.IntN(len(sessions))]
+		p = sessions[x.cfg.Rand.IntN(len(sessions))]
 	}
 	// Also false shortly before the session is known to everybody: the next
 	// turn sees it.

@@ -3,6 +3,7 @@ package discovery
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/host"
@@ -10,6 +11,7 @@ import (
 	ma "github.com/multiformats/go-multiaddr"
 
 	"github.com/go-nebnet/nebnet/internal/obs"
+	"github.com/go-nebnet/nebnet/internal/random"
 )
 
 // Defaults of Config.
@@ -66,7 +68,10 @@ type Config struct {
 	// the candidate resets it. Default 1 min.
 	OfferAgain time.Duration
 
-	Obs *obs.Obs // default: discard
+	// Rand chooses peers and varies times. Any number of goroutines may use it.
+	// Default: the runtime's.
+	Rand *rand.Rand
+	Obs  *obs.Obs // default: discard
 }
 
 func (c Config) withDefaults() Config {
@@ -97,6 +102,7 @@ func (c Config) withDefaults() Config {
 	if c.Penalise == nil {
 		c.Penalise = func(peer.ID, error) {}
 	}
+	c.Rand = random.Or(c.Rand)
 	if c.Obs == nil {
 		c.Obs = obs.Discard()
 	}

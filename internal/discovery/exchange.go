@@ -66,7 +66,7 @@ func New(cfg Config) (*Exchange, error) {
 		book:     newBook(cfg.Host),
 		wake:     make(chan struct{}, 1),
 		ended:    make(chan struct{}),
-		schedule: newSchedule(time.Now(), cfg.Interval, jitter),
+		schedule: newSchedule(time.Now(), cfg.Interval, jitter(cfg.Rand)),
 		intake:   newIntake(cfg.PerSource, cfg.OfferAgain),
 		desk:     newDesk(),
 	}
@@ -76,8 +76,10 @@ func New(cfg Config) (*Exchange, error) {
 
 // jitter varies a time by a fifth, so that nodes that started together do not
 // ask together.
-func jitter(d time.Duration) time.Duration {
-	return d - d/5 + rand.N(d/5*2+1)
+func jitter(rng *rand.Rand) func(time.Duration) time.Duration {
+	return func(d time.Duration) time.Duration {
+		return d - d/5 + time.Duration(rng.Int64N(int64(d/5*2+1)))
+	}
 }
 
 // Met tells of a new session with p. Call it after Member has become true for

@@ -9,8 +9,8 @@ import (
 // sample returns the records of at most n random peers of ids, none of them
 // except and each once. record gives nil for a peer that has none; it is asked
 // of no more peers than needed. ids is left in another order.
-func sample(ids []peer.ID, except peer.ID, n int, record func(peer.ID) []byte) [][]byte {
-	rand.Shuffle(len(ids), func(i, j int) { ids[i], ids[j] = ids[j], ids[i] })
+func sample(rng *rand.Rand, ids []peer.ID, except peer.ID, n int, record func(peer.ID) []byte) [][]byte {
+	rng.Shuffle(len(ids), func(i, j int) { ids[i], ids[j] = ids[j], ids[i] })
 	seen := make(map[peer.ID]bool, n)
 	var out [][]byte
 	for _, p := range ids {

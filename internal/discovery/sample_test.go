@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/go-nebnet/nebnet/internal/random"
 )
 
 func TestSample(t *testing.T) {
@@ -38,7 +40,7 @@ func TestSample(t *testing.T) {
 		}, 1},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			got := sample(c.ids, "0", c.n, c.record)
+			got := sample(random.Or(nil), c.ids, "0", c.n, c.record)
 			if len(got) != c.want {
 				t.Fatalf("%d records, want %d", len(got), c.want)
 			}
@@ -61,7 +63,7 @@ func TestSampleIsRandom(t *testing.T) {
 		for i := range ids {
 			ids[i] = peer.ID(strconv.Itoa(i))
 		}
-		for _, r := range sample(ids, "", 16, func(p peer.ID) []byte { return []byte(p) }) {
+		for _, r := range sample(random.Or(nil), ids, "", 16, func(p peer.ID) []byte { return []byte(p) }) {
 			seen[string(r)] = true
 		}
 	}

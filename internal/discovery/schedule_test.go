@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/go-nebnet/nebnet/internal/random"
 )
 
 func exactly(d time.Duration) time.Duration { return d }
@@ -102,7 +104,7 @@ func TestScheduleIsBounded(t *testing.T) {
 func TestJitter(t *testing.T) {
 	for _, d := range []time.Duration{0, 1, 250 * time.Millisecond, 30 * time.Second} {
 		for range 1000 {
-			if got := jitter(d); got < d-d/5 || got > d+d/5 {
+			if got := jitter(random.Or(nil))(d); got < d-d/5 || got > d+d/5 {
 				t.Fatalf("%v became %v", d, got)
 			}
 		}

@@ -9,6 +9,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/go-nebnet/nebnet/internal/obs"
+	"github.com/go-nebnet/nebnet/internal/random"
 )
 
 // Source is a way to find peers that is asked when peers are wanted.
@@ -36,7 +37,8 @@ type PollerConfig struct {
 	Want func() int
 	// Found takes a candidate and tells whether it was new. Required.
 	Found func(peer.AddrInfo) bool
-	Obs   *obs.Obs // default: discard
+	Rand  *rand.Rand // as that of Config
+	Obs   *obs.Obs   // default: discard
 }
 
 // Poller asks a source again and again while peers are wanted: soon after it
@@ -52,6 +54,7 @@ type Poller struct {
 
 // NewPoller makes a poller that does not run yet.
 func NewPoller(src Source, cfg PollerConfig) *Poller {
+	cfg.Rand = random.Or(cfg.Rand)
 	if cfg.Obs == nil {
 		cfg.Obs = obs.Discard()
 	}
@@ -83,7 +86,7 @@ func (p *Poller) run() {
 		}
 		want := p.cfg.Want()
 		if want <= 0 {
-			timer.Reset(pollLook + rand.N(pollLook))
+			timer.Reset(pollLook + time.Duration(p.cfg.Rand.Int64N(int64(pollLook))))
 			continue
 		}
 		if p.find(want) > 0 {
@@ -91,7 +94,7 @@ func (p *Poller) run() {
 		} else {
 			idle++
 		}
-		timer.Reset(nextPoll(idle, rand.Float64()))
+		timer.Reset(nextPoll(idle, p.cfg.Rand.Float64()))
 	}
 }
 

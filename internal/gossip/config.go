@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"reflect"
 	"time"
 
@@ -65,7 +66,10 @@ type Config struct {
 	// must not block. Required.
 	Deliver func(ctx context.Context, m Message, wait bool) error
 
-	Obs      *obs.Obs // default: discards
+	Obs *obs.Obs // default: discards
+	// Rand chooses peers. Any number of goroutines may use it. Default: the
+	// runtime's.
+	Rand     *rand.Rand
 	Identity Identity // default Unsigned
 
 	// MessageID names a message in raw bytes; every node of the network must use

@@ -3,7 +3,6 @@ package gossip
 import (
 	"context"
 	"maps"
-	"math/rand/v2"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -14,6 +13,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/go-nebnet/nebnet/internal/gossip/router"
+	"github.com/go-nebnet/nebnet/internal/random"
 )
 
 // Engine broadcasts. Make one with New. All methods may be called from any
@@ -89,7 +89,7 @@ func New(cfg Config) (*Engine, error) {
 	e.work, e.stopWork = context.WithCancel(context.Background())
 	e.life, e.stopLife = context.WithCancel(context.Background())
 	e.table.Store(&table{byType: map[string]*topic{}, byName: map[string]*topic{}})
-	e.router = router.New(e.routerConfig(), rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())))
+	e.router = router.New(e.routerConfig(), random.Or(cfg.Rand))
 	for _, d := range e.cfg.Direct {
 		e.router.Step(router.Event{Kind: router.Direct, Peer: d.ID, On: true}, now())
 	}

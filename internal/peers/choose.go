@@ -2,6 +2,8 @@ package peers
 
 import (
 	"cmp"
+	"encoding/binary"
+	"hash/fnv"
 	"iter"
 	"net/netip"
 	"slices"
@@ -65,6 +67,7 @@ type choice struct {
 // one is due, 0 when none is.
 func choose(entries iter.Seq[*book.Entry], c choice) (chosen []*book.Entry, wait time.Duration) {
 	proven, fresh := make(pool), make(pool)
+	salt := uint64(c.rand() * (1 << 53))
 	for e := range entries {
 		if len(e.Addrs) == 0 || c.spread.full(e.Group()) || c.skip(e) {
 			continue
@@ -76,9 +79,9 @@ func choose(entries iter.Seq[*book.Entry], c choice) (chosen []*book.Entry, wait
 			continue
 		}
 		if e.Proven() {
-			proven.add(e, c.rand)
+			proven.add(e, salt)
 		} else {
-			fresh.add(e, c.rand)
+			fresh.add(e, salt)
 		}
 	}
 	pk, fk := proven.keys(), fresh.keys()
@@ -108,20 +111,24 @@ type pool map[place]held
 
 type held struct {
 	best *book.Entry
-	seen int
+	draw uint64 // the smallest of those that are alike wins
 }
 
-func (p pool) add(e *book.Entry, rnd func() float64) {
+// add draws for each entry by itself, so that the order in which they come, that of a
+// map, changes nothing.
+func (p pool) add(e *book.Entry, salt uint64) {
 	k := place{group: e.Group()}
 	if !k.group.IsValid() {
 		k.id = e.ID
 	}
 	h := p[k]
-	h.seen++
-	if h.best == nil || better(e, h.best) || !better(h.best, e) && rnd() < 1/float64(h.seen) {
-		h.best = e
+	hash := fnv.New64a()
+	hash.Write(binary.BigEndian.AppendUint64(nil, salt))
+	hash.Write([]byte(e.ID))
+	draw := hash.Sum64()
+	if h.best == nil || better(e, h.best) || !better(h.best, e) && draw < h.draw {
+		p[k] = held{e, draw}
 	}
-	p[k] = h
 }
 
 // better tells which of two in one neighbourhood is dialled first.

@@ -118,7 +118,7 @@ func (c Config) withDefaults() (Config, error) {
 	def(&c.HandshakeTimeout, handshake.DefaultTimeout)
 	def(&c.BanDuration, DefaultBanDuration)
 	if c.Rand == nil {
-		c.Rand = rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())).Float64 // called under the manager's lock
+		c.Rand = rand.Float64
 	}
 	if c.Obs == nil {
 		c.Obs = obs.Discard()

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -66,7 +65,7 @@ func (e *Engine) Rank(spec *Spec, cs []Candidate) []peer.ID {
 	return rank(cs, func(p peer.ID) (x experience) {
 		e.known.at(callerKey{p, spec.Name}, func(k *experience) { x = *k })
 		return x
-	}, time.Now(), rand.Float64)
+	}, time.Now(), e.cfg.Rand.Float64)
 }
 
 // Any asks the best of the candidates, another one when that fails, and another one

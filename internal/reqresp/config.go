@@ -4,12 +4,14 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/go-nebnet/nebnet/internal/obs"
+	"github.com/go-nebnet/nebnet/internal/random"
 )
 
 // Peers tells who may be asked and served.
@@ -68,6 +70,9 @@ type Config struct {
 	// IdleTimeout is after how long without calls a stream is closed. Default 2 min.
 	IdleTimeout time.Duration
 
+	// Rand spreads choices between peers that are alike. Any number of goroutines may
+	// use it. Default: the runtime's.
+	Rand *rand.Rand
 	// Penalise hears of violations. Default: nobody does.
 	Penalise func(peer.ID, Fault)
 	// Report hears how each call that this node made ended. Default: nobody does.
@@ -89,6 +94,7 @@ func (c Config) withDefaults() Config {
 	if c.Report == nil {
 		c.Report = func(peer.ID, Outcome) {}
 	}
+	c.Rand = random.Or(c.Rand)
 	if c.Obs == nil {
 		c.Obs = obs.Discard()
 	}

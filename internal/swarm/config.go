@@ -3,6 +3,7 @@ package swarm
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/host"
@@ -24,6 +25,9 @@ type Config struct {
 	Host host.Host
 	// Network is required: the network ID, a part of the protocol ID.
 	Network string
+	// Rand chooses peers. Any number of goroutines may use it. Default: the
+	// runtime's.
+	Rand *rand.Rand
 	// Obs is optional.
 	Obs *obs.Obs
 	// Budgets paces what is written. Default: nothing is paced.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -13,6 +12,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/protocol"
 
 	"github.com/go-nebnet/nebnet/internal/obs"
+	"github.com/go-nebnet/nebnet/internal/random"
 	"github.com/go-nebnet/nebnet/internal/swarm/sched"
 	"github.com/go-nebnet/nebnet/internal/swarm/wire"
 )
@@ -54,7 +54,7 @@ func New(cfg Config) (*Engine, error) {
 	}
 	e := &Engine{
 		cfg: cfg, protocol: Protocol(cfg.Network), poke: make(chan struct{}, 1),
-		sched: sched.New(sched.Config{Memory: cfg.Memory}, rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))),
+		sched: sched.New(sched.Config{Memory: cfg.Memory}, random.Or(cfg.Rand)),
 		types: make(map[string]*Type), peers: make(map[peer.ID]*remote), exported: make(map[string]sched.Counts),
 	}
 	e.life, e.stop = context.WithCancel(context.Background())

@@ -82,8 +82,9 @@ func (d *dialer) newFlow() *flow {
 // attempt sends one SYN. answered is false when nothing comes back.
 func (d *dialer) attempt(ctx context.Context, f *flow) (c *Conn, answered bool, err error) {
 	paths := d.net.rules.Load().paths(d.from.addr, d.dst.Addr())
-	out, lostOut := paths[0].link.delay(f.lanes[0].rng, d.net.maxRTO)
-	back, lostBack := paths[1].link.delay(f.lanes[1].rng, d.net.maxRTO)
+	now := time.Now()
+	out, lostOut := f.lanes[0].delay(paths[0].link, now, 0, d.net.maxRTO)
+	back, lostBack := f.lanes[1].delay(paths[1].link, now, 0, d.net.maxRTO)
 	if paths[0].blocked || lostOut {
 		return nil, false, nil
 	}

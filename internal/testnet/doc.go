@@ -55,9 +55,10 @@
 //
 // # Determinism
 //
-// Jitter and loss come from a generator of each connection's direction, keyed
-// by (seed, dialler, acceptor, ordinal of the connection between the two), so
-// they do not depend on what other connections do. With equal seeds, no
+// Jitter and loss come from a generator of each connection's direction and instant,
+// keyed by (seed, dialler, acceptor, ordinal of the connection between the two,
+// time), so they do not depend on what other connections do, nor on what the same
+// one did before. With equal seeds, no
 // bandwidth limit (an uplink shared by goroutines that are awake at the same
 // instant is served in the scheduler's order) and
 // testing/cryptotest.SetGlobalRandom, equal programs see equal arrival times.

@@ -1,7 +1,6 @@
 package testnet
 
 import (
-	"math/rand/v2"
 	"net/netip"
 	"sync"
 	"time"
@@ -43,7 +42,8 @@ func (e *end) deadAt(t time.Time) bool {
 // lane is one direction of a flow.
 type lane struct {
 	path
-	rng *rand.Rand
+	key   laneKey
+	draws draws
 
 	queue    []segment // in the order of arrival; held ones last
 	size     int       // bytes of the window in use: written, not yet acknowledged
@@ -68,7 +68,7 @@ func newFlow(n *Net, dialler, acceptor netip.AddrPort, from, to *node, ordinal u
 	f.ends[0] = end{addr: dialler, node: from, linger: true}
 	f.ends[1] = end{addr: acceptor, node: to, linger: true}
 	for i := range f.lanes {
-		f.lanes[i].rng = laneRand(n.seed, dialler.Addr(), acceptor.Addr(), ordinal, i)
+		f.lanes[i].key = newLaneKey(n.seed, dialler.Addr(), acceptor.Addr(), ordinal, i)
 	}
 	return f
 }
@@ -86,7 +86,7 @@ func (f *flow) sendLocked(i int, s segment, start time.Time) {
 	}
 	s.held = false
 	s.leaves = f.ends[i].node.reserveUp(start, len(s.data))
-	d, lost := l.link.delay(l.rng, f.net.maxRTO)
+	d, lost := l.delay(l.link, s.leaves, len(s.data), f.net.maxRTO)
 	s.lost = s.lost || lost
 	s.arrives = s.leaves.Add(d)
 	if s.arrives.Before(l.last) {

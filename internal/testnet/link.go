@@ -12,14 +12,14 @@ import (
 type Link struct {
 	// Latency of one way.
 	Latency time.Duration
-	// Jitter is added to each segment, uniformly from [0, Jitter). Segments of
-	// one connection stay in order.
+	// Jitter is added to each segment, uniformly from [0, Jitter), the same to those
+	// of a connection that leave at one instant. They stay in order.
 	Jitter time.Duration
 	// Loss is the probability, 0 to 1, that a segment has to be sent again,
 	// which costs a retransmission timeout: 200 ms or two round trips, doubled
-	// at each further loss, five times at most. A segment is one Write, or each
-	// 16 KiB of a longer one. Of a dial it is the chance that an attempt goes
-	// unanswered.
+	// at each further loss, five times at most. A segment is what a connection writes
+	// at one instant, or each 16 KiB of it. Of a dial it is the chance that an attempt
+	// goes unanswered.
 	Loss float64
 }
 
@@ -36,11 +36,8 @@ func (l Link) rto() time.Duration { return max(minRTO, 4*l.Latency) }
 
 // delay draws how long one segment takes from node to node, and whether it had
 // to be sent again.
-func (l Link) delay(rng *rand.Rand, maxRTO time.Duration) (d time.Duration, lost bool) {
-	d = l.Latency
-	if l.Jitter > 0 {
-		d += time.Duration(rng.Int64N(int64(l.Jitter)))
-	}
+func (l Link) delay(rng *rand.Rand, jitter float64, maxRTO time.Duration) (d time.Duration, lost bool) {
+	d = l.Latency + time.Duration(jitter*float64(l.Jitter))
 	if l.Loss <= 0 {
 		return d, false
 	}
@@ -76,9 +73,12 @@ func retransmitAt(stalled, now time.Time, rto, maxRTO time.Duration) time.Time {
 	return at
 }
 
-// laneRand is the generator of one direction of the ordinal-th connection from
-// dialler to acceptor.
-func laneRand(seed uint64, dialler, acceptor netip.Addr, ordinal uint64, side int) *rand.Rand {
+// laneKey tells the generators of one lane from those of others.
+type laneKey [2]uint64
+
+// newLaneKey is that of one direction of the ordinal-th connection from dialler to
+// acceptor.
+func newLaneKey(seed uint64, dialler, acceptor netip.Addr, ordinal uint64, side int) laneKey {
 	h := fnv.New128a()
 	var b [17]byte
 	binary.BigEndian.PutUint64(b[:8], seed)
@@ -89,5 +89,47 @@ func laneRand(seed uint64, dialler, acceptor netip.Addr, ordinal uint64, side in
 	h.Write(d[:])
 	h.Write(a[:])
 	sum := h.Sum(nil)
-	return rand.New(rand.NewPCG(binary.BigEndian.Uint64(sum[:8]), binary.BigEndian.Uint64(sum[8:])))
+	return laneKey{binary.BigEndian.Uint64(sum[:8]), binary.BigEndian.Uint64(sum[8:])}
+}
+
+// at is the generator of an instant. With one for the life of the lane, a write more
+// or less, or two at once in the other order, would change everything that follows.
+func (k laneKey) at(t time.Time) *rand.Rand {
+	h := fnv.New64a()
+	h.Write(binary.BigEndian.AppendUint64(nil, uint64(t.UnixNano())))
+	return rand.New(rand.NewPCG(k[0], k[1]^h.Sum64()))
+}
+
+// draws is what is drawn for what leaves on a lane at one instant.
+type draws struct {
+	at     time.Time
+	rng    *rand.Rand // nil before the first
+	jitter float64    // as a part of Link.Jitter
+	bytes  int        // that have left
+	piece  int        // of segmentSize bytes, for which the rest was drawn
+	delay  time.Duration
+	lost   bool
+}
+
+// delay is Link.delay for the next n bytes that leave at t. Those of one instant have
+// one fate, up to the size of a segment: whether they are one write or several, and in
+// which order, is up to the scheduler.
+func (l *lane) delay(link Link, t time.Time, n int, maxRTO time.Duration) (time.Duration, bool) {
+	d := &l.draws
+	if d.rng == nil || !t.Equal(d.at) {
+		*d = draws{at: t, rng: l.key.at(t), piece: -1}
+		d.jitter = d.rng.Float64()
+	}
+	if piece := d.bytes / segmentSize; piece != d.piece {
+		d.piece = piece
+		d.delay, d.lost = link.delay(d.rng, d.jitter, maxRTO)
+	}
+	d.bytes += n
+	return d.delay, d.lost
+}
+
+// resetDelay is how long a reset takes that is sent at t: it is not sent again.
+func (l *lane) resetDelay(t time.Time) time.Duration {
+	l.delay(l.link, t, 0, 0)
+	return l.link.Latency + time.Duration(l.draws.jitter*float64(l.link.Jitter))
 }

@@ -32,7 +32,7 @@ func TestLinkDelay(t *testing.T) {
 	link := Link{Latency: 10 * time.Millisecond, Jitter: 5 * time.Millisecond, Loss: 0.1}
 	draw := func(r *rand.Rand) (ds []time.Duration, lost int) {
 		for range 10_000 {
-			d, again := link.delay(r, time.Hour)
+			d, again := link.delay(r, r.Float64(), time.Hour)
 			if again {
 				lost++
 			}
@@ -43,19 +43,19 @@ func TestLinkDelay(t *testing.T) {
 		}
 		return ds, lost
 	}
-	first, lost := draw(laneRand(1, a, b, 0, 0))
+	first, lost := draw(newLaneKey(1, a, b, 0, 0).at(time.Time{}))
 	if lost < 800 || lost > 1200 {
 		t.Errorf("%d of 10,000 lost, expected about 1,000", lost)
 	}
-	same, _ := draw(laneRand(1, a, b, 0, 0))
+	same, _ := draw(newLaneKey(1, a, b, 0, 0).at(time.Time{}))
 	for i := range first {
 		if first[i] != same[i] {
 			t.Fatal("equal keys, different delays")
 		}
 	}
 	for name, r := range map[string]*rand.Rand{
-		"seed": laneRand(2, a, b, 0, 0), "direction": laneRand(1, b, a, 0, 0),
-		"ordinal": laneRand(1, a, b, 1, 0), "side": laneRand(1, a, b, 0, 1),
+		"seed": newLaneKey(2, a, b, 0, 0).at(time.Time{}), "direction": newLaneKey(1, b, a, 0, 0).at(time.Time{}),
+		"ordinal": newLaneKey(1, a, b, 1, 0).at(time.Time{}), "side": newLaneKey(1, a, b, 0, 1).at(time.Time{}),
 	} {
 		if ds, _ := draw(r); ds[0] == first[0] && ds[1] == first[1] {
 			t.Errorf("another %s gives the same delays", name)

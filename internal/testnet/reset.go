@@ -8,11 +8,7 @@ func (f *flow) sendResetLocked(i int, t time.Time) {
 	if l.blocked || dst.dead() {
 		return
 	}
-	d := l.link.Latency
-	if l.link.Jitter > 0 {
-		d += time.Duration(l.rng.Int64N(int64(l.link.Jitter)))
-	}
-	at := t.Add(d)
+	at := t.Add(l.resetDelay(t))
 	// It follows what left before it, though it does not wait for a
 	// retransmission: what is still to come then finds the connection gone.
 	for _, s := range l.queue {

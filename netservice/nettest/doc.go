@@ -4,10 +4,21 @@
 // Each node is a whole NebService on a libp2p host of its own. Below it, TCP is
 // replaced by an in-memory network with latency, jitter, loss, bandwidth,
 // partitions and crashes. Inside a testing/synctest bubble an hour passes in
-// moments. Keys, addresses, jitter and loss follow from the seed (WithSeed). Which
-// peers gossip and peer exchange choose, the random parts of back-offs, and the order
-// of what happens at one instant do not: a test waits for what must happen, and does
-// not count on the way there.
+// moments.
+//
+// # What follows from the seed
+//
+// Keys, addresses, jitter, loss, and whom each node dials, gossips with, asks for peers
+// and sends requests to follow from the seed (WithSeed), and so does by how much its
+// times vary; after a restart a node makes other choices than before. A test that
+// fails with one seed fails with it again, the same way, if it runs on one processor
+// (runtime.GOMAXPROCS(1)) and without the race detector, which shuffles who runs next.
+//
+// What still varies: the order of what happens at one instant, which may change a
+// little of what follows, more so with loss. So give links jitter, or lengths of their
+// own (SetLink), and no bandwidth, whose bytes the scheduler shares out. Numbers of
+// sessions, keys of connections, netservice.RandomPeers and the walks of Kademlia vary
+// too. A test waits for what must happen, and does not count on the way there.
 //
 //	synctest.Test(t, func(t *testing.T) {
 //		net := nettest.New(t, nettest.WithLink(nettest.Link{Latency: 50 * time.Millisecond}))

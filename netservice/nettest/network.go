@@ -14,14 +14,14 @@ import (
 type Link struct {
 	// Latency of one way.
 	Latency time.Duration
-	// Jitter is added to each segment, uniformly from [0, Jitter). Segments of
-	// one connection stay in order.
+	// Jitter is added to each segment, uniformly from [0, Jitter), the same to those
+	// of a connection that leave at one instant. They stay in order.
 	Jitter time.Duration
 	// Loss is the probability, 0 to 1, that a segment has to be sent again,
 	// which costs a retransmission timeout: 200 ms or two round trips, doubled
-	// at each further loss, five times at most. A segment is one Write, or each
-	// 16 KiB of a longer one. Of a dial it is the chance that an attempt goes
-	// unanswered.
+	// at each further loss, five times at most. A segment is what a connection writes
+	// at one instant, or each 16 KiB of it. Of a dial it is the chance that an attempt
+	// goes unanswered.
 	Loss float64
 }
 
@@ -34,6 +34,7 @@ type Bandwidth struct {
 // called from any goroutine, those that add, start or stop nodes from one.
 type Network struct {
 	tb    testing.TB
+	seed  uint64
 	net   *testnet.Net
 	nodes []*Node
 }
@@ -46,7 +47,8 @@ type settings struct {
 	opts []testnet.Option
 }
 
-// WithSeed sets the seed from which keys, jitter and loss are drawn. Default: 1.
+// WithSeed sets the seed from which keys, jitter, loss and the choices of the nodes
+// are drawn. Default: 1.
 func WithSeed(seed uint64) Option { return func(s *settings) { s.seed = seed } }
 
 // WithLink sets what is between any two nodes. Default: 10 ms each way.
@@ -66,7 +68,7 @@ func New(tb testing.TB, opts ...Option) *Network {
 	for _, opt := range opts {
 		opt(&s)
 	}
-	n := &Network{tb: tb, net: testnet.New(s.seed, s.opts...)}
+	n := &Network{tb: tb, seed: s.seed, net: testnet.New(s.seed, s.opts...)}
 	tb.Cleanup(n.Stop)
 	return n
 }

@@ -3,6 +3,7 @@ package nettest
 import (
 	"context"
 	"fmt"
+	"hash/fnv"
 	"net/netip"
 	"time"
 
@@ -24,6 +25,7 @@ type Node struct {
 	opts    []netservice.Option
 	service *netservice.NebService
 	running bool
+	run     int // how often it was made
 	disk    *disk
 }
 
@@ -31,6 +33,7 @@ type Node struct {
 func (nd *Node) make() {
 	tb := nd.network.tb
 	tb.Helper()
+	nd.run++
 	key, err := nd.network.net.Key(nd.ip)
 	if err != nil {
 		tb.Fatal(err)
@@ -41,12 +44,21 @@ func (nd *Node) make() {
 	opts := append([]netservice.Option{
 		netservice.WithIdentity(key),
 		netservice.WithTransport(nd.network.net.Transport(nd.ip)),
+		netservice.WithSeed(nd.seed()),
 		netservice.WithPeerStore(nd.disk.mount()),
 		netservice.WithHostOptions(libp2p.DisableIdentifyAddressDiscovery()),
 	}, nd.opts...)
 	if nd.service, err = netservice.NewNebService(cfg, opts...); err != nil {
 		tb.Fatalf("node on %s: %v", nd.ip, err)
 	}
+}
+
+// seed is for the choices of one run of the node: after a restart it does not make
+// those again that it made before.
+func (nd *Node) seed() uint64 {
+	h := fnv.New64a()
+	fmt.Fprint(h, nd.network.seed, nd.ip, nd.run)
+	return h.Sum64()
 }
 
 // Service is the node's service, a new one after each Restart.
