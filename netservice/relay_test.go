@@ -68,10 +68,7 @@ func TestRelayedSessionMoves(t *testing.T) {
 			if dials == "the other side dials" {
 				from, to = to, from
 			}
-			direct := peer.AddrInfo{ID: to.Node().ID()}
-			for _, a := range to.Node().Host().Network().ListenAddresses() {
-				direct.Addrs = append(direct.Addrs, a)
-			}
+			direct := peer.AddrInfo{ID: to.Node().ID(), Addrs: to.Node().Host().Network().ListenAddresses()}
 			events := other.SubscribePeers()
 			defer events.Close()
 			if err := from.Node().Host().Connect(network.WithForceDirectDial(t.Context(), "test"), direct); err != nil {
