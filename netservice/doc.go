@@ -32,14 +32,15 @@
 //
 // Sending queues: nil means that the message is queued to a live peer, and
 // Stats tells what became of it. Queues are bounded in bytes. When one is full,
-// SendMessageToPeer waits for its context, and Broadcast counts a drop for that
-// peer alone. Higher priorities go first, but lower ones are never starved.
+// SendMessageToPeer and Broadcast wait for their context; a peer that is several
+// times as slow as others is not waited for without end. Higher priorities go first, but lower ones are never starved.
 //
 // What happens to a received message that a subscriber cannot take is the
 // subscriber's policy: see package dispatcher. A lossless subscriber pushes
-// back through the stream to the sender of that type. Broadcasts are not pushed
-// back: one that finds such a subscriber full is turned away, counted, and asked
-// for again later, or waits with GossipSpec.WaitWhenFull.
+// back through the stream to the sender of that type. Broadcasts are pushed back
+// too, through the peers that bring them to their authors, for as long as the
+// subscriber takes a hundred a second, or 10 s. Then they are turned away, counted,
+// and asked for again later.
 //
 // # The way of a message
 //

@@ -30,7 +30,7 @@ func ExampleNebService_Declare() {
 	defer s.Stop()
 	blocks := netservice.MessageSpec{
 		Name: "block", MaxSize: 4 << 20, Priority: netservice.PriorityHigh, Compression: netservice.CompressZstd,
-		Gossip: netservice.GossipSpec{WaitWhenFull: true},
+		Gossip: netservice.GossipSpec{Concurrency: 8},
 	}
 	fmt.Println(s.Declare(blocks))
 	blocks.MaxSize = 1

@@ -106,3 +106,40 @@ func TestBroadcastWaitsForRoom(t *testing.T) {
 		}
 	})
 }
+
+// A lossless subscriber that is slower than what is broadcast pushes back, and loses
+// nothing.
+func TestSlowLosslessSubscriberLosesNoBroadcast(t *testing.T) {
+	inBubble(t, func(t *testing.T, nw *nettest.Network) {
+		const messages = 6000
+		a := nw.Add(chain(), quiet())
+		b := nw.Add(booted(a), quiet())
+		var got atomic.Int64
+		if _, err := text.Subscribe(b.Service(), func(context.Context, netservice.Received[[]byte]) {
+			time.Sleep(5 * time.Millisecond)
+			got.Add(1)
+		}, dispatcher.WithPolicy(dispatcher.Lossless), dispatcher.WithQueue(100)); err != nil {
+			t.Fatal(err)
+		}
+		nw.Start()
+		a.WaitForPeers(1)
+		began := time.Now()
+		for i := range messages {
+			data := make([]byte, 400)
+			binary.BigEndian.PutUint32(data, uint32(i))
+			if err := text.Broadcast(t.Context(), a.Service(), data); err != nil {
+				t.Fatal(err)
+			}
+			if i == 0 {
+				time.Sleep(3 * time.Second) // the mesh forms
+			}
+		}
+		if took := time.Since(began); took < 10*time.Second {
+			t.Errorf("it took %v: the author was not slowed down", took)
+		}
+		time.Sleep(time.Minute)
+		if n := got.Load(); n != messages {
+			t.Errorf("%d of %d: %+v", n, messages, b.Service().Stats().Gossip.Types["text"])
+		}
+	})
+}

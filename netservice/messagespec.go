@@ -94,10 +94,6 @@ type GossipSpec struct {
 	// ExplicitRelay delivers messages at once and passes them on only when
 	// Relay is called, so that the application can validate at leisure.
 	ExplicitRelay bool
-	// WaitWhenFull lets a message wait, at most Deadline, for room with a
-	// lossless subscriber that is full. Otherwise it is turned away at once, and
-	// taken when it comes again from another peer.
-	WaitWhenFull bool
 	// Timed adds the time of publication, 16 bytes, to each message, to measure
 	// the time to delivery, see GossipTypeStats.Delay. Where Topic is set, all that
 	// take part must declare it alike.
@@ -136,7 +132,7 @@ func (m MessageSpec) internal(maxSize int) msgtype.Spec {
 		Name: m.Name, MaxSize: m.MaxSize, Priority: msgtype.Priority(m.Priority),
 		Compression: msgtype.Compression(m.Compression), QueueBytes: m.QueueBytes, NoBroadcast: m.NoBroadcast,
 		Broadcast: msgtype.Broadcast{
-			Topic: g.Topic, Open: g.Open, ExplicitRelay: g.ExplicitRelay, WaitWhenFull: g.WaitWhenFull, Timed: g.Timed,
+			Topic: g.Topic, Open: g.Open, ExplicitRelay: g.ExplicitRelay, Timed: g.Timed,
 			Deadline: g.Deadline, Concurrency: g.Concurrency, ParkTime: g.ParkTime, PeerWait: g.PeerWait,
 			Score: msgtype.Score(g.Score),
 		},

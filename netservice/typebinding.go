@@ -41,9 +41,6 @@ func (b *typeBinding) topic(s *typeState) gossip.Topic {
 		Concurrency: g.Concurrency, ParkTime: g.ParkTime, ExplicitRelay: g.ExplicitRelay, FormTimeout: g.PeerWait,
 		Score: gossip.TopicScore(g.Score),
 	}
-	if g.WaitWhenFull {
-		t.OnFull = gossip.WaitWhenFull
-	}
 	if s.validator != nil {
 		t.Validate = func(ctx context.Context, m gossip.Message) gossip.Verdict { return b.judge(ctx, s, m) }
 	}

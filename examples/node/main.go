@@ -80,7 +80,7 @@ func parseFlags(args []string, stderr io.Writer) (settings, error) {
 	var err error
 	if fs.NArg() > 0 {
 		err = fmt.Errorf("unexpected argument %q", fs.Arg(0))
-	} else if s.types, err = topicSpecs(topics, open, s.subscribe); err != nil {
+	} else if s.types, err = topicSpecs(topics, open); err != nil {
 		// said below
 	} else if s.logLevel, err = logrus.ParseLevel(logLevel); err != nil {
 		err = fmt.Errorf("-log-level: %w", err)
@@ -100,9 +100,8 @@ func parseFlags(args []string, stderr io.Writer) (settings, error) {
 	return s, err
 }
 
-// topicSpecs declares the types that -topic and -open-topic name, and those shown:
-// what cannot be shown yet waits, and is not asked for again later.
-func topicSpecs(topics, open, shown []string) ([]netservice.MessageSpec, error) {
+// topicSpecs declares the types that -topic and -open-topic name.
+func topicSpecs(topics, open []string) ([]netservice.MessageSpec, error) {
 	gossip := make(map[string]netservice.GossipSpec)
 	for _, t := range topics {
 		name, topic, ok := strings.Cut(t, "=")
@@ -114,11 +113,6 @@ func topicSpecs(topics, open, shown []string) ([]netservice.MessageSpec, error) 
 	for _, name := range open {
 		g := gossip[name]
 		g.Open = true
-		gossip[name] = g
-	}
-	for _, name := range shown {
-		g := gossip[name]
-		g.WaitWhenFull = true
 		gossip[name] = g
 	}
 	var specs []netservice.MessageSpec

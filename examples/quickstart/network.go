@@ -28,12 +28,11 @@ type price struct {
 	Value float64 `json:"value"`
 }
 
-// The two message types, each declared once. Of blocks none may be lost: they
-// wait when their subscription cannot follow. Of prices the oldest are dropped
+// The two message types, each declared once. Of blocks none may be lost: their
+// senders wait when their subscription cannot follow. Of prices the oldest are dropped
 // then.
 var (
 	newBlock = netservice.Declare("newblock", netservice.JSON[block](),
-		netservice.WithGossip(netservice.GossipSpec{WaitWhenFull: true}),
 		netservice.WithSubscription(dispatcher.WithPolicy(dispatcher.Lossless)))
 	newPrice = netservice.Declare("price", netservice.JSON[price](),
 		netservice.WithSubscription(dispatcher.WithPolicy(dispatcher.DropOldest)))

@@ -38,8 +38,11 @@
 //     Not counted are messages of graylisted peers, of types that are not
 //     joined, and in frames that are refused as a whole, of which the faults
 //     are.
-//   - A message turned away under load (validators busy, subscriber full, its
-//     parking full) is not remembered as seen: the next copy is taken, a peer
+//   - What a full subscriber has no room for waits in a slot of its topic, up to the
+//     topic's Deadline. When many wait, the peers that bring most of the topic are not
+//     read from, for as long as a hundred messages a second are taken, or 10 s.
+//   - A message turned away under load (too many wait, or for too long, the parking is
+//     full) is not remembered as seen: the next copy is taken, a peer
 //     that announces it is asked for it, and once there is room its sender is
 //     asked to repeat it, as long as the sender still has it
 //     (Params.HistoryLength heartbeats).

@@ -35,6 +35,7 @@ type Engine struct {
 	started    atomic.Bool
 	trace      atomic.Pointer[Trace] // nil unless somebody traces
 	openTopics atomic.Int64
+	pressing   atomic.Bool   // router.Pressing as of the last step
 	writing    atomic.Int64  // messages and controls that wait to be written
 	drained    chan struct{} // to Close: writing has become 0; holds one
 
@@ -122,6 +123,7 @@ type outcome struct {
 	handed, full int // peers whose queue took the message of the step, and did not
 	refused      string
 	judge        []*router.Message
+	try          []*router.Message // is to be judged at once, without waiting
 }
 
 // stepLocked has the router take an event, and does what it says but for judging.
@@ -158,6 +160,8 @@ func (e *Engine) stepLocked(ev router.Event, out *outcome) {
 			}
 		case router.Judge:
 			out.judge = append(out.judge, f.Msg)
+		case router.Try:
+			out.try = append(out.try, f.Msg)
 		case router.Refused:
 			out.refused = f.Reason
 		case router.Spread, router.Ended:
@@ -203,7 +207,7 @@ func (e *Engine) step(evs ...router.Event) outcome {
 		e.stepLocked(ev, &out)
 	}
 	e.unlock()
-	e.judgeAll(out.judge)
+	e.judgeAll(&out)
 	return out
 }
 
@@ -218,6 +222,9 @@ func (e *Engine) resetLocked(s network.Stream) {
 func (e *Engine) unlock() {
 	resets, fates := e.resets, e.fates
 	e.resets, e.fates = nil, nil
+	if p := e.router.Pressing(); p != e.pressing.Load() {
+		e.pressing.Store(p)
+	}
 	w := e.router.Wake()
 	early := !w.IsZero() && (e.armed.IsZero() || w.Before(e.armed))
 	if early {

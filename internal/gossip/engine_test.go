@@ -176,7 +176,6 @@ func TestDeclareAndJoinBeforeStart(t *testing.T) {
 func TestCloseUnderLoad(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
 		ns := w.nodes(4, func(_ *Config, tx *Topic) {
-			tx.OnFull = WaitWhenFull
 			tx.Validate = func(ctx context.Context, m Message) Verdict {
 				select {
 				case <-time.After(50 * time.Millisecond):

@@ -2,6 +2,7 @@ package gossip
 
 import (
 	"context"
+	"errors"
 
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/rcrowley/go-metrics"
@@ -11,30 +12,35 @@ import (
 )
 
 // judgeAll has messages judged, each in a goroutine.
-func (e *Engine) judgeAll(ms []*router.Message) {
-	for _, m := range ms {
-		e.spawn(e.calls, func() { e.judgeOn(m) })
+func (e *Engine) judgeAll(out *outcome) {
+	for _, m := range out.judge {
+		e.spawn(e.calls, func() { e.judgeOn(m, true) })
+	}
+	for _, m := range out.try {
+		e.spawn(e.calls, func() { e.judgeOn(m, false) })
 	}
 }
 
 // judgeOn judges a message, and those to which its slot falls afterwards.
-func (e *Engine) judgeOn(m *router.Message) {
+func (e *Engine) judgeOn(m *router.Message, wait bool) {
 	for m != nil {
-		v := e.judge(m)
+		v := e.judge(m, wait)
 		var out outcome
 		e.mu.Lock()
 		e.stepLocked(router.Event{Kind: router.Judged, Msg: m, Verdict: v}, &out)
 		e.unlock()
 		m = nil
 		if len(out.judge) > 0 && e.work.Err() == nil {
-			m = out.judge[0]
-			e.judgeAll(out.judge[1:])
+			m, wait = out.judge[0], true
+			out.judge = out.judge[1:]
 		}
+		e.judgeAll(&out)
 	}
 }
 
-// judge verifies, validates and delivers one message of a peer.
-func (e *Engine) judge(m *router.Message) router.Verdict {
+// judge verifies, validates and delivers one message of a peer. If it may wait, it
+// does so until the type's deadline.
+func (e *Engine) judge(m *router.Message, wait bool) router.Verdict {
 	t := e.byName(m.Topic)
 	if t == nil {
 		return router.Verdict{Action: router.Ignore}
@@ -42,11 +48,10 @@ func (e *Engine) judge(m *router.Message) router.Verdict {
 	if e.author != nil && verify(&m.Wire) != nil {
 		return router.Verdict{Action: router.BadSigned}
 	}
-	s := t.set()
 	ctx := e.work
-	if !s.inline {
+	if wait {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, s.Deadline)
+		ctx, cancel = context.WithTimeout(ctx, t.set().Deadline)
 		defer cancel()
 	}
 	out := e.message(t, m)
@@ -67,7 +72,10 @@ func (e *Engine) judge(m *router.Message) router.Verdict {
 		}
 		return router.Verdict{Action: router.Ignore}
 	}
-	if err := e.handOver(ctx, t, out); err != nil {
+	if err := e.handOver(ctx, t, out, wait); err != nil {
+		if !wait && errors.Is(err, ErrFull) {
+			return router.Verdict{Action: router.Wait}
+		}
 		return router.Verdict{Action: router.TurnAway, Reason: reasonOf(err)}
 	}
 	if t.stamps {
@@ -107,7 +115,7 @@ func (e *Engine) ask(ctx context.Context, t *topic, m Message) (v Verdict) {
 	return validate(ctx, m)
 }
 
-func (e *Engine) handOver(ctx context.Context, t *topic, m Message) (err error) {
+func (e *Engine) handOver(ctx context.Context, t *topic, m Message, wait bool) (err error) {
 	t.running.Add(1)
 	defer t.running.Add(-1)
 	defer func() {
@@ -116,7 +124,7 @@ func (e *Engine) handOver(ctx context.Context, t *topic, m Message) (err error) 
 			e.panicked(t.Type, r, t.n.panics)
 		}
 	}()
-	return e.cfg.Deliver(ctx, m, t.set().OnFull == WaitWhenFull)
+	return e.cfg.Deliver(ctx, m, wait)
 }
 
 func (e *Engine) panicked(in string, value any, count metrics.Counter) {
@@ -132,7 +140,7 @@ func (e *Engine) Resume(key string) int {
 	n := e.router.Deferred(key)
 	e.stepLocked(router.Event{Kind: router.Resume, Key: key}, &out)
 	e.unlock()
-	e.judgeAll(out.judge)
+	e.judgeAll(&out)
 	return n
 }
 

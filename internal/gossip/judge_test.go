@@ -89,7 +89,7 @@ func TestFullSubscriberTakesTheNextCopy(t *testing.T) {
 func TestTurnedAwayMessagesAreAskedFor(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
 		pub, sub := w.pair(func(_ *Config, tx *Topic) {
-			tx.Concurrency, tx.Queue = 1, 25
+			tx.Concurrency, tx.Queue = 1, 64
 			tx.Validate = func(context.Context, Message) Verdict {
 				time.Sleep(20 * time.Millisecond)
 				return Accept()
@@ -98,13 +98,9 @@ func TestTurnedAwayMessagesAreAskedFor(t *testing.T) {
 		for i := range 100 {
 			pub.publish(t, payload(i, 30))
 		}
-		time.Sleep(time.Second)
-		if s := sub.tx(); s.Away[awayOverload] < 50 {
-			t.Errorf("no overload: %+v", s)
-		}
 		time.Sleep(10 * time.Second)
-		if got := sub.box.total(); got != 100 {
-			t.Errorf("%d of 100 delivered: %+v", got, sub.tx())
+		if s := sub.tx(); sub.box.total() != 100 || len(s.Away) > 0 {
+			t.Errorf("%d of 100 delivered: %+v", sub.box.total(), s)
 		}
 		sub.box.setRefuse(func(context.Context, Message, bool) error { return ErrFull })
 		pub.publish(t, "precious")
@@ -115,47 +111,90 @@ func TestTurnedAwayMessagesAreAskedFor(t *testing.T) {
 	})
 }
 
-func TestWaitWhenFull(t *testing.T) {
+// What a full subscriber has no room for waits, at most until the type's deadline, and
+// its senders wait when too much does.
+func TestDeliveriesWaitForRoom(t *testing.T) {
+	for _, id := range []Identity{Unsigned, Signed} {
+		inBubble(t, func(t *testing.T, w *world) {
+			const messages = 400
+			ns := w.nodes(2, func(c *Config, tx *Topic) {
+				c.Identity = id
+				tx.Deadline = 3 * time.Second
+				tx.Concurrency, tx.Queue = 2, 64
+			})
+			pub, sub := ns[0], ns[1]
+			w.connect(pub.h, sub.h)
+			settle()
+			room := make(chan struct{})
+			sub.box.setRefuse(func(ctx context.Context, _ Message, wait bool) error {
+				if !wait {
+					select {
+					case <-room:
+						return nil
+					default:
+						return ErrFull
+					}
+				}
+				select {
+				case <-room:
+					return nil
+				case <-ctx.Done():
+					return ctx.Err()
+				}
+			})
+			for i := range messages {
+				pub.publish(t, payload(i, 30))
+			}
+			for range messages {
+				time.Sleep(8 * time.Millisecond)
+				select {
+				case room <- struct{}{}:
+				case <-time.After(time.Minute):
+				}
+			}
+			settle()
+			if s := sub.tx(); sub.box.total() != messages || len(s.Away) > 0 {
+				t.Errorf("%d delivered: %+v", sub.box.total(), s)
+			}
+			pub.publish(t, "too late")
+			settle()
+			if s := sub.tx(); s.Away[awayTimeout] == 0 {
+				t.Errorf("%+v", s)
+			}
+		})
+	}
+}
+
+// A subscriber that stands is not waited for without end: other types go on.
+func TestStuckSubscriberHoldsUpNobodyForLong(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
-		pub, sub := w.pair(func(_ *Config, tx *Topic) {
-			tx.OnFull = WaitWhenFull
-			tx.Deadline = 3 * time.Second
-			tx.Concurrency = 2
-			tx.Queue = 1
-		})
-		room := make(chan struct{})
-		sub.box.setRefuse(func(ctx context.Context, _ Message, wait bool) error {
-			if !wait {
-				t.Error("not asked to wait")
-			}
-			select {
-			case <-room:
+		ns := w.nodes(2, func(_ *Config, tx *Topic) { tx.Concurrency, tx.Queue = 2, 16 })
+		for _, n := range ns {
+			must(t, n.e.Declare(Topic{Type: "other"}))
+			must(t, n.e.Join("other"))
+		}
+		w.connect(ns[0].h, ns[1].h)
+		settle()
+		ns[1].box.setRefuse(func(ctx context.Context, m Message, wait bool) error {
+			switch {
+			case m.Type == "other":
 				return nil
-			case <-ctx.Done():
-				return ctx.Err()
+			case wait:
+				<-ctx.Done()
 			}
+			return ErrFull
 		})
-		for i := range 4 {
-			pub.publish(t, payload(i, 30))
+		for i := range 1000 {
+			ns[0].publish(t, payload(i, 100))
 		}
-		time.Sleep(time.Second)
-		if s := sub.tx(); s.Away[awayOverload] != 1 {
-			t.Errorf("two wait for room, one for a slot, one is turned away: %+v", s)
+		must(t, ns[0].e.Publish(t.Context(), "other", []byte("goes on")))
+		time.Sleep(5 * time.Second)
+		if ns[1].box.count("goes on") != 0 {
+			t.Error("it was not held up: nothing was tested")
 		}
-		close(room)
-		settle()
-		if got := sub.box.total(); got != 4 {
-			t.Errorf("%d delivered", got)
-		}
-		block := make(chan struct{})
-		defer close(block)
-		sub.box.setRefuse(func(ctx context.Context, _ Message, _ bool) error {
-			<-ctx.Done()
-			return ctx.Err()
-		})
-		pub.publish(t, "too late")
-		settle()
-		if s := sub.tx(); s.Away[awayTimeout] == 0 {
+		time.Sleep(20 * time.Second)
+		wantOnce(t, ns[1:], "goes on")
+		if s := ns[1].tx(); s.Away[awayOverload] == 0 || s.Delivered != 0 {
 			t.Errorf("%+v", s)
 		}
 	})

@@ -89,7 +89,7 @@ func (e *Engine) TakeLarge(from peer.ID, typ string, frame []byte, ref any, blam
 		}}, &out)
 	}
 	e.unlock()
-	e.judgeAll(out.judge)
+	e.judgeAll(&out)
 }
 
 func fate(ref any, why router.Action) router.Effect {

@@ -77,11 +77,11 @@ func (e *Engine) admitLocked(ctx context.Context, t *topic, from peer.ID) error 
 
 // holdBack waits while a peer is full that is sent what the reader has brought.
 func (rd *reader) holdBack() {
-	if len(rd.brought) == 0 {
+	e := rd.e
+	defer func() { rd.brought = rd.brought[:0] }()
+	if !e.pressing.Load() {
 		return
 	}
-	defer func() { rd.brought = rd.brought[:0] }()
-	e := rd.e
 	var enough <-chan time.Time
 	for {
 		e.mu.Lock()
@@ -101,6 +101,25 @@ func (rd *reader) holdBack() {
 		case <-relief: // relieveLocked
 		case <-enough:
 			return
+		case <-e.work.Done():
+			return
+		}
+	}
+}
+
+// awaitRoom waits while too much of what the reader has brought waits to be judged.
+func (rd *reader) awaitRoom() {
+	e := rd.e
+	for len(rd.brought) > 0 && e.pressing.Load() {
+		e.mu.Lock()
+		crowded := slices.ContainsFunc(rd.brought, func(t *topic) bool { return e.router.Crowded(t.Name, rd.r.id) })
+		relief := e.relief
+		e.mu.Unlock()
+		if !crowded {
+			return
+		}
+		select {
+		case <-relief: // relieveLocked
 		case <-e.work.Done():
 			return
 		}

@@ -64,7 +64,6 @@ func TestConfigNamesItsMistakes(t *testing.T) {
 		"MaxSize":     {Type: "t", MaxSize: 1 << 30},
 		"Deadline":    {Type: "t", Deadline: -1},
 		"Concurrency": {Type: "t", Concurrency: -1},
-		"OnFull":      {Type: "t", OnFull: 9},
 	} {
 		if err := topic.withDefaults(&c).validate(&c); err == nil || !strings.Contains(err.Error(), "Topic."+field+":") {
 			t.Errorf("%s is not named: %v", field, err)

@@ -249,7 +249,8 @@ func (rd *reader) take(b *batch) {
 	if fresh > 0 {
 		rd.takeFresh(b, &out)
 	}
-	e.judgeAll(out.judge)
+	e.judgeAll(&out)
+	rd.awaitRoom()
 }
 
 // name finds topic and ID of each message.
@@ -294,7 +295,7 @@ func (rd *reader) takeFresh(b *batch, out *outcome) {
 			}
 		}
 	}
-	mine := outcome{judge: b.judge}
+	mine := outcome{try: b.judge}
 	e.mu.Lock()
 	if rd.r.in == rd.s {
 		for i := range b.msgs {
@@ -304,15 +305,12 @@ func (rd *reader) takeFresh(b *batch, out *outcome) {
 		}
 	}
 	e.unlock()
+	out.judge = append(out.judge, mine.judge...)
 	// Inline topics are judged here: nothing of them blocks, and a goroutine for each
 	// message would cost more than the rest.
-	b.judge = mine.judge[:0]
-	for _, m := range mine.judge {
-		if t := e.byName(m.Topic); t != nil && t.set().inline {
-			b.judge, b.verdicts = append(b.judge, m), append(b.verdicts, e.judge(m))
-		} else {
-			out.judge = append(out.judge, m)
-		}
+	b.judge = mine.try
+	for _, m := range b.judge {
+		b.verdicts = append(b.verdicts, e.judge(m, false))
 	}
 	if len(b.judge) == 0 {
 		return

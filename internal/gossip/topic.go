@@ -10,18 +10,6 @@ import (
 	"github.com/go-nebnet/nebnet/internal/gossip/router"
 )
 
-// FullPolicy says what happens to a message whose subscriber is full.
-type FullPolicy uint8
-
-const (
-	// IgnoreWhenFull turns the message away at once; it is taken when it comes
-	// again. The default.
-	IgnoreWhenFull FullPolicy = iota
-	// WaitWhenFull lets Deliver wait until the type's Deadline. Messages behind
-	// it wait for a slot, and are turned away when too many do.
-	WaitWhenFull
-)
-
 // Defaults of Topic's fields.
 const (
 	DefaultDeadline    = 10 * time.Second
@@ -60,11 +48,10 @@ type Topic struct {
 	// 10 s.
 	Deadline time.Duration
 	// Concurrency is how many messages of the type are validated and delivered
-	// at once, Queue how many more may wait. Beyond, messages are turned away.
-	// Defaults 64 and 1,024.
+	// at once, Queue how many more may wait. When that fills up, peers that bring
+	// most are read from no more, for as long as a hundred messages a second are
+	// taken, or 10 s; beyond it messages are turned away. Defaults 64 and 1,024.
 	Concurrency, Queue int
-	// OnFull is the policy for full subscribers.
-	OnFull FullPolicy
 	// ParkTime is how long a deferred message stays parked. Default 1 min.
 	ParkTime time.Duration
 	// ExplicitRelay delivers accepted messages and forwards them only when Relay
@@ -125,9 +112,6 @@ func (t Topic) validate(c *Config) error {
 	if t.Concurrency < 1 || t.Queue < 0 {
 		bad("Concurrency", "want at least 1 and a Queue of at least 0")
 	}
-	if t.OnFull > WaitWhenFull {
-		bad("OnFull", "unknown: %d", t.OnFull)
-	}
 	return errors.Join(append(errs, t.Score.Validate())...)
 }
 
@@ -173,7 +157,7 @@ func newTopic(spec Topic, e *Engine) *topic {
 }
 
 func (e *Engine) settings(spec Topic) *settings {
-	return &settings{Topic: spec, inline: e.cfg.Identity == Unsigned && spec.Validate == nil && spec.OnFull == IgnoreWhenFull}
+	return &settings{Topic: spec, inline: e.cfg.Identity == Unsigned && spec.Validate == nil}
 }
 
 func (t *topic) set() *settings { return t.now.Load() }

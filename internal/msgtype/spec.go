@@ -57,9 +57,6 @@ type Broadcast struct {
 	Open bool
 	// ExplicitRelay passes messages on only when the program says so.
 	ExplicitRelay bool
-	// WaitWhenFull lets a message wait, at most Deadline, for room with a
-	// subscriber that is full, instead of turning it away.
-	WaitWhenFull bool
 	// Timed adds the time of publication to each message, 8 bytes.
 	Timed bool
 	// Deadline bounds the validation of one message. Default 10 s.

@@ -10,7 +10,7 @@ type state uint8
 
 const (
 	waiting    state = iota // for a slot
-	judging                 // a Judge effect is out
+	judging                 // a Judge or Try effect is out
 	deferred                // until its key is resumed
 	turnedAway              // the next copy is taken
 	accepted                // delivered, or published
@@ -236,6 +236,7 @@ func (r *Router) forgetMessages(t *Topic) {
 		}
 	}
 	t.queue = fairQueue{}
+	r.weighQueue(t)
 }
 
 // sentBy reports whether a peer has sent a copy of the message itself.

@@ -49,7 +49,7 @@ func (t *Topic) share() int { return t.spec.Concurrency - t.spec.Concurrency/4 }
 
 // room is how many more messages of the topic can be taken in now.
 func (t *Topic) room() int {
-	if t.spec.Inline {
+	if t.spec.Inline && t.queue.waiting == 0 {
 		return maxAsk
 	}
 	return t.spec.Concurrency - t.queue.running + t.spec.Queue - t.queue.waiting
@@ -57,11 +57,16 @@ func (t *Topic) room() int {
 
 // admitCheck has a message judged, now or when there is a slot.
 func (r *Router) admitCheck(e *entry) {
-	t, q := e.topic, &e.topic.queue
-	if t.spec.Inline {
-		r.judge(e)
+	if e.topic.spec.Inline {
+		r.try(e)
 		return
 	}
+	r.admitSlot(e)
+}
+
+// admitSlot has a message judged when there is a slot.
+func (r *Router) admitSlot(e *entry) {
+	t, q := e.topic, &e.topic.queue
 	s := q.sender(e.from)
 	e.state, e.live.sender = waiting, s
 	switch {
@@ -72,6 +77,7 @@ func (r *Router) admitCheck(e *entry) {
 		q.waiting++
 		s.waiting++
 		s.queue = append(s.queue, e)
+		r.weighQueue(t)
 	default:
 		r.crowdOut(e, s)
 	}
@@ -82,10 +88,15 @@ func (q *fairQueue) start(s *sender) {
 	s.running++
 }
 
-// judge has the caller judge a message.
-func (r *Router) judge(e *entry) {
+// judge has the caller judge a message that holds a slot.
+func (r *Router) judge(e *entry) { r.haveJudged(e, Judge) }
+
+// try has the caller judge a message that holds no slot, at once.
+func (r *Router) try(e *entry) { r.haveJudged(e, Try) }
+
+func (r *Router) haveJudged(e *entry, kind EffectKind) {
 	e.state, e.live.epoch = judging, r.parking.epoch
-	r.out = append(r.out, Effect{Kind: Judge, Peer: e.from.ID, Msg: e.msg})
+	r.out = append(r.out, Effect{Kind: kind, Peer: e.from.ID, Msg: e.msg})
 }
 
 // crowdOut turns a message away for want of places: this one, or the last of the
@@ -170,6 +181,7 @@ func (r *Router) nextChecks(t *Topic) {
 		q.start(s)
 		r.judge(e)
 	}
+	r.weighQueue(t)
 }
 
 // timeOut turns away what has waited for a slot for too long.
@@ -192,6 +204,7 @@ func (r *Router) timeOut(t *Topic) {
 		}
 		q.drop(s)
 	}
+	r.weighQueue(t)
 }
 
 // unplace takes an entry out of the queue and the parking, wherever it is.

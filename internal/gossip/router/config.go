@@ -80,8 +80,8 @@ type TopicScore struct {
 type TopicSpec struct {
 	Name string
 	Open bool
-	// Inline topics are judged by whoever brings the message, at once: there are no
-	// slots, and nothing waits.
+	// Inline topics are judged by whoever brings the message, at once, and take a slot
+	// only if there is no room for it.
 	Inline bool
 	// Concurrency is how many messages are judged at once, Queue how many may wait,
 	// Deadline how long.

@@ -104,8 +104,9 @@ const (
 	Say
 	// Cancel: Peer has Msg, or wants no copy. It need not be sent if it waits.
 	Cancel
-	// Judge has Msg judged. Judged follows.
+	// Judge has Msg judged, which may wait. Try has it judged at once. Judged follows.
 	Judge
+	Try
 	// Refused: the message of this Publish was not taken, for Reason. Queued: it
 	// waits for a first peer.
 	Refused
@@ -163,6 +164,7 @@ const (
 	Reject
 	Defer     // until Verdict.Key is resumed
 	TurnAway  // for Verdict.Reason; a further copy is taken
+	Wait      // there was no room: it is to be judged in a slot, and may wait there
 	BadSigned // the signature is not that of the author
 )
 

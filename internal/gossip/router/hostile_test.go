@@ -425,11 +425,11 @@ func play(t testing.TB, data []byte) {
 				i := int(next()) % len(out)
 				m := out[i]
 				out = slices.Delete(out, i, i+1)
-				g.judge(m, Verdict{Action: Action(next() % 6), Key: topic(), Reason: "full"})
+				g.judge(m, Verdict{Action: Action(next() % 7), Key: topic(), Reason: "full"})
 			}
 		}
 		for _, e := range g.drain() {
-			if e.Kind == Judge {
+			if e.Kind == Judge || e.Kind == Try {
 				out = append(out, e.Msg)
 			}
 		}

@@ -209,7 +209,7 @@ func said(es []Effect, id peer.ID) (c rpc.Control) {
 
 func judgedIDs(es []Effect) (ids []string) {
 	for _, e := range es {
-		if e.Kind == Judge {
+		if e.Kind == Judge || e.Kind == Try {
 			ids = append(ids, e.Msg.ID)
 		}
 	}
@@ -244,8 +244,15 @@ func check(t testing.TB, r *Router) {
 	if full != r.full {
 		bad("%d peers are full, counted %d", full, r.full)
 	}
+	crowded := 0
 	for _, tp := range r.list {
+		if s := &tp.pressure; s.full && !s.slow {
+			crowded++
+		}
 		checkTopic(tp, bad)
+	}
+	if crowded != r.crowded {
+		bad("%d topics are full, counted %d", crowded, r.crowded)
 	}
 	checkBook(r, bad)
 }

@@ -204,7 +204,7 @@ func (r *Router) again(e *entry) {
 	t, q := e.topic, &e.topic.queue
 	if t.spec.Inline {
 		r.parking.release(e)
-		r.judge(e)
+		r.try(e)
 		return
 	}
 	s := q.sender(e.from)

@@ -6,19 +6,24 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 )
 
-// A peer whose queue is above its mark is full: whoever brings more for it is to
-// wait, so that nothing has to be dropped, and so that the wait goes back to the
-// author of what is too much. That one peer reads slowly, for whatever reason, must
-// not hold up a whole mesh. So a peer has patience on account: it is used up while
-// the peer is full though others take the same several times as fast, and comes back
-// slowly. Without any left the peer is slow. Nobody waits for it then; what its queue
-// cannot hold is lost to it, and counted.
+// A peer whose queue is above its mark is full, and so is a topic of which much waits
+// to be judged here: whoever brings more for it is to wait, so that nothing has to be
+// dropped, and so that the wait goes back to the author of what is too much. But one
+// peer that reads slowly, for whatever reason, must not hold up a whole mesh, nor one
+// subscriber that stands all topics of a node. So both have patience on account: that
+// of a peer is used up while it is full though others take the same several times as
+// fast, and comes back slowly; that of a topic while it is full, and comes back with
+// what it takes. Without any left it is slow. Nobody waits for it then; what its queue
+// cannot hold is lost to it, or turned away, and counted.
 
 const (
-	// patience is how long one slow peer may hold up others; patienceBack is how many
-	// seconds give one back.
+	// patience is how long one slow peer or topic may hold up others; patienceBack is
+	// how many seconds give a peer one back.
 	patience     = 10 * time.Second
 	patienceBack = 10
+	// takesBack is what a topic gets back for each message that it takes: it may hold
+	// up others for as long as it takes a hundred a second.
+	takesBack = 10 * time.Millisecond
 	// slowFactor is how many times as fast as a slow peer others are.
 	slowFactor = 4
 	// fairPart is the part of what a peer was sent that others must have been sent, to
@@ -35,13 +40,17 @@ type Load struct {
 // pace is what a peer takes, in bytes a second.
 func (l Load) pace() float64 { return l.Bytes / max(l.Busy, time.Microsecond).Seconds() }
 
-// pressure is how a peer stands that is full, or was.
+// pressure is how a peer or a topic stands that is full, or was.
 type pressure struct {
 	full, slow bool
 	used       time.Duration // of its patience
 	since      time.Time     // until then it is accounted for
-	load       Load          // of late
+	load       Load          // of late, of a peer
 }
+
+func (s *pressure) use(d time.Duration) { s.used = min(s.used+d, patience) }
+
+func (s *pressure) giveBack(d time.Duration) { s.used = max(s.used-d, 0) }
 
 // setFull notes that a peer's queue is above its mark, or well below it again.
 func (r *Router) setFull(p *Peer, on bool) {
@@ -73,9 +82,9 @@ func (r *Router) usePatience(p *Peer) {
 	s.since = r.now
 	switch {
 	case s.full && !s.slow && r.othersAreFaster(p):
-		s.used = min(s.used+d, patience)
-	case s.used > 0:
-		s.used = max(s.used-d/patienceBack, 0)
+		s.use(d)
+	default:
+		s.giveBack(d / patienceBack)
 	}
 }
 
@@ -114,6 +123,53 @@ func (r *Router) watchFull() {
 	if r.full > 0 {
 		r.ease() // a full peer may have left a mesh
 	}
+	for _, t := range r.list {
+		if s := &t.pressure; s.full && !s.slow {
+			s.use(r.now.Sub(s.since))
+			s.since = r.now
+			if s.used >= patience {
+				s.slow = true
+				r.crowded--
+				r.ease()
+			}
+		}
+	}
+}
+
+// weighQueue notes whether much waits to be judged of a topic.
+func (r *Router) weighQueue(t *Topic) {
+	s, n := &t.pressure, t.queue.waiting
+	switch {
+	case !s.full && n > 0 && 4*n >= 3*t.spec.Queue:
+		s.full, s.since = true, r.now
+		if s.used >= patience {
+			s.slow = true
+			return
+		}
+		r.crowded++
+	case s.full && 2*n <= t.spec.Queue:
+		if !s.slow {
+			r.crowded--
+		}
+		s.full, s.slow = false, false
+		r.ease()
+	}
+}
+
+// Crowded reports whether so much of a topic waits to be judged that a peer, which
+// has brought no less of it than others have, is to bring no more until an Eased
+// effect comes.
+func (r *Router) Crowded(topic string, from peer.ID) bool {
+	t := r.topics[topic]
+	if t == nil || !t.pressure.full || t.pressure.slow {
+		return false
+	}
+	for _, s := range t.queue.senders {
+		if s.p.ID == from {
+			return s.waiting*len(t.queue.senders) >= t.queue.waiting
+		}
+	}
+	return false
 }
 
 // giveUpOn has nobody wait for a full peer any more.
@@ -126,6 +182,9 @@ func (r *Router) giveUpOn(p *Peer) {
 
 // ease has those look again who wait.
 func (r *Router) ease() { r.out = append(r.out, Effect{Kind: Eased}) }
+
+// Pressing reports whether Pressed or Crowded may be true.
+func (r *Router) Pressing() bool { return r.full+r.crowded > 0 }
 
 // Pressed reports whether a message of a topic that comes from a peer, or is an own
 // one if that is empty, goes to a peer that is full: then it, or the next one, is to

@@ -1,6 +1,7 @@
 package router
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -171,5 +172,78 @@ func TestPatienceComesBackSlowly(t *testing.T) {
 	beats(3)
 	if g.r.Pressed("t", "") {
 		t.Error("more patience than has come back")
+	}
+}
+
+// Whoever brings most of a topic of which much waits to be judged is to wait, and for
+// as long as it takes a hundred a second, or 10 s.
+func TestCrowdedTopicsHoldBackWhoBringsMost(t *testing.T) {
+	g := newRig(t, nil)
+	spec := testTopic("t")
+	spec.Inline, spec.Concurrency, spec.Queue, spec.Deadline = false, 1, 100, time.Hour
+	g.topic(spec)
+	g.member(name(0), true, "t")
+	g.member(name(1), true, "t")
+	var judging []*Message
+	say := func(from peer.ID, n int) {
+		for range n {
+			g.say(from, "t", fmt.Sprint(g.steps), 10)
+		}
+	}
+	accept := func(n int) {
+		for range n {
+			for _, e := range g.drain() {
+				if e.Kind == Judge {
+					judging = append(judging, e.Msg)
+				}
+			}
+			g.judge(judging[0], Verdict{Action: Accept})
+			judging = judging[1:]
+		}
+	}
+	say(name(1), 2)
+	say(name(0), 72)
+	if g.r.Pressing() {
+		t.Fatal("crowded below three quarters")
+	}
+	say(name(0), 3)
+	if !g.r.Pressing() || !g.r.Crowded("t", name(0)) || g.r.Crowded("t", name(1)) || g.r.Crowded("t", name(2)) || g.r.Crowded("nope", name(0)) {
+		t.Error("not crowded for the one that brings most, or for another")
+	}
+	accept(26)
+	if g.r.Pressing() || g.r.Crowded("t", name(0)) {
+		t.Error("crowded at half")
+	}
+	for range 30 { // a hundred a second are enough
+		say(name(0), 100-g.r.topics["t"].queue.waiting)
+		accept(100)
+		g.pass(time.Second)
+	}
+	say(name(0), 100-g.r.topics["t"].queue.waiting)
+	if !g.r.Crowded("t", name(0)) {
+		t.Error("not waited for though it takes a hundred a second")
+	}
+	g.pass(15 * time.Second)
+	if g.r.Pressing() || g.r.Crowded("t", name(0)) {
+		t.Error("waited for though it stands")
+	}
+}
+
+// What found no room at once waits in a slot, and is judged there.
+func TestInlineTopicsTakeSlotsWhenThereIsNoRoom(t *testing.T) {
+	g := newRig(t, nil)
+	g.topic(testTopic("t"))
+	g.member(name(0), true, "t")
+	m := g.say(name(0), "t", "m", 10)
+	if n := count(g.drain(), Try); n != 1 {
+		t.Fatalf("tried %d times", n)
+	}
+	g.judge(m, Verdict{Action: Wait})
+	if es := g.drain(); count(es, Judge) != 1 || count(es, Try) != 0 {
+		t.Fatalf("%v", es)
+	}
+	g.judge(m, Verdict{Action: Accept})
+	if c := g.counts("t"); c.Delivered != 1 || len(c.Away) != 0 {
+		t.Errorf("%+v", c)
 	}
 }

@@ -109,6 +109,9 @@ func (r *Router) judged(ev Event) {
 	}
 	r.freeSlot(e)
 	t := e.topic
+	if ev.Verdict.Action != TurnAway && ev.Verdict.Action != Wait {
+		t.pressure.giveBack(takesBack)
+	}
 	switch ev.Verdict.Action {
 	case Accept:
 		t.counts.Delivered++
@@ -127,6 +130,8 @@ func (r *Router) judged(ev Event) {
 		r.park(e, ev.Verdict.Key)
 	case TurnAway:
 		r.turnAway(e, ev.Verdict.Reason)
+	case Wait:
+		r.admitSlot(e)
 	case BadSigned:
 		t.counts.Rejected++
 		if !e.msg.Blameless {

@@ -34,6 +34,7 @@ type Router struct {
 	promises []promise
 	parking  parking
 	full     int // peers that are full and not slow
+	crowded  int // topics that are
 
 	decayed time.Time
 }
@@ -48,6 +49,7 @@ type Topic struct {
 	lastPublished time.Time
 
 	queue        fairQueue
+	pressure     pressure // of queue
 	pending      []*entry // own messages that wait for a first peer
 	pendingBytes int
 	away         awayList

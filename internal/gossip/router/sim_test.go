@@ -161,7 +161,7 @@ func (s *sim) step(i int, ev Event) {
 			s.control++
 			frames := rpc.AppendControl(nil, e.Control)
 			s.deliver(i, e.Peer, func(j int) { s.read(j, n.id, frames) })
-		case Judge:
+		case Judge, Try:
 			n.got[e.Msg.ID] = s.now
 			s.step(i, Event{Kind: Judged, Msg: e.Msg, Verdict: Verdict{Action: Accept}})
 		}
