@@ -27,6 +27,7 @@ func (n *Node) gossipConfig() gossip.Config {
 		},
 		Pace:         n.paceGossip,
 		MessageID:    n.opts.messageID,
+		Recommended:  n.exchange.Recommended,
 		Large:        largeCarrier{n},
 		MaxLargeSize: n.maxLarge(),
 		Params:       gossip.Params(gossipProfiles[n.cfg.GossipProfile]()),

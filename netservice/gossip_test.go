@@ -243,9 +243,9 @@ func TestValidator(t *testing.T) {
 	})
 }
 
-// A full lossless subscriber turns messages away, and takes them when they come
-// again: nothing is lost as long as they are in the gossip window.
-func TestFullSubscriberTakesTheNextCopy(t *testing.T) {
+// Broadcasts wait for a full lossless subscriber, longer than the gossip window is,
+// which is six seconds: none is turned away to be asked for again.
+func TestBroadcastsWaitForAFullSubscriber(t *testing.T) {
 	inBubble(t, func(t *testing.T, nw *nettest.Network) {
 		cfg := chain()
 		cfg.DispatchQueue = 1
@@ -271,9 +271,9 @@ func TestFullSubscriberTakesTheNextCopy(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		time.Sleep(100 * time.Millisecond)
-		if st := b.Service().Stats().Gossip.Types["strict"]; len(st.Away) == 0 {
-			t.Errorf("nothing was turned away: %+v", st)
+		time.Sleep(9 * time.Second)
+		if st := b.Service().Stats().Gossip.Types["strict"]; len(st.Away) != 0 || st.Delivered == n {
+			t.Errorf("something was turned away, or nothing had to wait: %+v", st)
 		}
 		close(open)
 		time.Sleep(20 * time.Second)

@@ -185,6 +185,10 @@ func (n *Node) start() (err error) {
 	if n.engine, err = session.New(n.sessionConfig()); err != nil {
 		return err
 	}
+	// It takes what peers of gossip recommend.
+	if n.exchange, err = discovery.New(n.exchangeConfig()); err != nil {
+		return err
+	}
 	if err = n.newGossip(); err != nil {
 		return err
 	}
@@ -209,9 +213,6 @@ func (n *Node) start() (err error) {
 	}
 	if err = n.requests.Start(n.host, n.budgets); err != nil {
 		return requestError(err)
-	}
-	if n.exchange, err = discovery.New(n.exchangeConfig()); err != nil {
-		return err
 	}
 	if err = n.exchange.Start(); err != nil {
 		return err

@@ -136,6 +136,33 @@ func (x *Exchange) AskGuest(ctx context.Context, p peer.ID) error {
 	return nil
 }
 
+// Recommended takes records of peers that a session peer has recommended by other
+// means. Those that are no good are dropped, and counted. It may be called from several
+// goroutines.
+func (x *Exchange) Recommended(from peer.ID, records [][]byte) {
+	x.mu.Lock()
+	if x.closed {
+		x.mu.Unlock()
+		return
+	}
+	x.wg.Add(1)
+	x.mu.Unlock()
+	defer x.wg.Done()
+	x.guarded("recommended", func() {
+		if x.cfg.Want() <= 0 || !x.cfg.Member(from) {
+			return
+		}
+		for _, b := range records[:min(len(records), MaxRecords)] {
+			rec, err := parseRecord(b)
+			if err != nil {
+				x.obs.Counter(obs.ExchangeDropped + string(dropRecord)).Inc(1)
+				continue
+			}
+			x.consider(from, rec)
+		}
+	})
+}
+
 // tell hands on what a session peer says of itself.
 func (x *Exchange) tell(p peer.ID, raw []byte) {
 	if len(raw) == 0 {

@@ -24,6 +24,7 @@ const (
 	dropAddress  verdict = "address"
 	dropRepeated verdict = "repeated"
 	dropSource   verdict = "source"
+	dropRecord   verdict = "record"
 )
 
 // intake bounds what others can make this node dial: a peer tells of so many

@@ -88,6 +88,10 @@ type Config struct {
 	// Heard is told, once a second at most for each stream, that something has
 	// come from a peer. It must not block. Optional.
 	Heard func(peer.ID)
+	// Recommended is given signed records of other peers, at most 16, by a member with
+	// a good score that has taken this node out of a mesh. They are not verified. It
+	// may be called from many goroutines at once. Optional.
+	Recommended func(from peer.ID, records [][]byte)
 	// ForeignAfter is how long after its connection a peer that is no member is
 	// waited for, before it may take part in open topics (if there are any) as a
 	// foreigner. Default 10 s.

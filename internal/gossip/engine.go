@@ -124,6 +124,7 @@ type outcome struct {
 	refused      string
 	judge        []*router.Message
 	try          []*router.Message // is to be judged at once, without waiting
+	connect      []router.Effect
 }
 
 // stepLocked has the router take an event, and does what it says but for judging.
@@ -168,6 +169,8 @@ func (e *Engine) stepLocked(ev router.Event, out *outcome) {
 			e.fates = append(e.fates, f)
 		case router.Faulted:
 			e.countFault(f.Reason)
+		case router.Connect:
+			out.connect = append(out.connect, f)
 		case router.Slow:
 			e.slowLocked(f.Peer)
 		case router.Eased:

@@ -18,8 +18,8 @@ const (
 )
 
 var (
-	errFrameTooLarge = errors.New("gossip: frame too large")
-	errFrameLength   = errors.New("gossip: length of a frame is malformed")
+	errFrameTooLarge = errors.New("frame too large")
+	errFrameLength   = errors.New("length of a frame is malformed")
 )
 
 // source is what frames are read from.

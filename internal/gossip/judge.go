@@ -199,6 +199,25 @@ func (e *Engine) appScore(p peer.ID) (score float64) {
 	return e.cfg.AppScore(p)
 }
 
+// recommend hands on the records of peers that others have recommended.
+func (e *Engine) recommend(all []router.Effect) {
+	if e.cfg.Recommended == nil || len(all) == 0 {
+		return
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			e.panicked("Recommended", r, e.cfg.Obs.Counter(obs.GossipPanics))
+		}
+	}()
+	for _, c := range all {
+		records := make([][]byte, len(c.Peers))
+		for i := range c.Peers {
+			records[i] = c.Peers[i].Record
+		}
+		e.cfg.Recommended(c.Peer, records)
+	}
+}
+
 func (e *Engine) tellScores(scores map[peer.ID]float64) {
 	if e.cfg.OnScore == nil {
 		return

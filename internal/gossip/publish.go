@@ -29,7 +29,7 @@ func (e *Engine) Publish(ctx context.Context, typ string, data []byte) error {
 		return fmt.Errorf("%w: %d bytes of %s, at most %d", ErrTooLarge, len(data), typ, most)
 	}
 	if err := ctx.Err(); err != nil {
-		return fmt.Errorf("gossip: publish %s: %w", typ, err)
+		return fmt.Errorf("publish %s: %w", typ, err)
 	}
 	m, err := e.compose(t, data)
 	if err != nil {
@@ -76,7 +76,7 @@ func (e *Engine) compose(t *topic, data []byte) (*router.Message, error) {
 	in := rpc.Message{Data: data, Topic: t.wire}
 	if e.author != nil {
 		if err := e.author.sign(&in); err != nil {
-			return nil, fmt.Errorf("gossip: publish %s: %w", t.Type, err)
+			return nil, fmt.Errorf("publish %s: %w", t.Type, err)
 		}
 	}
 	var id [64]byte

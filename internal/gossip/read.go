@@ -250,6 +250,7 @@ func (rd *reader) take(b *batch) {
 		rd.takeFresh(b, &out)
 	}
 	e.judgeAll(&out)
+	e.recommend(out.connect)
 	rd.awaitRoom()
 }
 

@@ -46,6 +46,9 @@ const (
 	retransmission     = 3
 	opportunisticTicks = 60
 	opportunisticPeers = 2
+	// acceptExchange is which part of TopicCap a peer must have earned before the
+	// peers are taken that it recommends.
+	acceptExchange = 10
 )
 
 func (p Params) mesh() router.MeshParams {
@@ -63,8 +66,7 @@ func (p Params) mesh() router.MeshParams {
 func (p Params) score() router.ScoreParams {
 	return router.ScoreParams{
 		GossipThreshold: p.GossipThreshold, PublishThreshold: p.PublishThreshold, GraylistThreshold: p.GraylistThreshold,
-		// Peers are found by discovery; a prune's list is not dialled.
-		AcceptExchange:         math.MaxFloat64,
+		AcceptExchange:         p.TopicCap / acceptExchange,
 		OpportunisticThreshold: p.OpportunisticThreshold,
 		TopicCap:               p.TopicCap,
 		ColocationWeight:       p.ColocationWeight, ColocationFree: max(p.ColocationFree, 1),

@@ -28,7 +28,7 @@ func newAuthor(h host.Host) (*author, error) {
 	}
 	if _, err := a.id.ExtractPublicKey(); err != nil {
 		if a.pub, err = crypto.MarshalPublicKey(a.key.GetPublic()); err != nil {
-			return nil, fmt.Errorf("gossip: %w", err)
+			return nil, fmt.Errorf("encode the public key: %w", err)
 		}
 	}
 	// It goes on after a restart: some networks ignore what does not increase.
@@ -44,7 +44,7 @@ func (a *author) sign(m *rpc.Message) (err error) {
 	return err
 }
 
-var errUnsigned = errors.New("gossip: signature is not that of the author")
+var errUnsigned = errors.New("signature is not that of the author")
 
 // verify checks the signature of a message that has all that it needs.
 func verify(m *rpc.Message) error {

@@ -137,7 +137,7 @@ const (
 	// counts requests not answered.
 	ExchangeRefused = "neb.net.exchange.refused."
 	// ExchangeFound counts candidates handed on, and ExchangeDropped, followed
-	// by a reason (self, member, address, repeated, source), those that were
+	// by a reason (self, member, address, repeated, source, record), those that were
 	// not.
 	ExchangeFound   = "neb.net.exchange.found"
 	ExchangeDropped = "neb.net.exchange.dropped."

@@ -220,6 +220,7 @@ func (r *Router) pruneFrom(p *Peer, in rpc.Prune) {
 	}
 	l := p.link(t)
 	l.early = false
+	was := l.mesh
 	r.prune(l)
 	backoff := r.cfg.Mesh.PruneBackoff
 	if in.Backoff > 0 {
@@ -227,14 +228,19 @@ func (r *Router) pruneFrom(p *Peer, in rpc.Prune) {
 		backoff = time.Duration(min(in.Backoff, uint64(r.cfg.Mesh.MaxBackoff/time.Second))) * time.Second
 	}
 	r.backOff(l, backoff)
-	if len(in.Peers) == 0 || r.score(p) < r.cfg.Score.AcceptExchange {
+	// Of one that was in no mesh nothing is taken: it could go on without end.
+	if !was || !p.member || r.score(p) < r.cfg.Score.AcceptExchange {
 		return
 	}
 	e := Effect{Kind: Connect, Peer: p.ID}
 	for _, q := range in.Peers {
-		e.Peers = append(e.Peers, rpc.PeerOut{ID: string(q.ID), Record: slices.Clone(q.Record)})
+		if len(q.Record) > 0 { // an ID alone could be anybody's
+			e.Peers = append(e.Peers, rpc.PeerOut{ID: string(q.ID), Record: slices.Clone(q.Record)})
+		}
 	}
-	r.out = append(r.out, e)
+	if len(e.Peers) > 0 {
+		r.out = append(r.out, e)
+	}
 }
 
 // maintainMesh is the part of the heartbeat that concerns one topic's mesh.

@@ -306,11 +306,17 @@ func TestPeerExchange(t *testing.T) {
 			}
 		}
 	}
+	from := g.counts("t").Mesh[0]
 	for _, good := range []bool{false, true} {
 		if good {
-			g.step(Event{Kind: AppScore, Peer: name(0), Value: 10})
+			g.step(Event{Kind: AppScore, Peer: from, Value: 10})
+			from = g.counts("t").Mesh[1]
+			g.step(Event{Kind: AppScore, Peer: from, Value: 10})
 		}
-		g.step(Event{Kind: Control, Peer: name(0), RPC: &rpc.RPC{Prune: []rpc.Prune{{Topic: []byte("t"), Peers: []rpc.Peer{{ID: []byte("x"), Record: []byte("r")}}}}}})
+		peers := []rpc.Peer{{ID: []byte("nobody")}, {ID: []byte("x"), Record: []byte("r")}}
+		for range 2 { // the second time it is in no mesh any more
+			g.step(Event{Kind: Control, Peer: from, RPC: &rpc.RPC{Prune: []rpc.Prune{{Topic: []byte("t"), Peers: peers}}}})
+		}
 		connect := 0
 		for _, e := range g.drain() {
 			if e.Kind == Connect && e.Peers[0].ID == "x" && string(e.Peers[0].Record) == "r" {
