@@ -2,11 +2,14 @@ package netns
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"strings"
 	"sync"
@@ -75,9 +78,12 @@ func (p part) node() error {
 		return err
 	}
 	events := s.SubscribePeers()
+	page := s.Inspector()
 	if err := s.Start(); err != nil {
 		return err
 	}
+	over := make(chan struct{})
+	defer close(over)
 	var now, most atomic.Int64
 	s.Node().Host().Network().Notify(&network.NotifyBundle{
 		ConnectedF: func(network.Network, network.Conn) {
@@ -111,6 +117,29 @@ func (p part) node() error {
 			if _, err := note.SendTo(context.Background(), s, netservice.AllPeers(), []byte(rest)); err != nil {
 				fmt.Println("failed", err)
 			}
+		case "watch": // as a browser with the page open
+			go page.ServeHTTP(nobody{}, httptest.NewRequest(http.MethodGet, "/live", nil))
+		case "look":
+			rec := httptest.NewRecorder()
+			page.ServeHTTP(rec, httptest.NewRequest(http.MethodGet, rest, nil))
+			var line bytes.Buffer
+			if err := json.Compact(&line, rec.Body.Bytes()); err != nil {
+				return fmt.Errorf("%s: %w", rest, err)
+			}
+			fmt.Println("seen", line.String())
+		case "pour": // a thousand messages a second to everybody, until the end
+			go func() {
+				tick := time.NewTicker(time.Millisecond)
+				defer tick.Stop()
+				for {
+					select {
+					case <-tick.C:
+						_, _ = note.SendTo(context.Background(), s, netservice.AllPeers(), []byte(rest))
+					case <-over:
+						return
+					}
+				}
+			}()
 		case "report":
 			r := report{Heard: int(heard.Load()), Most: int(most.Load()), Now: int(now.Load()), Refused: refused(s.Metrics()), Reach: s.Stats().Reachability, Peers: make(map[string]string)}
 			for _, p := range s.Peers() {
@@ -125,6 +154,14 @@ func (p part) node() error {
 	}
 	return s.Stop()
 }
+
+// nobody is a browser that reads everything and keeps nothing.
+type nobody struct{}
+
+func (nobody) Header() http.Header         { return http.Header{} }
+func (nobody) WriteHeader(int)             {}
+func (nobody) Write(b []byte) (int, error) { return len(b), nil }
+func (nobody) Flush()                      {}
 
 // refused is how many connections were refused, for whatever reason.
 func refused(r metrics.Registry) (n int64) {
