@@ -45,7 +45,7 @@ func (e *Engine) judge(m *router.Message, wait bool) router.Verdict {
 	if t == nil {
 		return router.Verdict{Action: router.Ignore}
 	}
-	if e.author != nil && verify(&m.Wire) != nil {
+	if m.Wire != nil && verify(m.Wire) != nil {
 		return router.Verdict{Action: router.BadSigned}
 	}
 	ctx := e.work

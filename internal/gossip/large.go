@@ -84,7 +84,7 @@ func (e *Engine) TakeLarge(from peer.ID, typ string, frame []byte, ref any, blam
 	default:
 		e.stepLocked(router.Event{Kind: router.Received, Msg: &router.Message{
 			ID: string(id), Topic: t.Name, From: from, Author: peer.ID(in.From),
-			Frame: frame, Data: in.Data, Wire: *in,
+			Frame: frame, Data: in.Data, Wire: e.wireOf(in),
 			Carried: true, Blameless: blameless, Ref: ref,
 		}}, &out)
 	}

@@ -95,8 +95,17 @@ func (e *Engine) encode(t *topic, in *rpc.Message, from peer.ID, id string) *rou
 	frame, own := rpc.Encode(in)
 	return &router.Message{
 		ID: id, Topic: t.Name, From: from, Author: peer.ID(own.From),
-		Frame: frame, Data: own.Data, Wire: own, Carried: e.carried(t, frame),
+		Frame: frame, Data: own.Data, Wire: e.wireOf(&own), Carried: e.carried(t, frame),
 	}
+}
+
+// wireOf keeps the fields of a message of which the signature is to be verified.
+func (e *Engine) wireOf(m *rpc.Message) *rpc.Message {
+	if e.author == nil {
+		return nil
+	}
+	kept := *m
+	return &kept
 }
 
 func (e *Engine) publish(ctx context.Context, t *topic, m *router.Message) error {

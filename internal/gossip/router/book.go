@@ -109,7 +109,7 @@ func (r *Router) Known(id []byte) bool {
 
 // enter makes an entry.
 func (r *Router) enter(t *Topic, m *Message, from *Peer) *entry {
-	e := &entry{id: m.ID, topic: t, from: from, first: r.now, msg: m, live: &live{since: r.now}}
+	e := &entry{id: m.ID, topic: t, from: from, first: r.now, msg: m, live: r.newLive()}
 	r.book[m.ID] = e
 	r.fifo.push(e)
 	if len(r.book) > r.cfg.MaxSeen {
@@ -167,8 +167,27 @@ func (r *Router) forget(e *entry) {
 	e.state, e.live = dead, nil
 }
 
+// maxSpare is how many lives are kept for the next entries: as many as a batch of
+// frames has messages, most of which are settled at once.
+const maxSpare = 64
+
+func (r *Router) newLive() *live {
+	n := len(r.spare)
+	if n == 0 {
+		return &live{since: r.now}
+	}
+	l := r.spare[n-1]
+	r.spare = r.spare[:n-1]
+	l.since = r.now
+	return l
+}
+
 // settle ends what is open about an entry.
-func (e *entry) settle(s state) {
+func (r *Router) settle(e *entry, s state) {
+	if l := e.live; l != nil && len(r.spare) < maxSpare {
+		*l = live{}
+		r.spare = append(r.spare, l)
+	}
 	e.state, e.live = s, nil
 }
 

@@ -183,10 +183,10 @@ type Message struct {
 	// Author is who signed it; empty in networks without signatures.
 	Author peer.ID
 	// Frame is the frame that carries it, shared by all that it is sent to. Data
-	// and Wire point into it.
+	// and Wire point into it. Wire is that of networks with signatures, else nil.
 	Frame []byte
 	Data  []byte
-	Wire  rpc.Message
+	Wire  *rpc.Message
 
 	// Carried: another protocol carries the message to most peers. It is not announced,
 	// and nobody is asked for it. Blameless: those who sent it could not know whether it

@@ -23,7 +23,7 @@ func (r *Router) publish(m *Message) {
 	}
 	if e != nil {
 		t.away.remove(e)
-		e.msg, e.from, e.live = m, nil, &live{since: r.now}
+		e.msg, e.from, e.live = m, nil, r.newLive()
 	} else {
 		e = r.enter(t, m, nil)
 	}
@@ -31,7 +31,7 @@ func (r *Router) publish(m *Message) {
 	// First, so that it overtakes the message.
 	r.refuse(e)
 	if r.forward(e, true) > 0 {
-		e.settle(accepted)
+		r.settle(e, accepted)
 		r.spread(m)
 		r.say(e)
 		t.counts.Published++
@@ -132,7 +132,7 @@ func (r *Router) flushPending(t *Topic) {
 		}
 		t.pending = t.pending[1:]
 		t.pendingBytes -= len(e.msg.Data)
-		e.settle(accepted)
+		r.settle(e, accepted)
 		r.spread(e.msg)
 		r.say(e)
 	}
@@ -167,7 +167,7 @@ func (r *Router) relay(m *Message) {
 		return
 	}
 	e.msg = m
-	e.settle(accepted)
+	r.settle(e, accepted)
 	r.refuse(e)
 	r.forward(e, false)
 	r.spread(m)

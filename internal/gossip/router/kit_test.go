@@ -153,7 +153,7 @@ func (g *rig) want(id peer.ID, ids ...string) {
 func testMessage(from peer.ID, topic, id string, size int) *Message {
 	m := rpc.Message{Topic: []byte(topic), Data: make([]byte, size)}
 	frame, own := rpc.Encode(&m)
-	return &Message{ID: id, Topic: topic, From: from, Frame: frame, Data: own.Data, Wire: own}
+	return &Message{ID: id, Topic: topic, From: from, Frame: frame, Data: own.Data}
 }
 
 // say has a peer send a message as a shell would pass it on.

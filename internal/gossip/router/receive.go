@@ -155,13 +155,13 @@ func (r *Router) accept(e *entry) {
 		r.creditMesh(t, p)
 	}
 	if t.spec.ExplicitRelay {
-		e.settle(held)
+		r.settle(e, held)
 		r.ended(e.msg, Accept)
 		e.msg = nil // the application has it
 		return
 	}
 	r.creditFirst(e)
-	e.settle(accepted)
+	r.settle(e, accepted)
 	r.forward(e, false)
 	r.spread(e.msg)
 	r.say(e)
@@ -169,7 +169,7 @@ func (r *Router) accept(e *entry) {
 
 // close ends a message that nobody will be served.
 func (r *Router) close(e *entry, s state) {
-	e.settle(s)
+	r.settle(e, s)
 	e.msg, e.copies = nil, nil
 }
 

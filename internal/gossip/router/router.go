@@ -28,6 +28,7 @@ type Router struct {
 
 	book     map[string]*entry
 	fifo     fifo
+	spare    []*live    // of entries that were settled
 	history  [][]*entry // by age in ticks, the newest first
 	kept     int        // bytes in history
 	said     uint64     // number of the last message in history
