@@ -32,6 +32,7 @@ type PeerEvent struct {
 	Direction network.Direction // who opened the handshake: outbound is this node
 	Reason    DisconnectReason  // of PeerDisconnected, PeerRefused and PeerBanned
 	ByRemote  bool              // whether the reason is the peer's
+	Text      string            // with the reason, of the application of that side, see Refusal; cleaned
 	At        time.Time
 	Until     time.Time // of PeerBanned
 }
@@ -39,7 +40,7 @@ type PeerEvent struct {
 func peerEvent(e peers.Event) PeerEvent {
 	return PeerEvent{
 		Kind: PeerEventKind(e.Kind), Peer: e.Peer, Direction: e.Direction,
-		Reason: DisconnectReason(e.Reason), ByRemote: e.ByRemote, At: e.At, Until: e.Until,
+		Reason: DisconnectReason(e.Reason), ByRemote: e.ByRemote, Text: e.Text, At: e.At, Until: e.Until,
 	}
 }
 

@@ -326,6 +326,9 @@ func (n *Node) check(ctx context.Context, c network.Conn, remote handshake.Hello
 		ID: c.RemotePeer(), Agent: remote.Agent, Capabilities: remote.Capabilities,
 		Version: min(n.cfg.MaxVersion, remote.VersionMax), Payload: remote.Payload,
 	})
+	if r, ok := errors.AsType[*Refusal](err); ok {
+		return r.inner()
+	}
 	if r, ok := err.(DisconnectReason); ok { // the reason alone, not twice in the text
 		return handshake.Reason(r).Err()
 	}

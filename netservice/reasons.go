@@ -90,6 +90,8 @@ type RefusedError struct {
 	Genesis                []byte
 	MinVersion, MaxVersion uint32
 	Agent                  string // cleaned
+	// Text is what the application of the refusing side says, cleaned; see Refusal.
+	Text string
 	// Err is what a PeerCheck returned, nil when nothing else is known.
 	Err error
 
@@ -110,6 +112,31 @@ func (e *RefusedError) Unwrap() []error {
 		return []error{e.Reason}
 	}
 	return []error{e.Reason, e.Err}
+}
+
+// Refusal is what a PeerCheck returns, or ClosePeer gets, to tell the other side more
+// than a reason: it has the text in RefusedError.Text and PeerEvent.Text.
+type Refusal struct {
+	Reason DisconnectReason // ReasonNone stands for ReasonApplication
+	Text   string           // at most 128 bytes are sent, without control characters
+}
+
+// Error is the text, or the reason where there is none.
+func (e *Refusal) Error() string { return e.inner().Error() }
+
+// Unwrap returns the reason.
+func (e *Refusal) Unwrap() error { return e.reason() }
+
+func (e *Refusal) reason() DisconnectReason {
+	if e.Reason == ReasonNone {
+		return ReasonApplication
+	}
+	return e.Reason
+}
+
+// inner is the refusal for the handshake, whose text is that of err.
+func (e *Refusal) inner() *handshake.Refusal {
+	return &handshake.Refusal{Reason: handshake.Reason(e.reason()), Text: e.Text, Err: e}
 }
 
 // outcome is an error of a handshake as programs see it: with the types of this
@@ -140,7 +167,7 @@ func (e *outcomeError) As(target any) bool {
 				Reason: DisconnectReason(r.Reason), ByRemote: r.ByRemote,
 				ChainID: r.Remote.ChainID, Genesis: r.Remote.Genesis, Agent: r.Remote.Agent,
 				MinVersion: r.Remote.VersionMin, MaxVersion: r.Remote.VersionMax,
-				Err: r.Err, text: r.Error(),
+				Err: r.Err, Text: r.Text, text: r.Error(),
 			}
 		}
 		return ok

@@ -3,6 +3,7 @@ package netservice
 import (
 	"bytes"
 	"context"
+	"errors"
 
 	"github.com/go-nebnet/nebnet/dispatcher"
 	"github.com/go-nebnet/nebnet/internal/handshake"
@@ -127,11 +128,12 @@ func (s *NebService) Resume(key string) int {
 	return s.node.gossip.Resume(key)
 }
 
-// ClosePeer ends the session with a peer and tells it the reason; ReasonNone, the
-// zero value, stands for ReasonRequested. A persistent peer (Bootstrap, Reserved)
-// is dialled again after its back-off. Errors: ErrUnknownPeer, ErrNotStarted,
-// ErrStopped.
-func (s *NebService) ClosePeer(peerID string, reason DisconnectReason) error {
+// ClosePeer ends the session with a peer and tells it the reason, a DisconnectReason,
+// and the text of a *Refusal. nil and ReasonNone stand for ReasonRequested; any other
+// error is told as ReasonApplication, without its text. A persistent peer (Bootstrap,
+// Reserved) is dialled again after its back-off. Errors: ErrUnknownPeer,
+// ErrNotStarted, ErrStopped.
+func (s *NebService) ClosePeer(peerID string, reason error) error {
 	if err := s.running(); err != nil {
 		return err
 	}
@@ -139,9 +141,22 @@ func (s *NebService) ClosePeer(peerID string, reason DisconnectReason) error {
 	if k == nil {
 		return ErrUnknownPeer
 	}
-	if reason == ReasonNone {
-		reason = ReasonRequested // on the wire it would be a violation
-	}
-	k.session.Close(handshake.Reason(reason))
+	r, text := closing(reason)
+	k.session.CloseWith(handshake.Reason(r), text)
 	return nil
+}
+
+// closing is what a peer is told for the reason of the program.
+func closing(why error) (DisconnectReason, string) {
+	if r, ok := errors.AsType[*Refusal](why); ok {
+		return r.reason(), r.Text
+	}
+	r, ok := errors.AsType[DisconnectReason](why)
+	switch {
+	case why == nil || ok && r == ReasonNone: // on the wire it would be a violation
+		return ReasonRequested, ""
+	case !ok:
+		return ReasonApplication, ""
+	}
+	return r, ""
 }

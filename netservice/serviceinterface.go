@@ -37,7 +37,7 @@ type Service interface {
 	Peers() []PeerInfo
 	WaitForPeers(ctx context.Context, n int) error
 	ConnectPeer(ctx context.Context, addr string) error
-	ClosePeer(peerID string, reason DisconnectReason) error
+	ClosePeer(peerID string, reason error) error
 	BanPeer(peerID string, d time.Duration) error
 	UnbanPeer(peerID string) error
 	ReservePeer(addr string) error

@@ -116,6 +116,7 @@ func (s *peerSet) onClosed(k *sessionPeer) {
 			"peer": k.name, "session": k.number, "reason": reason.Label(), "by_peer": byRemote,
 		}, "peer disconnected")
 	}
+	k.ticket.Say(k.session.Text())
 	k.ticket.Release(reason, byRemote)
 	s.hangUp(k.conn)
 	if last {

@@ -111,11 +111,7 @@ func (ns *NetService) SendMessageToPeers(name string, data []byte, priority int,
 // ClosePeer ends the session with a peer. An error that is no DisconnectReason is
 // told to the peer as one of the application.
 func (ns *NetService) ClosePeer(peerID string, reason error) error {
-	why, ok := errors.AsType[netservice.DisconnectReason](reason)
-	if !ok && reason != nil {
-		why = netservice.ReasonApplication
-	}
-	return ns.neb.ClosePeer(peerID, why)
+	return ns.neb.ClosePeer(peerID, reason)
 }
 
 // class is an old priority in the new words.

@@ -4,8 +4,9 @@ import (
 	"math"
 	"unicode/utf8"
 
-	"github.com/go-nebnet/nebnet/internal/obs"
 	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/go-nebnet/nebnet/internal/obs"
 )
 
 // Field numbers; SPEC.md has the messages in full.
@@ -25,6 +26,7 @@ const (
 
 	refusalReason protowire.Number = 1
 	refusalHello  protowire.Number = 2
+	refusalText   protowire.Number = 3
 
 	acceptVersion protowire.Number = 1
 	acceptSession protowire.Number = 2
@@ -38,6 +40,7 @@ type message struct {
 }
 
 type refusal struct {
+	text   string // the application's
 	reason Reason
 	hello  *Hello // what the refusing side is, when it says so
 }
@@ -68,6 +71,9 @@ func (m message) encode() []byte {
 		num, body = frameRefusal, appendVarint(nil, refusalReason, uint64(m.refusal.reason))
 		if m.refusal.hello != nil {
 			body = appendBytes(body, refusalHello, appendHello(nil, *m.refusal.hello))
+		}
+		if m.refusal.text != "" {
+			body = appendBytes(body, refusalText, []byte(m.refusal.text))
 		}
 	default:
 		num, body = frameAccept, appendVarint(nil, acceptVersion, uint64(m.accept.version))
@@ -196,6 +202,8 @@ func decodeRefusal(outer value) (*refusal, error) {
 			r.reason = Reason(n)
 		case refusalHello:
 			r.hello, err = decodeHello(v)
+		case refusalText:
+			r.text, err = v.text("text", obs.MaxRemoteText)
 		default:
 			return nil
 		}

@@ -6,9 +6,10 @@ import (
 	"fmt"
 	"net"
 
-	"github.com/go-nebnet/nebnet/internal/obs"
 	"github.com/libp2p/go-libp2p/core/protocol"
 	"github.com/multiformats/go-multistream"
+
+	"github.com/go-nebnet/nebnet/internal/obs"
 )
 
 // RefusedError is a handshake that one of the two sides refused. It matches
@@ -21,8 +22,32 @@ type RefusedError struct {
 	// Remote is what the other side said of itself, the zero Hello where it
 	// said nothing.
 	Remote Hello
+	// Text is the refusing application's, cleaned and at most 128 bytes.
+	Text string
 	// Err is what verify returned, nil when nothing else is known.
 	Err error
+}
+
+// Refusal is what verify returns to tell the other side more than a reason.
+type Refusal struct {
+	Reason Reason
+	Text   string // at most 128 bytes are sent, cleaned
+	Err    error  // what it stands for here, or nil
+}
+
+func (e *Refusal) Error() string {
+	if e.Text == "" {
+		return e.Reason.String()
+	}
+	return e.Text
+}
+
+// Unwrap gives the reason and the cause.
+func (e *Refusal) Unwrap() []error {
+	if e.Err == nil {
+		return []error{e.Reason}
+	}
+	return []error{e.Reason, e.Err}
 }
 
 func (e *RefusedError) Error() string {
@@ -37,6 +62,9 @@ func (e *RefusedError) Error() string {
 		return fmt.Sprintf("%s: %s: peer has %x", who, e.Reason, e.Remote.Genesis)
 	case ReasonWrongVersion:
 		return fmt.Sprintf("%s: %s: peer speaks %d to %d", who, e.Reason, e.Remote.VersionMin, e.Remote.VersionMax)
+	}
+	if e.Text != "" {
+		return fmt.Sprintf("%s: %s: %q", who, e.Reason, e.Text)
 	}
 	if e.Err != nil && e.Err != error(e.Reason) {
 		return fmt.Sprintf("%s: %s: %v", who, e.Reason, e.Err)

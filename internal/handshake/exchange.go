@@ -7,6 +7,8 @@ import (
 	"math/rand/v2"
 	"runtime/debug"
 	"time"
+
+	"github.com/go-nebnet/nebnet/internal/obs"
 )
 
 const (
@@ -161,11 +163,14 @@ func (x *exchange) judge(remote Hello) (uint32, error) {
 		if r, ok := errors.AsType[Reason](err); ok {
 			refused.Reason = r
 		}
+		if r, ok := errors.AsType[*Refusal](err); ok {
+			refused.Text = obs.Clean(r.Text)
+		}
 		if refused.Reason == ReasonNone {
 			return version, nil
 		}
 	}
-	m := message{refusal: &refusal{reason: refused.Reason}}
+	m := message{refusal: &refusal{reason: refused.Reason, text: refused.Text}}
 	if refused.Reason.Permanent() {
 		// The other side learns what it met; otherwise that is none of its business.
 		m.refusal.hello = &Hello{
@@ -199,7 +204,7 @@ func (x *exchange) unexpected(op string, m message, remote Hello) error {
 	if m.refusal.hello != nil {
 		remote = *m.refusal.hello
 	}
-	return &RefusedError{Reason: m.refusal.reason, ByRemote: true, Remote: remote}
+	return &RefusedError{Reason: m.refusal.reason, ByRemote: true, Remote: remote, Text: obs.Clean(m.refusal.text)}
 }
 
 func (x *exchange) write(op string, m message) error {

@@ -40,6 +40,7 @@ type Event struct {
 	Direction network.Direction // who opened the hello: outbound is this node
 	Reason    handshake.Reason  // of Disconnected, Refused and Banned
 	ByRemote  bool              // whether the reason is the peer's
+	Text      string            // with the reason, of the application of that side; cleaned
 	At        time.Time
 	Until     time.Time // of Banned
 }

@@ -17,9 +17,10 @@ import (
 // Ticket is one admitted handshake and the session that may come of it. It is
 // safe for concurrent use.
 type Ticket struct {
-	m   *Manager
-	p   peer.ID
-	dir network.Direction
+	text string // guarded by the lock of m; see Say
+	m    *Manager
+	p    peer.ID
+	dir  network.Direction
 
 	// Guarded by m.mu.
 	state    ticketState
@@ -208,7 +209,18 @@ func (t *Ticket) commitLocked(close func(handshake.Reason), live func()) (handsh
 // Abort ends a ticket whose handshake failed; the error tells why.
 func (t *Ticket) Abort(err error) {
 	refused, ok := errors.AsType[*handshake.RefusedError](err)
+	if ok {
+		t.Say(refused.Text)
+	}
 	t.Release(handshake.ReasonOf(err), ok && refused.ByRemote)
+}
+
+// Say notes what the application of the side that ends the ticket says with it, for
+// the event.
+func (t *Ticket) Say(text string) {
+	t.m.mu.Lock()
+	defer t.m.mu.Unlock()
+	t.text = text
 }
 
 // Release ends a ticket: the handshake was given up, or the session has ended,
@@ -250,9 +262,9 @@ func (m *Manager) endLocked(t *Ticket, r handshake.Reason, byRemote bool) func()
 		lived = max(time.Since(t.since), 1)
 		m.departedLocked(t)
 		m.cfg.Obs.Counter(obs.Disconnected + r.Label()).Inc(1)
-		m.publishLocked(Event{Kind: Disconnected, Peer: t.p, Direction: t.dir, Reason: r, ByRemote: byRemote})
+		m.publishLocked(Event{Kind: Disconnected, Peer: t.p, Direction: t.dir, Reason: r, ByRemote: byRemote, Text: t.text})
 	} else {
-		m.refusedLocked(t.p, t.dir, r, byRemote)
+		m.refusedLocked(t.p, t.dir, r, byRemote, t.text)
 	}
 	m.endedLocked(t, r, byRemote, lived)
 	if close == nil {
@@ -266,13 +278,16 @@ func (m *Manager) endLocked(t *Ticket, r handshake.Reason, byRemote bool) func()
 // when trying it would be useless.
 func (m *Manager) NoteRefused(p peer.ID, dir network.Direction, err error) {
 	refused, ok := errors.AsType[*handshake.RefusedError](err)
-	byRemote := ok && refused.ByRemote
+	byRemote, text := false, ""
+	if ok {
+		byRemote, text = refused.ByRemote, refused.Text
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.refusedLocked(p, dir, handshake.ReasonOf(err), byRemote)
+	m.refusedLocked(p, dir, handshake.ReasonOf(err), byRemote, text)
 }
 
-func (m *Manager) refusedLocked(p peer.ID, dir network.Direction, r handshake.Reason, byRemote bool) {
+func (m *Manager) refusedLocked(p peer.ID, dir network.Direction, r handshake.Reason, byRemote bool, text string) {
 	if r == handshake.ReasonNone {
 		return
 	}
@@ -286,7 +301,7 @@ func (m *Manager) refusedLocked(p peer.ID, dir network.Direction, r handshake.Re
 	if r.Permanent() {
 		m.shunLocked(p, r)
 	}
-	m.publishLocked(Event{Kind: Refused, Peer: p, Direction: dir, Reason: r, ByRemote: byRemote})
+	m.publishLocked(Event{Kind: Refused, Peer: p, Direction: dir, Reason: r, ByRemote: byRemote, Text: text})
 }
 
 // publishLocked announces under the lock, so that the events of a peer are in

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 
 	"github.com/go-nebnet/nebnet/internal/handshake"
+	"github.com/go-nebnet/nebnet/internal/obs"
 )
 
 // Control frames (SPEC.md): type, length of the body as a uvarint, body. Types
@@ -41,15 +42,17 @@ func appendPing(dst []byte, typ byte, nonce uint64) []byte {
 type goodbye struct {
 	reason  handshake.Reason
 	streams uint32 // message streams that the sender has opened in this session
+	text    string // the application's, cleaned
 }
 
 func (g goodbye) append(dst []byte) []byte {
-	dst = binary.BigEndian.AppendUint16(append(dst, ctlGoodbye, 6), g.reason.Code())
-	return binary.BigEndian.AppendUint32(dst, g.streams)
+	dst = binary.AppendUvarint(append(dst, ctlGoodbye), uint64(6+len(g.text)))
+	dst = binary.BigEndian.AppendUint16(dst, g.reason.Code())
+	return append(binary.BigEndian.AppendUint32(dst, g.streams), g.text...)
 }
 
 func parseGoodbye(body []byte) goodbye {
-	return goodbye{handshake.Reason(binary.BigEndian.Uint16(body)), binary.BigEndian.Uint32(body[2:])}
+	return goodbye{handshake.Reason(binary.BigEndian.Uint16(body)), binary.BigEndian.Uint32(body[2:]), obs.Clean(string(body[6:]))}
 }
 
 // parseControl reads one control frame from the front of b. While b ends in its
@@ -82,7 +85,7 @@ func controlBody(typ byte) (least, most int) {
 	case ctlPing, ctlPong:
 		return 8, 8
 	case ctlGoodbye:
-		return 6, 6
+		return 6, 6 + obs.MaxRemoteText
 	case ctlOffers:
 		return 1, ctlMaxBody
 	case ctlReady:

@@ -14,7 +14,7 @@ func TestControlFrames(t *testing.T) {
 	b = append(b, 99, 3, 1, 2, 3) // of a later version
 	b = appendControl(b, ctlRecord, long)
 	b = appendControl(b, ctlReady, nil)
-	b = goodbye{handshake.ReasonShuttingDown, 3}.append(b)
+	b = goodbye{handshake.ReasonShuttingDown, 3, "maintenance"}.append(b)
 	var types []byte
 	for len(b) > 0 {
 		typ, body, n, need, fault := parseControl(b)
@@ -29,7 +29,7 @@ func TestControlFrames(t *testing.T) {
 		}
 		switch typ {
 		case ctlGoodbye:
-			if parseGoodbye(body) != (goodbye{handshake.ReasonShuttingDown, 3}) {
+			if parseGoodbye(body) != (goodbye{handshake.ReasonShuttingDown, 3, "maintenance"}) {
 				t.Errorf("goodbye %x", body)
 			}
 		case ctlRecord:
@@ -61,7 +61,7 @@ func TestControlFrames(t *testing.T) {
 func FuzzParseControl(f *testing.F) {
 	f.Add(appendPing(nil, ctlPing, 1))
 	f.Add(appendPing(nil, ctlPong, 1<<63))
-	f.Add(goodbye{handshake.ReasonRequested, 9}.append(nil))
+	f.Add(goodbye{handshake.ReasonRequested, 9, ""}.append(nil))
 	f.Add([]byte{99, 255})
 	f.Add(appendControl(nil, ctlReady, nil))
 	f.Add(appendControl(nil, ctlRecord, make([]byte, 300)))

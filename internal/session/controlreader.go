@@ -93,6 +93,9 @@ func (s *Session) controlFrame(typ byte, body []byte, now time.Duration, limit *
 		}
 		s.mu.Lock()
 		s.goodbye, s.announced = true, g.streams
+		if !s.closing.Load() {
+			s.text = g.text
+		}
 		s.mu.Unlock()
 		s.end(g.reason, true)
 	case ctlOffers:

@@ -4,8 +4,10 @@ import (
 	"context"
 	"time"
 
-	"github.com/go-nebnet/nebnet/internal/handshake"
 	"github.com/libp2p/go-libp2p/core/network"
+
+	"github.com/go-nebnet/nebnet/internal/handshake"
+	"github.com/go-nebnet/nebnet/internal/obs"
 )
 
 // startLocked starts the goroutines that live as long as the session: the
@@ -26,7 +28,16 @@ func (s *Session) startLocked() {
 //
 // Reasons that blame the peer, and a lost connection, skip the writing. The
 // connection is left open, except when it is known to be dead.
-func (s *Session) Close(reason handshake.Reason) {
+func (s *Session) Close(reason handshake.Reason) { s.CloseWith(reason, "") }
+
+// CloseWith is Close with a text of the application for the peer, of which at most
+// 128 bytes are sent, cleaned.
+func (s *Session) CloseWith(reason handshake.Reason, text string) {
+	s.mu.Lock()
+	if !s.closing.Load() {
+		s.text = obs.Clean(text)
+	}
+	s.mu.Unlock()
 	s.end(reason, false)
 	<-s.Done()
 	t := time.NewTimer(s.e.cfg.FlushTimeout)
@@ -138,7 +149,7 @@ func (s *Session) farewell(streams []*sendStream, reason handshake.Reason, byRem
 		if byRemote {
 			return
 		}
-		s.ctl.last(s, goodbye{reason, s.opens.Load()}.append(nil))
+		s.ctl.last(s, goodbye{reason, s.opens.Load(), s.Text()}.append(nil))
 		s.until(timeout, nil, s.ctl.idle)
 		s.control.CloseWrite()
 	})

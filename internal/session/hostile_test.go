@@ -234,7 +234,7 @@ func TestGoodbyeWithoutReason(t *testing.T) {
 	inBubble(t, func(t *testing.T, net *testnet.Net) {
 		a, b := simNode(t, net, 1, nil), simNode(t, net, 2, nil)
 		sa, sb := join(t, a, b)
-		if _, err := sa.control.Write(goodbye{handshake.ReasonNone, 0}.append(nil)); err != nil {
+		if _, err := sa.control.Write(goodbye{handshake.ReasonNone, 0, ""}.append(nil)); err != nil {
 			t.Fatal(err)
 		}
 		<-sb.Done()

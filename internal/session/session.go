@@ -45,6 +45,7 @@ type Session struct {
 	mu        sync.Mutex // guards the fields below
 	reason    handshake.Reason
 	byRemote  bool
+	text      string                      // with the goodbye, from the side that ends it
 	cut       bool                        // streams are reset; nothing is started any more
 	ins       []*receiver                 // one of each type that came
 	inStreams map[network.Stream]*arrival // nil when there are none
@@ -134,6 +135,14 @@ func (s *Session) Reason() (r handshake.Reason, byRemote bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.reason, s.byRemote
+}
+
+// Text is what the application of the side that ends the session says with it,
+// cleaned.
+func (s *Session) Text() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text
 }
 
 // RTT is the round trip of the last ping, 0 before the first.
