@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -36,12 +37,15 @@ const partEnv = "NETNS_TEST_PART"
 
 // part is what a process does.
 type part struct {
-	Do     string            // node, silence, flood, igd
+	Do     string            // node, silence, flood, igd, line, storm, talk
 	Config netservice.Config // of a node
 	Target string            // of silence and flood: the node's address
 	Count  int               // their connections
 	From   []string
 	Gate   gateway // of igd
+	Line   line    // of line
+	First  bool    // of talk: it says what it has to say first
+	Serve  bool    // of talk: it is dialled
 }
 
 func TestMain(m *testing.M) {
@@ -53,7 +57,7 @@ func TestMain(m *testing.M) {
 	var p part
 	err := json.Unmarshal([]byte(text), &p)
 	if err == nil {
-		err = map[string]func() error{"node": p.node, "silence": p.silence, "flood": p.flood, "igd": p.igd}[p.Do]()
+		err = map[string]func() error{"node": p.node, "silence": p.silence, "flood": p.flood, "igd": p.igd, "line": p.line, "storm": p.storm, "talk": p.talk}[p.Do]()
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -141,7 +145,7 @@ func (p part) node() error {
 				}
 			}()
 		case "report":
-			r := report{Heard: int(heard.Load()), Most: int(most.Load()), Now: int(now.Load()), Refused: refused(s.Metrics()), Reach: s.Stats().Reachability, Peers: make(map[string]string)}
+			r := report{Heard: int(heard.Load()), Goroutines: runtime.NumGoroutine(), Most: int(most.Load()), Now: int(now.Load()), Refused: refused(s.Metrics()), Reach: s.Stats().Reachability, Peers: make(map[string]string)}
 			for _, p := range s.Peers() {
 				r.Peers[p.ID.String()] = p.Transport
 			}

@@ -70,7 +70,9 @@ type report struct {
 	Refused int64             // by addresses, limits and gate
 	Peers   map[string]string // transports of the sessions
 	Heard   int               // notes
-	Reach   netservice.ReachabilityStats
+	// Goroutines are those of the process.
+	Goroutines int
+	Reach      netservice.ReachabilityStats
 }
 
 func (p *process) report() (r report) {
