@@ -1,14 +1,19 @@
 package netservice_test
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"net/netip"
 	"runtime"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/libp2p/go-libp2p"
 
+	"github.com/go-nebnet/nebnet/dispatcher"
 	"github.com/go-nebnet/nebnet/internal/testnet"
 	"github.com/go-nebnet/nebnet/netservice"
 )
@@ -137,6 +142,72 @@ func TestHostileChurn(t *testing.T) {
 				if n := len(s.victim.Node().Host().Peerstore().Peers()); n > known+3 {
 					t.Errorf("the address book grew from %d to %d peers", known, n)
 				}
+			})
+		})
+	}
+}
+
+// Row 57: one peer floods a type on its stream, and an honest peer sends some of it.
+// What a slow subscriber takes is shared between the two, whatever its policy, so that
+// all that the honest one sends arrives, and soon.
+func TestHostileFlood(t *testing.T) {
+	for _, policy := range []dispatcher.Policy{dispatcher.DropNewest, dispatcher.DropOldest, dispatcher.Lossless} {
+		t.Run(policy.String(), func(t *testing.T) {
+			besiege(t, nil, func(t *testing.T, s *siege) {
+				tx := netservice.Declare("tx", netservice.Raw())
+				var got atomic.Int64
+				var latest atomic.Int64 // how long a message of the honest one took at most
+				if _, err := tx.Subscribe(s.victim, func(_ context.Context, m netservice.Received[[]byte]) {
+					time.Sleep(time.Millisecond) // 1,000 a second
+					if at, ok := strings.CutPrefix(string(m.Value), "honest "); ok {
+						sent, err := time.Parse(time.RFC3339Nano, at)
+						if err != nil {
+							t.Error(err)
+						}
+						got.Add(1)
+						latest.Store(max(latest.Load(), int64(time.Since(sent))))
+					}
+				}, dispatcher.WithPolicy(policy)); err != nil {
+					t.Fatal(err)
+				}
+				friend := s.friend(nil)
+				a := s.session()
+				st := a.open("tx")
+				const each = 500 // a tenth of a second
+				flooded := make(chan struct{})
+				go func() {
+					defer close(flooded)
+					for i := 0; ; i++ {
+						var b []byte
+						for k := range each {
+							b = append(b, frame(7, plain, fmt.Appendf(nil, "%07d", each*i+k)...)...)
+						}
+						if _, err := st.Write(b); err != nil {
+							return
+						}
+						time.Sleep(100 * time.Millisecond)
+					}
+				}()
+				time.Sleep(5 * time.Second)
+				const honest = 100
+				for range honest {
+					ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+					err := tx.Send(ctx, friend, s.victim.Node().ID(), []byte("honest "+time.Now().Format(time.RFC3339Nano)))
+					cancel()
+					if err != nil {
+						t.Fatal(err)
+					}
+					time.Sleep(100 * time.Millisecond)
+				}
+				time.Sleep(10 * time.Second)
+				if n := got.Load(); n != honest {
+					t.Errorf("%d of an honest %d arrive", n, honest)
+				}
+				if d := time.Duration(latest.Load()); d > 5*time.Second {
+					t.Errorf("one took %s", d)
+				}
+				a.Close()
+				<-flooded
 			})
 		})
 	}

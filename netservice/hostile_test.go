@@ -248,9 +248,13 @@ func (s *siege) learn(body []byte) {
 		entry := body[n : n+int(size)]
 		body = body[n+int(size):]
 		number, n := binary.Uvarint(entry)
-		if entry[n] == 1 { // a message type
+		if kind := entry[n]; kind == 1 || kind == 2 { // a message type, or a method
 			length, m := binary.Uvarint(entry[n+1:])
-			s.numbers[string(entry[n+1+m:][:length])] = number
+			name := string(entry[n+1+m:][:length])
+			if kind == 2 {
+				name = "method " + name
+			}
+			s.numbers[name] = number
 		}
 	}
 	close(s.learned)

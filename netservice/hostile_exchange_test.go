@@ -1,0 +1,247 @@
+package netservice_test
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/rand"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"net/netip"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/crypto"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/record"
+	ma "github.com/multiformats/go-multiaddr"
+	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/go-nebnet/nebnet/internal/discovery"
+	"github.com/go-nebnet/nebnet/internal/handshake"
+	"github.com/go-nebnet/nebnet/netservice"
+)
+
+// madeUp is the signed record of a peer that nobody is.
+func madeUp(t *testing.T, addrs ...string) []byte {
+	t.Helper()
+	key, _, err := crypto.GenerateEd25519Key(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, err := peer.IDFromPrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rec := &peer.PeerRecord{PeerID: id, Seq: uint64(time.Now().UnixNano())}
+	for _, a := range addrs {
+		rec.Addrs = append(rec.Addrs, ma.StringCast(a))
+	}
+	env, err := record.Seal(rec, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := env.Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// tells answers each question for peers with what reply makes of the number of
+// records that were asked for.
+func (a *attacker) tells(reply func(count int) []byte) {
+	a.SetStreamHandler(discovery.Protocol(a.s.victim.Node().Network()), func(st network.Stream) {
+		defer st.Close()
+		br := bufio.NewReader(st)
+		size, err := binary.ReadUvarint(br)
+		if err != nil {
+			return
+		}
+		body := make([]byte, size)
+		if _, err := io.ReadFull(br, body); err != nil {
+			return
+		}
+		_, _, n := protowire.ConsumeTag(body)
+		count, _ := protowire.ConsumeVarint(body[n:])
+		st.Write(reply(int(count)))
+	})
+}
+
+// records is a reply with so many records.
+func records(count int, rec func() []byte) []byte {
+	var body []byte
+	for range count {
+		body = append(body, field(1, rec())...)
+	}
+	return protowire.AppendBytes(nil, body)
+}
+
+// Row 59: peers that tell of made-up peers at the address of a third party. It is
+// dialled a few times an hour, and not at all where it is not on this node's network.
+func TestHostileExchangeAimed(t *testing.T) {
+	for name, tc := range map[string]struct {
+		hostile int
+		third   string
+		most    int64 // connections in 20 minutes: 16 at once, and one in five minutes
+	}{
+		"one peer":          {1, "99.1.2.3", 20},
+		"ten peers":         {10, "99.1.2.3", 20},
+		"a private network": {1, "10.0.0.5", 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			besiege(t, nil, func(t *testing.T, s *siege) {
+				third := netip.MustParseAddr(tc.third)
+				var knocks atomic.Int64
+				var addrs []string
+				for i := range 8 {
+					port := uint16(25 + i)
+					addrs = append(addrs, fmt.Sprintf("/ip4/%s/tcp/%d", third, port))
+					l, err := s.net.Listen(netip.AddrPortFrom(third, port))
+					if err != nil {
+						t.Fatal(err)
+					}
+					defer l.Close()
+					go func() {
+						for {
+							c, err := l.Accept()
+							if err != nil {
+								return
+							}
+							knocks.Add(1)
+							c.Close()
+						}
+					}()
+				}
+				var asked atomic.Int64
+				for range tc.hostile {
+					a := s.attacker()
+					a.tells(func(count int) []byte {
+						asked.Add(1)
+						return records(count, func() []byte { return madeUp(t, addrs...) })
+					})
+					a.enlist()
+				}
+				time.Sleep(20 * time.Minute)
+				if n := knocks.Load(); n > tc.most || n == 0 && tc.most > 0 {
+					t.Errorf("%d connections to a third party", n)
+				}
+				if asked.Load() == 0 {
+					t.Error("nobody was asked: nothing is tried")
+				}
+			})
+		})
+	}
+}
+
+// Rows 31 and 32: answers with nothing in them that may be dialled, and answers that
+// break the protocol. Nothing is dialled for either, and who goes on with the latter
+// is banned.
+func TestHostileExchangeAnswers(t *testing.T) {
+	useless := func(addrs ...string) func(t *testing.T, count int) []byte {
+		return func(t *testing.T, count int) []byte {
+			return records(count, func() []byte { return madeUp(t, addrs...) })
+		}
+	}
+	for name, tc := range map[string]struct {
+		banned bool
+		reply  func(t *testing.T, count int) []byte
+	}{
+		"names":           {false, useless("/dns4/victim.example/tcp/25", "/dnsaddr/victim.example")},
+		"no port":         {false, useless("/ip4/99.1.2.3/tcp/0")},
+		"no single host":  {false, useless("/ip4/0.0.0.0/tcp/25", "/ip4/255.255.255.255/tcp/25", "/ip4/224.0.0.1/tcp/25")},
+		"through another": {false, useless("/ip4/99.1.2.3/tcp/25/p2p/12D3KooWFLAruTAYitYuFq11AGy1KemMgibgDZRsN7HEQSfXEVAx/p2p-circuit")},
+		"nothing":         {false, func(*testing.T, int) []byte { return []byte{0} }},
+		"too many": {true, func(t *testing.T, count int) []byte {
+			return records(count+1, func() []byte { return madeUp(t, "/ip4/99.1.2.3/tcp/25") })
+		}},
+		"one twice": {true, func(t *testing.T, count int) []byte {
+			rec := madeUp(t, "/ip4/99.1.2.3/tcp/25")
+			return records(2, func() []byte { return rec })
+		}},
+		"forged": {true, func(t *testing.T, count int) []byte {
+			return records(1, func() []byte {
+				rec := madeUp(t, "/ip4/99.1.2.3/tcp/25")
+				rec[len(rec)-1] ^= 1
+				return rec
+			})
+		}},
+		"a length of 2^63": {true, func(*testing.T, int) []byte { return binary.AppendUvarint(nil, 1<<63) }},
+		"noise":            {true, func(*testing.T, int) []byte { return protowire.AppendBytes(nil, bytes.Repeat([]byte{0xff}, 1000)) }},
+		"two answers":      {true, func(*testing.T, int) []byte { return []byte{0, 0} }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			besiege(t, nil, func(t *testing.T, s *siege) {
+				var asked atomic.Int64
+				a := s.attacker()
+				a.tells(func(count int) []byte {
+					asked.Add(1)
+					return tc.reply(t, count)
+				})
+				a.enlist()
+				if tc.banned {
+					for range 10 {
+						if time.Sleep(time.Minute); s.peers(a.ID()) == 0 {
+							break
+						}
+					}
+					s.event(netservice.PeerBanned, a.ID())
+				} else {
+					time.Sleep(3 * time.Minute)
+					if s.peers(a.ID()) != 1 {
+						t.Error("the peer was lost")
+					}
+				}
+				if n := s.count("neb.net.exchange.found"); n != 0 {
+					t.Errorf("%d peers are taken for some", n)
+				}
+				if asked.Load() == 0 {
+					t.Error("it was not asked: nothing is tried")
+				}
+			})
+		})
+	}
+}
+
+// A boot node that once says that this node is itself, by mistake or by will, is
+// dialled again.
+func TestHostileBootNodeSaysSelf(t *testing.T) {
+	besiege(t, nil, func(t *testing.T, s *siege) {
+		boot := s.attacker()
+		cfg := chain()
+		cfg.Bootstrap = []string{boot.Addrs()[0].String() + "/p2p/" + boot.ID().String()}
+		var lie atomic.Bool
+		var hellos atomic.Int64
+		lie.Store(true)
+		boot.SetStreamHandler(handshake.ProtocolAny, func(st network.Stream) {
+			hellos.Add(1)
+			_, err := handshake.Answer(t.Context(), st, greeting(), func(handshake.Hello) error {
+				if lie.Load() {
+					return handshake.ReasonSelf
+				}
+				return nil
+			})
+			if err == nil {
+				st.Write(firstOffers())
+				s.attend(st, true)
+			}
+		})
+		svc := s.service(s.address(), cfg)
+		met := svc.SubscribePeers(netservice.PeerConnected)
+		if err := svc.Start(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		if n := hellos.Load(); n == 0 || n > 2 {
+			t.Errorf("%d hellos in the first minute", n)
+		}
+		lie.Store(false)
+		for begin := time.Now(); len(met.Events()) == 0; time.Sleep(time.Minute) {
+			if time.Since(begin) > 3*time.Hour {
+				t.Fatal("it is never dialled again")
+			}
+		}
+	})
+}
