@@ -6,9 +6,8 @@ import (
 
 // detailed fills in what takes a look at all engines. It is kept from the path of
 // messages, where filters are given peers for each of them.
-func (n *Node) detailed(infos []PeerInfo) []PeerInfo {
-	described := n.peers.Describe()
-	broadcast := n.gossip.Stats().Peers
+func (n *Node) detailed(infos []PeerInfo, st Stats) []PeerInfo {
+	described, broadcast := n.peers.Describe(), st.Gossip.Peers
 	for i := range infos {
 		p := &infos[i]
 		p.Transport = transportOf(p.Addr)
@@ -16,12 +15,19 @@ func (n *Node) detailed(infos []PeerInfo) []PeerInfo {
 		p.Persistent, p.Protected, p.Value = d.Persistent, d.Protected, peerValue(d.Value)
 		p.LastEnded = DisconnectReason(d.Last)
 		p.Mesh, p.Score = broadcast[p.ID].Mesh, broadcast[p.ID].Score
-		if k := n.peerSet.get(p.ID); k != nil {
-			st := k.session.Stats()
-			p.BytesIn, p.BytesOut = st.Receive.Bytes, st.Send.WrittenBytes
-		}
+		streams := st.Peers[p.ID.String()]
+		p.BytesIn, p.BytesOut = streams.Receive.Bytes, streams.Send.WrittenBytes
 	}
 	return infos
+}
+
+// peersStats are Stats of what has to do with peers alone.
+func (n *Node) peersStats() Stats {
+	st := Stats{Gossip: gossipStats(n.gossip.Stats()), Peers: make(map[string]PeerStats)}
+	for _, k := range n.peerSet.all() {
+		st.Peers[k.name] = peerStats(k.session.Stats())
+	}
+	return st
 }
 
 // transportOf names the transport of an address.

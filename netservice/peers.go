@@ -74,7 +74,7 @@ func (s *NebService) Peers() []PeerInfo {
 	if s.running() != nil {
 		return nil
 	}
-	return s.node.detailed(s.node.peerInfos())
+	return s.node.detailed(s.node.peerInfos(), s.node.peersStats())
 }
 
 func (n *Node) peerInfos() []PeerInfo {

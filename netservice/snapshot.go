@@ -22,7 +22,7 @@ type snapshots struct{ s *NebService }
 func (x snapshots) Snapshot() inspect.Snapshot {
 	st := x.s.Stats()
 	out := inspect.Snapshot{At: time.Now(), Node: x.node(st), Boot: x.boot()}
-	for _, p := range x.s.Peers() {
+	for _, p := range x.peers(st) {
 		out.Peers = append(out.Peers, peerShown(p, st))
 	}
 	out.Types = x.types(st)
@@ -38,6 +38,14 @@ func (x snapshots) Snapshot() inspect.Snapshot {
 	out.Tunnels, out.Streams = x.tunnels()
 	out.Totals = totals(st, out.Types)
 	return out
+}
+
+// peers are NebService.Peers, without reading anew what Stats has read.
+func (x snapshots) peers(st Stats) []PeerInfo {
+	if x.s.running() != nil {
+		return nil
+	}
+	return x.s.node.detailed(x.s.node.peerInfos(), st)
 }
 
 func (x snapshots) node(st Stats) inspect.Node {
