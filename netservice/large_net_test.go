@@ -108,6 +108,9 @@ func newLargeNet(t *testing.T, nodes, degree int, seed uint64, set func(i int, s
 		n.setup(i, n.nodes[i].Service(), set)
 	}
 	n.nw.SetLink(func(from, to *nettest.Node) nettest.Link {
+		if from == nil || to == nil { // one that was added later
+			return nettest.Link{Latency: 50 * time.Millisecond}
+		}
 		return nettest.Link{Latency: largeLink(seed, from.IP(), to.IP())}
 	})
 	n.nw.Start()

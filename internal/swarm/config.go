@@ -106,7 +106,7 @@ type Header struct {
 type Whole struct {
 	Ref  *Ref
 	Type string
-	From peer.ID // that announced it first
+	From peer.ID // that announced it first or, if it has left, sent most of it
 	Data []byte  // may be kept, and must not be changed
 	// Cut tells that it was passed on before: those who sent it could not know whether
 	// it is valid.

@@ -47,8 +47,9 @@
 //
 // # What is not
 //
-// A message is served for a minute after it was whole here, less where memory is short;
-// a node that comes later does not get it. Order is not kept.
+// A message is served for a minute after it was whole here, for up to ten while a
+// neighbour that was told of it does not have it, and less where memory is short; a node
+// that comes later does not get it. Order is not kept.
 //
 // # Goroutines
 //

@@ -190,7 +190,7 @@ func (e *Engine) finish(todo []sched.Effect) (refused bool) {
 	for _, f := range todo {
 		switch f.Kind {
 		case sched.Judge:
-			e.whole(f.Msg)
+			e.whole(f.Msg, f.Peer)
 		case sched.Refused:
 			refused = true
 		case sched.Blame, sched.Ban:

@@ -87,7 +87,7 @@ func (e *Engine) Judged(r *Ref, v sched.Verdict) {
 func (e *Engine) Resume(key string) { e.step(sched.Event{Kind: sched.Resume, Key: key}) }
 
 // whole puts a message together and hands it out.
-func (e *Engine) whole(m *sched.Message) {
+func (e *Engine) whole(m *sched.Message, from peer.ID) {
 	e.mu.Lock()
 	parts, took := m.Whole(), m.Took() // does not change any more, once it is whole
 	e.mu.Unlock()
@@ -103,7 +103,7 @@ func (e *Engine) whole(m *sched.Message) {
 	}
 	e.cfg.Deliver(Whole{
 		Ref:  &Ref{manifest: m.Manifest, id: m.ID, digest: m.Digest, data: data},
-		Type: m.Manifest.Type, From: m.From, Data: data, Cut: m.Cut(),
+		Type: m.Manifest.Type, From: from, Data: data, Cut: m.Cut(),
 	})
 }
 

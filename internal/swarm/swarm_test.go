@@ -2,7 +2,6 @@ package swarm
 
 import (
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/go-nebnet/nebnet/internal/testnet"
@@ -15,7 +14,7 @@ func newNet() *testnet.Net {
 
 // TestSpread: a message goes through a network in which nobody knows everybody.
 func TestSpread(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble(t, func(t *testing.T) {
 		n := newNet()
 		var nodes []*node
 		for i := range 10 {

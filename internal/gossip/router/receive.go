@@ -6,13 +6,14 @@ import "slices"
 func (r *Router) received(m *Message) {
 	t := r.topics[m.Topic]
 	p := r.peer(m.From)
-	if t == nil || !t.joined || !r.accepts(p) {
+	// A carried message came from several peers, of which one is named. That it has left
+	// meanwhile, or has a bad score, must not cost this node the message.
+	if t == nil || !t.joined || !m.Carried && !r.accepts(p) {
 		r.ended(m, Ignore)
 		return
 	}
-	if !t.allows(p) {
+	if !m.Carried && !t.allows(p) {
 		t.counts.Rejected++
-		r.ended(m, Ignore)
 		return
 	}
 	e := r.book[m.ID]

@@ -110,7 +110,11 @@ func (s *State) announced(p *neighbour, ev Event) {
 		s.hasAll(l)
 	}
 	s.admit()
-	if m.shown() {
+	switch {
+	case m.state == serving && !m.seeding:
+		l.open = true
+		s.sayAll(l)
+	case m.shown():
 		s.tell(m, l, nil)
 	}
 	s.coming(l, f.Coming)

@@ -98,8 +98,8 @@ const (
 	// sent in pieces.
 	Ready
 	Give
-	// Check has the header of Msg judged, Judge the whole of it. Checked and Judged
-	// follow.
+	// Check has the header of Msg judged, Judge the whole of it; Peer is one that brought
+	// it. Checked and Judged follow.
 	Check
 	Judge
 	// Blame: Peer did Fault. Ban: it did what nobody honest does.

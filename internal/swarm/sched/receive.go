@@ -133,8 +133,22 @@ func (s *State) complete(m *Message) {
 	c := s.countOf(m)
 	c.Fetched++
 	c.TimeToWhole += m.tookAll
-	s.do(Effect{Kind: Judge, Msg: m})
+	s.judge(m)
 	s.admit()
+}
+
+// judge offers a whole message to the application, as one of the peer that was first with
+// it or, when that is gone, of the one that sent most of it.
+func (s *State) judge(m *Message) {
+	from, most := m.From, -1
+	if s.peers[from] == nil {
+		for _, l := range m.links {
+			if l.served > most {
+				from, most = l.p.id, l.served
+			}
+		}
+	}
+	s.do(Effect{Kind: Judge, Peer: from, Msg: m})
 }
 
 // ban ends all with a neighbour that lies.

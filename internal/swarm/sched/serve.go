@@ -167,14 +167,20 @@ func (s *State) serve(m *Message) {
 	m.until = s.now.Add(serveTime)
 	s.show(m)
 	for _, l := range m.links {
-		// Those that have it need not keep it for this node.
-		if l.known && l.all && !l.p.banned {
-			f := l.ref(wire.Have)
-			f.Have = m.have
-			s.say(l.p, f)
+		// They need not keep it for this node: not all was said to those that sent it, or
+		// were sent it.
+		if (m.cut && l.open || l.known && l.all) && !l.p.banned {
+			s.sayAll(l)
 		}
 	}
 	m.dueAt = m.nextDue()
+}
+
+// sayAll tells a neighbour that all of a message is here.
+func (s *State) sayAll(l *link) {
+	f := l.ref(wire.Have)
+	f.Have = l.m.have
+	s.say(l.p, f)
 }
 
 // missed tells whether a neighbour was told of the message and does not have it yet.

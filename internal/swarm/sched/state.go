@@ -224,7 +224,7 @@ func (s *State) fallDue(m *Message) {
 		s.forget(m, wire.Dropped, true)
 	case judging:
 		m.dueAt = time.Time{}
-		s.do(Effect{Kind: Judge, Msg: m})
+		s.judge(m)
 	case serving:
 		for _, l := range m.links {
 			if due(l.againAt, s.now) {
