@@ -73,7 +73,7 @@ type DownloadProgress struct {
 }
 
 // ErrNoProgress: nothing came of anybody for Download.Patience.
-var ErrNoProgress = errors.New("netservice: download: nothing comes")
+var ErrNoProgress = errors.New("download: nothing comes of any peer")
 
 // Run fetches the range and yields its items in order. At the end of the loop all
 // that was under way is given up. An error is the last thing yielded: a

@@ -33,7 +33,7 @@ var (
 	// ErrDuplicate: the same message was broadcast within two minutes.
 	ErrDuplicate = gossip.ErrDuplicate
 	// ErrRejected: the type's validator does not accept the message.
-	ErrRejected = errors.New("netservice: the validator of the type does not accept the message")
+	ErrRejected = errors.New("the validator of the type does not accept the message")
 	// ErrHeader: the type's Headers.Make gave no header for the broadcast, or one of more
 	// than 4 KiB.
 	ErrHeader = errors.New("no header for the broadcast")

@@ -84,7 +84,7 @@ func (e *Engine) compose(t *topic, data []byte) (*router.Message, error) {
 	if m.Carried {
 		var err error
 		if m.Ref, err = e.cfg.Large.Prepare(t.Type, m.Frame, own); err != nil {
-			return nil, fmt.Errorf("gossip: publish %s: %w", t.Type, err)
+			return nil, fmt.Errorf("publish %s: %w", t.Type, err)
 		}
 	}
 	return m, nil

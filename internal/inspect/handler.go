@@ -46,7 +46,7 @@ func New(source Source, cfg Config) (*Inspector, error) {
 	for _, p := range allPages {
 		t, err := p.parse()
 		if err != nil {
-			return nil, fmt.Errorf("inspect: page %s: %w", p.Name, err)
+			return nil, fmt.Errorf("page %s: %w", p.Name, err)
 		}
 		i.templates[p.Name] = t
 	}

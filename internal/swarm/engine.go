@@ -211,9 +211,9 @@ func (e *Engine) finish(todo []sched.Effect) (refused bool) {
 func (e *Engine) Set(t Type) error {
 	switch {
 	case t.Name == "" || len(t.Name) > wire.MaxType:
-		return fmt.Errorf("swarm: name of a type has %d bytes", len(t.Name))
+		return fmt.Errorf("name of a type has %d bytes", len(t.Name))
 	case t.MaxSize < 1 || t.MaxSize > wire.MaxSize:
-		return fmt.Errorf("swarm: %s: size is %d, must be 1 to %d", t.Name, t.MaxSize, wire.MaxSize)
+		return fmt.Errorf("%s: size is %d, must be 1 to %d", t.Name, t.MaxSize, wire.MaxSize)
 	}
 	e.mu.Lock()
 	if e.closed {
