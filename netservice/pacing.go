@@ -18,9 +18,9 @@ func (n *Node) paceTunnel(s network.Stream, urgent bool) network.Stream {
 }
 
 // gossipStall is how long a peer may take nothing of a broadcast before its stream
-// is reset: go-libp2p-pubsub's own time for a frame, which holds there for whatever
-// is left of it on a slow line.
-const gossipStall = 30 * time.Second
+// is reset. A peer whose own peers take no more reads slowly, and its multiplexer tells
+// so only after half a window, which may be megabytes.
+const gossipStall = 2 * time.Minute
 
 // paceGossip has broadcasts share a connection with messages.
 func (n *Node) paceGossip(s network.Stream) network.Stream {

@@ -4,8 +4,12 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	pubsub "github.com/libp2p/go-libp2p-pubsub"
+	"github.com/libp2p/go-libp2p/core/network"
 
 	"github.com/go-nebnet/nebnet/internal/testnet"
 )
@@ -58,7 +62,7 @@ func TestStarLosesNothing(t *testing.T) {
 			w.connect(n.h, ns[0].h)
 		}
 		settle()
-		w.net.SetBandwidth(w.net.Node(1), testnet.Bandwidth{Up: 8e6})
+		w.net.SetBandwidth(w.net.Node(1), testnet.Bandwidth{Up: 32e6})
 		everybodySpeaks(t, ns, raceOr(500, 1500), 1000, time.Minute)
 	})
 }
@@ -102,6 +106,39 @@ func TestPublishWaitsForRoom(t *testing.T) {
 		must(t, ns[0].e.Close(context.Background()))
 		if err := <-done; !errors.Is(err, ErrClosed) {
 			t.Error(err)
+		}
+	})
+}
+
+// A peer that reads nothing for a minute, as one may that is held back by others, keeps
+// its stream and what waits for it.
+func TestPeersMayPause(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		n := w.node(nil)
+		r := &rawPeer{t: t, h: w.host()}
+		var streams atomic.Int64
+		goOn := make(chan struct{})
+		r.h.SetStreamHandler(pubsub.GossipSubID_v12, func(s network.Stream) {
+			streams.Add(1)
+			<-goOn
+			r.read(s)
+		})
+		w.connect(r.h, n.h)
+		r.open(n)
+		settle()
+		const messages = 100
+		for i := range messages {
+			n.publish(t, payload(i, 20<<10))
+		}
+		time.Sleep(time.Minute)
+		close(goOn)
+		settle()
+		got := 0
+		for _, rpc := range r.drain() {
+			got += len(rpc.GetPublish())
+		}
+		if s := n.tx(); got != messages || streams.Load() != 1 || s.Dropped != 0 {
+			t.Errorf("%d of %d on %d streams: %+v", got, messages, streams.Load(), s)
 		}
 	})
 }

@@ -36,8 +36,10 @@ const (
 	batchSize = 64 << 10
 	// lingering is how long a writer waits for more before its goroutine ends.
 	lingering = 100 * time.Millisecond
-	// writeTimeout is how long batchSize bytes may take.
-	writeTimeout = 30 * time.Second
+	// writeTimeout is how long batchSize bytes may take. A peer that is held back by
+	// others reads slowly, and its multiplexer tells so only after half a window: with
+	// 30 s, such peers lost their stream, and what waited for it.
+	writeTimeout = 2 * time.Minute
 	// deadlineStep is how much a write deadline may be early: setting one for each
 	// write would cost more than the write of a small message.
 	deadlineStep = 5 * time.Second
