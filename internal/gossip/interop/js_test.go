@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	pubsub "github.com/libp2p/go-libp2p-pubsub"
+	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/go-nebnet/nebnet/internal/gossip"
@@ -42,6 +44,7 @@ type jsCommand struct {
 type jsEvent struct {
 	Event, Addr, Peer, Text, Error, SHA256 string
 	Size, Peers                            int
+	Score                                  float64
 }
 
 func needJS(t *testing.T) {
@@ -56,7 +59,12 @@ func needJS(t *testing.T) {
 
 func startJS(t *testing.T, id gossip.Identity) *jsPeer {
 	t.Helper()
-	return startPeer(t, "js-libp2p", "node", filepath.Join("js", "peer.mjs"), topic, identityName(id))
+	return startNamedJS(t, identityName(id))
+}
+
+func startNamedJS(t *testing.T, identity string) *jsPeer {
+	t.Helper()
+	return startPeer(t, "js-libp2p", "node", filepath.Join("js", "peer.mjs"), topic, identity)
 }
 
 // startPeer runs a program, and waits for its address.
@@ -168,4 +176,93 @@ func testJS(t *testing.T, id gossip.Identity, jsDials bool) {
 	if wantN := int64(len(sizes) + 1); s.Published != wantN || s.Delivered < wantN || s.Rejected > 0 {
 		t.Errorf("empty %v: %+v", empty, s)
 	}
+}
+
+// A js-libp2p peer without a session that names messages otherwise is brought as much as
+// go-libp2p-pubsub brings it, keeps this node in its mesh, and thinks no less of it.
+func TestJSWithOtherNames(t *testing.T) {
+	needJS(t)
+	const before, after = 36, 200
+	for _, impl := range []string{"go-libp2p-pubsub", "ours"} {
+		t.Run(impl, func(t *testing.T) {
+			js := startNamedJS(t, "other-names")
+			var h host.Host
+			var publish func(data []byte) error
+			if impl == "ours" {
+				var e *gossip.Engine
+				h, e = foreignEngine(t)
+				publish = func(data []byte) error { return e.Publish(t.Context(), "foreign", data) }
+			} else {
+				var top *pubsub.Topic
+				h, top, _ = plain(t, gossip.Unsigned, nil)
+				publish = func(data []byte) error { return top.Publish(t.Context(), data) }
+			}
+			js.do(jsCommand{Do: "dial", Addr: testkit.FullAddr(t, h)})
+			js.await("dialled")
+			for i := range before {
+				if err := publish(payload(100+i, 1)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			js.await("mesh")
+			tick := time.NewTicker(50 * time.Millisecond)
+			defer tick.Stop()
+			for i := range after {
+				<-tick.C
+				if err := publish(payload(1000+i, 2)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			const last = 5000
+			if err := publish(payload(last, 3)); err != nil {
+				t.Fatal(err)
+			}
+			got, early, pruned := 0, 0, 0
+			for size := 0; size != last; {
+				switch size = js.await("message").Size; {
+				case size >= 1000 && size < last:
+					got++
+				case size < 1000:
+					early++
+				}
+			}
+			js.do(jsCommand{Do: "score"})
+			score := js.await("score").Score
+			for _, e := range js.early {
+				if e.Event == "pruned" {
+					pruned++
+				}
+			}
+			t.Logf("%d of %d arrived, and %d of %d from before the mesh; pruned %d times, score %v", got, after, early, before, pruned, score)
+			if impl == "ours" && (got != after || pruned > 0 || score < 0) {
+				t.Error("less than go-libp2p-pubsub brings")
+			}
+		})
+	}
+}
+
+// foreignEngine is an engine to which everybody is a foreigner.
+func foreignEngine(t *testing.T) (host.Host, *gossip.Engine) {
+	t.Helper()
+	h := testkit.Host(t)
+	e, err := gossip.New(gossip.Config{
+		Host: h, Network: network, Member: func(peer.ID) bool { return false }, ForeignAfter: 100 * time.Millisecond,
+		Deliver: func(context.Context, gossip.Message, bool) error { return nil },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := e.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	for _, err := range []error{
+		e.Start(), e.Declare(gossip.Topic{Type: "foreign", Name: topic, Open: true}), e.Join("foreign"),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return h, e
 }

@@ -4,15 +4,19 @@
 //   {"do":"dial","addr":"/ip4/..."}            connect
 //   {"do":"publish","size":10,"salt":3}        publish the payload of that size and salt,
 //                                              of letters only if "letters" is true
+//   {"do":"score"}                             tell the score of the only peer
 //
 //   {"event":"listening","addr":"/ip4/..."}    once, first
 //   {"event":"dialled"}
 //   {"event":"mesh","peer":"12D3..."}          a peer is in the mesh
 //   {"event":"published","peers":1}
+//   {"event":"pruned","peer":"12D3..."}        a peer is out of it again
+//   {"event":"score","score":-1}               of the only peer
 //   {"event":"message","size":10,"sha256":"..."}
 //   {"event":"error","text":"..."}
 //
-// Arguments: the topic, and "signed" or "unsigned".
+// Arguments: the topic, and "signed", "unsigned", or "other-names": unsigned, with
+// message IDs that nobody else has.
 import { createHash } from 'node:crypto'
 import { createInterface } from 'node:readline'
 
@@ -62,6 +66,11 @@ if (identity === 'unsigned') {
   options.msgIdFn = contentId
 }
 
+if (identity === 'other-names') {
+  options.globalSignaturePolicy = 'StrictNoSign'
+  options.msgIdFn = (msg) => createHash('sha256').update('other').update(msg.data).digest()
+}
+
 const node = await createLibp2p({
   addresses: { listen: ['/ip4/127.0.0.1/tcp/0'] },
   transports: [tcp()],
@@ -75,10 +84,15 @@ pubsub.addEventListener('gossipsub:message', (e) => {
   tell({ event: 'message', size: data.length, sha256: createHash('sha256').update(data).digest('hex') })
 })
 pubsub.addEventListener('gossipsub:graft', (e) => tell({ event: 'mesh', peer: e.detail.peerId }))
+pubsub.addEventListener('gossipsub:prune', (e) => tell({ event: 'pruned', peer: e.detail.peerId }))
 pubsub.subscribe(topic)
 tell({ event: 'listening', addr: node.getMultiaddrs()[0].toString() })
 
 const commands = {
+  async score () {
+    const [peer] = pubsub.getPeers()
+    tell({ event: 'score', score: pubsub.score.score(peer.toString()) })
+  },
   async dial ({ addr }) {
     await node.dial(multiaddr(addr))
     tell({ event: 'dialled' })
