@@ -172,6 +172,11 @@ func TestHostileFlapping(t *testing.T) {
 					}
 					if c := nd.Service().Node().Host().Network().Conns(); len(c) != 1 {
 						t.Errorf("connections: %v", c)
+						for _, conn := range c {
+							for _, st := range conn.GetStreams() {
+								t.Logf("%s carries %s", conn, st.Protocol())
+							}
+						}
 					}
 				}
 				in := inbox(t, b.Service(), 1)
