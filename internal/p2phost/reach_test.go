@@ -6,26 +6,45 @@ import (
 	"testing"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
 	"github.com/libp2p/go-libp2p/p2p/host/autonat"
+	"github.com/libp2p/go-libp2p/p2p/protocol/autonatv2"
 	"github.com/libp2p/go-libp2p/p2p/protocol/circuitv2/client"
 	"github.com/libp2p/go-libp2p/p2p/protocol/circuitv2/proto"
 	ma "github.com/multiformats/go-multiaddr"
 
+	"github.com/go-nebnet/nebnet/internal/identity"
 	"github.com/go-nebnet/nebnet/internal/testkit"
 )
 
+func testHost(t *testing.T, change func(*Config)) host.Host {
+	t.Helper()
+	key, err := identity.Ephemeral()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := Config{Key: key, Listen: []ma.Multiaddr{ma.StringCast("/ip4/127.0.0.1/tcp/0")}}
+	change(&c)
+	h, err := New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = h.Close() })
+	return h
+}
+
 // Each switch does its part, and nothing of it is done unless asked for.
 func TestReachIsOffUnlessAskedFor(t *testing.T) {
-	const dialBack = protocol.ID("/libp2p/autonat/2/dial-back")
-	all := []protocol.ID{autonat.AutoNATProto, dialBack, proto.ProtoIDv2Hop, proto.ProtoIDv2Stop}
+	nat := []protocol.ID{autonat.AutoNATProto, autonatv2.DialProtocol, autonatv2.DialBackProtocol}
+	all := append(slices.Clone(nat), proto.ProtoIDv2Hop, proto.ProtoIDv2Stop)
 	for name, c := range map[string]struct {
 		change func(*Config)
 		want   []protocol.ID
 	}{
 		"nothing":       {func(*Config) {}, nil},
-		"AutoNAT":       {func(c *Config) { c.AutoNAT = true }, []protocol.ID{dialBack}}, // and answers when it is public
+		"AutoNAT":       {func(c *Config) { c.AutoNAT = true }, nat},
 		"relay client":  {func(c *Config) { c.RelayClient = true }, []protocol.ID{proto.ProtoIDv2Stop}},
 		"relay service": {func(c *Config) { c.RelayService = true }, []protocol.ID{proto.ProtoIDv2Hop, proto.ProtoIDv2Stop}},
 	} {
