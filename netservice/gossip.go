@@ -17,7 +17,7 @@ type MessageID func(topic string, data []byte, from peer.ID, seqno []byte) strin
 
 func (n *Node) gossipConfig() gossip.Config {
 	cfg := gossip.Config{
-		Host: n.host, Network: n.network, Obs: n.obs, Rand: n.opts.random.For("gossip"),
+		Host: onSessions{n.host, n}, Network: n.network, Obs: n.obs, Rand: n.opts.random.For("gossip"),
 		Deliver: n.deliverGossip,
 		Member:  n.peerSet.has,
 		Heard: func(p peer.ID) {
