@@ -33,7 +33,8 @@ type Discovery struct {
 // for others to be. All of it is off unless asked for.
 type Reachability struct {
 	// AutoNAT asks peers whether this node can be reached from outside, and answers
-	// the same question of theirs. NodeStats.Reachability tells what came of it.
+	// the same question of theirs. Stats.Reachability tells what came of it. libp2p
+	// registers counters of it with Prometheus' process-wide registry.
 	AutoNAT bool `yaml:"autonat" json:"autonat" toml:"autonat" mapstructure:"autonat"`
 	// PortMapping asks the router to forward the ports listened on, by UPnP or, where
 	// libp2p finds the router's address (on Linux it does not), by NAT-PMP.
