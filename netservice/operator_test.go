@@ -30,6 +30,7 @@ func TestStaticPeerLive(t *testing.T) {
 			t.Fatal(err)
 		}
 		b.WaitForPeers(1)
+		time.Sleep(time.Second) // a peer that came this moment has no value yet
 		p := s.Peers()[0]
 		if !p.Persistent || p.Protected != "persistent" || p.Transport != "tcp" || p.Value.Total == 0 {
 			t.Errorf("%+v", p)
