@@ -89,6 +89,15 @@ func (n *Node) seeOff(ctx context.Context, x *handshaking, err error) {
 	if x.opener {
 		return
 	}
+	// A node of which all inbound slots are taken may still look for peers itself,
+	// and know nobody who is not full as well: those who come are not. What they say
+	// of themselves has come by the time they ask, and is gone when they are.
+	learn := func() {
+		if n.peers.Room() > 0 {
+			n.exchange.Refused(x.c.RemotePeer())
+		}
+	}
+	learn()
 	asked := n.guests.asked(x.c.RemotePeer())
 	if asked == nil {
 		return
@@ -101,6 +110,7 @@ func (n *Node) seeOff(ctx context.Context, x *handshaking, err error) {
 	case <-ctx.Done():
 		return
 	case <-asked: // by take
+		learn()
 	}
 	limit.Reset(answerTime)
 	select {

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/rcrowley/go-metrics"
 
 	"github.com/go-nebnet/nebnet/netservice"
@@ -409,5 +410,30 @@ func TestClosePeerWithoutAReason(t *testing.T) {
 			}
 		}
 		b.WaitForPeers(1)
+	})
+}
+
+// A node that has no place for a peer that comes, but looks for one of its own
+// choice, dials it.
+func TestRefusedPeersAreDialled(t *testing.T) {
+	inBubble(t, func(t *testing.T, nw *nettest.Network) {
+		small := func(c netservice.Config) netservice.Config {
+			c.MaxPeers, c.InboundShare = 2, 0.5
+			return c
+		}
+		a := nw.Add(small(chain()), quiet())
+		full := booted(a)
+		full.MaxPeers = 1 // nobody learns of anybody through it
+		b, c := nw.Add(full, quiet()), nw.Add(small(booted(a)), quiet())
+		a.Start()
+		b.Start()
+		b.WaitForPeers(1)
+		c.Start()
+		a.WaitForPeers(2)
+		for _, p := range a.Service().Peers() {
+			if out := p.Direction == network.DirOutbound; out != (p.ID == c.ID()) {
+				t.Errorf("%s is %s", p.ID, p.Direction)
+			}
+		}
 	})
 }

@@ -165,11 +165,17 @@ func (x *Exchange) Recommended(from peer.ID, records [][]byte) {
 
 // tell hands on what a session peer says of itself.
 func (x *Exchange) tell(p peer.ID, raw []byte) {
+	if x.cfg.Member(p) {
+		x.tellOf(p, raw)
+	}
+}
+
+func (x *Exchange) tellOf(p peer.ID, raw []byte) {
 	if len(raw) == 0 {
 		return
 	}
 	rec, err := parseRecord(raw)
-	if err != nil || rec.PeerID != p || !x.cfg.Member(p) {
+	if err != nil || rec.PeerID != p {
 		return
 	}
 	if addrs := usable(rec, func(a ma.Multiaddr) bool { return x.cfg.Allow(p, a) }, x.cfg.Relay); len(addrs) > 0 {

@@ -103,6 +103,15 @@ func (x *Exchange) Renewed(p peer.ID) {
 	}
 }
 
+// Refused tells of a peer that was refused for want of a place and is still
+// connected. It looks for peers, so it has places: the owner hears of its record, as
+// of a session peer's. After Close it does nothing.
+func (x *Exchange) Refused(p peer.ID) {
+	if x.ctx.Err() == nil {
+		x.guarded("Found", func() { x.tellOf(p, x.book.get(p)) })
+	}
+}
+
 func (x *Exchange) notify() {
 	select {
 	case x.wake <- struct{}{}:
