@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"time"
 
@@ -16,6 +17,7 @@ const (
 	sendTimeout = 5 * time.Second
 	maxText     = 1 << 20
 	maxLine     = maxText + 4<<10
+	maxFile     = 64 << 20
 )
 
 // command is one word of standard input: its arguments as the user sees them,
@@ -30,6 +32,7 @@ func commands() []command {
 	return append([]command{
 		{"send", "PEER TYPE [TEXT]", "send TEXT to one peer; the last letters of its ID are enough", 3, send},
 		{"broadcast", "TYPE [TEXT]", "send TEXT to the whole network", 2, broadcast},
+		{"broadcast-file", "TYPE PATH", "send a file to the whole network, up to the maximum of TYPE (1 MiB)", 2, broadcastFile},
 		{"peers", "", "list the peers", 0, listPeers},
 		{"stats", "", "show what was sent, received and lost", 0, showStats},
 		{"close", "PEER", "end the session with a peer", 1, closePeer},
@@ -121,6 +124,28 @@ func broadcast(ctx context.Context, svc *netservice.NebService, out *printer, ar
 		return err
 	}
 	out.done("broadcast", map[string]any{"type": arg[0], "bytes": len(arg[1])})
+	return nil
+}
+
+// broadcastFile sends what a file holds. Above 256 KiB it goes in chunks, and stats tells
+// how.
+func broadcastFile(ctx context.Context, svc *netservice.NebService, out *printer, arg []string) error {
+	f, err := os.Open(arg[1])
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err != nil {
+		return err
+	}
+	if len(data) > maxFile {
+		return fmt.Errorf("%s: %w: more than %d bytes", arg[1], netservice.ErrTooLarge, maxFile)
+	}
+	if err := svc.Broadcast(ctx, arg[0], data); err != nil {
+		return err
+	}
+	out.done("broadcast", map[string]any{"type": arg[0], "bytes": len(data)})
 	return nil
 }
 

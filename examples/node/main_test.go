@@ -115,6 +115,19 @@ func TestTwoNodesTalk(t *testing.T) {
 		a.say(wrong)
 		a.await("error")
 	}
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, bytes.Repeat([]byte("0123456789"), 60_000), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	b.say("broadcast-file chat " + file)
+	if e := b.await("broadcast"); e["bytes"] != 600_000.0 {
+		t.Errorf("got %v", e)
+	}
+	if e := a.await("message"); len(e["text"].(string)) != 600_000 {
+		t.Errorf("got %d bytes", len(e["text"].(string)))
+	}
+	b.say("broadcast-file chat " + file + ".not")
+	b.await("error")
 	b.say("broadcast chat") // an empty text is one
 	if e := a.await("message"); e["text"] != "" {
 		t.Errorf("got %v", e)

@@ -45,6 +45,25 @@
 //     class, chunks in the lowest and in pieces of 16 KiB at most, so that a small
 //     message never waits for more than one of them.
 //
+// # What it reaches
+//
+// To 95 % of 50 whole services with ten connections each, lines of 50 Mbit/s and links
+// of 20 to 100 ms, over the time of go-libp2p-pubsub in the same networks, and bytes over
+// the size (3 seeds, virtual time):
+//
+//	go test ./netservice -run TestLargeReach -v -timeout 60m -large.nodes 50 -large.seeds 3 -large.strict
+//
+//	           time   received a node   sent by the source
+//	512 KiB    0.47   1.08              2.4
+//	1 MiB      0.36   1.12              2.1
+//	4 MiB      0.15   1.10              2.2
+//
+// The scheduler alone reaches 0.24, 0.16 and 0.10 (go test -run '^$' -bench Simulated
+// -benchtime 1x -v ./internal/swarm/sched). What lies between is pacing: a connection
+// begins with 32 KiB on its way, which doubles each round trip, at every hop; a second
+// message a few seconds later takes about the time of the scheduler alone. Smaller
+// messages feel it most. A wider first window would cost small messages on slow lines.
+//
 // # What is not
 //
 // A message is served for a minute after it was whole here, for up to ten while a

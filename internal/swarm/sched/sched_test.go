@@ -1,0 +1,283 @@
+package sched
+
+import (
+	"crypto/sha256"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/go-nebnet/nebnet/internal/swarm/wire"
+)
+
+// table plays one State by hand.
+type table struct {
+	t    *testing.T
+	s    *State
+	now  time.Time
+	out  []Effect // of all steps since it was last cleared
+	data []byte
+	m    *wire.Manifest
+	d    wire.Sum
+	id   wire.Sum
+}
+
+// newTable has neighbours a, b and c, and a message of 1 MiB.
+func newTable(t *testing.T, header string) *table {
+	x := &table{t: t, s: New(Config{Memory: 8 << 20}, rand.New(rand.NewPCG(1, 2))), now: time.Unix(1000, 0)}
+	x.step(Event{Kind: Declare, Spec: &Spec{Type: "block", MaxSize: 4 << 20, Joined: true, Headers: true}})
+	for _, p := range []peer.ID{"a", "b", "c"} {
+		x.step(Event{Kind: Takes, Peer: p, Takes: map[string]int{"block": 4 << 20}})
+	}
+	x.data = make([]byte, 1<<20)
+	for i := range x.data {
+		x.data[i] = byte(i >> 14)
+	}
+	x.m = wire.NewManifest("block", x.data, []byte(header))
+	x.d = x.m.Digest("net")
+	x.id = x.m.IDOf(x.d)
+	return x
+}
+
+func (x *table) step(ev Event) {
+	x.out = append(x.out, x.s.Step(ev, x.now)...)
+}
+
+// pass lets time pass, with all wakes in it.
+func (x *table) pass(d time.Duration) {
+	for end := x.now.Add(d); x.now.Before(end); {
+		w := x.s.Wake()
+		if w.IsZero() || w.After(end) {
+			x.now = end
+			return
+		}
+		x.now = w
+		if !w.After(x.now) {
+			x.now = x.now.Add(time.Millisecond)
+		}
+		x.step(Event{Kind: Wake})
+	}
+}
+
+func (x *table) announce(p peer.ID, whole bool) {
+	x.step(Event{Kind: Received, Peer: p, ID: x.id, Digest: x.d,
+		Frame: &wire.Frame{Kind: wire.Announce, Number: 1, Manifest: x.m, Whole: whole}})
+}
+
+func (x *table) hear(p peer.ID, f wire.Frame) {
+	f.Number = 1
+	x.step(Event{Kind: Received, Peer: p, Frame: &f})
+}
+
+func (x *table) chunk(p peer.ID, c int, bad bool) {
+	from, to := x.m.Span(c)
+	data := append([]byte(nil), x.data[from:to]...)
+	if bad {
+		data[0]++
+	}
+	x.step(Event{Kind: Received, Peer: p, Frame: &wire.Frame{Kind: wire.Chunk, Number: 1, Index: c, Data: data}, Sum: sha256.Sum256(data)})
+}
+
+func (x *table) accept() { x.step(Event{Kind: Checked, ID: x.id, Verdict: Accept}) }
+
+// said are the chunks of all frames of a kind to a peer, and how many frames there were.
+func (x *table) said(p peer.ID, k wire.Kind, of func(f *wire.Frame) wire.Set) (set wire.Set, frames int) {
+	for _, e := range x.out {
+		if e.Kind == Say && e.Peer == p && e.Frame.Kind == k {
+			frames++
+			for c := range of(e.Frame).All() {
+				set.Add(c)
+			}
+		}
+	}
+	return set, frames
+}
+
+func (x *table) wants(p peer.ID) wire.Set {
+	s, _ := x.said(p, wire.Want, func(f *wire.Frame) wire.Set { return f.Chunks })
+	return s
+}
+
+func (x *table) did(k EffectKind, p peer.ID) bool {
+	for _, e := range x.out {
+		if e.Kind == k && (p == "" || e.Peer == p) {
+			return true
+		}
+	}
+	return false
+}
+
+// TestNothingIsAskedTwice: of two holders each is asked for other chunks, and for no more
+// than the window.
+func TestNothingIsAskedTwice(t *testing.T) {
+	x := newTable(t, "h")
+	x.announce("a", true)
+	x.announce("b", true)
+	if x.wants("a").Len() > 0 || x.did(Say, "c") {
+		t.Error("something was said before the header was accepted")
+	}
+	x.accept()
+	a, b := x.wants("a"), x.wants("b")
+	if a.Len() == 0 || b.Len() == 0 {
+		t.Errorf("asked a for %d, b for %d", a.Len(), b.Len())
+	}
+	for c := range a.All() {
+		if b.Has(c) {
+			t.Errorf("chunk %d is asked of both", c)
+		}
+	}
+	if n := a.Len() * wire.ChunkSize(1<<20); n > 1<<20/3+wire.ChunkSize(1<<20) {
+		t.Errorf("%d bytes asked of one of three", n)
+	}
+	if !x.did(Say, "c") {
+		t.Error("c was not told of it")
+	}
+}
+
+// TestLatePromises: a promise that comes after this node's own does not count.
+func TestLatePromises(t *testing.T) {
+	x := newTable(t, "h")
+	x.announce("a", false)
+	x.accept()
+	x.announce("b", false)
+	x.hear("a", wire.Frame{Kind: wire.Have, Soon: wire.SetOf(0)})
+	if !x.wants("a").Has(0) {
+		t.Fatal("the promise was not taken")
+	}
+	x.hear("b", wire.Frame{Kind: wire.Have, Soon: wire.SetOf(0, 1)})
+	x.step(Event{Kind: Down, Peer: "a"})
+	if x.wants("b").Has(0) || !x.wants("b").Has(1) {
+		t.Errorf("asked b for %v", x.wants("b"))
+	}
+	x.hear("b", wire.Frame{Kind: wire.Have, Have: wire.SetOf(0)})
+	if !x.wants("b").Has(0) {
+		t.Error("what b has is not asked for")
+	}
+}
+
+// TestPromiseGivesWay: a promise is given up a while after another one has the chunk.
+func TestPromiseGivesWay(t *testing.T) {
+	x := newTable(t, "h")
+	x.announce("a", false)
+	x.accept()
+	x.announce("b", false)
+	x.hear("a", wire.Frame{Kind: wire.Have, Soon: wire.SetOf(0)})
+	x.pass(switchAfter / 2)
+	x.hear("b", wire.Frame{Kind: wire.Have, Have: wire.SetOf(0)})
+	x.pass(switchAfter / 2)
+	if x.wants("b").Has(0) {
+		t.Error("given up too early")
+	}
+	x.pass(switchAfter)
+	if _, n := x.said("a", wire.Cancel, func(f *wire.Frame) wire.Set { return f.Chunks }); n != 1 || !x.wants("b").Has(0) {
+		t.Errorf("%d cancels, asked b for %v", n, x.wants("b"))
+	}
+}
+
+// TestSnub: a holder that sends nothing loses its requests, and is asked again only when
+// nobody else has something.
+func TestSnub(t *testing.T) {
+	x := newTable(t, "h")
+	x.announce("a", true)
+	x.accept()
+	x.announce("b", true)
+	c := x.wants("b").Max()
+	x.pass(answerMost + 2*lookEvery)
+	if n := x.s.Counts()["block"]; n.Snubs == 0 {
+		t.Fatalf("%+v", n)
+	}
+	x.out = nil
+	x.chunk("b", c, false)
+	if x.wants("a").Len() > 0 {
+		t.Error("asked again at once")
+	}
+}
+
+// TestLiarIsBanned, once and for all.
+func TestLiarIsBanned(t *testing.T) {
+	x := newTable(t, "h")
+	x.announce("a", true)
+	x.accept()
+	c := x.wants("a").Max()
+	x.chunk("a", c, true)
+	if !x.did(Ban, "a") {
+		t.Error("not banned")
+	}
+	x.out = nil
+	x.announce("b", true)
+	if x.wants("b").Len() == 0 || x.wants("a").Len() > 0 {
+		t.Error("not asked of another one")
+	}
+}
+
+// TestHopByHop: without a header nothing is shown before the whole was accepted.
+func TestHopByHop(t *testing.T) {
+	x := newTable(t, "")
+	x.announce("a", true)
+	for n := 0; n < len(x.m.Sums); {
+		before := n
+		for c := range x.wants("a").All() {
+			if !x.s.list[0].have.Has(c) {
+				x.chunk("a", c, false)
+				n++
+			}
+		}
+		if n == before {
+			t.Fatalf("%d chunks came", n)
+		}
+	}
+	if !x.did(Judge, "a") {
+		t.Fatal("not judged")
+	}
+	x.pass(time.Second)
+	if x.did(Say, "b") || x.did(Say, "c") {
+		t.Error("shown before the verdict")
+	}
+	x.step(Event{Kind: Judged, ID: x.id, Verdict: Later})
+	x.out = nil
+	x.pass(judgeAgain * 2)
+	if !x.did(Judge, "") {
+		t.Error("not offered again")
+	}
+	x.step(Event{Kind: Judged, ID: x.id, Verdict: Accept})
+	if !x.did(Say, "b") || !x.did(Say, "c") {
+		t.Error("not shown after it")
+	}
+}
+
+// TestHeaderTwice: no more than two messages are taken under one header.
+func TestHeaderTwice(t *testing.T) {
+	x := newTable(t, "mined")
+	for i := range 3 {
+		x.data[0] = byte(i + 1)
+		x.m = wire.NewManifest("block", x.data, []byte("mined"))
+		x.d = x.m.Digest("net")
+		x.id = x.m.IDOf(x.d)
+		x.step(Event{Kind: Received, Peer: peer.ID([]string{"a", "b", "c"}[i]), ID: x.id, Digest: x.d,
+			Frame: &wire.Frame{Kind: wire.Announce, Number: 1, Manifest: x.m}})
+	}
+	if _, n := x.said("c", wire.Gone, func(*wire.Frame) wire.Set { return nil }); n != 1 {
+		t.Error("the third one was taken")
+	}
+	if n := len(x.s.Views()); n != 2 {
+		t.Errorf("%d messages", n)
+	}
+}
+
+// TestForgotten: a message of which nothing comes is dropped, and its memory is free.
+func TestForgotten(t *testing.T) {
+	x := newTable(t, "h")
+	x.announce("a", true)
+	x.accept()
+	if used, _ := x.s.Used(); used != 1<<20 {
+		t.Errorf("%d bytes set aside", used)
+	}
+	x.pass(stallTime + time.Second)
+	if used, _ := x.s.Used(); used != 0 || len(x.s.Views()) != 0 {
+		t.Errorf("%d bytes set aside, %d messages", used, len(x.s.Views()))
+	}
+	if x.s.asked != 0 {
+		t.Errorf("%d bytes are still asked for", x.s.asked)
+	}
+}
