@@ -1,6 +1,7 @@
 package netservice
 
 import (
+	"encoding/json"
 	"iter"
 	"time"
 
@@ -35,6 +36,15 @@ type PeerEvent struct {
 	Text      string            // with the reason, of the application of that side, see Refusal; cleaned
 	At        time.Time
 	Until     time.Time // of PeerBanned
+}
+
+// MarshalJSON writes the kind, the direction and the reason as words.
+func (e PeerEvent) MarshalJSON() ([]byte, error) {
+	type plain PeerEvent
+	return json.Marshal(struct {
+		plain
+		Kind, Direction, Reason string
+	}{plain(e), e.Kind.String(), directionWord(e.Direction), e.Reason.Label()})
 }
 
 func peerEvent(e peers.Event) PeerEvent {

@@ -3,8 +3,10 @@ package netservice
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
@@ -48,6 +50,18 @@ type PeerInfo struct {
 	// failed; ReasonNone for neither.
 	LastEnded DisconnectReason
 }
+
+// MarshalJSON writes the direction and the reason as words.
+func (p PeerInfo) MarshalJSON() ([]byte, error) {
+	type plain PeerInfo
+	return json.Marshal(struct {
+		plain
+		Direction, LastEnded string
+	}{plain(p), directionWord(p.Direction), p.LastEnded.Label()})
+}
+
+// directionWord is "inbound", "outbound" or "unknown".
+func directionWord(d network.Direction) string { return strings.ToLower(d.String()) }
 
 // WaitForPeers waits until there are at least n peers with a session. Its
 // error is that of ctx, ErrNotStarted or ErrStopped.

@@ -109,7 +109,7 @@ func TestRegisteredWithDispatcher(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer typed.Close()
-		if subs := b.Service().Stats().Dispatcher.Subscribers; len(subs) != 1 || subs[0].Name != "[]uint8" {
+		if subs := b.Service().Stats().Dispatcher.Subscribers; len(subs) != 1 || subs[0].Name != "[]byte" {
 			t.Errorf("%+v", subs)
 		}
 	})

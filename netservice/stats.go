@@ -12,6 +12,8 @@ import (
 type Stats struct {
 	// Dispatcher accounts for every message that arrived or was put here.
 	Dispatcher dispatcher.Stats
+	// Types describes the message types of this node, by name.
+	Types map[string]TypeStats
 	// Peers accounts for every message sent to and received from each peer
 	// with a session, by the text of its ID. It starts anew with each session.
 	Peers map[string]PeerStats
@@ -26,6 +28,19 @@ type Stats struct {
 	Reachability ReachabilityStats
 	// Book describes the address book.
 	Book BookStats
+}
+
+// TypeStats describes a message type as this node has declared it.
+type TypeStats struct {
+	MaxSize     int    // bytes of a payload
+	Priority    string // "high", "normal" or "low", of messages that do not say otherwise
+	Compression string // of large payloads, such as "s2"
+	Weight      int    // what a useful message is worth when peers are compared
+	Broadcast   bool
+	Direct      bool // also taken from a peer that sends it to this node alone
+	Relay       bool // passed on without the program saying so
+	Open        bool // nodes without a handshake take part
+	Subscribers int
 }
 
 // BookStats describes the address book.
@@ -96,7 +111,7 @@ func peerStats(s session.Stats) PeerStats {
 // Stats returns the counts as they are now, after Stop as they were at the end.
 // Before Start there are none.
 func (s *NebService) Stats() Stats {
-	st := Stats{Dispatcher: s.dispatcher.Stats(), Peers: map[string]PeerStats{}, Requests: s.node.requestStats(), Book: s.node.bookStats()}
+	st := Stats{Dispatcher: s.dispatcher.Stats(), Types: s.node.typeStats(), Peers: map[string]PeerStats{}, Requests: s.node.requestStats(), Book: s.node.bookStats()}
 	err := s.running()
 	if err != nil && !errors.Is(err, ErrStopped) || s.node.gossip == nil {
 		return st

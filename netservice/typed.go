@@ -7,6 +7,7 @@ import (
 	"iter"
 	"reflect"
 	"slices"
+	"strings"
 	"sync/atomic"
 
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -157,7 +158,7 @@ func (t *Type[T]) Messages(ctx context.Context, s Service, opts ...dispatcher.Su
 }
 
 func (t *Type[T]) subscriberOptions(more []dispatcher.SubscriberOption) []dispatcher.SubscriberOption {
-	name := dispatcher.WithName(reflect.TypeFor[T]().String()) // the ID is a pointer, which says nothing
+	name := dispatcher.WithName(typeName(reflect.TypeFor[T]())) // the ID is a pointer, which says nothing
 	return slices.Concat([]dispatcher.SubscriberOption{name}, t.subs, more)
 }
 
@@ -299,3 +300,6 @@ func (t *Type[T]) encode(s Service, v T) ([]byte, error) {
 	}
 	return data, nil
 }
+
+// typeName is a Go type as programs write it.
+func typeName(t reflect.Type) string { return strings.ReplaceAll(t.String(), "[]uint8", "[]byte") }
