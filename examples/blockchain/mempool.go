@@ -2,7 +2,7 @@ package main
 
 // Teaches: a Subscriber of your own. The dispatcher hands every transaction that
 // arrives to Deliver, on a goroutine of this subscriber; what Deliver does not keep
-// up with waits in a queue, and then the oldest are dropped.
+// up with waits in a queue, and when that is full, those who bring more wait.
 
 import (
 	"cmp"

@@ -213,6 +213,19 @@ func TestPageInABrowser(t *testing.T) {
 	picture(t, ctx, "peers", 1280, 600)
 	run(t, ctx, "flow", chromedp.Navigate(srv.URL+"/flow"), until(`document.querySelectorAll("#type-tx svg circle").length === 5`, 10*time.Second))
 	picture(t, ctx, "flow", 1280, 700)
+	nodes[0].StartTracing()
+	if err := tx.Broadcast(t.Context(), nodes[1], []byte("traced")); err != nil {
+		t.Fatal(err)
+	}
+	for page, shows := range map[string]string{
+		"requests": `document.body.innerText.includes("There are no methods.")`,
+		"large":    `document.querySelector("#large tbody").innerText.includes("None.")`,
+		"tunnels":  `document.body.innerText.includes("There are no tunnels.")`,
+		"trace":    `document.querySelectorAll("#traces tbody tr td").length >= 7`,
+	} {
+		run(t, ctx, page, chromedp.Navigate(srv.URL+"/"+page),
+			until(`document.getElementById("state").textContent.startsWith("live")`, 10*time.Second), until(shows, 10*time.Second))
+	}
 
 	run(t, ctx, "peers again", chromedp.Navigate(srv.URL+"/peers"),
 		until(`document.getElementById("state").textContent.startsWith("live")`, 10*time.Second))
