@@ -130,5 +130,5 @@ func (h membersHost) NewStream(ctx context.Context, p peer.ID, ids ...protocol.I
 	if err := h.Connect(ctx, peer.AddrInfo{ID: p}); err != nil {
 		return nil, err
 	}
-	return onSessions{h.Host, h.n}.NewStream(network.WithNoDial(ctx, "session peers only"), p, ids...)
+	return onSessions(h).NewStream(network.WithNoDial(ctx, "session peers only"), p, ids...)
 }
