@@ -77,6 +77,7 @@ func (p part) node() error {
 		return err
 	}
 	var heard atomic.Int64
+	told := 0
 	_, err = note.Subscribe(s, func(context.Context, netservice.Received[[]byte]) { heard.Add(1) })
 	if err != nil {
 		return err
@@ -121,6 +122,16 @@ func (p part) node() error {
 			if _, err := note.SendTo(context.Background(), s, netservice.AllPeers(), []byte(rest)); err != nil {
 				fmt.Println("failed", err)
 			}
+		case "tell": // one peer; what is taken counts
+			to, err := peer.Decode(rest)
+			if err == nil {
+				err = note.Send(context.Background(), s, to, []byte("a note"))
+			}
+			if err != nil {
+				fmt.Println("failed", err)
+			} else {
+				told++
+			}
 		case "watch": // as a browser with the page open
 			go page.ServeHTTP(nobody{}, httptest.NewRequest(http.MethodGet, "/live", nil))
 		case "look":
@@ -145,7 +156,7 @@ func (p part) node() error {
 				}
 			}()
 		case "report":
-			r := report{Heard: int(heard.Load()), Goroutines: runtime.NumGoroutine(), Most: int(most.Load()), Now: int(now.Load()), Refused: refused(s.Metrics()), Reach: s.Stats().Reachability, Peers: make(map[string]string)}
+			r := report{Told: told, Heard: int(heard.Load()), Goroutines: runtime.NumGoroutine(), Most: int(most.Load()), Now: int(now.Load()), Refused: refused(s.Metrics()), Reach: s.Stats().Reachability, Peers: make(map[string]string)}
 			for _, p := range s.Peers() {
 				r.Peers[p.ID.String()] = p.Transport
 			}

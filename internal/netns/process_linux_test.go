@@ -70,6 +70,7 @@ type report struct {
 	Refused int64             // by addresses, limits and gate
 	Peers   map[string]string // transports of the sessions
 	Heard   int               // notes
+	Told    int               // notes to one peer
 	// Goroutines are those of the process.
 	Goroutines int
 	Reach      netservice.ReachabilityStats
@@ -87,6 +88,14 @@ func (p *process) report() (r report) {
 // until waits for what a node tells of itself.
 func (p *process) until(what string, within time.Duration, ok func(report) bool) {
 	p.t.Helper()
+	if r, came := p.comes(what, within, ok); !came {
+		p.t.Fatalf("not %s within %s: %+v", what, within, r)
+	}
+}
+
+// comes is until for what need not come. It returns the last report as well.
+func (p *process) comes(what string, within time.Duration, ok func(report) bool) (report, bool) {
+	p.t.Helper()
 	ctx, cancel := context.WithTimeout(p.t.Context(), within)
 	defer cancel()
 	tick := time.NewTicker(200 * time.Millisecond)
@@ -95,12 +104,12 @@ func (p *process) until(what string, within time.Duration, ok func(report) bool)
 		r := p.report()
 		if ok(r) {
 			p.t.Logf("%s after %s", what, time.Since(begin).Round(time.Millisecond))
-			return
+			return r, true
 		}
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			p.t.Fatalf("not %s within %s: %+v", what, within, r)
+			return r, false
 		}
 	}
 }
