@@ -8,9 +8,10 @@ import (
 // stage is one box of the picture of a type: what came there and what left the
 // way there, so that the place where something is lost is seen.
 type stage struct {
-	Name string
-	In   uint64
-	Lost []loss
+	Name  string
+	About string // its entry in the glossary, where the name is none
+	In    uint64
+	Lost  []loss
 }
 
 // loss is one way in which messages left at a stage. Bad ones are those that an
@@ -54,7 +55,7 @@ func inward(t Type) []stage {
 	d.loseAll(t.Arrived.Dropped)
 	out = append(out, d)
 	for _, sub := range t.Subscribers {
-		s := stage{Name: sub.Name, In: sub.Delivered}
+		s := stage{Name: sub.Name, About: "subscriber", In: sub.Delivered}
 		s.lose("duplicate", sub.Duplicate, false)
 		s.loseAll(sub.Dropped)
 		s.lose("panics", sub.Panics, true)

@@ -23,6 +23,7 @@ var functions = template.FuncMap{
 	"histogram": drawHistogram,
 	"stamp":     func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") },
 	"term":      term,
+	"named":     named,
 	"list":      listText,
 	"inward":    inward,
 	"outward":   outward,

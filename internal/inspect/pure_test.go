@@ -271,24 +271,3 @@ func TestWords(t *testing.T) {
 		}
 	}
 }
-
-// TestTermsAreExplained holds that what the templates mark as a term is in the
-// glossary, fixed words apart that stand for themselves.
-func TestTermsAreExplained(t *testing.T) {
-	files, err := templateFiles.ReadDir("templates")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, f := range files {
-		text, err := templateFiles.ReadFile("templates/" + f.Name())
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, part := range strings.Split(string(text), `{{term "`)[1:] {
-			word, _, _ := strings.Cut(part, `"`)
-			if _, ok := glossary[word]; !ok {
-				t.Errorf("%s: %q is not explained", f.Name(), word)
-			}
-		}
-	}
-}
