@@ -75,15 +75,39 @@ type GossipDelayStats struct {
 
 // GossipPeerStats are those of one peer.
 type GossipPeerStats struct {
-	Protocol string   // of the stream to it; empty before there is one
-	Mesh     []string // types in whose mesh it is, sorted
-	Score    float64  // as of the last second
-	Waiting  int64    // bytes that wait to be written to it
-	Slow     int64    // times that nobody waited for its full queue any more, as others are faster
+	Protocol string           // of the stream to it; empty before there is one
+	Mesh     []string         // types in whose mesh it is, sorted
+	Score    float64          // as of the last second
+	Parts    GossipScoreParts // of Score
+	Waiting  int64            // bytes that wait to be written to it
+	Slow     int64            // times that nobody waited for its full queue any more, as others are faster
 	// MessagesIn and MessagesOut count messages from it, copies included, and those
 	// that its queue took; BytesIn and BytesOut their data. They begin anew when the
 	// peer comes again.
 	MessagesIn, MessagesOut, BytesIn, BytesOut int64
+}
+
+// GossipScoreParts are what a peer's score in broadcasting is the sum of. All but
+// Topics and Application are zero or less.
+type GossipScoreParts struct {
+	Topics      float64 // for its time in meshes and the messages that it brought or failed to bring, over all types
+	Application float64 // that the program gave
+	Colocation  float64 // for too many peers behind its address
+	Behaviour   float64 // for coming back too early, and for messages that it promised and did not send
+	Faults      float64 // for violations of the protocol
+	Ignored     float64 // for messages that validators did not want
+}
+
+func gossipPeerStats(p gossip.PeerStats) GossipPeerStats {
+	return GossipPeerStats{
+		Protocol: p.Protocol, Mesh: p.Mesh, Score: p.Score,
+		Parts: GossipScoreParts{
+			Topics: p.Parts.Topics, Application: p.Parts.App, Colocation: p.Parts.Colocation,
+			Behaviour: p.Parts.Behaviour, Faults: p.Parts.Faults, Ignored: p.Parts.Ignored,
+		},
+		Waiting: p.Waiting, Slow: p.Slow,
+		MessagesIn: p.MessagesIn, MessagesOut: p.MessagesOut, BytesIn: p.BytesIn, BytesOut: p.BytesOut,
+	}
 }
 
 func gossipStats(s gossip.Stats) GossipStats {
@@ -92,7 +116,7 @@ func gossipStats(s gossip.Stats) GossipStats {
 		Parked: s.Parked, ParkedBytes: s.ParkedBytes, WireIn: s.WireIn, WireOut: s.WireOut,
 	}
 	for id, p := range s.Peers {
-		out.Peers[id] = GossipPeerStats(p)
+		out.Peers[id] = gossipPeerStats(p)
 	}
 	for name, t := range s.Types {
 		out.Types[name] = GossipTypeStats{

@@ -106,6 +106,11 @@ func peerShown(p PeerInfo, st Stats) inspect.Peer {
 		{Name: "useful", Value: v.Useful}, {Name: "latency", Value: v.Latency}, {Name: "age", Value: v.Age},
 		{Name: "gossip", Value: v.Gossip}, {Name: "answers", Value: v.Answers}, {Name: "penalty", Value: v.Penalty},
 	}
+	g := gossip.Parts
+	shown.ScoreParts = []inspect.Part{
+		{Name: "types", Value: g.Topics}, {Name: "program", Value: g.Application}, {Name: "address", Value: g.Colocation},
+		{Name: "behaviour", Value: g.Behaviour}, {Name: "faults", Value: g.Faults}, {Name: "ignored", Value: g.Ignored},
+	}
 	if p.LastEnded != ReasonNone {
 		shown.LastEnded = p.LastEnded.String()
 	}

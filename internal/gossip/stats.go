@@ -85,13 +85,17 @@ func delayStats(h metrics.Histogram) DelayStats {
 	}
 }
 
+// ScoreParts are what a peer's score is the sum of.
+type ScoreParts = router.ScoreParts
+
 // PeerStats is Stats of one peer.
 type PeerStats struct {
 	Protocol string   // of the stream to it; empty before there is one
 	Mesh     []string // types in whose mesh it is, sorted
 	Score    float64
-	Waiting  int64 // bytes that wait to be written to it
-	Slow     int64 // times that nobody waited for its full queue any more, as others are faster
+	Parts    ScoreParts // of Score
+	Waiting  int64      // bytes that wait to be written to it
+	Slow     int64      // times that nobody waited for its full queue any more, as others are faster
 	// MessagesIn and MessagesOut count messages from it, copies included, and those
 	// that its queue took; BytesIn and BytesOut their data.
 	MessagesIn, MessagesOut, BytesIn, BytesOut int64
@@ -110,7 +114,7 @@ func (e *Engine) Stats() Stats {
 		s.Types[t.Type] = t.stats(v)
 	}
 	e.router.Peers(func(v router.PeerView) bool {
-		ps := PeerStats{Score: v.Score}
+		ps := PeerStats{Score: v.Score, Parts: v.Parts}
 		if r := e.peers[v.ID]; r != nil {
 			ps.Protocol = r.out.protocol()
 			ps.Waiting = int64(r.out.waiting())

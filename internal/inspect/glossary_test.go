@@ -34,7 +34,7 @@ var termCall = regexp.MustCompile(`{{(?:term|named) "([^"]+)"(?: "([^"]+)")?}}`)
 
 // explained are the elements that hold a term: heads of columns, names of values,
 // stages of a type's way and the ways in which messages leave it.
-var explained = regexp.MustCompile(`(?s)<(th|dt|b)>(.*?)</(?:th|dt|b)>|<(li) class="(?:bad|calm)">([^<].*?)</li>|<div class="card"><(h2)>(.*?)</h2>`)
+var explained = regexp.MustCompile(`(?s)<(th|dt|b|br)>(.*?)(?:</(?:th|dt|b)>|: )|<(li) class="(?:bad|calm)">([^<].*?)</li>|<div class="card"><(h2)>(.*?)</h2>`)
 
 // TestEveryTermHasATooltip walks every part of the page with something in each of its
 // tables.

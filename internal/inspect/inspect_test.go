@@ -63,7 +63,7 @@ func full(at time.Time) Snapshot {
 		At:   at,
 		Node: Node{ID: "12D3KooWSelf", Network: "0011223344556677", Chain: "test", Agent: "nebnet", State: "running", Started: at.Add(-time.Hour), Addrs: []string{"/ip4/127.0.0.1/tcp/1"}, MaxPeers: 50, MaxInbound: 38, Reachability: "public"},
 		Peers: []Peer{
-			{ID: "12D3KooWPeerA", Agent: evil, Addr: "/ip4/10.0.0.1/tcp/1", Direction: "inbound", Transport: "tcp", Since: at.Add(-time.Minute), RTT: 0.02, BytesIn: 100, Mesh: []string{"tx"}, Score: -1, Dropped: reasons, Differs: []string{evil}, Protected: []string{"reserved"}, Capabilities: []string{evil}},
+			{ID: "12D3KooWPeerA", Agent: evil, Addr: "/ip4/10.0.0.1/tcp/1", Direction: "inbound", Transport: "tcp", Since: at.Add(-time.Minute), RTT: 0.02, BytesIn: 100, Mesh: []string{"tx"}, Score: -1, ScoreParts: []Part{{"types", 5.25}, {"behaviour", -6.25}}, ValueParts: []Part{{"useful", 3.5}}, Dropped: reasons, Differs: []string{evil}, Protected: []string{"reserved"}, Capabilities: []string{evil}},
 			{ID: "12D3KooWPeerB", Agent: "b", Direction: "outbound", Transport: "quic-v1", Since: at.Add(-time.Hour), RTT: 0.001},
 		},
 		Types: []Type{{
@@ -150,13 +150,14 @@ func TestPagesEscapeRemoteText(t *testing.T) {
 func TestPagesShowTheNumbers(t *testing.T) {
 	srv := serve(t, static(), nil)
 	for path, wants := range map[string][]string{
-		"":         {`id="peers">2<`, "12D3KooWSelf", "No session with 1 of 1 boot nodes", "Subscriber", "public"},
-		"peers":    {"20.0 ms", "quic-v1", "60 s", "reserved"},
-		"flow":     {"turned away: full", "queue_full", "at most 1.0 MiB", "drop newest", "(full)"},
-		"requests": {"blocks", "1,234", "250.0 ms", "2.0 KiB", "7 calls of this node", "busy: 1", "at most 10 ms: 2"},
-		"large":    {"fetching", "8.0 MiB", "4,321", "1.0 MiB", "3 s"},
-		"tunnels":  {"/ip4/127.0.0.1/tcp/80"},
-		"trace":    {"00112233445566778899", "2.0 KiB", "dispatched: delivered", "03:04:05.000"},
+		"":                      {`id="peers">2<`, "12D3KooWSelf", "No session with 1 of 1 boot nodes", "Subscriber", "public"},
+		"peer?id=12D3KooWPeerA": {">types</abbr>: 5.25", ">behaviour</abbr>: -6.25", ">useful</abbr>: 3.50"},
+		"peers":                 {"20.0 ms", "quic-v1", "60 s", "reserved"},
+		"flow":                  {"turned away: full", "queue_full", "at most 1.0 MiB", "drop newest", "(full)"},
+		"requests":              {"blocks", "1,234", "250.0 ms", "2.0 KiB", "7 calls of this node", "busy</abbr>: 1", "at most 10 ms: 2"},
+		"large":                 {"fetching", "8.0 MiB", "4,321", "1.0 MiB", "3 s"},
+		"tunnels":               {"/ip4/127.0.0.1/tcp/80"},
+		"trace":                 {"00112233445566778899", "2.0 KiB", "dispatched: delivered", "03:04:05.000"},
 		"trace?type=%3Cscript%3Ealert%28%22x%22%29%3C%2Fscript%3E&hash=00112233445566778899": {"03:04:06.500", "dispatched", "delivered"},
 		"trace?type=tx&hash=00": {"not among those that were kept"},
 	} {

@@ -70,6 +70,7 @@ type Peer struct {
 	Faults       uint64            `json:"faults"`
 	Mesh         []string          `json:"mesh,omitempty"` // types in whose mesh it is
 	Score        float64           `json:"gossip_score"`
+	ScoreParts   []Part            `json:"gossip_score_parts,omitempty"`
 	Value        float64           `json:"value"`
 	ValueParts   []Part            `json:"value_parts,omitempty"`
 	LastEnded    string            `json:"last_ended,omitempty"` // why the session or attempt before ended

@@ -253,6 +253,29 @@ func TestColocation(t *testing.T) {
 	}
 }
 
+// Each cause shows in its own part of the score, and the parts add up to it.
+func TestScoreParts(t *testing.T) {
+	g := crowd(t, 12, 0, func(c *Config) { c.Score.ColocationWeight, c.Score.ColocationFree = -10, 8 })
+	for i := range 12 {
+		g.step(Event{Kind: Addrs, Peer: name(i), Names: []string{"192.0.2.1"}})
+	}
+	g.step(Event{Kind: AppScore, Peer: name(0), Value: 7})
+	p := g.r.peers[name(0)]
+	p.stats.behaviour, p.stats.faults, p.stats.ignored, p.stats.useful = 8, 2, 84, 5
+	p.link(p.links[0].t).stats.first = 10
+	p.stats.dirty = true
+	want := ScoreParts{Topics: 5, App: 7, Colocation: -160, Behaviour: -40, Faults: -40, Ignored: -2.5}
+	g.r.Peers(func(v PeerView) bool {
+		if v.ID == p.ID && (v.Parts != want || v.Score != -230.5) {
+			t.Errorf("score %v of %+v, want -230.5 of %+v", v.Score, v.Parts, want)
+		}
+		if v.Parts.sum() != v.Score {
+			t.Errorf("%s: %+v add up to %v, not %v", v.ID, v.Parts, v.Parts.sum(), v.Score)
+		}
+		return true
+	})
+}
+
 // A bad score outlives the connection unchanged, a good one does not.
 func TestScoreRetention(t *testing.T) {
 	g := crowd(t, 2, 2, nil)

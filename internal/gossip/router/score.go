@@ -18,7 +18,8 @@ type peerStats struct {
 	addrs     []string
 	expire    time.Time // when it is forgotten, of a peer that is away
 
-	cached float64
+	cached ScoreParts // add up to sum, unless dirty
+	sum    float64
 	dirty  bool
 }
 
@@ -54,30 +55,49 @@ const (
 	ignoredDecay = 0.98851
 )
 
+// ScoreParts are what a peer's score is the sum of. All but Topics and App are zero
+// or less.
+type ScoreParts struct {
+	Topics     float64 // P1 to P4 of all topics, by their weights and up to TopicCap
+	App        float64 // P5
+	Colocation float64 // P6
+	Behaviour  float64 // P7
+	Faults     float64 // violations of the protocol
+	Ignored    float64 // messages that were ignored, beyond what is free
+}
+
+func (p ScoreParts) sum() float64 {
+	return p.Topics + p.App + p.Faults + p.Colocation + p.Behaviour + p.Ignored
+}
+
 // score is what all thresholds are compared with.
 func (r *Router) score(p *Peer) float64 {
 	s := &p.stats
-	if !s.dirty {
-		return s.cached
+	if s.dirty {
+		s.dirty = false
+		s.cached = r.scoreParts(p)
+		s.sum = s.cached.sum()
 	}
-	s.dirty = false
+	return s.sum
+}
+
+func (r *Router) scoreParts(p *Peer) (parts ScoreParts) {
+	s := &p.stats
 	c := &r.cfg.Score
-	topics := 0.0
 	for _, l := range p.links {
-		topics += l.t.spec.Score.Weight * l.stats.value(&l.t.spec.Score, r.now)
+		parts.Topics += l.t.spec.Score.Weight * l.stats.value(&l.t.spec.Score, r.now)
 	}
 	if c.TopicCap > 0 {
-		topics = min(topics, c.TopicCap)
+		parts.Topics = min(parts.Topics, c.TopicCap)
 	}
-	sum := topics + s.app + c.FaultWeight*s.faults + r.colocation(p)
+	parts.App, parts.Faults, parts.Colocation = s.app, c.FaultWeight*s.faults, r.colocation(p)
 	if over := s.behaviour - c.BehaviourFree; over > 0 {
-		sum += c.BehaviourWeight * over * over
+		parts.Behaviour = c.BehaviourWeight * over * over
 	}
 	if over := s.ignored - ignoredFree - 2*s.useful; over > 0 {
-		sum -= min(ignoredWeight*over, ignoredMost)
+		parts.Ignored = -min(ignoredWeight*over, ignoredMost)
 	}
-	s.cached = sum
-	return sum
+	return parts
 }
 
 func (s *topicStats) value(w *TopicScore, now time.Time) (v float64) {

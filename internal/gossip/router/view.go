@@ -33,8 +33,9 @@ func (r *Router) Topic(name string) (v TopicView, ok bool) {
 type PeerView struct {
 	ID      peer.ID
 	Score   float64
-	Mesh    []string // topics in whose mesh it is
-	Topics  []string // in which it takes part
+	Parts   ScoreParts // of Score
+	Mesh    []string   // topics in whose mesh it is
+	Topics  []string   // in which it takes part
 	In, Out bool
 }
 
@@ -45,6 +46,7 @@ func (r *Router) Peers(f func(PeerView) bool) {
 			continue
 		}
 		v := PeerView{ID: p.ID, Score: r.score(p), In: p.in, Out: p.out}
+		v.Parts = p.stats.cached
 		for _, l := range p.links {
 			if l.mesh {
 				v.Mesh = append(v.Mesh, l.t.spec.Name)
