@@ -22,7 +22,9 @@ type snapshots struct{ s *NebService }
 func (x snapshots) Snapshot() inspect.Snapshot {
 	st := x.s.Stats()
 	out := inspect.Snapshot{At: time.Now(), Node: x.node(st), Boot: x.boot()}
-	for _, p := range x.peers(st) {
+	infos := x.peers(st)
+	out.Peers = slices.Grow(out.Peers, len(infos))
+	for _, p := range infos {
 		out.Peers = append(out.Peers, peerShown(p, st))
 	}
 	out.Types = x.types(st)

@@ -85,7 +85,7 @@ func mesh(v view, name string) []spot {
 	for _, p := range v.Peers {
 		if slices.Contains(p.Mesh, name) {
 			in = append(in, spot{ID: p.ID, In: true})
-		} else {
+		} else if len(out) < maxSpots {
 			out = append(out, spot{ID: p.ID})
 		}
 	}
