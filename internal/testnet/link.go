@@ -103,6 +103,7 @@ func (k laneKey) at(t time.Time) *rand.Rand {
 // draws is what is drawn for what leaves on a lane at one instant.
 type draws struct {
 	at     time.Time
+	link   Link       // it may be set anew within the instant
 	rng    *rand.Rand // nil before the first
 	jitter float64    // as a part of Link.Jitter
 	bytes  int        // that have left
@@ -116,8 +117,8 @@ type draws struct {
 // which order, is up to the scheduler.
 func (l *lane) delay(link Link, t time.Time, n int, maxRTO time.Duration) (time.Duration, bool) {
 	d := &l.draws
-	if d.rng == nil || !t.Equal(d.at) {
-		*d = draws{at: t, rng: l.key.at(t), piece: -1}
+	if d.rng == nil || !t.Equal(d.at) || link != d.link {
+		*d = draws{at: t, link: link, rng: l.key.at(t), piece: -1}
 		d.jitter = d.rng.Float64()
 	}
 	if piece := d.bytes / segmentSize; piece != d.piece {
