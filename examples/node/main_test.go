@@ -16,6 +16,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/go-nebnet/nebnet/dispatcher"
 	"github.com/go-nebnet/nebnet/internal/testkit"
 )
 
@@ -279,6 +280,15 @@ func TestSplit(t *testing.T) {
 		if got := strings.Join(split(tc.in, tc.n), "|"); got != tc.want {
 			t.Errorf("%q in %d: %q, want %q", tc.in, tc.n, got, tc.want)
 		}
+	}
+}
+
+// A large message does not fill the terminal.
+func TestLargeMessageIsCut(t *testing.T) {
+	var out strings.Builder
+	(&printer{w: &out}).message(dispatcher.NewMessage("chat", "self", make([]byte, 2*maxShown)))
+	if text := out.String(); len(text) > 5*maxShown || !strings.Contains(text, "(2048 bytes)") {
+		t.Errorf("%d characters: %.80s", len(text), text)
 	}
 }
 

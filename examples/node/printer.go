@@ -58,9 +58,16 @@ func (p *printer) message(m dispatcher.Message) {
 	if from == "" {
 		from = "self"
 	}
+	data, rest := m.Data(), ""
+	if len(data) > maxShown {
+		data, rest = data[:maxShown], fmt.Sprintf("… (%d bytes)", len(data))
+	}
 	p.event("message", map[string]any{"from": from, "type": m.MessageType(), "text": string(m.Data())},
-		fmt.Sprintf("%s %s: %q", short(from), m.MessageType(), m.Data()))
+		fmt.Sprintf("%s %s: %q%s", short(from), m.MessageType(), data, rest))
 }
+
+// maxShown is how many bytes of a message are printed for people.
+const maxShown = 1024
 
 func (p *printer) peer(e netservice.PeerEvent) {
 	f := map[string]any{"peer": e.Peer.String()}
