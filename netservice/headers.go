@@ -48,28 +48,13 @@ type Headers struct {
 
 // SetHeaders has the large broadcasts of a type (those above 256 KiB) go with headers.
 // A message whose header Check accepts is passed on chunk by chunk as it comes, in
-// place of hop by hop as a whole: with ten neighbours and 1 MiB that takes a fifth of
-// the time. What has an empty header, or is of a type without Check, still arrives,
-// hop by hop. The zero Headers takes them away again. Nodes that have no Check, or
-// another one, work together with those that have. It may be called before Start.
+// place of hop by hop as a whole. What has an empty header, or is of a type without
+// Check, still arrives, hop by hop. The zero Headers takes them away again. Nodes that
+// have no Check, or another one, work together with those that have. It may be called
+// before Start.
 // Errors: those of Declare; ErrNoBroadcast.
 func (s *NebService) SetHeaders(msgType string, h Headers) error {
 	return s.node.types.headers(msgType, &h)
-}
-
-// headers sets those of a type.
-func (t *typeTable) headers(name string, h *Headers) error {
-	if _, err := t.use(name); err != nil {
-		return err
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	next := *t.lookup(name)
-	if next.spec.NoBroadcast {
-		return fmt.Errorf("%w: %s", ErrNoBroadcast, name)
-	}
-	next.heads = h
-	return t.storeLocked(&next)
 }
 
 // Headers has large broadcasts of the type go with headers, see NebService.SetHeaders;

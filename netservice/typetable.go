@@ -90,6 +90,16 @@ func (t *typeTable) onTopicLocked(spec msgtype.Spec) (name string) {
 
 // validate sets the validator of a type.
 func (t *typeTable) validate(name string, v Validator) error {
+	return t.changeBroadcast(name, func(s *typeState) { s.validator = v })
+}
+
+// headers sets those of a type.
+func (t *typeTable) headers(name string, h *Headers) error {
+	return t.changeBroadcast(name, func(s *typeState) { s.heads = h })
+}
+
+// changeBroadcast changes what concerns the broadcasts of a type.
+func (t *typeTable) changeBroadcast(name string, change func(*typeState)) error {
 	if _, err := t.use(name); err != nil {
 		return err
 	}
@@ -99,7 +109,7 @@ func (t *typeTable) validate(name string, v Validator) error {
 	if next.spec.NoBroadcast {
 		return fmt.Errorf("%w: %s", ErrNoBroadcast, name)
 	}
-	next.validator = v
+	change(&next)
 	return t.storeLocked(&next)
 }
 
