@@ -110,13 +110,9 @@ func (x *Exchange) consider(from peer.ID, rec *peer.PeerRecord) {
 // AskGuest asks a peer that has just refused this node for want of a place whom
 // else there is. The connection has to stand; a reset is no error of the peer.
 func (x *Exchange) AskGuest(ctx context.Context, p peer.ID) error {
-	x.mu.Lock()
-	if x.closed {
-		x.mu.Unlock()
+	if !x.begin() {
 		return ErrClosed
 	}
-	x.wg.Add(1)
-	x.mu.Unlock()
 	defer x.wg.Done()
 	ctx, cancel := context.WithTimeout(ctx, x.cfg.Timeout)
 	defer cancel()
@@ -136,17 +132,23 @@ func (x *Exchange) AskGuest(ctx context.Context, p peer.ID) error {
 	return nil
 }
 
+// begin has Close wait for a call, until wg.Done. It is false once Close was called.
+func (x *Exchange) begin() bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if !x.closed {
+		x.wg.Add(1)
+	}
+	return !x.closed
+}
+
 // Recommended takes records of peers that a session peer has recommended by other
 // means. Those that are no good are dropped, and counted. It may be called from several
 // goroutines.
 func (x *Exchange) Recommended(from peer.ID, records [][]byte) {
-	x.mu.Lock()
-	if x.closed {
-		x.mu.Unlock()
+	if !x.begin() {
 		return
 	}
-	x.wg.Add(1)
-	x.mu.Unlock()
 	defer x.wg.Done()
 	x.guarded("recommended", func() {
 		if x.cfg.Want() <= 0 || !x.cfg.Member(from) {
