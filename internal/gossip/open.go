@@ -179,12 +179,9 @@ func (e *Engine) outEnded(r *remote, w *writer, s network.Stream) {
 
 // loseLocked counts messages that ended with their stream.
 func (e *Engine) loseLocked(r *remote, lost []*router.Message) {
+	var out outcome
 	for _, m := range lost {
-		ev := router.Event{Kind: router.Dropped, Peer: r.id, Msg: m}
-		if trace := e.trace.Load(); trace != nil {
-			e.traceEvent(*trace, ev)
-		}
-		e.router.Step(ev, now())
+		e.stepLocked(router.Event{Kind: router.Dropped, Peer: r.id, Msg: m}, &out)
 	}
 }
 
