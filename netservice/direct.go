@@ -31,7 +31,7 @@ func (d *directPeers) attach(e *gossip.Engine) error {
 	d.engine = e
 	for _, p := range d.peers {
 		if err := e.AddDirect(p); err != nil {
-			return gossipError(err)
+			return broadcastError(err)
 		}
 	}
 	return nil
@@ -44,7 +44,7 @@ func (d *directPeers) add(p peer.AddrInfo) error {
 	if d.engine == nil {
 		return nil
 	}
-	return gossipError(d.engine.AddDirect(p))
+	return broadcastError(d.engine.AddDirect(p))
 }
 
 func (d *directPeers) remove(p peer.ID) error {
@@ -54,5 +54,5 @@ func (d *directPeers) remove(p peer.ID) error {
 	if d.engine == nil {
 		return nil
 	}
-	return gossipError(d.engine.RemoveDirect(p))
+	return broadcastError(d.engine.RemoveDirect(p))
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/go-nebnet/nebnet/dispatcher"
 	"github.com/go-nebnet/nebnet/internal/gossip"
+	"github.com/go-nebnet/nebnet/internal/swarm"
 )
 
 // MessageID names a message in raw bytes. from and seqno are empty in networks
@@ -104,7 +105,7 @@ func (n *Node) judge(ctx context.Context, s *typeState, m gossip.Message) gossip
 
 // broadcast publishes a message of our own.
 func (n *Node) broadcast(ctx context.Context, msgType string, data []byte) error {
-	return gossipError(n.publish(ctx, msgType, data))
+	return broadcastError(n.publish(ctx, msgType, data))
 }
 
 func (n *Node) publish(ctx context.Context, msgType string, data []byte) error {
@@ -139,21 +140,25 @@ func (n *Node) relay(ctx context.Context, m dispatcher.Message) error {
 	if errors.Is(err, gossip.ErrDuplicate) {
 		return nil // the network has it
 	}
-	return gossipError(err)
+	return broadcastError(err)
 }
 
-// gossipError gives errors of the gossip engine the names of this package.
-func gossipError(err error) error {
+// broadcastError gives errors of the engines that broadcast the names of this package.
+func broadcastError(err error) error {
 	for _, same := range []struct{ theirs, ours error }{
 		{gossip.ErrTooLarge, ErrTooLarge},
 		{gossip.ErrClosed, ErrStopped},
 		{gossip.ErrNotStarted, ErrNotStarted},
 		{gossip.ErrNoPeers, ErrNoPeers},
 		{gossip.ErrDeclared, ErrConflict},
+		{swarm.ErrTooLarge, ErrTooLarge},
+		{swarm.ErrClosed, ErrStopped},
+		{swarm.ErrFull, ErrQueueFull},
+		{swarm.ErrHeader, ErrHeader},
 	} {
 		if errors.Is(err, same.theirs) {
 			return also(err, same.ours)
 		}
 	}
-	return swarmError(err)
+	return err
 }

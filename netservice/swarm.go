@@ -1,8 +1,6 @@
 package netservice
 
 import (
-	"errors"
-
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/go-nebnet/nebnet/internal/gossip"
@@ -108,7 +106,7 @@ func (b *typeBinding) setLarge(s *typeState, most int) error {
 	}
 	size := most + largeOverhead
 	if err := b.swarm.Set(b.largeType(s, size)); err != nil {
-		return swarmError(err)
+		return broadcastError(err)
 	}
 	if s.subscribers == 0 {
 		b.session.Withdraw(session.KindLarge, name)
@@ -119,19 +117,4 @@ func (b *typeBinding) setLarge(s *typeState, most int) error {
 		return sessionError(err)
 	}
 	return nil
-}
-
-// swarmError gives errors of package swarm the names of this package.
-func swarmError(err error) error {
-	for _, same := range []struct{ theirs, ours error }{
-		{swarm.ErrTooLarge, ErrTooLarge},
-		{swarm.ErrClosed, ErrStopped},
-		{swarm.ErrFull, ErrQueueFull},
-		{swarm.ErrHeader, ErrHeader},
-	} {
-		if errors.Is(err, same.theirs) {
-			return also(err, same.ours)
-		}
-	}
-	return err
 }

@@ -30,7 +30,7 @@ func (b *typeBinding) set(s *typeState) error {
 	if err := b.setLarge(s, t.MaxSize); err != nil {
 		return err
 	}
-	return gossipError(b.setTopic(t, s.subscribers > 0))
+	return broadcastError(b.setTopic(t, s.subscribers > 0))
 }
 
 // topic is how broadcasts of a type go. A maximum of 0 stands for not at all.
