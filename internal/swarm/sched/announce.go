@@ -31,7 +31,7 @@ func (s *State) received(ev Event) {
 	if l == nil {
 		if f.Kind == wire.Chunk {
 			// It may have crossed the end of the message.
-			if !p.mayStray(s.now) {
+			if !p.strays.take(s.now, strayRate, strayBurst) {
 				s.do(Effect{Kind: Blame, Peer: p.id, Fault: FaultJunk})
 			}
 		}
@@ -60,7 +60,7 @@ func (s *State) received(ev Event) {
 // announced takes an announcement.
 func (s *State) announced(p *neighbour, ev Event) {
 	f := ev.Frame
-	if !p.mayAnnounce(s.now) {
+	if !p.announces.take(s.now, announceRate, announceBurst) {
 		s.do(Effect{Kind: Blame, Peer: p.id, Fault: FaultAnnounce})
 		return
 	}

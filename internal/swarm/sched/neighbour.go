@@ -33,8 +33,7 @@ type neighbour struct {
 
 	queue []queued // chunks to be sent
 
-	tokens float64 // announcements
-	filled time.Time
+	announces tokens
 
 	answer   time.Duration // smallest time from a request to its chunk; 0: unknown
 	proven   bool          // it has delivered
@@ -43,8 +42,7 @@ type neighbour struct {
 	snubbing time.Duration // how long the next time
 	banned   bool
 	junk     int
-	strays   float64 // chunks of messages that are not known
-	strayed  time.Time
+	strays   tokens // chunks of messages that are not known
 }
 
 // queued is a chunk in a neighbour's queue.
@@ -56,29 +54,24 @@ type queued struct {
 func newNeighbour(id peer.ID, now time.Time) *neighbour {
 	return &neighbour{
 		id: id, ours: make(map[uint32]*link), theirs: make(map[uint32]*link),
-		tokens: announceBurst, filled: now, strays: strayBurst, strayed: now, snubbing: snubTime,
+		announces: tokens{announceBurst, now}, strays: tokens{strayBurst, now}, snubbing: snubTime,
 	}
 }
 
-// mayAnnounce takes a token.
-func (p *neighbour) mayAnnounce(now time.Time) bool {
-	p.tokens = min(p.tokens+now.Sub(p.filled).Seconds()*announceRate, announceBurst)
-	p.filled = now
-	if p.tokens < 1 {
-		return false
-	}
-	p.tokens--
-	return true
+// tokens bound how often something may be done.
+type tokens struct {
+	n      float64
+	filled time.Time
 }
 
-// mayStray takes a token for a chunk of a message that is not known.
-func (p *neighbour) mayStray(now time.Time) bool {
-	p.strays = min(p.strays+now.Sub(p.strayed).Seconds()*strayRate, strayBurst)
-	p.strayed = now
-	if p.strays < 1 {
+// take takes one, if there is any: rate come back in a second, up to burst.
+func (t *tokens) take(now time.Time, rate, burst float64) bool {
+	t.n = min(t.n+now.Sub(t.filled).Seconds()*rate, burst)
+	t.filled = now
+	if t.n < 1 {
 		return false
 	}
-	p.strays--
+	t.n--
 	return true
 }
 
