@@ -245,24 +245,8 @@ func TestJSWithOtherNames(t *testing.T) {
 func foreignEngine(t *testing.T) (host.Host, *gossip.Engine) {
 	t.Helper()
 	h := testkit.Host(t)
-	e, err := gossip.New(gossip.Config{
+	return h, joined(t, gossip.Config{
 		Host: h, Network: network, Member: func(peer.ID) bool { return false }, ForeignAfter: 100 * time.Millisecond,
 		Deliver: func(context.Context, gossip.Message, bool) error { return nil },
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := e.Close(context.Background()); err != nil {
-			t.Error(err)
-		}
-	})
-	for _, err := range []error{
-		e.Start(), e.Declare(gossip.Topic{Type: "foreign", Name: topic, Open: true}), e.Join("foreign"),
-	} {
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	return h, e
 }

@@ -39,13 +39,19 @@ func engine(t *testing.T, id gossip.Identity, size int) (h host.Host, e *gossip.
 	t.Helper()
 	h = testkit.Host(t)
 	got = make(chan []byte, 100)
-	e, err := gossip.New(gossip.Config{
+	return h, joined(t, gossip.Config{
 		Host: h, Network: network, Identity: id, MaxMessageSize: size,
 		Deliver: func(_ context.Context, m gossip.Message, _ bool) error {
 			got <- m.Data
 			return nil
 		},
-	})
+	}), got
+}
+
+// joined starts an engine that takes part in the topic of others.
+func joined(t *testing.T, cfg gossip.Config) *gossip.Engine {
+	t.Helper()
+	e, err := gossip.New(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,7 +67,7 @@ func engine(t *testing.T, id gossip.Identity, size int) (h host.Host, e *gossip.
 			t.Fatal(err)
 		}
 	}
-	return h, e, got
+	return e
 }
 
 // plain starts go-libp2p-pubsub as its documentation shows, speaking only
