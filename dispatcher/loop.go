@@ -143,10 +143,10 @@ func (t *topic) dispatch(b *block) (more bool) {
 		if trace != nil {
 			b.tell(*trace)
 		}
-		bytes += b.settle(&sum)
+		bytes += b.account(&sum)
 	}
 	clear(items)
-	return t.settle(len(items), bytes, &sum)
+	return t.finish(len(items), bytes, &sum)
 }
 
 // takeChunk takes what was admitted and returns the subscriptions that get it, and
@@ -219,8 +219,8 @@ func (t *topic) offerFiltered(b *block, subs []*subscription) {
 	}
 }
 
-// settle accounts for the messages of a block, and returns their bytes.
-func (b *block) settle(sum *topicCounts) (bytes int) {
+// account accounts for the messages of a block, and returns their bytes.
+func (b *block) account(sum *topicCounts) (bytes int) {
 	for i, f := range b.flags[:len(b.items)] {
 		bytes += b.items[i].size
 		switch {
@@ -239,9 +239,9 @@ func (b *block) settle(sum *topicCounts) (bytes int) {
 	return bytes
 }
 
-// settle takes the messages of a chunk for done, lets publishers in and reports
+// finish takes the messages of a chunk for done, lets publishers in and reports
 // whether there is more to do.
-func (t *topic) settle(n, bytes int, sum *topicCounts) (more bool) {
+func (t *topic) finish(n, bytes int, sum *topicCounts) (more bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.next += n

@@ -119,7 +119,7 @@ func (n *Node) publish(ctx context.Context, msgType string, data []byte) error {
 	err = n.gossip.Publish(ctx, msgType, data)
 	if errors.Is(err, gossip.ErrNotDeclared) {
 		// Just now its declaration is replaced by another one.
-		n.types.settle()
+		n.types.awaitReplaced()
 		err = n.gossip.Publish(ctx, msgType, data)
 	}
 	return err

@@ -204,8 +204,8 @@ func (t *typeTable) attach(b *typeBinding) error {
 	return nil
 }
 
-// settle waits until no declaration is being replaced.
-func (t *typeTable) settle() {
+// awaitReplaced waits until no declaration is being replaced.
+func (t *typeTable) awaitReplaced() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 }

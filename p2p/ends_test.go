@@ -186,7 +186,7 @@ func TestContextEndsTheBacklog(t *testing.T) {
 
 // Those who wait for a hanging dial hold up nobody with a connection.
 func TestSlotsAreTakenAfterTheDial(t *testing.T) {
-	sl := newSlots()
+	sl := newOpenings()
 	for range negotiating {
 		if _, err := sl.enter(t.Context(), "peer"); err != nil {
 			t.Fatal(err)
@@ -208,18 +208,18 @@ func TestSlotsAreTakenAfterTheDial(t *testing.T) {
 	if _, _, err := dial.open(t.Context(), d); !errors.Is(err, ErrUnreachable) {
 		t.Errorf("dial to itself: %v", err)
 	}
-	if n := len(dial.slots.turns); n != 0 {
-		t.Errorf("%d peers hold turns", n)
+	if n := len(dial.openings.toPeer); n != 0 {
+		t.Errorf("%d peers have streams being opened", n)
 	}
 	for range negotiating {
-		if _, err := dial.slots.enter(t.Context(), dial.self); err != nil {
+		if _, err := dial.openings.enter(t.Context(), dial.self); err != nil {
 			t.Fatal(err)
 		}
 	}
 	limited, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
 	if _, _, err := dial.open(limited, d); !errors.Is(err, ErrUnreachable) {
-		t.Errorf("dial to itself while all turns are taken: %v", err)
+		t.Errorf("dial to itself while all places are taken: %v", err)
 	}
 }
 

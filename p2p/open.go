@@ -51,7 +51,7 @@ func (p *P2P) open(ctx context.Context, d dialSpec) (s network.Stream, ready fun
 			return nil, nil, err
 		}
 		if i == 0 { // not earlier: those who wait for a dial hold up nobody
-			enter, err := p.slots.enter(ctx, d.peer)
+			enter, err := p.openings.enter(ctx, d.peer)
 			if err != nil {
 				return nil, nil, d.fail("open stream", err)
 			}
@@ -71,11 +71,11 @@ func (p *P2P) open(ctx context.Context, d dialSpec) (s network.Stream, ready fun
 
 // openOn is open on one connection.
 func (p *P2P) openOn(ctx context.Context, c network.Conn, d dialSpec) (s network.Stream, ready func() error, err error) {
-	if s, err = p.slots.newStream(ctx, c); err != nil {
+	if s, err = p.openings.newStream(ctx, c); err != nil {
 		return nil, nil, err
 	}
 	ready, err = p.negotiate(ctx, s, d)
-	if err == nil && ready != nil && (d.sure || !p.slots.proven(c)) {
+	if err == nil && ready != nil && (d.sure || !p.openings.proven(c)) {
 		stop := resetAfter(ctx, s)
 		if err = ready(); !stop() {
 			err = errors.Join(context.Cause(ctx), err)
@@ -91,7 +91,7 @@ func (p *P2P) openOn(ctx context.Context, c network.Conn, d dialSpec) (s network
 
 // connect returns a connection to the peer that has room for a stream.
 func (p *P2P) connect(ctx context.Context, d dialSpec) (network.Conn, error) {
-	c, err := p.slots.pick(p.host.Network().ConnsToPeer(d.peer), d.set.limited)
+	c, err := p.openings.pick(p.host.Network().ConnsToPeer(d.peer), d.set.limited)
 	if err == nil {
 		return c, nil
 	}
@@ -113,7 +113,7 @@ func (p *P2P) connect(ctx context.Context, d dialSpec) (network.Conn, error) {
 		}
 		return nil, d.fail("connect", fmt.Errorf("%w: %w", ErrUnreachable, derr))
 	}
-	if c, err = p.slots.pick(p.host.Network().ConnsToPeer(d.peer), d.set.limited); err != nil {
+	if c, err = p.openings.pick(p.host.Network().ConnsToPeer(d.peer), d.set.limited); err != nil {
 		return nil, d.fail("connect", fmt.Errorf("%w: %w", ErrUnreachable, err))
 	}
 	return c, nil
@@ -175,7 +175,7 @@ func (p *P2P) negotiate(ctx context.Context, s network.Stream, d dialSpec) (read
 		return nil, notServed(err)
 	}
 	_ = p.peerstore.AddProtocols(d.peer, d.proto) // saves a round trip next time
-	p.slots.prove(s.Conn())
+	p.openings.prove(s.Conn())
 	return nil, nil
 }
 
@@ -195,7 +195,7 @@ func (p *P2P) readAnswer(s network.Stream, d dialSpec) error {
 			return d.fail("negotiate", ErrNotServed)
 		}
 	}
-	p.slots.prove(s.Conn())
+	p.openings.prove(s.Conn())
 	return s.SetReadDeadline(time.Time{})
 }
 

@@ -38,7 +38,7 @@ type P2P struct {
 	obs       *obs.Obs
 	defaults  settings
 	addrs     tunnelAddrs
-	slots     *slots
+	openings  *openings
 	undecided undecided
 	config    applied
 
@@ -81,8 +81,8 @@ func NewP2P(identity peer.ID, h host.Host, ps peerstore.Peerstore, opts ...Optio
 			Pace: set.pace,
 		}),
 		self: identity, host: h, peerstore: ps, obs: o,
-		addrs: tunnelAddrs{of: make(map[peer.ID][]ma.Multiaddr)},
-		slots: newSlots(),
+		addrs:    tunnelAddrs{of: make(map[peer.ID][]ma.Multiaddr)},
+		openings: newOpenings(),
 
 		undecided: undecided{asking: make(map[peer.ID]int)},
 		closed:    make(chan struct{}),

@@ -53,13 +53,13 @@ func (b *bridge) upEOF() {
 	}
 	if err := b.stream.CloseWrite(); err != nil {
 		if _, down := b.outcomes(); down == clean {
-			b.settle(&b.up, broken) // both had finished: nothing was lost
+			b.decide(&b.up, broken) // both had finished: nothing was lost
 			return
 		}
 		b.upRefused(err)
 		return
 	}
-	b.settle(&b.up, clean)
+	b.decide(&b.up, clean)
 	b.s.halfDone(LocalDone)
 	b.watch.arm()
 }
@@ -70,7 +70,7 @@ func (b *bridge) upFailed(err error) {
 	if b.s.out.Load() > 0 {
 		b.pause(lastWords)
 	}
-	b.settle(&b.up, broken)
+	b.decide(&b.up, broken)
 	b.fail(err, false)
 }
 
@@ -90,7 +90,7 @@ func (b *bridge) upRefused(err error) {
 		err = lost(err)
 	}
 	b.s.setErr(err)
-	b.settle(&b.up, broken)
+	b.decide(&b.up, broken)
 	b.watch.arm()
 }
 
@@ -105,14 +105,14 @@ func (b *bridge) downEnd(err error) {
 		// find out: there is nothing left to deliver here.
 		_ = hc.CloseWrite()
 	}
-	b.settle(&b.down, clean)
+	b.decide(&b.down, clean)
 	b.s.halfDone(PeerDone)
 	b.watch.arm()
 }
 
 // downFailed: the peer has reset the stream, or the connection is lost.
 func (b *bridge) downFailed(err error) {
-	b.settle(&b.down, broken)
+	b.decide(&b.down, broken)
 	b.fail(err, true)
 }
 
@@ -132,7 +132,7 @@ func (b *bridge) downRefused(err error) {
 	b.watch.arm()
 }
 
-func (b *bridge) settle(o *outcome, how outcome) {
+func (b *bridge) decide(o *outcome, how outcome) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	*o = how

@@ -24,7 +24,7 @@ type Engine struct {
 
 	// calls counts what is to end before the streams do: calls of the API and
 	// judgements. streams counts readers, writers and openings.
-	calls, streams *gate
+	calls, streams *group
 	work           context.Context // ends when Close begins
 	stopWork       context.CancelFunc
 	life           context.Context // ends when the streams are to end
@@ -72,7 +72,7 @@ func New(cfg Config) (*Engine, error) {
 		return nil, err
 	}
 	e := &Engine{
-		calls: newGate(), streams: newGate(),
+		calls: newGroup(), streams: newGroup(),
 		poke:    make(chan struct{}, 1),
 		ended:   make(chan struct{}),
 		drained: make(chan struct{}, 1),
@@ -344,7 +344,7 @@ func (e *Engine) tick() {
 }
 
 // spawn runs f in a goroutine that Close waits for, and reports whether it did.
-func (e *Engine) spawn(g *gate, f func()) bool {
+func (e *Engine) spawn(g *group, f func()) bool {
 	if !g.enter() {
 		return false
 	}

@@ -93,7 +93,7 @@ func (c *controlWriter) idle() bool {
 }
 
 func (c *controlWriter) write(s *Session) {
-	defer s.room.signal()
+	defer s.progress.signal()
 	for {
 		b := c.next(s)
 		if len(b) == 0 {

@@ -62,7 +62,7 @@ func (s *Session) end(reason handshake.Reason, byRemote bool) {
 	s.beginLocked()
 	s.mu.Unlock()
 	s.ctl.stop()
-	s.room.signal()                 // to whoever waits for room
+	s.progress.signal()             // to whoever waits for room
 	go s.conclude(reason, byRemote) // Engine.wg was raised by Attach
 }
 
@@ -133,7 +133,7 @@ func (s *Session) stopSending() (streams []*sendStream) {
 			o.stream = nil
 		}
 		o.mu.Unlock()
-		s.settle(bytes, count, DropClosed)
+		s.unbooked(bytes, count, DropClosed)
 	}
 	return streams
 }
@@ -191,25 +191,25 @@ func (s *Session) bounded(timeout time.Duration, f func()) bool {
 	}
 }
 
-// until waits for a condition that room signals, for a bounded time, or until
+// until waits for a condition that progress signals, for a bounded time, or until
 // abort is closed.
 func (s *Session) until(timeout time.Duration, abort <-chan struct{}, ok func() bool) {
 	t := time.NewTimer(timeout)
 	defer t.Stop()
 	for {
-		changed := s.room.wait()
+		changed := s.progress.wait()
 		if ok() {
-			s.room.done()
+			s.progress.done()
 			return
 		}
 		select {
 		case <-changed: // endWriter, endReader, the control writer
-			s.room.done()
+			s.progress.done()
 			continue
 		case <-abort:
 		case <-t.C:
 		}
-		s.room.done()
+		s.progress.done()
 		return
 	}
 }

@@ -58,29 +58,29 @@ func fill(dst, body []byte) (filled, rest []byte) {
 // queue holds the frames of one type for one peer, in order within a class.
 // It is not safe for concurrent use.
 type queue struct {
-	lanes *[classes]lane // nil until something is queued, and after shrink
-	bytes int            // queued and not yet popped
-	count int
+	byClass *[classes]classQueue // nil until something is queued, and after shrink
+	bytes   int                  // queued and not yet popped
+	count   int
 }
 
-type lane struct {
+type classQueue struct {
 	segs []segment
 	head int
 }
 
-// lane is that of a class.
-func (q *queue) lane(class int) *lane {
-	if q.lanes == nil {
-		q.lanes = new([classes]lane)
+// class is that of a class.
+func (q *queue) class(class int) *classQueue {
+	if q.byClass == nil {
+		q.byClass = new([classes]classQueue)
 	}
-	return &q.lanes[class]
+	return &q.byClass[class]
 }
 
 // push appends a frame. hot tells that a writer is at work: the next block
 // then is a large one, and behind a block that is full. Between large frames it
 // is a small one, so that what is queued holds little more than it counts.
 func (q *queue) push(class int, h header, body []byte, hot bool) {
-	l := q.lane(class)
+	l := q.class(class)
 	size := h.size() + len(body)
 	seg := l.last(size)
 	if seg == nil {
@@ -99,13 +99,13 @@ func (q *queue) push(class int, h header, body []byte, hot bool) {
 
 // pushLarge appends a large frame.
 func (q *queue) pushLarge(class int, seg segment) {
-	q.lane(class).add(seg).closed = true
+	q.class(class).add(seg).closed = true
 	q.bytes += seg.size
 	q.count++
 }
 
-// last is the segment at the end of the lane when need bytes fit into it.
-func (l *lane) last(need int) *segment {
+// last is the segment at the end of the class when need bytes fit into it.
+func (l *classQueue) last(need int) *segment {
 	if l.head == len(l.segs) {
 		return nil
 	}
@@ -116,7 +116,7 @@ func (l *lane) last(need int) *segment {
 	return s
 }
 
-func (l *lane) add(seg segment) *segment {
+func (l *classQueue) add(seg segment) *segment {
 	if l.head > 0 && len(l.segs) == cap(l.segs) {
 		n := copy(l.segs, l.segs[l.head:])
 		clear(l.segs[n:])
@@ -128,7 +128,7 @@ func (l *lane) add(seg segment) *segment {
 
 // unpop puts what a stream did not take back in front.
 func (q *queue) unpop(class int, seg segment) {
-	l := q.lane(class)
+	l := q.class(class)
 	if l.head == 0 {
 		l.segs = append([]segment{{}}, l.segs...)
 		l.head = 1
@@ -168,7 +168,7 @@ func (q *queue) pop(class int) (segment, bool) {
 	if !q.has(class) {
 		return segment{}, false
 	}
-	l := &q.lanes[class]
+	l := &q.byClass[class]
 	s := l.segs[l.head]
 	l.segs[l.head] = segment{}
 	l.head++
@@ -188,13 +188,13 @@ func (q *queue) pop(class int) (segment, bool) {
 // shrink gives up the memory of an empty queue.
 func (q *queue) shrink() {
 	if q.count == 0 {
-		q.lanes = nil
+		q.byClass = nil
 	}
 }
 
 // has tells whether a class has something queued.
 func (q *queue) has(class int) bool {
-	return q.lanes != nil && q.lanes[class].head < len(q.lanes[class].segs)
+	return q.byClass != nil && q.byClass[class].head < len(q.byClass[class].segs)
 }
 
 // clear drops everything and gives the blocks back.

@@ -66,7 +66,7 @@ func TestQueueGivesBack(t *testing.T) {
 		for i := range 4 {
 			q.push(1, header{body: 10, raw: 10}, bytes.Repeat([]byte{byte(i)}, 10), false)
 			if i == 2 { // the fourth is in a segment of its own
-				l := q.lane(1)
+				l := q.class(1)
 				l.segs[len(l.segs)-1].closed = true
 			}
 		}

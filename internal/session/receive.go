@@ -28,7 +28,7 @@ func (s *Session) receive(st network.Stream) {
 			code = network.StreamRateLimited
 		}
 		s.e.refuse(st, code, why)
-		s.room.signal()
+		s.progress.signal()
 		return
 	}
 	defer s.endReader(st)
@@ -169,7 +169,7 @@ func (s *Session) endReader(st network.Stream) {
 		s.inStreams = nil
 	}
 	s.mu.Unlock()
-	s.room.signal()
+	s.progress.signal()
 	s.wg.Done()
 }
 

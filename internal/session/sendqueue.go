@@ -224,7 +224,7 @@ func (o *sendQueue) dropAndUnlock(why DropReason) {
 		o.stream = nil
 	}
 	o.mu.Unlock()
-	o.s.settle(bytes, count, why)
+	o.s.unbooked(bytes, count, why)
 	for _, st := range streams {
 		st.reset(network.StreamShutdown)
 	}
@@ -274,16 +274,16 @@ func (o *sendQueue) send(ctx context.Context, m *message, class int) error {
 		if err != ErrQueueFull {
 			return o.refused(err)
 		}
-		room := o.s.room.wait()
+		progress := o.s.progress.wait()
 		if err = o.push(m, class); err != ErrQueueFull {
-			o.s.room.done()
+			o.s.progress.done()
 			return o.refused(err)
 		}
 		select {
-		case <-room: // a writer of this session, or Session.end
-			o.s.room.done()
+		case <-progress: // a writer of this session, or Session.end
+			o.s.progress.done()
 		case <-ctx.Done():
-			o.s.room.done()
+			o.s.progress.done()
 			return o.refused(&FullError{Err: context.Cause(ctx)})
 		}
 	}

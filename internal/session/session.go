@@ -29,11 +29,11 @@ type Session struct {
 	cancel context.CancelCauseFunc
 	wg     sync.WaitGroup
 
-	opens   atomic.Uint32 // outbound streams
-	queued  atomic.Int64  // bytes booked by all types
-	rtt     atomic.Int64  // of the last ping, nanoseconds
-	writers atomic.Int32  // that do not idle
-	room    notice        // a writer made progress, or idles
+	opens    atomic.Uint32 // outbound streams
+	queued   atomic.Int64  // bytes booked by all types
+	rtt      atomic.Int64  // of the last ping, nanoseconds
+	writers  atomic.Int32  // that do not idle
+	progress notice        // a writer made progress, or idles
 
 	budget *pacing.Budget // of the connection, and when it last gave a sign of life
 	detach func()         // ends the marks of this session
@@ -169,21 +169,21 @@ func (s *Session) closedErr() error {
 	return &ClosedError{Reason: r, ByRemote: byRemote}
 }
 
-// settle tells of booked bytes that are free again, now that messages were
+// unbooked tells of booked bytes that are free again, now that messages were
 // written or dropped, and of the messages dropped.
-func (s *Session) settle(bytes, dropped int, why DropReason) {
+func (s *Session) unbooked(bytes, dropped int, why DropReason) {
 	s.queued.Add(-int64(bytes))
 	s.e.total.queue.Update(s.e.queued.Add(-int64(bytes)))
 	if dropped > 0 {
 		s.e.countDropped(why, dropped)
 	}
-	s.room.signal()
+	s.progress.signal()
 }
 
 // writerIdles notes that a writer has nothing to write.
 func (s *Session) writerIdles() {
 	s.writers.Add(-1)
-	s.room.signal()
+	s.progress.signal()
 }
 
 // spawn starts a goroutine that the end of the session waits for. It is false

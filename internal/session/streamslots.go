@@ -56,13 +56,13 @@ func (s *streamSlots) take(now time.Duration, rate, burst float64) (wait time.Du
 // acquireStream waits until a stream may be opened, and gives it its slot.
 func (s *Session) acquireStream() (*sendStream, error) {
 	for {
-		changed := s.room.wait()
+		changed := s.progress.wait()
 		s.mu.Lock()
 		rate, burst := s.e.cfg.streamRate(len(s.book.entries))
 		wait, ok := s.slots.take(s.since(), rate, burst)
 		s.mu.Unlock()
 		if ok {
-			s.room.done()
+			s.progress.done()
 			return &sendStream{s: s, finished: make(chan struct{})}, nil
 		}
 		if wait == 0 {
@@ -76,7 +76,7 @@ func (s *Session) acquireStream() (*sendStream, error) {
 		case <-s.ctx.Done():
 		}
 		t.Stop()
-		s.room.done()
+		s.progress.done()
 		if s.ctx.Err() != nil {
 			return nil, net.ErrClosed
 		}
@@ -96,7 +96,7 @@ func (st *sendStream) release() {
 		st.s.slots.ending--
 	}
 	st.s.mu.Unlock()
-	st.s.room.signal()
+	st.s.progress.signal()
 }
 
 // finishLongestIdle closes the stream that has been without traffic for longest,

@@ -37,11 +37,11 @@ var (
 // writer writes what one type has queued, and ends when that is nothing for a
 // while. It is a part of its queue and belongs to the goroutine that push starts.
 type writer struct {
-	o     *sendQueue
-	lanes pacing.Fair  // among the priorities within the type
-	flow  *pacing.Flow // among all that is written on the connection
-	timer *time.Timer  // of idle
-	wake  chan struct{}
+	o       *sendQueue
+	byClass pacing.Fair  // among the priorities within the type
+	flow    *pacing.Flow // among all that is written on the connection
+	timer   *time.Timer  // of idle
+	wake    chan struct{}
 
 	// Guarded by the queue's lock.
 	idles               bool     // nothing to write; push wakes it
@@ -63,7 +63,7 @@ func (w *writer) run() {
 			continue
 		}
 		n, err := w.segment(seg, class)
-		w.settle(seg, class, n, err)
+		w.account(seg, class, n, err)
 		if err != nil {
 			w.recover(err)
 		}
@@ -101,12 +101,12 @@ func (w *writer) next() (seg segment, class int, ok bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for c := range classes {
-		w.lanes.Set(pacing.Class(c), o.q.has(c))
+		w.byClass.Set(pacing.Class(c), o.q.has(c))
 	}
-	if c, ok := w.lanes.Pick(); ok {
+	if c, ok := w.byClass.Pick(); ok {
 		class = int(c)
 		seg, ok = o.q.pop(class)
-		w.lanes.Charge(c, seg.size)
+		w.byClass.Charge(c, seg.size)
 		w.popped, w.poppedCount = seg.size, seg.count
 		return seg, class, ok
 	}
@@ -228,10 +228,10 @@ func (w *writer) chunk(st *sendStream, b []byte) (int, error) {
 	return n, st.raw.SetWriteDeadline(time.Time{})
 }
 
-// settle accounts for a segment of which n bytes went out. What a stream that
+// account accounts for a segment of which n bytes went out. What a stream that
 // failed has not begun to take goes back to the front of the queue, for the next
 // one.
-func (w *writer) settle(seg segment, class, n int, err error) {
+func (w *writer) account(seg segment, class, n int, err error) {
 	o := w.o
 	written, lost := seg.count, 0
 	if err != nil {
@@ -261,7 +261,7 @@ func (w *writer) settle(seg segment, class, n int, err error) {
 	free := o.unbookLocked()
 	o.mu.Unlock()
 	o.t.countOut(written, n)
-	o.s.settle(free, lost, why)
+	o.s.unbooked(free, lost, why)
 }
 
 func dropReason(err error) DropReason {
@@ -334,7 +334,7 @@ func (w *writer) recover(err error) {
 	if st != nil {
 		st.reset(network.StreamNoError)
 	}
-	s.settle(bytes, count, why)
+	s.unbooked(bytes, count, why)
 	if slow {
 		s.end(handshake.ReasonSlowReader, false)
 	}

@@ -29,12 +29,12 @@ const quicOpenTimeout = 3 * time.Second
 // reset what is above.
 const negotiating = 24
 
-// slots knows how many streams are being opened: on each QUIC connection, so
+// openings knows how many streams are being opened: on each QUIC connection, so
 // that many at once cannot pass the limit together, and to each peer.
-type slots struct {
-	mu       sync.Mutex // guards the maps
-	opening  map[network.Conn]int
-	turns    map[peer.ID]*turn
+type openings struct {
+	mu       sync.Mutex           // guards the maps
+	opening  map[network.Conn]int // on QUIC
+	toPeer   map[peer.ID]*peerOpenings
 	answered map[network.Conn]time.Time // when the peer last answered on it
 }
 
@@ -44,54 +44,54 @@ type slots struct {
 // its way.
 const provenFor = 5 * time.Second
 
-// turn lets a bounded number in, for one peer.
-type turn struct {
+// peerOpenings lets a bounded number in, for one peer.
+type peerOpenings struct {
 	in    chan struct{}
 	users int // inside and waiting
 }
 
-func newSlots() *slots {
-	return &slots{
-		opening: make(map[network.Conn]int), turns: make(map[peer.ID]*turn),
+func newOpenings() *openings {
+	return &openings{
+		opening: make(map[network.Conn]int), toPeer: make(map[peer.ID]*peerOpenings),
 		answered: make(map[network.Conn]time.Time),
 	}
 }
 
 // prove notes that a peer has answered on a connection.
-func (sl *slots) prove(c network.Conn) {
+func (o *openings) prove(c network.Conn) {
 	now := time.Now()
-	sl.mu.Lock()
-	defer sl.mu.Unlock()
-	if _, known := sl.answered[c]; !known {
-		maps.DeleteFunc(sl.answered, func(_ network.Conn, at time.Time) bool { return now.Sub(at) >= provenFor })
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if _, known := o.answered[c]; !known {
+		maps.DeleteFunc(o.answered, func(_ network.Conn, at time.Time) bool { return now.Sub(at) >= provenFor })
 	}
-	sl.answered[c] = now
+	o.answered[c] = now
 }
 
 // proven tells whether the peer has answered on a connection of late.
-func (sl *slots) proven(c network.Conn) bool {
-	sl.mu.Lock()
-	defer sl.mu.Unlock()
-	at, ok := sl.answered[c]
+func (o *openings) proven(c network.Conn) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	at, ok := o.answered[c]
 	return ok && time.Since(at) < provenFor
 }
 
 // enter waits until one more stream to the peer may be negotiated. leave must
 // be called once that is over.
-func (sl *slots) enter(ctx context.Context, to peer.ID) (leave func(), err error) {
-	sl.mu.Lock()
-	t := sl.turns[to]
+func (o *openings) enter(ctx context.Context, to peer.ID) (leave func(), err error) {
+	o.mu.Lock()
+	t := o.toPeer[to]
 	if t == nil {
-		t = &turn{in: make(chan struct{}, negotiating)}
-		sl.turns[to] = t
+		t = &peerOpenings{in: make(chan struct{}, negotiating)}
+		o.toPeer[to] = t
 	}
 	t.users++
-	sl.mu.Unlock()
+	o.mu.Unlock()
 	done := func() {
-		sl.mu.Lock()
-		defer sl.mu.Unlock()
+		o.mu.Lock()
+		defer o.mu.Unlock()
 		if t.users--; t.users == 0 {
-			delete(sl.turns, to)
+			delete(o.toPeer, to)
 		}
 	}
 	select {
@@ -104,7 +104,7 @@ func (sl *slots) enter(ctx context.Context, to peer.ID) (leave func(), err error
 }
 
 // pick chooses the first connection that may carry a stream and has room.
-func (sl *slots) pick(conns []network.Conn, limited bool) (network.Conn, error) {
+func (o *openings) pick(conns []network.Conn, limited bool) (network.Conn, error) {
 	err := error(network.ErrNoConn)
 	for pass := range 2 { // unlimited connections first
 		for _, c := range conns {
@@ -117,7 +117,7 @@ func (sl *slots) pick(conns []network.Conn, limited bool) (network.Conn, error) 
 				if errors.Is(err, network.ErrNoConn) {
 					err = network.ErrLimitedConn
 				}
-			case sl.full(c):
+			case o.full(c):
 				err = &stream.LimitError{Scope: stream.ScopeConnection, Limit: quicStreams}
 			default:
 				return c, nil
@@ -128,35 +128,35 @@ func (sl *slots) pick(conns []network.Conn, limited bool) (network.Conn, error) 
 }
 
 // full tells whether a connection carries as many streams as it may.
-func (sl *slots) full(c network.Conn) bool {
+func (o *openings) full(c network.Conn) bool {
 	if !isQUIC(c) {
 		return false
 	}
-	sl.mu.Lock()
-	opening := sl.opening[c]
-	sl.mu.Unlock()
+	o.mu.Lock()
+	opening := o.opening[c]
+	o.mu.Unlock()
 	return outbound(c)+opening >= quicStreams
 }
 
 // newStream opens a stream, at once or not at all.
-func (sl *slots) newStream(ctx context.Context, c network.Conn) (network.Stream, error) {
+func (o *openings) newStream(ctx context.Context, c network.Conn) (network.Stream, error) {
 	if !isQUIC(c) {
 		s, err := c.NewStream(ctx)
 		return s, localLimit(err)
 	}
-	sl.mu.Lock()
-	if outbound(c)+sl.opening[c] >= quicStreams {
-		sl.mu.Unlock()
+	o.mu.Lock()
+	if outbound(c)+o.opening[c] >= quicStreams {
+		o.mu.Unlock()
 		return nil, &stream.LimitError{Scope: stream.ScopeConnection, Limit: quicStreams}
 	}
-	sl.opening[c]++
-	sl.mu.Unlock()
+	o.opening[c]++
+	o.mu.Unlock()
 	defer func() {
-		sl.mu.Lock()
-		if sl.opening[c]--; sl.opening[c] == 0 {
-			delete(sl.opening, c)
+		o.mu.Lock()
+		if o.opening[c]--; o.opening[c] == 0 {
+			delete(o.opening, c)
 		}
-		sl.mu.Unlock()
+		o.mu.Unlock()
 	}()
 	octx, cancel := context.WithTimeout(ctx, quicOpenTimeout)
 	defer cancel()

@@ -2,18 +2,18 @@ package gossip
 
 import "sync"
 
-// gate counts the calls that are inside, and is shut once.
-type gate struct {
+// group counts the calls that are inside, like a WaitGroup, and is shut once.
+type group struct {
 	mu   sync.Mutex // guards the fields below
 	n    int
 	shut bool
 	idle chan struct{} // closed when shut and empty
 }
 
-func newGate() *gate { return &gate{idle: make(chan struct{})} }
+func newGroup() *group { return &group{idle: make(chan struct{})} }
 
-// enter reports whether the gate is open; if so, leave must follow.
-func (g *gate) enter() bool {
+// enter reports whether the group is open; if so, leave must follow.
+func (g *group) enter() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.shut {
@@ -23,7 +23,7 @@ func (g *gate) enter() bool {
 	return true
 }
 
-func (g *gate) leave() {
+func (g *group) leave() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.n--
@@ -34,7 +34,7 @@ func (g *gate) leave() {
 
 // close lets nobody in any more. The channel it returns is closed when the last
 // one has left.
-func (g *gate) close() <-chan struct{} {
+func (g *group) close() <-chan struct{} {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if !g.shut {
