@@ -15,7 +15,6 @@ import (
 	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
-	"github.com/libp2p/go-libp2p/core/record"
 	ma "github.com/multiformats/go-multiaddr"
 	"google.golang.org/protobuf/encoding/protowire"
 
@@ -39,15 +38,7 @@ func madeUp(t *testing.T, addrs ...string) []byte {
 	for _, a := range addrs {
 		rec.Addrs = append(rec.Addrs, ma.StringCast(a))
 	}
-	env, err := record.Seal(rec, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	b, err := env.Marshal()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
+	return sealed(t, key, rec)
 }
 
 // tells answers each question for peers with what reply makes of the number of

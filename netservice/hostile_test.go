@@ -53,27 +53,38 @@ const baitSize = 64 << 10
 func besiege(t *testing.T, setup func(cfg *netservice.Config), f func(t *testing.T, s *siege), opts ...netservice.Option) {
 	t.Helper()
 	bubble(t, func(t *testing.T) {
-		s := &siege{t: t, net: testnet.New(1, testnet.WithLink(testnet.Link{Latency: 10 * time.Millisecond})), texts: make(chan string, 64),
-			numbers: make(map[string]uint64), learned: make(chan struct{})}
+		s := newSiege(t)
 		cfg := chain()
 		if setup != nil {
 			setup(&cfg)
 		}
-		s.victim = s.service(s.address(), cfg, opts...)
-		s.events = s.victim.SubscribePeers(netservice.PeerConnected, netservice.PeerDisconnected,
-			netservice.PeerBanned, netservice.PeerRefused, netservice.PeerCrowded)
-		_, err := text.Subscribe(s.victim, func(_ context.Context, m netservice.Received[[]byte]) { s.texts <- string(m.Value) })
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := bait.Subscribe(s.victim, func(context.Context, netservice.Received[[]byte]) {}); err != nil {
-			t.Fatal(err)
-		}
-		if err := s.victim.Start(); err != nil {
-			t.Fatal(err)
-		}
+		s.begin(s.service(s.address(), cfg, opts...))
 		f(t, s)
 	})
+}
+
+// newSiege is a siege without a victim; begin gives it one. It runs in a bubble.
+func newSiege(t *testing.T) *siege {
+	return &siege{t: t, net: testnet.New(1, testnet.WithLink(testnet.Link{Latency: 10 * time.Millisecond})), texts: make(chan string, 64),
+		numbers: make(map[string]uint64), learned: make(chan struct{})}
+}
+
+// begin starts the victim.
+func (s *siege) begin(victim *netservice.NebService) {
+	s.t.Helper()
+	s.victim = victim
+	s.events = victim.SubscribePeers(netservice.PeerConnected, netservice.PeerDisconnected,
+		netservice.PeerBanned, netservice.PeerRefused, netservice.PeerCrowded)
+	_, err := text.Subscribe(victim, func(_ context.Context, m netservice.Received[[]byte]) { s.texts <- string(m.Value) })
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if _, err := bait.Subscribe(victim, func(context.Context, netservice.Received[[]byte]) {}); err != nil {
+		s.t.Fatal(err)
+	}
+	if err := victim.Start(); err != nil {
+		s.t.Fatal(err)
+	}
 }
 
 // address gives away an address that nobody has yet; each is alone in its /24.
