@@ -2,12 +2,16 @@ package netservice_test
 
 import (
 	"context"
+	"io"
 	"runtime"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
 
+	"github.com/go-nebnet/nebnet/netservice"
 	"github.com/go-nebnet/nebnet/p2p"
 )
 
@@ -68,6 +72,114 @@ func TestHostileTunnelFlood(t *testing.T) {
 		}
 		flooder.Close()
 		settled(t, base)
+	})
+}
+
+// Row 60: 66 strangers with 64 tunnel streams each, which wait for a hello that never
+// comes. Undecided streams have a small pool of their own: a peer's tunnel, and that of
+// a newcomer, are served at once beside them.
+func TestHostileTunnelStrangers(t *testing.T) {
+	besiege(t, nil, func(t *testing.T, s *siege) {
+		l, err := s.victim.P2P().Listen(t.Context(), "/x/echo")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var served sync.Map
+		accepting := make(chan struct{})
+		go func() {
+			defer close(accepting)
+			for {
+				c, err := l.Accept()
+				if err != nil {
+					return
+				}
+				served.Store(c.RemoteAddr().String(), c)
+				go io.Copy(c, c)
+			}
+		}()
+		defer func() {
+			l.Close()
+			<-accepting
+		}()
+		// echo fails unless a tunnel of a node carries bytes both ways at once.
+		echo := func(who *netservice.NebService, when string) {
+			t.Helper()
+			begin := time.Now()
+			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+			defer cancel()
+			c, err := who.P2P().DialConn(ctx, s.victim.Node().ID(), "/x/echo")
+			if err != nil {
+				t.Errorf("%s: %v", when, err)
+				return
+			}
+			defer c.Close()
+			c.SetDeadline(time.Now().Add(3 * time.Second))
+			got := make([]byte, 2)
+			if _, err := c.Write([]byte("in")); err != nil {
+				t.Errorf("%s: %v", when, err)
+			} else if _, err := io.ReadFull(c, got); err != nil {
+				t.Errorf("%s: %v", when, err)
+			}
+			if d := time.Since(begin); d > time.Second {
+				t.Errorf("%s: it took %s", when, d)
+			}
+		}
+		honest := func() *netservice.NebService {
+			t.Helper()
+			svc := s.service(s.address(), chain())
+			if err := svc.Start(); err != nil {
+				t.Fatal(err)
+			}
+			if err := svc.ConnectPeer(t.Context(), s.addr()); err != nil {
+				t.Fatalf("an honest node: %v", err)
+			}
+			return svc
+		}
+		friend := honest()
+		echo(friend, "before")
+
+		strangers := make([]*attacker, 66)
+		for i := range strangers {
+			strangers[i] = s.attacker()
+		}
+		var opened sync.WaitGroup
+		var waiting, reset atomic.Int64
+		for _, a := range strangers {
+			opened.Go(func() {
+				if a.connect() != nil {
+					return
+				}
+				for range 64 {
+					st, err := a.NewStream(t.Context(), s.victim.Node().ID(), "/x/echo")
+					if err != nil {
+						return
+					}
+					waiting.Add(1)
+					go func() {
+						io.Copy(io.Discard, st)
+						waiting.Add(-1)
+						reset.Add(1)
+					}()
+					st.Write([]byte("in"))
+				}
+			})
+		}
+		time.Sleep(2 * time.Second)
+		if n := waiting.Load(); n < 64 || n > 512 || reset.Load() < 2000 {
+			t.Errorf("%d streams of strangers wait, %d are reset", n, reset.Load())
+		}
+		if n := len(s.victim.P2P().Streams.List()); n > 1 {
+			t.Errorf("%d streams are in the table", n)
+		}
+		echo(friend, "beside them")
+		echo(honest(), "a newcomer")
+		opened.Wait()
+		time.Sleep(time.Minute)
+		for _, a := range strangers {
+			if _, in := served.Load(a.ID().String()); in {
+				t.Errorf("%s is served", a.ID())
+			}
+		}
 	})
 }
 
