@@ -44,8 +44,8 @@ var (
 	// ErrNotRegistered says that no subscriber of that ID and message type is
 	// registered.
 	ErrNotRegistered = errors.New("dispatcher: subscriber not registered")
-	// ErrStopInHandler says that Stop was called with the context of one of the
-	// dispatcher's own handlers, whose name is in the error.
+	// ErrStopInHandler says that Stop was called by the code of one of the
+	// dispatcher's own subscribers, which the error names, or with its context.
 	ErrStopInHandler = errors.New("dispatcher: a handler cannot wait for Stop")
 	// ErrSubscriberPanic says that a method of a subscriber panicked while it
 	// was registered or deregistered, or that a hook did. The panic is counted

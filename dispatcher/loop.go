@@ -4,8 +4,6 @@ import (
 	"slices"
 	"sync"
 	"time"
-
-	"github.com/go-nebnet/nebnet/internal/obs"
 )
 
 const (
@@ -53,7 +51,7 @@ func (l *readyList) take(active []*topic) []*topic {
 // for nothing but messages.
 func (d *Dispatcher) loop() {
 	defer close(d.loopDone)
-	obs.NewLabels("dispatcher").Apply()
+	d.obs.Labels("dispatcher").Apply()
 	ticker := time.NewTicker(d.cfg.TickInterval)
 	defer ticker.Stop()
 	var active []*topic

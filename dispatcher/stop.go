@@ -39,14 +39,19 @@ func (d *Dispatcher) Start() error {
 // Further calls wait for the first one and return its error. Stop before Start
 // makes Start fail with ErrClosed.
 //
-// Code of a subscriber must not wait for Stop, which would wait for that code:
-// it takes the whole time and names the subscriber as stuck. With the context
-// that a handler was given, or one derived from it, Stop returns at once with
-// ErrStopInHandler and stops nothing; a goroutine that a handler starts in
-// order to stop the dispatcher needs another context.
+// Code of a subscriber must not wait for Stop, which would wait for that code. In
+// the goroutine of a subscriber's code, and with the context that a handler was
+// given or one derived from it, Stop returns at once with ErrStopInHandler and
+// stops nothing. The code starts a goroutine that calls Stop, with another context.
+// Code that waits for such a goroutine makes Stop take its whole time, and is named
+// as stuck.
 func (d *Dispatcher) Stop(ctx context.Context) error {
-	if name, ok := ctx.Value(handlerOf{d}).(string); ok {
-		return fmt.Errorf("%w: %s", ErrStopInHandler, name)
+	name, ok := ctx.Value(handlerOf{d}).(string)
+	if !ok {
+		name, ok = d.InHandler()
+	}
+	if ok {
+		return fmt.Errorf("%w: it is called by %s", ErrStopInHandler, name)
 	}
 	d.mu.Lock()
 	was := state(d.state.Swap(uint32(stateStopped)))
@@ -77,6 +82,19 @@ func (d *Dispatcher) Stop(ctx context.Context) error {
 	d.meter()
 	close(d.done)
 	return d.stopErr
+}
+
+// InHandler tells whether the calling goroutine runs the code of one of the
+// dispatcher's subscribers, and names it as ID/type: such code must not wait for what
+// waits for it. It is for what is done seldom, such as a Stop: it looks at the stack.
+// It does not know the code in goroutines that a subscriber has started, nor in one
+// whose profiler labels it has changed.
+func (d *Dispatcher) InHandler() (subscriber string, ok bool) {
+	labels, ok := d.obs.InCallback()
+	if !ok {
+		return "", false
+	}
+	return labels["subscriber"] + "/" + labels["type"], true
 }
 
 // shutdown drains until soft ends and waits for goroutines until end does.

@@ -93,23 +93,26 @@ func TestGoroutinesOfSubscribers(t *testing.T) {
 	}
 }
 
-// Stop with the context of a handler names the handler and stops nothing; one
-// of another dispatcher's handlers is none of its own.
+// Stop in a handler, known by its context or its goroutine, names the handler and
+// stops nothing; one of another dispatcher's handlers is none of its own.
 func TestStopInHandler(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		errs := make(chan error, 2)
+		errs := make(chan error, 3)
 		var d, other *dispatcher.Dispatcher
 		h := dispatcher.NewHandler("suicidal", "tx", func(ctx context.Context, _ dispatcher.Message) {
 			ctx, cancel := context.WithCancel(ctx)
 			defer cancel()
 			errs <- d.Stop(ctx)
+			errs <- d.Stop(context.Background())
 			errs <- other.Stop(ctx)
 		})
 		d, other = start(t, dispatcher.Config{}, h), start(t, dispatcher.Config{})
 		put(t, d, "tx", "1")
 		synctest.Wait()
-		if err := <-errs; !errors.Is(err, dispatcher.ErrStopInHandler) || !strings.Contains(err.Error(), "suicidal/tx") {
-			t.Errorf("its own: %v", err)
+		for _, of := range []string{"its context", "its goroutine"} {
+			if err := <-errs; !errors.Is(err, dispatcher.ErrStopInHandler) || !strings.Contains(err.Error(), "suicidal/tx") {
+				t.Errorf("by %s: %v", of, err)
+			}
 		}
 		if err := <-errs; err != nil {
 			t.Errorf("another one: %v", err)

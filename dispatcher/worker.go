@@ -18,7 +18,7 @@ func (s *subscription) startWorkers() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.workers = s.takers
-	s.labels = obs.NewLabels("dispatcher", "type", s.topic.name, "subscriber", s.label)
+	s.labels = s.topic.d.obs.Labels("dispatcher", "type", s.topic.name, "subscriber", s.label)
 	for range s.workers {
 		go s.work(nil)
 	}
@@ -40,17 +40,23 @@ func (s *subscription) work(held []item) {
 		s.workers--
 		s.finishLocked()
 	}()
+	obs.Callback(func() { s.serve(&held) })
+	returned = true
+}
+
+// serve hands messages over, those in *held first, until the queue is closed and
+// empty.
+func (s *subscription) serve(held *[]item) {
 	buf := make([]item, s.chunk)
 	for {
-		for len(held) > 0 && !s.isCut() {
-			s.run(&held)
+		for len(*held) > 0 && !s.isCut() {
+			s.run(held)
 		}
-		clear(held)
+		clear(*held)
 		n, closed := s.take(buf, false)
-		held = buf[:n]
+		*held = buf[:n]
 		if n == 0 {
 			if closed {
-				returned = true
 				return
 			}
 			<-s.wake

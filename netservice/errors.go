@@ -21,6 +21,8 @@ var (
 	ErrAlreadyStarted = errors.New("already started")
 	ErrHostTaken      = errors.New("the host is taken")
 	ErrStopped        = fmt.Errorf("stopped: %w", net.ErrClosed)
+	// ErrStopInHandler: Stop was called by code that it would wait for.
+	ErrStopInHandler = dispatcher.ErrStopInHandler
 )
 
 // ErrPayloadTooLarge: what WithPayload gave does not fit the hello.

@@ -322,9 +322,13 @@ func (n *Node) check(ctx context.Context, c network.Conn, remote handshake.Hello
 	if n.opts.check == nil {
 		return nil
 	}
-	err := n.opts.check(ctx, PeerHello{
-		ID: c.RemotePeer(), Agent: remote.Agent, Capabilities: remote.Capabilities,
-		Version: min(n.cfg.MaxVersion, remote.VersionMax), Payload: remote.Payload,
+	n.obs.Labels("handshake").Apply()
+	var err error
+	obs.Callback(func() {
+		err = n.opts.check(ctx, PeerHello{
+			ID: c.RemotePeer(), Agent: remote.Agent, Capabilities: remote.Capabilities,
+			Version: min(n.cfg.MaxVersion, remote.VersionMax), Payload: remote.Payload,
+		})
 	})
 	if r, ok := errors.AsType[*Refusal](err); ok {
 		return r.inner()

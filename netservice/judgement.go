@@ -45,7 +45,8 @@ func (n *Node) accepts(ctx context.Context, s *typeState, m dispatcher.Message) 
 			v = Ignore()
 		}
 	}()
-	return s.validator(ctx, m)
+	obs.Callback(func() { v = s.validator(ctx, m) })
+	return v
 }
 
 // judgeDirect keeps of a batch that a peer sent directly what the type's validator

@@ -129,10 +129,18 @@ func (s *NebService) Start() error {
 // *StopError. Stopping a service that was never started is not an error, and
 // one that is being started is stopped as soon as Start has returned.
 //
-// Code of a subscriber, a validator or another callback must not wait for Stop,
-// which waits for that code: it would take the whole ShutdownTimeout and name the
-// subscriber as stuck. Such code starts a goroutine that calls Stop.
+// Code that Stop waits for must not wait for Stop. In a subscriber, a handler of
+// requests, a validator, Headers.Check or WithPeerCheck it returns at once with
+// ErrStopInHandler, which names what called it, and stops nothing: such code starts
+// a goroutine that calls Stop. In other callbacks (WithPayload, Headers.Make,
+// WithMessageID, options of subscribers and of types), in code that waits for such a
+// goroutine, and in code that set profiler labels of its own, Stop cannot know it: it
+// takes the whole ShutdownTimeout and names what is stuck. Handlers of HandleStream,
+// and loops over events and messages, may call it.
 func (s *NebService) Stop() error {
+	if name, ok := s.inCallback(); ok {
+		return fmt.Errorf("%w: it is called by %s", ErrStopInHandler, name)
+	}
 	s.mu.Lock()
 	for state(s.state.Load()) == stateStarting {
 		s.mu.Unlock()
@@ -152,6 +160,23 @@ func (s *NebService) Stop() error {
 		s.stopErr = &StopError{Parts: parts}
 	}
 	return s.stopErr
+}
+
+// inCallback names the callback that the calling goroutine runs, if Stop waits for it.
+func (s *NebService) inCallback() (name string, ok bool) {
+	if name, ok := s.dispatcher.InHandler(); ok {
+		return "subscriber " + name, true
+	}
+	labels, ok := s.obs.InCallback()
+	switch {
+	case !ok:
+		return "", false
+	case labels["engine"] == "handshake":
+		return "the check of a peer (WithPeerCheck)", true
+	case labels["method"] != "":
+		return "the handler of requests " + labels["method"], true
+	}
+	return "the validator of type " + labels["type"], true
 }
 
 // end stops what there is, and returns the errors of the parts.

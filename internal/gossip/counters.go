@@ -30,6 +30,7 @@ type counters struct {
 	bytesIn, bytesOut                    metrics.Counter
 	away                                 map[string]metrics.Counter
 	delay                                metrics.Histogram
+	labels                               obs.Labels // of goroutines that judge
 }
 
 func newCounters(o *obs.Obs, typ string) counters {
@@ -44,8 +45,8 @@ func newCounters(o *obs.Obs, typ string) counters {
 		held: c(obs.GossipHeld), dropped: c(obs.GossipDropped),
 		forgotten: c(obs.GossipForgotten), announced: c(obs.GossipAnnounced),
 		bytesIn: c(obs.GossipBytesIn), bytesOut: c(obs.GossipBytesOut),
-		delay: o.Histogram(obs.GossipDelay + "." + typ),
-		away:  make(map[string]metrics.Counter, len(awayReasons)),
+		delay: o.Histogram(obs.GossipDelay + "." + typ), labels: o.Labels("gossip", "type", typ),
+		away: make(map[string]metrics.Counter, len(awayReasons)),
 	}
 	for _, r := range awayReasons {
 		n.away[r] = c(obs.GossipAway + "." + r)

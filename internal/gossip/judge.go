@@ -55,6 +55,7 @@ func (e *Engine) judge(m *router.Message, wait bool) router.Verdict {
 		defer cancel()
 	}
 	out := e.message(t, m)
+	t.n.labels.Apply()
 	v := e.ask(ctx, t, out)
 	if trace := e.trace.Load(); trace != nil {
 		(*trace)(out, StepJudged, "", v.String())
@@ -112,7 +113,8 @@ func (e *Engine) ask(ctx context.Context, t *topic, m Message) (v Verdict) {
 			e.panicked(t.Type, r, t.n.panics)
 		}
 	}()
-	return validate(ctx, m)
+	obs.Callback(func() { v = validate(ctx, m) })
+	return v
 }
 
 func (e *Engine) handOver(ctx context.Context, t *topic, m Message, wait bool) (err error) {

@@ -2,6 +2,7 @@ package obs
 
 import (
 	"context"
+	"fmt"
 	"runtime/pprof"
 )
 
@@ -11,10 +12,13 @@ import (
 // memory, applying them nothing. The zero value marks nothing.
 type Labels struct{ ctx context.Context }
 
-// NewLabels makes labels: the engine that a goroutine belongs to, such as
+// Labels makes labels: the engine that a goroutine belongs to, such as
 // "session", and further names and values in pairs ("type", "peer", "method").
-func NewLabels(engine string, pairs ...string) Labels {
-	return Labels{pprof.WithLabels(context.Background(), pprof.Labels(append([]string{"engine", engine}, pairs...)...))}
+// They also tell the goroutines of this service from those of another one in the
+// same process.
+func (o *Obs) Labels(engine string, pairs ...string) Labels {
+	all := append([]string{"engine", engine, ownerLabel, o.owner()}, pairs...)
+	return Labels{pprof.WithLabels(context.Background(), pprof.Labels(all...))}
 }
 
 // Apply marks the calling goroutine, and those that it starts from now on.
@@ -23,3 +27,8 @@ func (l Labels) Apply() {
 		pprof.SetGoroutineLabels(l.ctx)
 	}
 }
+
+const ownerLabel = "service"
+
+// owner is different for every Obs there is.
+func (o *Obs) owner() string { return fmt.Sprintf("%p", o) }

@@ -10,7 +10,7 @@ import (
 func TestLabels(t *testing.T) {
 	marked, end := make(chan struct{}), make(chan struct{})
 	go func() {
-		NewLabels("session", "type", "tx").Apply()
+		Discard().Labels("session", "type", "tx").Apply()
 		close(marked)
 		<-end
 	}()
@@ -20,14 +20,14 @@ func TestLabels(t *testing.T) {
 	if err := pprof.Lookup("goroutine").WriteTo(&b, 1); err != nil {
 		t.Fatal(err)
 	}
-	if !strings.Contains(b.String(), `"engine":"session", "type":"tx"`) {
+	if !strings.Contains(b.String(), `"type":"tx"`) {
 		t.Errorf("no marked goroutine in\n%s", b.String())
 	}
 	Labels{}.Apply()
 }
 
 func BenchmarkLabelsApply(b *testing.B) {
-	l := NewLabels("session", "type", "tx")
+	l := Discard().Labels("session", "type", "tx")
 	b.ReportAllocs()
 	for b.Loop() {
 		l.Apply()

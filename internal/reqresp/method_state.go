@@ -86,7 +86,7 @@ type counters struct {
 
 func newCounters(o *obs.Obs, name string) counters {
 	return counters{
-		o: o, name: name, labels: obs.NewLabels("requests", "method", name),
+		o: o, name: name, labels: o.Labels("requests", "method", name),
 		calls: o.ByType(obs.RequestCalls, name), failed: o.ByType(obs.RequestFailed, name), bytesIn: o.ByType(obs.RequestBytesIn, name),
 		answered: o.ByType(obs.RequestAnswered, name), cancelled: o.ByType(obs.RequestCancelled, name),
 		bytesOut: o.ByType(obs.RequestBytesOut, name), handled: o.ByType(obs.RequestHandled, name),

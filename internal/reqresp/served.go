@@ -153,7 +153,7 @@ func (k *served) run() {
 			k.fail(failure{code: Internal})
 		}
 	}()
-	k.handle()
+	obs.Callback(k.handle)
 	returned = true
 }
 

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/go-nebnet/nebnet/internal/handshake"
-	"github.com/go-nebnet/nebnet/internal/obs"
 	"github.com/libp2p/go-libp2p/core/network"
 )
 
@@ -16,7 +15,7 @@ const ctlRead = 40
 // readControl reads the control stream until it ends, and with it the session.
 func (s *Session) readControl() {
 	defer func() { close(s.hungUp) }() // made by end, which comes before
-	obs.NewLabels("session", "peer", s.peer.String()).Apply()
+	s.e.cfg.Obs.Labels("session", "peer", s.peer.String()).Apply()
 	var small [ctlRead]byte
 	buf, have := small[:], 0
 	var limit flood

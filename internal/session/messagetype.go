@@ -56,7 +56,7 @@ func newTotals(o *obs.Obs) *totals {
 func newMessageType(name string, o *obs.Obs, total *totals) *messageType {
 	return &messageType{
 		name:       name,
-		labels:     obs.NewLabels("session", "type", name),
+		labels:     o.Labels("session", "type", name),
 		total:      total,
 		packetsIn:  o.ByType(obs.PacketsIn, name),
 		packetsOut: o.ByType(obs.PacketsOut, name),

@@ -51,7 +51,7 @@ func (e *Engine) makeHeader(t *Type, h Header, data []byte) (b []byte, err error
 			e.panicked(t.Name, p)
 		}
 	}()
-	b, err = t.Make(h, data)
+	obs.Callback(func() { b, err = t.Make(h, data) })
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("%w of type %s: %w", ErrHeader, t.Name, err)
@@ -112,6 +112,7 @@ const defaultDeadline = 10 * time.Second
 // check has the program judge a header.
 func (e *Engine) check(m *sched.Message, t *Type) {
 	v, key := sched.Ignore, ""
+	e.cfg.Obs.Labels("swarm", "type", m.Manifest.Type).Apply()
 	if t != nil && t.Check != nil {
 		d := t.Deadline
 		if d == 0 {
@@ -131,5 +132,6 @@ func (e *Engine) ask(ctx context.Context, t *Type, h Header) (v sched.Verdict, k
 			e.panicked(t.Name, p)
 		}
 	}()
-	return t.Check(ctx, h)
+	obs.Callback(func() { v, key = t.Check(ctx, h) })
+	return v, key
 }
