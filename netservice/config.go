@@ -130,7 +130,7 @@ type Config struct {
 	// Default: 10 s.
 	HandshakeTimeout Duration `yaml:"handshake_timeout" json:"handshake_timeout" toml:"handshake_timeout" mapstructure:"handshake_timeout"`
 	// PingInterval is how often an otherwise silent peer is asked for a sign of
-	// life, by the side that dialled (the other one waits a third longer), and
+	// life, by the side that was dialled (the other one waits a third longer), and
 	// PingTimeout how long it may take. A dead peer is noticed within 4/3 of the
 	// one plus the other. Defaults: 3 s and 5 s.
 	PingInterval Duration `yaml:"ping_interval" json:"ping_interval" toml:"ping_interval" mapstructure:"ping_interval"`

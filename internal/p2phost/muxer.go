@@ -21,15 +21,20 @@ const (
 	// frame takes 16 s at 4 KiB a second, and a kernel whose buffer is full takes
 	// nothing before a third of it is free. A dead peer is found by pings.
 	writeTimeout = time.Minute
+
+	// measureEvery is how often yamux measures the round trip, each side on its own.
+	// It is for the growth of windows. Every 30 s, as it does by itself, is a quarter
+	// of what wakes an idle node with many peers.
+	measureEvery = 2 * time.Minute
 )
 
-// muxer is libp2p's yamux with a shorter queue and more time for a write, whose
+// muxer is libp2p's yamux with a shorter queue, more time for a write and fewer pings, whose
 // connections know when something was last read from them.
 type muxer struct{ yamux.Transport }
 
 func newMuxer() *muxer {
 	m := &muxer{*yamux.DefaultTransport}
-	m.AcceptBacklog = acceptBacklog
+	m.AcceptBacklog, m.MeasureRTTInterval = acceptBacklog, measureEvery
 	return m
 }
 

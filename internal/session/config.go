@@ -78,8 +78,8 @@ type Config struct {
 	// ReceiveIdle is how long an inbound stream may stay open without traffic
 	// before it is reset. Default 60 s, at least 60 s.
 	ReceiveIdle time.Duration
-	// PingInterval is how long a session may be silent before it is pinged; on
-	// the side that did not open it, a third longer.
+	// PingInterval is how long a session may be silent before it is pinged by the
+	// side that did not open it; the other one waits a third longer.
 	// Default 3 s.
 	PingInterval time.Duration
 	// PingTimeout is how long a ping may remain without any byte received

@@ -22,6 +22,7 @@ type Engine struct {
 	codec   *codec
 	budgets *pacing.Budgets
 	total   *totals
+	start   time.Time
 	queued  atomic.Int64 // bytes, over all sessions
 
 	unpacked unpackAccount
@@ -50,6 +51,7 @@ func New(cfg Config) (*Engine, error) {
 		cfg:   cfg,
 		codec: newCodec(),
 		total: newTotals(cfg.Obs),
+		start: time.Now(),
 		live:  make(map[*Session]struct{}),
 
 		budgets: cfg.Budgets,

@@ -86,8 +86,8 @@ func newSession(e *Engine, control network.Stream) *Session {
 	s := &Session{
 		e: e, conn: c, control: control, peer: c.RemotePeer(), name: c.RemotePeer().String(), start: time.Now(),
 		begun: make(chan struct{}),
-		live:  newLiveness(pingInterval(e.cfg.PingInterval, control), e.cfg.PingTimeout),
 	}
+	s.live = newLiveness(e.cfg.PingInterval, e.cfg.PingTimeout, control.Stat().Direction, s.start.Sub(e.start))
 	s.budget = e.budgets.Of(c)
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())
 	s.outs.Store(new([]*sendQueue))
