@@ -14,10 +14,15 @@ import (
 	"github.com/go-nebnet/nebnet/netservice/nettest"
 )
 
-// population is the number of nodes of TestPopulation. The measure is taken with
+// population is the number of nodes of TestPopulation, and populationSeed what their
+// network, the order and the times of their starts follow from. The measure is taken
+// with
 //
-//	go test -run TestPopulation -timeout 60m ./netservice -population 500
-var population = flag.Int("population", 60, "nodes of TestPopulation")
+//	go test -run TestPopulation -timeout 60m ./netservice -population 500 -population-seed 2
+var (
+	population     = flag.Int("population", 60, "nodes of TestPopulation")
+	populationSeed = flag.Uint64("population-seed", 1, "seed of TestPopulation")
+)
 
 // outboundTarget is what a node with the default limits looks for.
 const outboundTarget = 12
@@ -105,8 +110,8 @@ func reasons(nd *nettest.Node, nodes []*nettest.Node) map[string]int {
 func TestPopulation(t *testing.T) {
 	crowd(t)
 	bubble(t, func(t *testing.T) {
-		nw := nettest.New(t, nettest.WithLink(nettest.Link{Latency: 30 * time.Millisecond}))
-		rng := rand.New(rand.NewPCG(1, 2))
+		nw := nettest.New(t, nettest.WithSeed(*populationSeed), nettest.WithLink(nettest.Link{Latency: 30 * time.Millisecond}))
+		rng := rand.New(rand.NewPCG(*populationSeed, 2))
 		boot := nw.Add(chain(), quiet())
 		for range *population - 1 {
 			nw.Add(booted(boot), quiet())
