@@ -34,11 +34,11 @@ type frames struct {
 	s     source
 	limit int
 
-	buf         []byte
-	r, w        int       // what has come and was not taken is buf[r:w]
-	began       time.Time // the frame of which a part is there; zero if none is
-	hasDeadline bool
-	small       [idleBuffer]byte
+	buf      []byte
+	r, w     int       // what has come and was not taken is buf[r:w]
+	began    time.Time // the frame of which a part is there; zero if none is
+	deadline time.Time // of the stream
+	small    [idleBuffer]byte
 }
 
 var readBuffers = sync.Pool{New: func() any { b := make([]byte, batchSize); return &b }}
@@ -74,10 +74,17 @@ func (f *frames) next() ([]byte, error) {
 // are gone.
 func (f *frames) fill() (n int, err error) {
 	f.makeRoom()
-	if err := f.setDeadline(); err != nil {
-		return 0, err
+	due := f.due()
+	if !due.IsZero() && (f.deadline.IsZero() || f.deadline.After(due) || due.Sub(f.deadline) >= deadlineStep) {
+		err = f.setDeadline(due)
 	}
-	n, err = f.s.Read(f.buf[f.w:])
+	for err == nil {
+		n, err = f.s.Read(f.buf[f.w:])
+		if n > 0 || !isTimeout(err) || !due.IsZero() && !now().Before(due) {
+			break
+		}
+		err = f.setDeadline(due) // it was that of an earlier read
+	}
 	f.w += n
 	switch {
 	case n > 0:
@@ -132,25 +139,28 @@ func (f *frames) release() {
 	f.buf, f.r, f.w = nil, 0, 0
 }
 
-// setDeadline holds a frame that has begun to a least rate. Between frames a peer
-// may be silent for ever.
-func (f *frames) setDeadline() error {
+// due is when the read that follows must have brought something: a frame that has begun
+// is held to a least rate. It is zero between frames, when a peer may be silent for
+// ever.
+func (f *frames) due() time.Time {
 	if f.r == f.w {
-		if !f.hasDeadline {
-			return nil
-		}
-		f.hasDeadline = false
-		return f.s.SetReadDeadline(time.Time{})
+		return time.Time{}
 	}
 	at := now()
 	if f.began.IsZero() {
 		f.began = at
 	}
 	whole := f.began.Add(frameStall + time.Duration(f.need())*(time.Second/lowestRate))
-	next := at.Add(frameStall)
-	if whole.Before(next) {
-		next = whole
+	if next := at.Add(frameStall); next.Before(whole) {
+		return next
 	}
-	f.hasDeadline = true
-	return f.s.SetReadDeadline(next)
+	return whole
+}
+
+// setDeadline sets that of the stream. Each costs a timer, more than to read a small
+// message; so one that is a little early, or that nobody needs any more, is left as it
+// is until it passes.
+func (f *frames) setDeadline(t time.Time) error {
+	f.deadline = t
+	return f.s.SetReadDeadline(t)
 }

@@ -6,19 +6,28 @@ import (
 	"errors"
 	"io"
 	"math/rand/v2"
+	"os"
 	"testing"
 	"time"
 )
 
-// script is a source that says things bit by bit, and notes deadlines.
+// script is a source that says things bit by bit, and notes deadlines. When it has no
+// more to say it ends, or if mute waits for the deadline.
 type script struct {
 	parts    [][]byte
 	deadline time.Time
+	sets     int // of the deadline
+	mute     func()
 }
 
 func (s *script) Read(b []byte) (int, error) {
 	if len(s.parts) == 0 {
-		return 0, io.EOF
+		if s.mute == nil {
+			return 0, io.EOF
+		}
+		time.Sleep(time.Until(s.deadline))
+		s.mute()
+		return 0, os.ErrDeadlineExceeded
 	}
 	n := copy(b, s.parts[0])
 	if s.parts[0] = s.parts[0][n:]; len(s.parts[0]) == 0 {
@@ -29,6 +38,7 @@ func (s *script) Read(b []byte) (int, error) {
 
 func (s *script) SetReadDeadline(t time.Time) error {
 	s.deadline = t
+	s.sets++
 	return nil
 }
 
@@ -165,10 +175,39 @@ func TestFrameDeadline(t *testing.T) {
 		for len(s.parts) > 0 {
 			fill()
 		}
-		s.parts = [][]byte{framed(1)}
+		// The deadline of a frame that is whole does no harm to those that follow.
+		fired := time.Time{}
+		s.mute = func() { fired, s.parts = time.Now(), [][]byte{framed(1)} }
 		fill()
-		if !s.deadline.IsZero() {
-			t.Error("the deadline of a frame that is whole stays")
+		if fired.IsZero() || !s.deadline.IsZero() {
+			t.Errorf("fired %v, deadline %v", fired, s.deadline)
+		}
+	})
+}
+
+// A frame that stands still ends the stream after frameStall, though the deadline was
+// set for an earlier part; and many parts do not set one each.
+func TestFrameStall(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		const parts = 100
+		s := &script{parts: [][]byte{binary.AppendUvarint(nil, 1<<20)}, mute: func() {}}
+		f := &frames{s: s, limit: 1 << 20}
+		for range parts {
+			if _, err := f.fill(); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(frameStall / parts)
+			s.parts = append(s.parts, []byte{1})
+		}
+		if most := int(frameStall/deadlineStep) + 1; s.sets > most {
+			t.Errorf("the deadline was set %d times, more than %d", s.sets, most)
+		}
+		if _, err := f.fill(); err != nil { // what is left
+			t.Fatal(err)
+		}
+		begin := time.Now()
+		if _, err := f.fill(); !isTimeout(err) || time.Since(begin) != frameStall {
+			t.Errorf("%v after %v", err, time.Since(begin))
 		}
 	})
 }
