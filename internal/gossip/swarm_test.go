@@ -25,8 +25,10 @@ type speaker interface {
 // ours is the engine.
 type ours struct{ e *Engine }
 
-func newOurs(h host.Host, got func(data []byte)) (speaker, error) {
-	e, err := New(Config{Host: h, Network: testNetwork, Deliver: func(_ context.Context, m Message, _ bool) error {
+func newOurs(h host.Host, got func(data []byte)) (speaker, error) { return newEngine(h, got, false) }
+
+func newEngine(h host.Host, got func(data []byte), signed bool) (speaker, error) {
+	e, err := New(Config{Host: h, Network: testNetwork, Identity: identity(signed), Deliver: func(_ context.Context, m Message, _ bool) error {
 		got(m.Data)
 		return nil
 	}})
@@ -39,6 +41,13 @@ func newOurs(h host.Host, got func(data []byte)) (speaker, error) {
 		}
 	}
 	return &ours{e}, nil
+}
+
+func identity(signed bool) Identity {
+	if signed {
+		return Signed
+	}
+	return Unsigned
 }
 
 func (o *ours) Publish(ctx context.Context, data []byte) error { return o.e.Publish(ctx, "tx", data) }
