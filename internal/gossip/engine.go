@@ -55,6 +55,7 @@ type Engine struct {
 	mu     sync.Mutex
 	router *router.Router
 	peers  map[peer.ID]*remote
+	at     time.Time        // of all steps before the next unlock; zero before the first of them
 	relief chan struct{}    // to those who wait for full queues: closed when they are to look again
 	armed  time.Time        // when run wakes the router next
 	resets []network.Stream // to be ended as soon as mu is free
@@ -129,13 +130,15 @@ type outcome struct {
 
 // stepLocked has the router take an event, and does what it says but for judging.
 func (e *Engine) stepLocked(ev router.Event, out *outcome) {
-	at := now()
+	if e.at.IsZero() {
+		e.at = now()
+	}
 	trace := e.trace.Load()
 	if trace != nil {
 		e.traceEvent(*trace, ev)
 	}
 	var then []router.Event // the router's effects are good until the next step
-	for _, f := range e.router.Step(ev, at) {
+	for _, f := range e.router.Step(ev, e.at) {
 		switch f.Kind {
 		case router.Send:
 			switch ok, full := e.sendLocked(f); {
@@ -224,7 +227,7 @@ func (e *Engine) resetLocked(s network.Stream) {
 // unlock gives up mu, and sees to it that the router is woken in time.
 func (e *Engine) unlock() {
 	resets, fates := e.resets, e.fates
-	e.resets, e.fates = nil, nil
+	e.resets, e.fates, e.at = nil, nil, time.Time{}
 	if p := e.router.Pressing(); p != e.pressing.Load() {
 		e.pressing.Store(p)
 	}

@@ -89,10 +89,7 @@ func (e *Engine) judge(m *router.Message, wait bool) router.Verdict {
 
 // message describes a router's message to the outside.
 func (e *Engine) message(t *topic, m *router.Message) Message {
-	out := Message{
-		ID: m.ID, Type: t.Type, Topic: t.Name, From: m.From, Author: m.Author, Data: m.Data,
-		raw: &raw{msg: m},
-	}
+	out := Message{ID: m.ID, Type: t.Type, Topic: t.Name, From: m.From, Author: m.Author, Data: m.Data, raw: m}
 	if t.stamps {
 		out.Data = unstamped(m.Data)
 	}

@@ -3,7 +3,6 @@ package gossip
 import (
 	"crypto/sha256"
 	"encoding/binary"
-	"sync/atomic"
 
 	"github.com/libp2p/go-libp2p/core/peer"
 
@@ -23,13 +22,7 @@ type Message struct {
 	// Data is shared: neither the validator nor the receiver may change it.
 	Data []byte
 
-	raw *raw
-}
-
-// raw is the message in the form in which it can be sent on.
-type raw struct {
-	msg     *router.Message
-	relayed atomic.Bool
+	raw *router.Message // in the form in which it can be sent on
 }
 
 // idFunc is the form of Config.MessageID.

@@ -239,7 +239,7 @@ func (e *Engine) closeStreams() {
 		e.loseLocked(r, r.out.close())
 		in = append(in, r.in, r.held)
 	}
-	e.mu.Unlock()
+	e.unlock()
 	for _, s := range out {
 		_ = s.SetWriteDeadline(now()) // whoever writes is to end
 		_ = s.Close()                 // what was written arrives

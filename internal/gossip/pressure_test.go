@@ -110,6 +110,42 @@ func TestPublishWaitsForRoom(t *testing.T) {
 	})
 }
 
+// A Relay that found no room can be repeated, and is done once.
+func TestRelayCanBeRepeated(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		ns := w.nodes(3, func(c *Config, tx *Topic) { c.PeerQueue, tx.ExplicitRelay = 4, true })
+		w.connect(ns[0].h, ns[1].h)
+		w.connect(ns[1].h, ns[2].h)
+		settle()
+		ns[0].publish(t, "first")
+		settle()
+		m := ns[1].box.last()
+		w.net.SetBandwidth(w.net.Node(2), testnet.Bandwidth{Up: 800_000}) // 100 kB a second
+		short := func() context.Context {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			t.Cleanup(cancel)
+			return ctx
+		}
+		var err error
+		for i, ctx := 0, short(); err == nil; i++ {
+			err = ns[1].e.Publish(ctx, "tx", []byte(payload(i, 500<<10)))
+		}
+		if err := ns[1].e.Relay(short(), m); !errors.Is(err, ErrQueueFull) {
+			t.Fatal(err)
+		}
+		w.net.SetBandwidth(w.net.Node(2), testnet.Bandwidth{})
+		for range 2 {
+			must(t, ns[1].e.Relay(t.Context(), m))
+		}
+		for end := time.Now().Add(time.Minute); ns[2].box.count("first") == 0 && time.Now().Before(end); {
+			settle()
+		}
+		if n, s := ns[2].box.count("first"), ns[1].tx(); n != 1 || s.Relayed != 1 {
+			t.Errorf("came %d times; %+v", n, s)
+		}
+	})
+}
+
 // A peer that reads nothing for a minute, as one may that is held back by others, keeps
 // its stream and what waits for it.
 func TestPeersMayPause(t *testing.T) {

@@ -153,14 +153,14 @@ func (e *Engine) Relay(ctx context.Context, m Message) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if !t.set().ExplicitRelay || m.raw.relayed.Swap(true) {
+	if !t.set().ExplicitRelay {
 		return nil
 	}
 	if err := e.admitLocked(ctx, t, m.From); err != nil {
 		return err
 	}
 	var out outcome
-	e.stepLocked(router.Event{Kind: router.Relay, Msg: m.raw.msg}, &out)
+	e.stepLocked(router.Event{Kind: router.Relay, Msg: m.raw}, &out)
 	e.unlock()
 	if out.handed == 0 && out.full > 0 {
 		// It is announced to them a little later; nothing is lost.

@@ -284,13 +284,28 @@ func (t *topic) fits(data []byte) bool {
 	return len(data) <= t.set().MaxSize
 }
 
+// freshIDs is the IDs of all messages that are new, in one piece: they are kept for
+// the same time, and one string for each took a tenth of all allocations.
+func (b *batch) freshIDs() string {
+	n := 0
+	for i := range b.msgs {
+		if a := &b.msgs[i]; a.t != nil {
+			size := copy(b.ids[n:], b.ids[a.from:a.to])
+			a.from, a.to = n, n+size
+			n += size
+		}
+	}
+	return string(b.ids[:n])
+}
+
 // takeFresh hands messages to the router that it does not know, and judges those of
 // inline topics.
 func (rd *reader) takeFresh(b *batch, out *outcome) {
 	e, p := rd.e, rd.r.id
+	ids := b.freshIDs()
 	for i := range b.msgs {
 		if a := &b.msgs[i]; a.t != nil {
-			a.fresh = e.encode(a.t, a.in, p, string(b.ids[a.from:a.to]))
+			a.fresh = e.encode(a.t, a.in, p, ids[a.from:a.to])
 			if !slices.Contains(rd.brought, a.t) {
 				rd.brought = append(rd.brought, a.t)
 			}

@@ -26,14 +26,14 @@ type entry struct {
 	id    string
 	topic *Topic
 	state state
-	from  *Peer // that sent it; nil for an own one
-	first time.Time
+	from  *Peer         // that sent it; nil for an own one
+	first time.Duration // when it came, see Router.clock
 
 	msg    *Message // nil when it cannot be served any more
 	said   uint64   // its number in the history
-	saidAt time.Time
-	copies []*Peer // others that sent it, while that matters
-	served []served
+	saidAt time.Duration
+	copies []*Peer       // others that sent it, while that matters
+	served map[*Peer]int // how often it was asked for and sent
 
 	live *live // nil once its fate is settled
 }
@@ -53,27 +53,19 @@ type live struct {
 	quiet   bool // it is not asked for
 }
 
-// served counts how often a peer was served.
-type served struct {
-	p *Peer
-	n int
-}
-
 // maxServed bounds the peers of which an entry knows how often they were served.
 const maxServed = 256
 
 // serve reports whether a peer may be served once more.
 func (e *entry) serve(p *Peer, most int) bool {
-	for i := range e.served {
-		if s := &e.served[i]; s.p == p {
-			s.n++
-			return s.n <= most
-		}
-	}
-	if len(e.served) >= maxServed {
+	n := e.served[p]
+	if n >= most || n == 0 && len(e.served) >= maxServed {
 		return false
 	}
-	e.served = append(e.served, served{p, 1})
+	if e.served == nil {
+		e.served = make(map[*Peer]int)
+	}
+	e.served[p]++
 	return true
 }
 
@@ -109,12 +101,26 @@ func (r *Router) Known(id []byte) bool {
 
 // enter makes an entry.
 func (r *Router) enter(t *Topic, m *Message, from *Peer) *entry {
-	e := &entry{id: m.ID, topic: t, from: from, first: r.now, msg: m, live: r.newLive()}
+	e := r.newEntry()
+	*e = entry{id: m.ID, topic: t, from: from, first: r.clock, msg: m, live: r.newLive()}
 	r.book[m.ID] = e
 	r.fifo.push(e)
 	if len(r.book) > r.cfg.MaxSeen {
 		r.forgetOldest()
 	}
+	return e
+}
+
+// entriesAtOnce is how many entries are made at once. They are forgotten in about the
+// order in which they were made, so few of them hold the memory of the others.
+const entriesAtOnce = 32
+
+func (r *Router) newEntry() *entry {
+	if len(r.unused) == 0 {
+		r.unused = make([]entry, entriesAtOnce)
+	}
+	e := &r.unused[0]
+	r.unused = r.unused[1:]
 	return e
 }
 
@@ -139,7 +145,7 @@ func (r *Router) forgetOldest() {
 func (r *Router) expireSeen() {
 	for n := len(r.fifo.q) - r.fifo.head; n > 0; n-- {
 		e := r.fifo.front()
-		if e.state != dead && r.now.Sub(e.first) <= r.cfg.SeenTTL {
+		if e.state != dead && r.clock-e.first <= r.cfg.SeenTTL {
 			return
 		}
 		r.fifo.pop()
@@ -154,7 +160,7 @@ func (r *Router) expireSeen() {
 		case e.live == nil:
 			r.forget(e)
 		default:
-			e.first = r.now
+			e.first = r.clock
 			r.fifo.push(e)
 		}
 	}
@@ -191,6 +197,16 @@ func (r *Router) settle(e *entry, s state) {
 	e.state, e.live = s, nil
 }
 
+// tickOf is what was said in one tick, in order. Those before gone are not kept any
+// more: to pass over them again for each message would cost more than all the rest.
+type tickOf struct {
+	said []*entry
+	gone int
+}
+
+// kept is those that may still be served.
+func (t *tickOf) kept() []*entry { return t.said[t.gone:] }
+
 // say puts a message into the history, out of which it is announced and served.
 func (r *Router) say(e *entry) {
 	if e.msg.Carried {
@@ -198,17 +214,15 @@ func (r *Router) say(e *entry) {
 		return
 	}
 	r.said++
-	e.said, e.saidAt = r.said, r.now
-	r.history[0] = append(r.history[0], e)
+	e.said, e.saidAt = r.said, r.clock
+	r.history[0].said = append(r.history[0].said, e)
 	r.kept += len(e.msg.Frame)
 	for i := len(r.history) - 1; i >= 0 && r.kept > r.cfg.HistoryBytes; i-- {
-		for _, old := range r.history[i] {
-			if r.kept <= r.cfg.HistoryBytes {
-				break
+		for t := &r.history[i]; t.gone < len(t.said) && r.kept > r.cfg.HistoryBytes; t.gone++ {
+			if t.said[t.gone] == e {
+				return
 			}
-			if old != e {
-				r.unkeep(old)
-			}
+			r.unkeep(t.said[t.gone])
 		}
 	}
 }
@@ -224,16 +238,16 @@ func (r *Router) unkeep(e *entry) {
 // shift ages the history by one tick.
 func (r *Router) shift() {
 	last := len(r.history) - 1
-	for _, e := range r.history[last] {
+	for _, e := range r.history[last].kept() {
 		r.unkeep(e)
 	}
-	oldest := r.history[last]
+	oldest := r.history[last].said
 	clear(oldest)
-	if cap(oldest) > 4*len(r.history[0])+64 {
+	if cap(oldest) > 4*len(r.history[0].said)+64 {
 		oldest = nil
 	}
 	copy(r.history[1:], r.history[:last])
-	r.history[0] = oldest[:0]
+	r.history[0] = tickOf{said: oldest[:0]}
 }
 
 // forgetMessages forgets all entries of a topic.
@@ -241,10 +255,10 @@ func (r *Router) forgetMessages(t *Topic) {
 	r.expireParked(t)
 	t.counts.Unsent += int64(len(t.pending))
 	t.pending, t.pendingBytes = nil, 0
-	for _, slot := range r.history {
-		for i := range slot {
-			if slot[i].topic == t {
-				r.unkeep(slot[i])
+	for i := range r.history {
+		for _, e := range r.history[i].kept() {
+			if e.topic == t {
+				r.unkeep(e)
 			}
 		}
 	}

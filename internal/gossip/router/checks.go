@@ -96,6 +96,7 @@ func (r *Router) try(e *entry) { r.haveJudged(e, Try) }
 
 func (r *Router) haveJudged(e *entry, kind EffectKind) {
 	e.state, e.live.epoch = judging, r.parking.epoch
+	e.msg.entry = e
 	r.out = append(r.out, Effect{Kind: kind, Peer: e.from.ID, Msg: e.msg})
 }
 

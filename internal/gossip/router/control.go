@@ -258,29 +258,35 @@ func (r *Router) refuse(e *entry) {
 
 // gossip tells peers outside of the meshes what this node has.
 func (r *Router) gossip() {
-	ids := make(map[*Topic][]string)
-	for _, slot := range r.history[:min(r.cfg.Mesh.HistoryGossip, len(r.history))] {
-		for _, e := range slot {
-			if e.msg != nil {
-				ids[e.topic] = append(ids[e.topic], e.id)
-			}
-		}
-	}
-	if len(ids) == 0 {
-		return
-	}
 	m := &r.cfg.Mesh
+	lazy := make(map[*Topic][]*link)
 	for _, t := range r.list {
-		have := ids[t]
-		if len(have) == 0 {
-			continue
-		}
 		var fit []*link
 		for _, l := range t.links {
 			if !l.mesh && !l.fanout && !l.p.direct && l.reachable() && l.named() && l.p.level >= Mesh &&
 				r.score(l.p) >= r.cfg.Score.GossipThreshold {
 				fit = append(fit, l)
 			}
+		}
+		if len(fit) > 0 {
+			lazy[t] = fit
+		}
+	}
+	if len(lazy) == 0 {
+		return // all are in the meshes
+	}
+	ids := make(map[*Topic][]string)
+	for i := range min(m.HistoryGossip, len(r.history)) {
+		for _, e := range r.history[i].kept() {
+			if e.msg != nil && lazy[e.topic] != nil {
+				ids[e.topic] = append(ids[e.topic], e.id)
+			}
+		}
+	}
+	for _, t := range r.list {
+		have, fit := ids[t], lazy[t]
+		if len(have) == 0 {
+			continue
 		}
 		r.shuffle(fit)
 		for _, l := range fit[:min(max(m.Dlazy, int(m.GossipFactor*float64(len(fit)))), len(fit))] {
@@ -375,7 +381,7 @@ func (r *Router) tellPeer(p *Peer) {
 	if !p.out || r.score(p) < r.cfg.Score.GossipThreshold {
 		return
 	}
-	oldest := r.now.Add(-time.Duration(r.cfg.Mesh.HistoryGossip) * r.cfg.Mesh.Heartbeat)
+	oldest := r.clock - time.Duration(r.cfg.Mesh.HistoryGossip)*r.cfg.Mesh.Heartbeat
 	for _, l := range p.links {
 		if !l.due || !l.subscribed && !l.mesh {
 			continue
@@ -394,10 +400,11 @@ func (r *Router) tellPeer(p *Peer) {
 
 // saidSince returns the newest messages of a topic that were said after number told
 // and not before oldest, in the order in which they were said.
-func (r *Router) saidSince(t *Topic, oldest time.Time, told uint64) (ids []string) {
-	for _, slot := range r.history[:min(r.cfg.Mesh.HistoryGossip+1, len(r.history))] {
-		for i := len(slot) - 1; i >= 0 && len(ids) < maxTold; i-- {
-			if e := slot[i]; e.topic == t && e.msg != nil && e.said > told && !e.saidAt.Before(oldest) {
+func (r *Router) saidSince(t *Topic, oldest time.Duration, told uint64) (ids []string) {
+	for k := range min(r.cfg.Mesh.HistoryGossip+1, len(r.history)) {
+		said := r.history[k].kept()
+		for i := len(said) - 1; i >= 0 && len(ids) < maxTold; i-- {
+			if e := said[i]; e.topic == t && e.msg != nil && e.said > told && e.saidAt >= oldest {
 				ids = append(ids, e.id)
 			}
 		}

@@ -193,4 +193,7 @@ type Message struct {
 	// is valid. Ref is the carrier's.
 	Carried, Blameless bool
 	Ref                any
+
+	entry   *entry // while it is judged
+	relayed bool
 }

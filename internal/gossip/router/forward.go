@@ -160,13 +160,16 @@ func (r *Router) relay(m *Message) {
 	}
 	e := r.book[m.ID]
 	switch {
+	case m.relayed:
+		r.refusePublish(m, ReasonDuplicate)
+		return
 	case e == nil: // seen so long ago that it is forgotten
 		e = r.enter(t, m, r.peers[m.From])
 	case e.state != held || e.topic != t:
 		r.refusePublish(m, ReasonDuplicate)
 		return
 	}
-	e.msg = m
+	e.msg, m.relayed = m, true
 	r.settle(e, accepted)
 	r.refuse(e)
 	r.forward(e, false)

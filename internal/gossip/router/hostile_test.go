@@ -263,7 +263,7 @@ func TestScoreParts(t *testing.T) {
 	p := g.r.peers[name(0)]
 	p.stats.behaviour, p.stats.faults, p.stats.ignored, p.stats.useful = 8, 2, 84, 5
 	p.link(p.links[0].t).stats.first = 10
-	p.stats.dirty = true
+	g.r.rescoreAll(p)
 	want := ScoreParts{Topics: 5, App: 7, Colocation: -160, Behaviour: -40, Faults: -40, Ignored: -2.5}
 	g.r.Peers(func(v PeerView) bool {
 		if v.ID == p.ID && (v.Parts != want || v.Score != -230.5) {

@@ -138,7 +138,7 @@ func (r *Router) admit(l *link) {
 	l.mesh = true
 	l.t.mesh = append(l.t.mesh, l)
 	l.stats.grafted(r.now)
-	l.p.stats.dirty = true
+	r.rescore(l)
 	r.tell(l)
 	r.flushPending(l.t)
 }
@@ -151,7 +151,7 @@ func (r *Router) prune(l *link) {
 	l.mesh = false
 	l.t.mesh = remove(l.t.mesh, l)
 	l.stats.pruned(&l.t.spec.Score)
-	l.p.stats.dirty = true
+	r.rescore(l)
 }
 
 // sayPrune tells a peer that it is not in the mesh, and that it may not graft for a

@@ -171,10 +171,34 @@ func TestHistoryBytes(t *testing.T) {
 	if g.r.kept > 10_000 {
 		t.Errorf("%d bytes kept", g.r.kept)
 	}
+	// Whoever says more must not pass over all that was let go.
+	for _, e := range g.r.history[0].kept() {
+		if e.msg == nil {
+			t.Errorf("%s is passed over again", e.id)
+		}
+	}
 	g.drain()
 	g.want(name(1), "0", "29")
 	if es := g.drain(); len(sent(es, "0")) != 0 || len(sent(es, "29")) != 1 {
 		t.Errorf("%+v", es)
+	}
+}
+
+// A message costs the same whether or not the history is full.
+//
+//	go test ./internal/gossip/router -run xxx -bench FullHistory
+func BenchmarkFullHistory(b *testing.B) {
+	for _, most := range []int{4 << 20, 1 << 30} {
+		b.Run(fmt.Sprint(most>>20, "MiB"), func(b *testing.B) {
+			g := newRig(b, func(c *Config) { c.HistoryBytes = most })
+			g.every = 1 << 40 // without checks
+			g.topic(testTopic("t"))
+			g.member(name(0), true, "t")
+			frame := make([]byte, 1<<10)
+			for i := 0; b.Loop(); i++ {
+				g.r.Step(Event{Kind: Publish, Msg: &Message{ID: fmt.Sprint(i), Topic: "t", Frame: frame, Data: frame}}, g.now)
+			}
+		})
 	}
 }
 

@@ -56,6 +56,7 @@ type link struct {
 	told uint64 // number of the last message that it was told of
 
 	stats topicStats
+	value float64 // of stats, in the peer's score
 }
 
 func (r *Router) peer(id peer.ID) *Peer {
@@ -218,7 +219,7 @@ func (r *Router) release(p *Peer) {
 	for _, l := range p.links {
 		l.stats.first = 0
 	}
-	p.stats.dirty = true
+	r.rescoreAll(p)
 	p.stats.expire = r.now.Add(r.cfg.Score.Retain)
 	if !r.worthKeeping(p) {
 		r.forgetPeer(p)

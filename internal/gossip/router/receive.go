@@ -80,7 +80,7 @@ func (r *Router) copyFrom(e *entry, p *Peer) {
 		if len(e.copies) < maxServed {
 			e.copies = append(e.copies, p)
 		}
-		if r.now.Sub(e.saidAt) <= t.spec.Score.DeliveryWindow {
+		if r.clock-e.saidAt <= t.spec.Score.DeliveryWindow {
 			r.creditMesh(t, p)
 		}
 		if p.out {
@@ -104,7 +104,8 @@ func (r *Router) forged(ev Event) {
 
 // judged takes the verdict on a message.
 func (r *Router) judged(ev Event) {
-	e := r.book[ev.Msg.ID]
+	e := ev.Msg.entry
+	ev.Msg.entry = nil // whoever keeps the message must not keep the book
 	if e == nil || e.state != judging || e.msg != ev.Msg {
 		return // its topic was retracted meanwhile
 	}

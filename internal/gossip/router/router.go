@@ -14,10 +14,11 @@ type Router struct {
 	cfg Config
 	rng *rand.Rand
 
-	now      time.Time // of this step
-	out      []Effect  // of this step
-	speakers []*Peer   // those with something to be told at the end of this step
-	wakeAt   time.Time // zero: nothing is due before the next tick
+	now      time.Time     // of this step
+	clock    time.Duration // the same, since the first step: a third of a time.Time in the book
+	out      []Effect      // of this step
+	speakers []*Peer       // those with something to be told at the end of this step
+	wakeAt   time.Time     // zero: nothing is due before the next tick
 	ticks    uint64
 
 	peers  map[peer.ID]*Peer
@@ -27,16 +28,18 @@ type Router struct {
 	list   []*Topic // the same
 
 	book     map[string]*entry
+	unused   []entry // for the next messages
 	fifo     fifo
-	spare    []*live    // of entries that were settled
-	history  [][]*entry // by age in ticks, the newest first
-	kept     int        // bytes in history
-	said     uint64     // number of the last message in history
+	spare    []*live  // of entries that were settled
+	history  []tickOf // by age in ticks, the newest first
+	kept     int      // bytes in history
+	said     uint64   // number of the last message in history
 	promises []promise
 	parking  parking
 	full     int // peers that are full and not slow
 	crowded  int // topics that are
 
+	began   time.Time // the first step
 	decayed time.Time
 }
 
@@ -66,7 +69,7 @@ func New(cfg Config, rng *rand.Rand) *Router {
 		direct:  make(map[peer.ID]struct{}),
 		topics:  make(map[string]*Topic),
 		book:    make(map[string]*entry),
-		history: make([][]*entry, max(cfg.Mesh.HistoryLength, 1)),
+		history: make([]tickOf, max(cfg.Mesh.HistoryLength, 1)),
 		parking: newParking(),
 	}
 }
@@ -74,10 +77,10 @@ func New(cfg Config, rng *rand.Rand) *Router {
 // Step takes one event and returns what is to be done about it, in order. The
 // slice is overwritten by the next call. now may not go backwards.
 func (r *Router) Step(ev Event, now time.Time) []Effect {
-	if r.decayed.IsZero() {
-		r.decayed = now
+	if r.began.IsZero() {
+		r.began, r.decayed = now, now
 	}
-	r.now = now
+	r.now, r.clock = now, now.Sub(r.began)
 	clear(r.out)
 	r.out = r.out[:0]
 	switch ev.Kind {
@@ -201,8 +204,10 @@ func (r *Router) newAllowance() {
 func (r *Router) declare(spec TopicSpec) {
 	if t := r.topics[spec.Name]; t != nil {
 		t.spec = spec
-		for _, l := range t.links {
-			l.p.stats.dirty = true
+		for _, p := range r.order {
+			if l := p.find(t); l != nil {
+				r.rescore(l)
+			}
 		}
 		r.nextChecks(t)
 		return
@@ -236,7 +241,7 @@ func (r *Router) retract(name string) {
 			p.heard = append(p.heard, name) // it may be declared again
 		}
 		p.links = slices.DeleteFunc(p.links, func(o *link) bool { return o == l })
-		p.stats.dirty = true
+		r.rescoreAll(p)
 	}
 	t.links, t.mesh, t.fanout = nil, nil, nil
 }
