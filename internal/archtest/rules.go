@@ -69,7 +69,7 @@ var engine = []string{"internal/obs", "internal/pacing", "internal/random", "int
 var testSupport = []string{"internal/testkit", "internal/testnet", "internal/bench", "netservice/nettest", "internal/obs", "internal/identity", "internal/p2phost", "internal/msgtype"}
 
 // anyTest lists packages whose tests join everything.
-var anyTest = []string{"internal/inspect/browser", "netservice", "netservice/nettest", "internal/testnet", "internal/netns"}
+var anyTest = []string{"internal/inspect/browser", "internal/discovery/kad/interop", "netservice", "netservice/nettest", "internal/testnet", "internal/netns"}
 
 // check returns what breaks the rules and what only deserves a look.
 func check(files []file) (broken, warnings []string) {
