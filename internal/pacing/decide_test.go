@@ -84,10 +84,13 @@ func TestWindowSteps(t *testing.T) {
 		size         int64
 		baseAfter    time.Duration
 	}
-	var w window
+	if size := new(window).size(); size != firstWindow {
+		t.Errorf("begins with %d", size)
+	}
+	w := window{bytes: 32 << 10}
 	for _, s := range []step{
-		{name: "empty connection", now: 20 * ms, delay: 20 * ms, idle: true, size: firstWindow, baseAfter: 20 * ms},
-		{name: "not limited", now: 40 * ms, delay: 20 * ms, inFlight: 32 << 10, at: 32 << 10, sent: 32 << 10, idle: true, size: firstWindow, baseAfter: 20 * ms},
+		{name: "empty connection", now: 20 * ms, delay: 20 * ms, idle: true, size: 32 << 10, baseAfter: 20 * ms},
+		{name: "not limited", now: 40 * ms, delay: 20 * ms, inFlight: 32 << 10, at: 32 << 10, sent: 32 << 10, idle: true, size: 32 << 10, baseAfter: 20 * ms},
 		{name: "doubles", now: 60 * ms, delay: 21 * ms, inFlight: 32 << 10, at: 64 << 10, sent: 96 << 10, wants: Normal, size: 64 << 10, baseAfter: 20 * ms},
 		{name: "of the round before", now: 61 * ms, delay: 500 * ms, inFlight: 32 << 10, at: 90 << 10, sent: 128 << 10, wants: Normal, size: 64 << 10, baseAfter: 20 * ms},
 		{name: "too little on the way", now: 80 * ms, delay: 500 * ms, inFlight: 16 << 10, at: 128 << 10, sent: 160 << 10, wants: Normal, size: 64 << 10, baseAfter: 20 * ms},
