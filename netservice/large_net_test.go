@@ -9,6 +9,7 @@ import (
 	"time"
 
 	pubsub "github.com/libp2p/go-libp2p-pubsub"
+	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/peer"
 
@@ -129,15 +130,21 @@ func (n *largeNet) setup(i int, s *netservice.NebService, set func(i int, s *net
 // signed has all nodes sign their blocks, and trust all who do.
 func signed(t *testing.T) func(i int, s *netservice.NebService) {
 	return func(i int, s *netservice.NebService) {
-		net := testnet.New(1)
-		key, err := net.Key(net.Node(i))
-		if err == nil {
-			err = s.SetHeaders(largeType.Name(), netservice.SignedHeaders(key, func(peer.ID) bool { return true }))
-		}
-		if err != nil {
+		h := netservice.SignedHeaders(largeKey(t, i), func(peer.ID) bool { return true })
+		if err := s.SetHeaders(largeType.Name(), h); err != nil {
 			t.Fatal(err)
 		}
 	}
+}
+
+// largeKey is the key that a node signs its blocks with.
+func largeKey(t *testing.T, i int) crypto.PrivKey {
+	net := testnet.New(1)
+	key, err := net.Key(net.Node(i))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
 }
 
 // ready waits until all have about the peers that the graph gives them.
