@@ -167,13 +167,13 @@ func TestHostileFlood(t *testing.T) {
 						got.Add(1)
 						latest.Store(max(latest.Load(), int64(time.Since(sent))))
 					}
-				}, dispatcher.WithPolicy(policy)); err != nil {
+				}, dispatcher.WithPolicy(policy), dispatcher.WithQueue(256)); err != nil {
 					t.Fatal(err)
 				}
 				friend := s.friend(nil)
 				a := s.session()
 				st := a.open("tx")
-				const each = 500 // a tenth of a second
+				const each = 500 // a tenth of a second, and more than fit into the queue at once
 				flooded := make(chan struct{})
 				go func() {
 					defer close(flooded)
