@@ -197,5 +197,5 @@ func (x *Exchange) judge(from peer.ID, rec *peer.PeerRecord) (v verdict, addrs [
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	return x.intake.admit(time.Now(), from, rec.PeerID), addrs
+	return x.intake.admit(time.Now(), from, rec.PeerID, rec.Seq), addrs
 }

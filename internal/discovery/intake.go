@@ -38,6 +38,7 @@ type intake struct {
 }
 
 type offer struct {
+	seq   uint64 // of the newest record that was handed on
 	pause time.Duration
 	until time.Time // not before
 }
@@ -57,11 +58,13 @@ func newLRU[V any](size int) *lru.Cache[peer.ID, V] {
 	return c
 }
 
-// admit decides whether a candidate that from tells of is handed on now. Only
-// an accepted one counts against the source.
-func (in *intake) admit(now time.Time, from, candidate peer.ID) verdict {
+// admit decides whether a candidate that from tells of, by its record of that number,
+// is handed on now. A newer record than the one that was is no repetition: whoever
+// repeats a peer's old addresses must not keep its new ones out. Only an accepted one
+// counts against the source.
+func (in *intake) admit(now time.Time, from, candidate peer.ID, seq uint64) verdict {
 	o, ok := in.offers.Get(candidate)
-	if ok && now.Before(o.until) {
+	if ok && now.Before(o.until) && seq <= o.seq {
 		return dropRepeated
 	}
 	share, known := in.sources.Get(from)
@@ -77,6 +80,7 @@ func (in *intake) admit(now time.Time, from, candidate peer.ID) verdict {
 	} else {
 		o.pause = min(2*o.pause, maxOfferAgain)
 	}
+	o.seq = max(o.seq, seq)
 	o.until = now.Add(o.pause)
 	in.offers.Add(candidate, o)
 	return accepted

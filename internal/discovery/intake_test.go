@@ -12,11 +12,15 @@ func TestIntake(t *testing.T) {
 		after     time.Duration // since the round before
 		from      peer.ID
 		candidate peer.ID
+		seq       uint64
 		met       bool // the candidate is met instead
 		want      verdict
 	}
 	tell := func(after time.Duration, from, candidate peer.ID, want verdict) round {
 		return round{after: after, from: from, candidate: candidate, want: want}
+	}
+	newer := func(after time.Duration, from, candidate peer.ID, seq uint64, want verdict) round {
+		return round{after: after, from: from, candidate: candidate, seq: seq, want: want}
 	}
 	met := func(p peer.ID) round { return round{candidate: p, met: true} }
 	for _, c := range []struct {
@@ -50,6 +54,17 @@ func TestIntake(t *testing.T) {
 			tell(0, "a", "1", dropRepeated),
 			tell(0, "a", "2", accepted),
 		}},
+		{"newer records pass", []round{
+			newer(0, "a", "x", 5, accepted),
+			newer(time.Second, "b", "x", 5, dropRepeated),
+			newer(0, "b", "x", 4, dropRepeated),
+			newer(0, "b", "x", 6, accepted),
+			newer(time.Second, "a", "x", 5, dropRepeated),
+			newer(0, "a", "x", 7, accepted), // however often, and out of the source's share
+			newer(0, "a", "x", 8, accepted),
+			newer(0, "a", "x", 9, accepted),
+			newer(0, "a", "x", 10, dropSource),
+		}},
 		{"a session resets it", []round{
 			tell(0, "a", "x", accepted),
 			met("x"),
@@ -67,7 +82,7 @@ func TestIntake(t *testing.T) {
 					in.met(r.candidate)
 					continue
 				}
-				if got := in.admit(now, r.from, r.candidate); got != r.want {
+				if got := in.admit(now, r.from, r.candidate, r.seq); got != r.want {
 					t.Errorf("round %d: %s, want %s", i, got, r.want)
 				}
 			}
@@ -79,7 +94,7 @@ func TestIntakePauseIsBounded(t *testing.T) {
 	in := newIntake(1000, time.Minute)
 	now := time.Unix(1_000_000, 0)
 	for range 20 {
-		if got := in.admit(now, "a", "x"); got != accepted {
+		if got := in.admit(now, "a", "x", 0); got != accepted {
 			t.Fatalf("got %s", got)
 		}
 		now = now.Add(maxOfferAgain)
@@ -91,7 +106,7 @@ func TestIntakeMemoryIsBounded(t *testing.T) {
 	now := time.Unix(1_000_000, 0)
 	for i := range 2 * maxOffers {
 		id := peer.ID([]byte{byte(i), byte(i >> 8)})
-		in.admit(now, id, id)
+		in.admit(now, id, id, 0)
 	}
 	if in.offers.Len() != maxOffers || in.sources.Len() != maxSources {
 		t.Errorf("%d offers, %d sources", in.offers.Len(), in.sources.Len())
