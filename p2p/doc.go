@@ -57,7 +57,9 @@
 // Streams are reset with codes that tell this library why: 0x1008 not admitted,
 // 0x1002 limit, 0x4e01 target refused. Other implementations see a reset. kubo
 // does not half-close: it closes both directions when one ends, so a client
-// that half-closes towards it loses the rest of the answer.
+// that half-closes towards it loses the rest of the answer. kubo agrees on a protocol
+// before it dials its service: with WithCheck, too, a tunnel to it starts whether that
+// runs or not, and connections through it end at once while it does not.
 //
 // # Goroutines, and Close
 //
