@@ -2,6 +2,7 @@ package dispatcher
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"sync/atomic"
 )
@@ -64,10 +65,13 @@ const (
 	shut             // stopped
 )
 
-func (v outcome) err() error {
+// err is what the publisher of a message gets.
+func (t *topic) err(v outcome) error {
 	switch v {
-	case dropped, mustWait:
-		return ErrQueueFull
+	case dropped:
+		return t.errFull
+	case mustWait:
+		return t.errNoCredit
 	case shut:
 		return ErrClosed
 	}
@@ -264,7 +268,7 @@ func (t *topic) waitLocked(ctx context.Context, items []item) (n int, err error)
 	t.waiters.remove(s, w)
 	t.mu.Unlock()
 	t.grant() // the next one may need less
-	return w.next, ctx.Err()
+	return w.next, fmt.Errorf("wait for room for type %s: %w", t.name, ctx.Err())
 }
 
 // close refuses what comes from now on, and those who wait.

@@ -16,46 +16,46 @@ var (
 	// ErrClosed says that the dispatcher was stopped. It matches net.ErrClosed.
 	ErrClosed error = closedError{}
 	// ErrNotStarted says that a message was put before Start.
-	ErrNotStarted = errors.New("dispatcher: not started")
+	ErrNotStarted = errors.New("not started")
 	// ErrStarted says that Start was called twice.
-	ErrStarted = errors.New("dispatcher: already started")
+	ErrStarted = errors.New("already started")
 	// ErrQueueFull says that the inbox of the message's type is full, or a
 	// lossless subscriber's queue. The message was not taken.
 	ErrQueueFull = errors.New("queue full")
 	// ErrNilMessage says that a message is nil.
-	ErrNilMessage = errors.New("dispatcher: nil message")
+	ErrNilMessage = errors.New("nil message")
 	// ErrInvalidType says that a message type is not 1 to 64 bytes of
 	// [A-Za-z0-9._-].
-	ErrInvalidType = errors.New("dispatcher: invalid message type")
+	ErrInvalidType = errors.New("invalid message type")
 	// ErrNilSubscriber says that a subscriber is nil.
-	ErrNilSubscriber = errors.New("dispatcher: nil subscriber")
+	ErrNilSubscriber = errors.New("nil subscriber")
 	// ErrNilChannel says that a channel-backed subscriber has no channel.
-	ErrNilChannel = errors.New("dispatcher: nil channel")
+	ErrNilChannel = errors.New("nil channel")
 	// ErrNilHandler says that a handler has no function.
-	ErrNilHandler = errors.New("dispatcher: nil handler function")
+	ErrNilHandler = errors.New("nil handler function")
 	// ErrInvalidID says that an ID is nil or cannot be compared.
-	ErrInvalidID = errors.New("dispatcher: ID is nil or not comparable")
+	ErrInvalidID = errors.New("ID is nil or not comparable")
 	// ErrInvalidOption says that a subscriber's options contradict each other
 	// or are out of bounds.
-	ErrInvalidOption = errors.New("dispatcher: invalid subscriber option")
+	ErrInvalidOption = errors.New("invalid subscriber option")
 	// ErrDuplicateSubscriber says that a subscriber of the same ID and message
 	// type is registered already.
-	ErrDuplicateSubscriber = errors.New("dispatcher: duplicate subscriber")
+	ErrDuplicateSubscriber = errors.New("registered already")
 	// ErrNotRegistered says that no subscriber of that ID and message type is
 	// registered.
-	ErrNotRegistered = errors.New("dispatcher: subscriber not registered")
+	ErrNotRegistered = errors.New("not registered")
 	// ErrStopInHandler says that Stop was called by the code of one of the
 	// dispatcher's own subscribers, which the error names, or with its context.
-	ErrStopInHandler = errors.New("dispatcher: a handler cannot wait for Stop")
+	ErrStopInHandler = errors.New("a handler cannot wait for Stop")
 	// ErrSubscriberPanic says that a method of a subscriber panicked while it
 	// was registered or deregistered, or that a hook did. The panic is counted
 	// in Stats.Panics.
-	ErrSubscriberPanic = errors.New("dispatcher: subscriber panicked")
+	ErrSubscriberPanic = errors.New("subscriber panicked")
 )
 
 type closedError struct{}
 
-func (closedError) Error() string        { return "dispatcher: closed" }
+func (closedError) Error() string        { return "stopped" }
 func (closedError) Is(target error) bool { return target == net.ErrClosed }
 
 // SubscriberError says which subscriber could not be registered or
@@ -67,6 +67,9 @@ type SubscriberError struct {
 }
 
 func (e *SubscriberError) Error() string {
+	if e.Err == ErrNilSubscriber {
+		return e.Err.Error() // it has neither
+	}
 	return fmt.Sprintf("subscriber %s of type %.80q: %v", idText(e.ID), e.Type, e.Err)
 }
 
@@ -89,7 +92,7 @@ type ConfigError struct {
 	Err   error
 }
 
-func (e *ConfigError) Error() string { return "dispatcher config: " + e.Field + ": " + e.Err.Error() }
+func (e *ConfigError) Error() string { return "config: " + e.Field + ": " + e.Err.Error() }
 
 // Unwrap returns the cause.
 func (e *ConfigError) Unwrap() error { return e.Err }
@@ -110,7 +113,7 @@ type UndeliveredError struct {
 
 func (e *UndeliveredError) Error() string {
 	var b strings.Builder
-	b.WriteString("dispatcher: stopped before everything was delivered")
+	b.WriteString("stopped before everything was delivered")
 	for _, t := range slices.Sorted(maps.Keys(e.Types)) {
 		fmt.Fprintf(&b, "; %d of %s", e.Types[t], t)
 	}

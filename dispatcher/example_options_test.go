@@ -39,7 +39,7 @@ func ExampleWithPolicy() {
 	fmt.Println(d.Stop(context.Background())) // nobody has read what is left
 	fmt.Println(d.Stats().Subscribers[0].Dropped[dispatcher.DropOldestWaiting])
 	// Output:
-	// dispatcher: stopped before everything was delivered; 2 of price
+	// stopped before everything was delivered; 2 of price
 	// 1
 }
 

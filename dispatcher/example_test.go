@@ -68,7 +68,7 @@ func ExampleNew() {
 	fmt.Println(err)
 	// Output:
 	// true <nil>
-	// dispatcher config: QueueSize: -1 is not within 1 and 16777216
+	// config: QueueSize: -1 is not within 1 and 16777216
 }
 
 func ExampleConfig_Validate() {
@@ -143,7 +143,7 @@ func ExampleNewSubscription() {
 	_ = d.Stop(context.Background())
 	// Output:
 	// a
-	// subscriber pool of type "tx": dispatcher: duplicate subscriber
+	// subscriber pool of type "tx": registered already
 }
 
 func ExampleDispatcher_Messages() {
@@ -187,9 +187,9 @@ func ExampleDispatcher_PutMessageContext() {
 	fmt.Println(d.TryPutMessage(dispatcher.NewMessage("tx", "", nil)))
 	fmt.Println(d.Stop(context.Background()))
 	// Output:
-	// context deadline exceeded
-	// queue full
-	// dispatcher: stopped before everything was delivered; 1 of tx
+	// wait for room for type tx: context deadline exceeded
+	// queue full: type tx, or a lossless subscriber of it (WithQueue), takes no more now
+	// stopped before everything was delivered; 1 of tx
 }
 
 // Deregistering goes by identity.
@@ -257,7 +257,7 @@ func ExampleValidType() {
 	fmt.Println(dispatcher.ValidType("block/v2"))
 	// Output:
 	// <nil>
-	// dispatcher: invalid message type: has byte 0x2f at 5: want 1 to 64 letters, digits, dots, dashes and underscores
+	// invalid message type: "block/v2" has byte 0x2f at 5: want 1 to 64 letters, digits, dots, dashes and underscores
 }
 
 func ExampleNewMessage() {

@@ -21,7 +21,7 @@ func (d *Dispatcher) PutMessage(msg Message) error {
 }
 
 // PutMessageContext is PutMessage that stops waiting when ctx ends, with its
-// error. The message was not taken then and is not counted as received.
+// error, which is wrapped. The message was not taken then and is not counted as received.
 func (d *Dispatcher) PutMessageContext(ctx context.Context, msg Message) error {
 	return d.put(ctx, msg, true)
 }
@@ -140,7 +140,7 @@ func (d *Dispatcher) put(ctx context.Context, m Message, wait bool) error {
 	if tell {
 		d.ready.push(t)
 	}
-	return v.err()
+	return t.err(v)
 }
 
 // putRun puts messages of this topic, and returns how many it took. The error
@@ -161,7 +161,7 @@ func (t *topic) putRun(ctx context.Context, items []item) (n int, err error) {
 		case unrouted:
 			n++
 		case dropped:
-			err = ErrQueueFull
+			err = t.errFull
 		case shut:
 			t.refused += uint64(len(items) - i)
 			t.mu.Unlock()

@@ -211,7 +211,7 @@ func TestConfig(t *testing.T) {
 
 func TestErrorTexts(t *testing.T) {
 	err := &dispatcher.UndeliveredError{Types: map[string]int{"tx": 2, "block": 1}, Stuck: []string{"a/tx", "b/tx"}}
-	const text = "dispatcher: stopped before everything was delivered; 1 of block; 2 of tx; still running: a/tx, b/tx"
+	const text = "stopped before everything was delivered; 1 of block; 2 of tx; still running: a/tx, b/tx"
 	if err.Error() != text || err.Temporary() {
 		t.Errorf("%v", err)
 	}
@@ -219,7 +219,7 @@ func TestErrorTexts(t *testing.T) {
 		"7": 7, "pool": "pool", strings.Repeat("x", 64): strings.Repeat("x", 65), "<nil>": nil, "*testing.T": t,
 	} {
 		err := &dispatcher.SubscriberError{ID: id, Type: "tx", Err: dispatcher.ErrNotRegistered}
-		if got, want := err.Error(), "subscriber "+want+` of type "tx": dispatcher: subscriber not registered`; got != want {
+		if got, want := err.Error(), "subscriber "+want+` of type "tx": not registered`; got != want {
 			t.Errorf("%s, want %s", got, want)
 		}
 	}

@@ -1,6 +1,7 @@
 package dispatcher
 
 import (
+	"fmt"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -20,6 +21,8 @@ type topic struct {
 	interest interest
 	wait     metrics.Histogram
 	subs     sync.Map // ID → *subscription, those being registered included
+	// What refused messages get: made once, because an overload refuses many.
+	errFull, errNoCredit error
 
 	filtering atomic.Bool  // a subscription filters: PutMessage computes keys
 	waiting   atomic.Int32 // calls that wait; for those that give credit back
@@ -65,6 +68,9 @@ func newTopic(d *Dispatcher, name string) *topic {
 	return &topic{
 		d: d, name: name, seeds: newSeeds(), filter: filter{limit: d.cfg.FilterSize},
 		wait: d.obs.Histogram(obs.DispatcherWait + "." + name),
+		errFull: fmt.Errorf("%w: of type %s wait as many messages as may, %d or %d bytes (QueueSize, QueueBytes)",
+			ErrQueueFull, name, d.cfg.QueueSize, d.cfg.QueueBytes),
+		errNoCredit: fmt.Errorf("%w: type %s, or a lossless subscriber of it (WithQueue), takes no more now", ErrQueueFull, name),
 	}
 }
 

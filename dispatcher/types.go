@@ -13,7 +13,7 @@ const MaxTypeLen = msgtype.MaxName
 // of [A-Za-z0-9._-]. Otherwise the error matches ErrInvalidType.
 func ValidType(name string) error {
 	if err := msgtype.CheckName(name); err != nil {
-		return fmt.Errorf("%w: %w", ErrInvalidType, err)
+		return fmt.Errorf("%w: %.80q %w", ErrInvalidType, name, err)
 	}
 	return nil
 }

@@ -3,7 +3,6 @@ package netservice
 import (
 	"errors"
 	"fmt"
-	"net"
 
 	ma "github.com/multiformats/go-multiaddr"
 
@@ -14,13 +13,13 @@ import (
 	"github.com/go-nebnet/nebnet/internal/session"
 )
 
-// Errors of the life cycle. ErrStopped matches net.ErrClosed. ErrHostTaken: the
+// Errors of the life cycle, those of package dispatcher where it has one. ErrStopped matches net.ErrClosed. ErrHostTaken: the
 // host of WithHost carries another service, or a pubsub of the program's own.
 var (
-	ErrNotStarted     = errors.New("not started")
-	ErrAlreadyStarted = errors.New("already started")
+	ErrNotStarted     = dispatcher.ErrNotStarted
+	ErrAlreadyStarted = dispatcher.ErrStarted
 	ErrHostTaken      = errors.New("the host is taken")
-	ErrStopped        = fmt.Errorf("stopped: %w", net.ErrClosed)
+	ErrStopped        = dispatcher.ErrClosed
 	// ErrStopInHandler: Stop was called by code that it would wait for.
 	ErrStopInHandler = dispatcher.ErrStopInHandler
 )
@@ -40,7 +39,7 @@ var (
 	// than 4 KiB.
 	ErrHeader = errors.New("no header for the broadcast")
 	// ErrNoBroadcast: the type is declared with MessageSpec.NoBroadcast.
-	ErrNoBroadcast = errors.New("messages of this type are not broadcast")
+	ErrNoBroadcast = errors.New("messages of this type are not broadcast (MessageSpec.NoBroadcast)")
 	// ErrUnknownPeer: there is no session with that peer.
 	ErrUnknownPeer = errors.New("no session with this peer")
 	// ErrTooLarge: the payload is above the limit of its type, or above what the

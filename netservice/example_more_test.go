@@ -37,7 +37,7 @@ func ExampleNebService_Declare() {
 	fmt.Println(s.Declare(blocks)) // it is declared already, and otherwise
 	// Output:
 	// <nil>
-	// message type conflicts with an earlier declaration: block
+	// message type conflicts with an earlier declaration: block: MaxSize was 4194304 and is 1
 }
 
 // The way of one message, by its type and hash.
@@ -109,7 +109,7 @@ func ExampleNebService_WaitForPeers() {
 	fmt.Println(a.WaitForPeers(ended, 2))
 	// Output:
 	// <nil> 1
-	// context canceled
+	// wait for 2 peers, 1 are here: context canceled
 }
 
 // A child that arrives before its parent waits for it.

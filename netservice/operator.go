@@ -30,22 +30,27 @@ func (s *NebService) AddBootstrapPeer(addr string) error { return s.name(roleBoo
 func (s *NebService) RemoveBootstrapPeer(peerID string) error { return s.unname(roleBoot, peerID) }
 
 func (s *NebService) name(r role, addr string) error {
-	ai, err := peer.AddrInfoFromString(addr)
+	ai, err := parsePeerAddr(addr)
 	if err != nil {
-		return fmt.Errorf("peer address %q: %w", addr, err)
+		return err
 	}
 	for _, a := range ai.Addrs {
 		if err := undialable(a); err != nil && s.node.opts.transport == nil {
 			return fmt.Errorf("peer address %q: %w", addr, err)
 		}
 	}
-	if err := s.node.named.add(s.node, r, *ai); err != nil {
-		if errors.Is(err, ReasonShuttingDown) {
-			return ErrStopped
-		}
-		return fmt.Errorf("peer %s: %w", ai.ID, err)
+	return s.addNamed(r, *ai)
+}
+
+func (s *NebService) addNamed(r role, ai peer.AddrInfo) error {
+	err := s.node.named.add(s.node, r, ai)
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, ReasonShuttingDown):
+		return ErrStopped
 	}
-	return nil
+	return fmt.Errorf("peer %s: %w", ai.ID, err)
 }
 
 func (s *NebService) unname(r role, peerID string) error {
@@ -126,7 +131,7 @@ func parseNetwork(text string) (netip.Prefix, error) {
 	}
 	n, err := netip.ParsePrefix(text)
 	if err != nil {
-		return netip.Prefix{}, fmt.Errorf("network %q: %w", text, err)
+		return netip.Prefix{}, fmt.Errorf("network %.80q: want an address, or one with a length such as 192.0.2.0/24", text)
 	}
 	return n.Masked(), nil
 }

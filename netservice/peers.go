@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"github.com/go-nebnet/nebnet/internal/handshake"
 	"slices"
 	"strings"
 	"time"
@@ -78,7 +79,7 @@ func (s *NebService) WaitForPeers(ctx context.Context, n int) error {
 		select {
 		case <-sub.Events(): // closed when the service stops
 		case <-ctx.Done():
-			return ctx.Err()
+			return fmt.Errorf("wait for %d peers, %d are here: %w", n, len(s.node.peerSet.all()), ctx.Err())
 		}
 	}
 }
@@ -112,13 +113,13 @@ func (s *NebService) ConnectPeer(ctx context.Context, addr string) error {
 	if err := s.running(); err != nil {
 		return err
 	}
-	ai, err := peer.AddrInfoFromString(addr)
+	ai, err := parsePeerAddr(addr)
 	if err != nil {
-		return fmt.Errorf("connect to %q: %w", addr, err)
+		return err
 	}
 	if _, banned := s.node.peers.Banned(ai.ID); banned {
-		return fmt.Errorf("connect to %s: %w", ai.ID, ReasonBanned)
+		return outcome(ai.ID, handshake.ReasonBanned)
 	}
 	s.node.peers.Forgive(ai.ID)
-	return outcome(s.node.peerSet.connect(ctx, *ai))
+	return outcome(ai.ID, s.node.peerSet.connect(ctx, *ai))
 }

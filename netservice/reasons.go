@@ -1,7 +1,11 @@
 package netservice
 
 import (
+	"context"
 	"errors"
+	"fmt"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"net"
 
 	"github.com/go-nebnet/nebnet/internal/handshake"
 )
@@ -141,14 +145,28 @@ func (e *Refusal) inner() *handshake.Refusal {
 
 // outcome is an error of a handshake as programs see it: with the types of this
 // package in place of those of the handshake's own.
-func outcome(err error) error {
+func outcome(p peer.ID, err error) error {
 	if err == nil {
 		return nil
 	}
-	return &outcomeError{err}
+	return &outcomeError{p, err}
 }
 
-type outcomeError struct{ error }
+type outcomeError struct {
+	peer peer.ID
+	error
+}
+
+func (e *outcomeError) Error() string { return fmt.Sprintf("connect to %s: %v", e.peer, e.error) }
+
+// Timeout is for net.Error: of a dial that a deadline ended, libp2p says no.
+func (e *outcomeError) Timeout() bool {
+	ne, ok := errors.AsType[net.Error](e.error)
+	return ok && ne.Timeout() || errors.Is(e.error, context.DeadlineExceeded) || errors.Is(e.error, handshake.ReasonTimeout)
+}
+
+// Temporary is for net.Error.
+func (e *outcomeError) Temporary() bool { return e.Timeout() }
 
 // Unwrap gives the error as it came.
 func (e *outcomeError) Unwrap() error { return e.error }

@@ -155,9 +155,9 @@ func requestError(err error) error {
 	}
 	switch {
 	case errors.Is(err, reqresp.ErrClosed):
-		return fmt.Errorf("%w: %w", ErrStopped, err)
+		return ErrStopped
 	case errors.Is(err, reqresp.ErrServed):
-		return fmt.Errorf("%w: %w", ErrConflict, err)
+		return also(err, ErrConflict)
 	}
 	return err
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/peer"
 
+	"github.com/go-nebnet/nebnet/dispatcher"
 	"github.com/go-nebnet/nebnet/internal/obs"
 	"github.com/go-nebnet/nebnet/internal/reqresp"
 )
@@ -225,13 +226,13 @@ func (e *endpoint[Req, Ans]) serve(s *NebService, h reqresp.Handler) (*Serving, 
 
 func (e *endpoint[Req, Ans]) codecs() error {
 	if e.req == nil || e.ans == nil {
-		return &ConfigError{Field: "method " + e.spec.Name + ": codec", Err: errors.New("is nil")}
+		return &ConfigError{Field: "method " + e.spec.Name + ".Codec", Err: errors.New("is nil")}
 	}
 	return nil
 }
 
 func errNilHandler(method string) error {
-	return &ConfigError{Field: "method " + method + ": handler", Err: errors.New("is nil")}
+	return &ConfigError{Field: "method " + method, Err: dispatcher.ErrNilHandler}
 }
 
 // usable tells whether calls can be made now.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/go-nebnet/nebnet/dispatcher"
 	"github.com/go-nebnet/nebnet/internal/handshake"
@@ -46,7 +47,11 @@ func (s *NebService) SendMessageToPeer(ctx context.Context, msgType string, data
 	if _, err := s.node.types.use(msgType); err != nil {
 		return err
 	}
-	return s.node.send(ctx, s.node.peerSet.named(peerID), msgType, data, sendOptions(opts))
+	k := s.node.peerSet.named(peerID)
+	if k == nil {
+		return unknownPeer(peerID)
+	}
+	return s.node.send(ctx, k, msgType, data, sendOptions(opts))
 }
 
 // SendMessageToPeers queues a message to every peer that the filter chooses
@@ -65,7 +70,7 @@ func (s *NebService) sendToMany(ctx context.Context, msgType string, data []byte
 		return nil, err
 	}
 	if err := ctx.Err(); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("send %s: %w", msgType, err)
 	}
 	return s.node.sendToMany(msgType, data, filter, sendOptions(opts))
 }
@@ -139,7 +144,7 @@ func (s *NebService) ClosePeer(peerID string, reason error) error {
 	}
 	k := s.node.peerSet.named(peerID)
 	if k == nil {
-		return ErrUnknownPeer
+		return unknownPeer(peerID)
 	}
 	r, text := closing(reason)
 	k.session.CloseWith(handshake.Reason(r), text)

@@ -223,7 +223,7 @@ func (s *NebService) Metrics() metrics.Registry { return s.obs.Registry() }
 // with an error, none. Errors: those of Dispatcher.Register,
 // ErrTooManyTypes; after Stop, ErrStopped.
 func (s *NebService) Register(subs ...dispatcher.Subscriber) error {
-	return dispatcherError(s.dispatcher.Register(subs...))
+	return s.dispatcher.Register(subs...)
 }
 
 // Deregister removes subscribers, known by ID and type. When the last one of a
@@ -237,18 +237,9 @@ func (s *NebService) Deregister(subs ...dispatcher.Subscriber) error {
 // arrived. It waits only where a lossless subscriber of its type is full. Errors:
 // those of Dispatcher.PutMessage; ErrNotStarted, ErrStopped.
 func (s *NebService) PutMessage(msg dispatcher.Message) error {
-	return dispatcherError(s.dispatcher.PutMessage(msg))
-}
-
-// dispatcherError gives errors of the dispatcher the names of this package.
-func dispatcherError(err error) error {
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, dispatcher.ErrClosed):
-		return also(err, ErrStopped)
-	case errors.Is(err, dispatcher.ErrNotStarted):
-		return also(err, ErrNotStarted)
+	err := s.dispatcher.PutMessage(msg)
+	if errors.Is(err, ErrQueueFull) {
+		return fmt.Errorf("%w: Config.DispatchQueue is %d", err, s.cfg.DispatchQueue)
 	}
 	return err
 }

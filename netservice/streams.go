@@ -105,7 +105,7 @@ func (s *NebService) NewStream(ctx context.Context, to peer.ID, id protocol.ID) 
 		err = st.SetDeadline(time.Time{})
 	}
 	if _, refused := errors.AsType[multistream.ErrNotSupported[protocol.ID]](err); refused {
-		err = errors.Join(ErrUnsupported, err)
+		err = also(errors.New("the peer does not serve the protocol"), ErrUnsupported)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("open a stream of %s to %s: %w", id, to, err)

@@ -114,7 +114,7 @@ func (b *typeBinding) setLarge(s *typeState, most int) error {
 	}
 	_, err := b.session.Offer(session.Offer{Kind: session.KindLarge, Name: name, MaxSize: size, Properties: session.Taken})
 	if err != nil {
-		return sessionError(err)
+		return sessionError("", err)
 	}
 	return nil
 }

@@ -37,13 +37,13 @@ func (n *Node) deliver(ctx context.Context, from *session.Session, msgType strin
 	return err
 }
 
-// send queues a message of a known type to one peer, nil where there is none,
-// and waits for room until ctx ends.
+// unknownPeer is ErrUnknownPeer for a peer as the program named it.
+func unknownPeer(name string) error { return fmt.Errorf("%w: %.100q", ErrUnknownPeer, name) }
+
+// send queues a message of a known type to one peer, and waits for room until ctx
+// ends.
 func (n *Node) send(ctx context.Context, k *sessionPeer, msgType string, data []byte, o session.SendOptions) error {
-	if k == nil {
-		return ErrUnknownPeer
-	}
-	err := sessionError(k.session.Send(ctx, msgType, data, o))
+	err := sessionError(k.id, k.session.Send(ctx, msgType, data, o))
 	if t := n.tracer.Load(); t != nil {
 		t.sent(k.id, msgType, data, err)
 	}
@@ -53,20 +53,20 @@ func (n *Node) send(ctx context.Context, k *sessionPeer, msgType string, data []
 // sessionError gives errors of the session engine the names of this package. A
 // session that has ended is no longer one with the peer; only the end of all of
 // them is the service's own.
-func sessionError(err error) error {
+func sessionError(p peer.ID, err error) error {
 	if err == nil {
 		return nil
 	}
 	closed, ok := errors.AsType[*session.ClosedError](err)
 	switch {
 	case errors.Is(err, session.ErrClosed):
-		return fmt.Errorf("%w: %w", ErrStopped, err)
+		return ErrStopped
 	case !ok:
 		return err
 	case closed.Reason == handshake.ReasonShuttingDown && !closed.ByRemote:
 		return ErrStopped
 	}
-	return fmt.Errorf("%w: %w", ErrUnknownPeer, DisconnectReason(closed.Reason))
+	return fmt.Errorf("%w any more: %s: %w", ErrUnknownPeer, p, DisconnectReason(closed.Reason))
 }
 
 // sendToMany queues a message to the peers that the filter chooses, waiting
@@ -98,7 +98,7 @@ func (n *Node) sendToMany(msgType string, data []byte, filter PeerFilter, o sess
 			t.sent(k.id, msgType, data, err)
 		}
 	}
-	return sent, tally.verdict()
+	return sent, tally.verdict(msgType)
 }
 
 // tally sums up what became of one message that went to several peers.
@@ -120,16 +120,16 @@ func (t *tally) add(err error) bool {
 
 // verdict is nil when the message was queued for somebody, and else the most
 // telling reason why not.
-func (t *tally) verdict() error {
+func (t *tally) verdict(msgType string) error {
 	switch {
 	case t.queued > 0:
 		return nil
 	case t.full > 0:
-		return ErrQueueFull
+		return fmt.Errorf("%w: type %s, for each of %d peers (MessageSpec.QueueBytes, Config.PeerQueueBytes)", ErrQueueFull, msgType, t.full)
 	case t.unsupported > 0:
-		return ErrUnsupported
+		return fmt.Errorf("%w: %s, none of %d peers does", ErrUnsupported, msgType, t.unsupported)
 	}
-	return ErrNoPeers
+	return fmt.Errorf("%w to send %s to", ErrNoPeers, msgType)
 }
 
 // undecodable counts a message whose payload its type's codec refuses, and

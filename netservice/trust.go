@@ -1,6 +1,7 @@
 package netservice
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -34,20 +35,29 @@ func (s *NebService) UnbanPeer(peerID string) error {
 // of gossip. A PublicOnly node does not dial a private address for it either. The
 // error says that addr is none, or of this node itself, or is ErrStopped.
 func (s *NebService) ReservePeer(addr string) error {
-	ai, err := peer.AddrInfoFromString(addr)
+	ai, err := parsePeerAddr(addr)
 	if err != nil {
-		return fmt.Errorf("reserve %q: %w", addr, err)
+		return err
 	}
-	if err := s.node.named.add(s.node, roleReserved, *ai); err != nil {
-		return fmt.Errorf("reserve %s: %w", ai.ID, err)
-	}
-	return nil
+	return s.addNamed(roleReserved, *ai)
 }
 
 // UnreservePeer undoes ReservePeer and Config.Reserved: the peer is not dialled
 // any more, unless it is a boot node or a static peer as well. A session that
 // stands is left alone. The error says that peerID is none.
 func (s *NebService) UnreservePeer(peerID string) error { return s.unname(roleReserved, peerID) }
+
+// parsePeerAddr reads a full multiaddr.
+func parsePeerAddr(text string) (*peer.AddrInfo, error) {
+	ai, err := peer.AddrInfoFromString(text)
+	switch {
+	case errors.Is(err, peer.ErrInvalidAddr):
+		return nil, fmt.Errorf("peer address %.200q: has no peer ID, want …/p2p/ID", text)
+	case err != nil:
+		return nil, fmt.Errorf("peer address: %w", err) // it has the text
+	}
+	return ai, nil
+}
 
 func parsePeerID(text string) (peer.ID, error) {
 	p, err := peer.Decode(text)

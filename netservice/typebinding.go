@@ -23,7 +23,7 @@ type typeBinding struct {
 // set makes a type known to both engines, or gives it new properties.
 func (b *typeBinding) set(s *typeState) error {
 	if err := b.session.Set(s.spec, s.subscribers > 0 && !s.asked.NoDirect); err != nil {
-		return sessionError(err)
+		return sessionError("", err)
 	}
 	t := b.topic(s)
 	// Before peers hear that this node takes part: what is large goes another way.

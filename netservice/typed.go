@@ -239,9 +239,13 @@ func (t *Type[T]) Send(ctx context.Context, s Service, to peer.ID, v T, opts ...
 	if err := neb.running(); err != nil {
 		return err
 	}
+	k := neb.node.peerSet.get(to)
+	if k == nil {
+		return unknownPeer(to.String())
+	}
 	o := sendOptions(opts)
 	o.Shared = t.fresh()
-	return neb.node.send(ctx, neb.node.peerSet.get(to), t.spec.Name, data, o)
+	return neb.node.send(ctx, k, t.spec.Name, data, o)
 }
 
 // SendTo sends v to the peers that the filter chooses and returns those for

@@ -3,6 +3,7 @@ package netservice
 import (
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -67,11 +68,27 @@ func (t *typeTable) declare(asked MessageSpec) error {
 		case old.explicit && old.spec == spec && old.sized() == next.sized() && old.asked.NoDirect == asked.NoDirect:
 			return nil
 		case old.explicit:
-			return fmt.Errorf("%w: %s", ErrConflict, spec.Name)
+			return fmt.Errorf("%w: %s: %s", ErrConflict, spec.Name, changes("", reflect.ValueOf(old.asked), reflect.ValueOf(asked)))
 		}
 		next.validator, next.heads, next.subscribers = old.validator, old.heads, old.subscribers
 	}
 	return t.storeLocked(&next)
+}
+
+// changes tells which fields of a declaration are others than before.
+func changes(in string, was, is reflect.Value) string {
+	var list []string
+	for i := range was.NumField() {
+		a, b, name := was.Field(i), is.Field(i), in+was.Type().Field(i).Name
+		switch {
+		case a.Equal(b):
+		case a.Kind() == reflect.Struct:
+			list = append(list, changes(name+".", a, b))
+		default:
+			list = append(list, fmt.Sprintf("%s was %v and is %v", name, a, b))
+		}
+	}
+	return strings.Join(list, ", ")
 }
 
 // onTopicLocked finds another type that names the same topic.

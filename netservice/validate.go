@@ -3,8 +3,10 @@ package netservice
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -72,7 +74,10 @@ func checkDialled(field string, list, other []peer.AddrInfo, may func(ma.Multiad
 				all = append(slices.Clip(all), too.Addrs...)
 			}
 		}
-		if len(ai.Addrs) > 0 && !slices.ContainsFunc(all, may) {
+		if !slices.ContainsFunc(all, func(a ma.Multiaddr) bool { return undialable(a) == nil }) {
+			continue // there is none, or each has been named
+		}
+		if !slices.ContainsFunc(all, may) {
 			errs = append(errs, &ConfigError{Field: field, Err: fmt.Errorf("%s has no address that this configuration dials: %s", ai.ID, ai.Addrs)})
 		}
 	}
@@ -166,7 +171,7 @@ func (c Config) parse() (parsed, error) {
 	}
 	atLeast("MaxMessageSize", c.MaxMessageSize, 1)
 	if gossipProfiles[c.GossipProfile] == nil {
-		bad("GossipProfile", "%q is unknown", c.GossipProfile)
+		bad("GossipProfile", "%q is unknown, want one of %s", c.GossipProfile, strings.Join(slices.Sorted(maps.Keys(gossipProfiles)), ", "))
 	}
 	if c.MaxMessageSize > msgtype.MaxSize {
 		bad("MaxMessageSize", "is %d, must be at most %d", c.MaxMessageSize, msgtype.MaxSize)
@@ -174,11 +179,15 @@ func (c Config) parse() (parsed, error) {
 	atLeast("PeerQueueBytes", c.PeerQueueBytes, 64<<10)
 	atLeast("DispatchQueue", c.DispatchQueue, 1)
 
-	if err := p2p.ValidateTunnels(c.Tunnels); err != nil {
-		bad("Tunnels", "%w", err)
+	mistaken := make(map[int]bool)
+	for _, err := range split(p2p.ValidateTunnels(c.Tunnels)) {
+		if e, ok := errors.AsType[*p2p.TunnelError](err); ok {
+			mistaken[e.Index] = true
+			bad(fmt.Sprintf("Tunnels[%d]", e.Index), "%w", tunnelMistake{e})
+		}
 	}
 	for i, t := range c.Tunnels {
-		if t.LimitedRelay {
+		if t.LimitedRelay && !mistaken[i] {
 			bad(fmt.Sprintf("Tunnels[%d]", i), "limited_relay: there are no sessions over such connections")
 		}
 	}
@@ -233,3 +242,11 @@ func parsePeers(field string, texts []string, bad badFunc) []peer.AddrInfo {
 	}
 	return infos
 }
+
+// tunnelMistake is a *p2p.TunnelError without the place, which the field says.
+type tunnelMistake struct{ *p2p.TunnelError }
+
+func (e tunnelMistake) Error() string { return e.Tunnel.Protocol + ": " + e.Err.Error() }
+
+// Unwrap gives the error as package p2p has it.
+func (e tunnelMistake) Unwrap() error { return e.TunnelError }

@@ -37,7 +37,7 @@ func (p *P2P) DialConn(ctx context.Context, remote peer.ID, proto string, opts .
 	group := p.Streams.NewGroup(stream.Settings{Protocol: d.proto, Urgent: d.set.urgent})
 	s, sctx, err := group.Open(ctx, remote, stream.Outbound)
 	if err != nil {
-		return nil, fmt.Errorf("dial %s: %w", proto, err)
+		return nil, d.fail("dial", err)
 	}
 	d.sure = true
 	st, _, err := p.open(sctx, d)

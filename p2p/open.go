@@ -119,7 +119,11 @@ func (p *P2P) connect(ctx context.Context, d dialSpec) (network.Conn, error) {
 	return c, nil
 }
 
+// fail says what an error belongs to, unless it says so itself.
 func (d dialSpec) fail(op string, err error) error {
+	if _, said := errors.AsType[*opError](err); said {
+		return err
+	}
 	reason := "peer"
 	switch {
 	case errors.Is(err, ErrLimit):

@@ -2,6 +2,7 @@ package stream
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -197,7 +198,10 @@ func (c *Conn) wrap(err error) error {
 	case errors.Is(err, io.EOF):
 		return lost(err)
 	}
-	return Explain(err)
+	if why := reasonOf(err); why != nil {
+		return fmt.Errorf("tunnel %s with %s: %w: %w", c.s.group.set.Protocol, c.s.peer, why, err)
+	}
+	return err // says whose it is, or is a reset without a reason
 }
 
 // SetDeadline sets both deadlines.

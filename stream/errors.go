@@ -61,11 +61,16 @@ const (
 type LimitError struct {
 	Scope Scope
 	Limit int // the number allowed, 0 when it is not known here
+
+	setting string // what to change, where the program can
 }
 
 func (e *LimitError) Error() string {
 	if e.Limit == 0 {
 		return fmt.Sprintf("%v (%s)", ErrLimit, e.Scope)
+	}
+	if e.setting != "" {
+		return fmt.Sprintf("%v (%s: %d, %s)", ErrLimit, e.Scope, e.Limit, e.setting)
 	}
 	return fmt.Sprintf("%v (%s: %d)", ErrLimit, e.Scope, e.Limit)
 }
@@ -84,19 +89,28 @@ func Explain(err error) error {
 	if errors.Is(err, network.ErrReset) && errors.Is(err, io.EOF) {
 		return lost(err)
 	}
-	var se *network.StreamError
-	if !errors.As(err, &se) || !se.Remote {
-		return err
+	if why := reasonOf(err); why != nil {
+		return fmt.Errorf("%w: %w", why, err)
+	}
+	return err
+}
+
+// reasonOf is what the code of a reset by the peer means, nil where it says nothing or
+// the error has been explained.
+func reasonOf(err error) error {
+	se, ok := errors.AsType[*network.StreamError](err)
+	if !ok || !se.Remote || errors.Is(err, ErrNotAdmitted) || errors.Is(err, ErrLimit) || errors.Is(err, ErrTargetRefused) {
+		return nil
 	}
 	switch se.ErrorCode {
 	case network.StreamGated:
-		return fmt.Errorf("%w: %w", ErrNotAdmitted, err)
+		return ErrNotAdmitted
 	case network.StreamResourceLimitExceeded:
-		return fmt.Errorf("%w: %w", &LimitError{Scope: ScopeRemote}, err)
+		return &LimitError{Scope: ScopeRemote}
 	case CodeTargetRefused:
-		return fmt.Errorf("%w: %w", ErrTargetRefused, err)
+		return ErrTargetRefused
 	}
-	return err
+	return nil
 }
 
 type closedError string

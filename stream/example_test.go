@@ -24,6 +24,6 @@ func ExampleRegistry() {
 	fmt.Println(streams.Len())
 	// Output:
 	// 1 /x/web in dialing
-	// stream limit reached (peer: 1)
+	// stream limit reached (peer: 1, WithMaxStreamsPerPeer)
 	// 0
 }

@@ -191,13 +191,13 @@ func (g *Group) add(s *Stream) error {
 	case r.closed || g.closed:
 		return ErrClosed
 	case over(len(g.streams), g.set.Limits.Total):
-		return &LimitError{ScopeTunnel, g.set.Limits.Total}
+		return &LimitError{ScopeTunnel, g.set.Limits.Total, "WithMaxStreams"}
 	case over(g.perPeer[s.peer], g.set.Limits.PerPeer):
-		return &LimitError{ScopeTunnelPeer, g.set.Limits.PerPeer}
+		return &LimitError{ScopeTunnelPeer, g.set.Limits.PerPeer, "WithMaxStreamsPerPeer"}
 	case over(len(r.streams), r.limits.Total):
-		return &LimitError{ScopeTotal, r.limits.Total}
+		return &LimitError{ScopeTotal, r.limits.Total, "WithMaxStreams"}
 	case over(r.perPeer[s.peer], r.limits.PerPeer):
-		return &LimitError{ScopePeer, r.limits.PerPeer}
+		return &LimitError{ScopePeer, r.limits.PerPeer, "WithMaxStreamsPerPeer"}
 	}
 	r.last++
 	s.id = r.last

@@ -23,7 +23,7 @@ var (
 	// ErrDeclared means that the type or the topic name is taken.
 	ErrDeclared = errors.New("message type or topic already declared")
 	// ErrTooLarge means that a message is above its type's MaxPublish.
-	ErrTooLarge = errors.New("message too large")
+	ErrTooLarge = errors.New("message is too large")
 	// ErrNoPeers means that nobody takes part in the topic, and that messages
 	// are not queued until somebody does (Config.FormTimeout is negative).
 	ErrNoPeers = errors.New("no peers in topic")

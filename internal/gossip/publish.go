@@ -26,7 +26,7 @@ func (e *Engine) Publish(ctx context.Context, typ string, data []byte) error {
 	}
 	defer e.calls.leave()
 	if most := t.set().MaxPublish; len(data) > most {
-		return fmt.Errorf("%w: %d bytes of %s, at most %d", ErrTooLarge, len(data), typ, most)
+		return fmt.Errorf("%w: %d bytes of type %s exceed MaxSize, %d", ErrTooLarge, len(data), typ, most)
 	}
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("publish %s: %w", typ, err)
@@ -126,7 +126,7 @@ func (e *Engine) publish(ctx context.Context, t *topic, m *router.Message) error
 	case "":
 		return nil
 	case router.ReasonDuplicate:
-		return ErrDuplicate
+		return fmt.Errorf("%w: a message of %s with this content, within two minutes", ErrDuplicate, t.Type)
 	case router.ReasonNoPeers:
 		return fmt.Errorf("%w: %s", ErrNoPeers, t.Type)
 	case router.ReasonFull:

@@ -3,6 +3,7 @@ package reqresp
 import (
 	"context"
 	"errors"
+	"fmt"
 	"iter"
 	"sync"
 	"time"
@@ -138,7 +139,7 @@ func (e *Engine) Upload(ctx context.Context, p peer.ID, spec *Spec, reqs iter.Se
 // upload sends one request. done says that the peer has answered.
 func (k *call) upload(ctx context.Context, m *method, req []byte) (done bool, err error) {
 	if len(req) > m.spec.MaxRequest {
-		return false, k.c.e.localError(k.c.key, TooLarge, "the request is above the method's limit")
+		return false, k.c.e.requestTooLarge(k.c.key, m, len(req))
 	}
 	k.in.mu.Lock()
 	done = k.in.ended
@@ -164,13 +165,13 @@ func (e *Engine) begin(ctx context.Context, p peer.ID, m *method, kind Kind, req
 		return nil, nil, e.localError(key, Unsupported, "the method is declared as "+m.spec.Kind.String())
 	}
 	if len(req) > m.spec.MaxRequest {
-		return nil, nil, e.localError(key, TooLarge, "the request is above the method's limit")
+		return nil, nil, e.requestTooLarge(key, m, len(req))
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, nil, &TransportError{Peer: p, Method: m.spec.Name, Unsent: true, Err: context.Cause(ctx)}
 	}
 	if !e.enterCall(p) {
-		return nil, nil, e.localError(key, Busy, "too many calls under way")
+		return nil, nil, e.localError(key, Busy, fmt.Sprintf("too many calls of this node under way, at most %d, and %d to one peer", e.cfg.MaxCalls, e.cfg.MaxCallsPerPeer))
 	}
 	leave = func() { e.leaveCall(p) }
 	t := terms{deadline: m.spec.Deadline}

@@ -175,7 +175,7 @@ func (c *caller) frame(r *frameReader, h header) error {
 		if err == TooLarge {
 			c.e.fault(c.key.peer, FaultOversize)
 			c.remove(k, true)
-			k.in.end(c.e.localError(c.key, TooLarge, "the answer is above the method's limit"))
+			k.in.end(c.e.localError(c.key, TooLarge, "an answer above MaxAnswer"))
 			return nil // what is left of it is skipped
 		}
 		if err != nil {

@@ -333,6 +333,11 @@ func (e *Engine) localError(k callerKey, c Code, text string) *Error {
 	return &Error{Peer: k.peer, Method: k.method, Code: c, Text: text, Local: true}
 }
 
+// requestTooLarge is for a request above the method's limit.
+func (e *Engine) requestTooLarge(k callerKey, m *method, size int) *Error {
+	return e.localError(k, TooLarge, fmt.Sprintf("a request of %d bytes, MaxRequest is %d", size, m.spec.MaxRequest))
+}
+
 // Start offers what is served and takes streams on a host, which is closed after
 // the engine. Everything written goes through the budgets, if there are any. It is
 // called once. Errors: those of Offers; ErrClosed.

@@ -108,9 +108,17 @@ func (e *StuckError) Unwrap() error { return e.Err }
 
 // FullError is a Send whose context ended while it waited for room. It matches
 // ErrQueueFull and what ended the context.
-type FullError struct{ Err error }
+type FullError struct {
+	Type                  string
+	Peer                  peer.ID
+	QueueBytes, PeerBytes int // the limits, of the type and of all that waits for the peer
+	Err                   error
+}
 
-func (e *FullError) Error() string { return ErrQueueFull.Error() + ": " + e.Err.Error() }
+func (e *FullError) Error() string {
+	return fmt.Sprintf("%v: type %s for %s, MessageSpec.QueueBytes %d, Config.PeerQueueBytes %d: %v",
+		ErrQueueFull, e.Type, e.Peer, e.QueueBytes, e.PeerBytes, e.Err)
+}
 
 // Unwrap gives ErrQueueFull and what ended the context.
 func (e *FullError) Unwrap() []error { return []error{ErrQueueFull, e.Err} }

@@ -284,7 +284,16 @@ func (o *sendQueue) send(ctx context.Context, m *message, class int) error {
 			o.s.progress.done()
 		case <-ctx.Done():
 			o.s.progress.done()
-			return o.refused(&FullError{Err: context.Cause(ctx)})
+			return o.refused(o.fullError(context.Cause(ctx)))
 		}
 	}
+}
+
+// fullError tells why a message was not taken for which there was no room until err.
+func (o *sendQueue) fullError(err error) error {
+	e := &FullError{Type: o.t.name, Peer: o.s.peer, PeerBytes: o.s.e.cfg.QueueBytes, Err: err}
+	if set := o.t.now.Load(); set != nil {
+		e.QueueBytes = set.spec.QueueBytes
+	}
+	return e
 }

@@ -11,7 +11,7 @@ var (
 	// ErrClosed is returned once Close has begun. It matches net.ErrClosed.
 	ErrClosed = fmt.Errorf("swarm closed: %w", net.ErrClosed)
 	// ErrTooLarge means that a message has more than wire.MaxSize bytes.
-	ErrTooLarge = errors.New("message too large")
+	ErrTooLarge = errors.New("message is too large")
 	// ErrHeader means that the application's header could not be made, or is longer
 	// than 4 KiB.
 	ErrHeader = errors.New("no header for the message")
