@@ -161,6 +161,13 @@ func TestLargeJunkBehindHeader(t *testing.T) {
 			t.Errorf("%d nodes had all of it, %d programs were told", whole, told)
 		}
 		n.balanced()
+		for i, nd := range n.nodes {
+			for p, g := range nd.Service().Stats().Gossip.Peers {
+				if g.Parts.Faults != 0 || g.Parts.Behaviour != 0 {
+					t.Errorf("node %d blames %s: %+v", i, p, g.Parts)
+				}
+			}
+		}
 		if banned.peers() > 0 {
 			t.Errorf("banned: %v", banned.by)
 		}
