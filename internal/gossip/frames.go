@@ -10,7 +10,7 @@ import (
 
 const (
 	// idleBuffer is what a stream on which nothing comes holds.
-	idleBuffer = 2 << 10
+	idleBuffer = 512
 	// frameStall is how long a frame may stand still, and lowestRate the least that
 	// must come of it on average, in bytes per second.
 	frameStall = 15 * time.Second

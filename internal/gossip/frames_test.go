@@ -142,7 +142,7 @@ func TestFrameMemory(t *testing.T) {
 // between frames.
 func TestFrameDeadline(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		s := &script{parts: [][]byte{framed(10), binary.AppendUvarint(nil, 1<<20), make([]byte, 1000)}}
+		s := &script{parts: [][]byte{framed(10), binary.AppendUvarint(nil, 1<<20), make([]byte, 400)}}
 		f := &frames{s: s, limit: 1 << 20}
 		fill := func() {
 			t.Helper()
@@ -171,7 +171,7 @@ func TestFrameDeadline(t *testing.T) {
 		if d := s.deadline.Sub(begin); d < 4*time.Minute || d > 5*time.Minute {
 			t.Errorf("a frame of 1 MiB may take %v", d)
 		}
-		s.parts = [][]byte{make([]byte, 1<<20-1001)}
+		s.parts = [][]byte{make([]byte, 1<<20-401)}
 		for len(s.parts) > 0 {
 			fill()
 		}
