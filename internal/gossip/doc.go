@@ -28,8 +28,11 @@
 //	                                    few writes of up to 64 KiB
 //
 // Whoever has something to tell the router does so itself, under one lock, under
-// which nothing blocks and no code of the program's runs. A message is encoded once,
-// and the same bytes go to all peers.
+// which nothing blocks and no code of the program's runs; a reader does so for all
+// frames that have come at once. A goroutine that owns the router and takes events in
+// batches was tried in place of the lock: each caller waits for it twice a message, and
+// one of 128 B between two nodes took 1.4 times the CPU (1 KiB: the same, with twice
+// the allocations). A message is encoded once, and the same bytes go to all peers.
 //
 // # What is promised
 //
@@ -82,6 +85,22 @@
 // each stream that is written while there is something to write and 100 ms longer,
 // one for each opening of a stream, and one for each message under validation; types
 // without a validator are judged by the goroutine that reads. Close waits for all.
+//
+// # What it costs
+//
+// Compared with go-libp2p-pubsub in the same run, two nodes, 30 or 100, and idle:
+//
+//	go test ./internal/gossip -run xxx -bench Broadcast -benchtime 300000x
+//	go test ./internal/gossip -run xxx -bench Reach -benchtime 1x -count 5 -reach.nodes 30 -reach.messages 1000
+//	go test ./internal/gossip -run TestReachComparison -v -timeout 30m -reach.nodes 100 -reach.messages 1000 -reach.runs 3
+//	go test ./internal/gossip -run xxx -bench IdlePeers -benchtime 1x -count 3
+//	go test ./internal/gossip -run xxx -bench Topics -benchtime 100000x -count 5
+//
+// CPU, allocations and bytes of a delivery are in the first; the time to all nodes and
+// the bytes on the wire in the second, over TCP on loopback; CPU in larger networks in
+// the third, in virtual time; heap and goroutines of an idle peer in the fourth; many
+// topics beside one in the last. Others' load on the machine shows in all of them but
+// the counts of allocations and goroutines.
 //
 // # Message identity
 //
