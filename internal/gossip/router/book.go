@@ -86,10 +86,18 @@ func (f *fifo) front() *entry {
 
 func (f *fifo) pop() {
 	f.q[f.head] = nil
-	if f.head++; f.head > 64 && 2*f.head > len(f.q) {
-		f.q = append(f.q[:0:0], f.q[f.head:]...)
-		f.head = 0
+	if f.head++; f.head <= 64 || 2*f.head <= len(f.q) {
+		return
 	}
+	rest := f.q[f.head:]
+	if cap(f.q) > 8*len(rest) {
+		f.q = slices.Clone(rest) // it was longer once
+	} else {
+		n := copy(f.q, rest)
+		clear(f.q[n:])
+		f.q = f.q[:n]
+	}
+	f.head = 0
 }
 
 // Known reports whether a further copy of a message would be a duplicate. Nothing
@@ -111,9 +119,9 @@ func (r *Router) enter(t *Topic, m *Message, from *Peer) *entry {
 	return e
 }
 
-// entriesAtOnce is how many entries are made at once. They are forgotten in about the
+// entriesAtOnce is how many entries are made at once, in 4 KiB. They are forgotten in about the
 // order in which they were made, so few of them hold the memory of the others.
-const entriesAtOnce = 32
+const entriesAtOnce = 36
 
 func (r *Router) newEntry() *entry {
 	if len(r.unused) == 0 {
