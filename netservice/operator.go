@@ -1,6 +1,7 @@
 package netservice
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -105,10 +106,10 @@ func (s *NebService) Bans() []Ban {
 // BanNetwork keeps out all peers that connect from a network, such as
 // "192.0.2.0/24" or a single address, for a time; 0 is an hour. Sessions with
 // such peers end, those with reserved and static peers and boot nodes do not. The
-// error says that network is none.
+// error says that network is none or d negative.
 func (s *NebService) BanNetwork(network string, d time.Duration) error {
 	n, err := parseNetwork(network)
-	if err == nil {
+	if err = joined(err, checkBan(d)); err == nil {
 		s.node.peers.BanNetwork(n, d, "by the operator")
 	}
 	return err
@@ -140,7 +141,7 @@ func parseNetwork(text string) (netip.Prefix, error) {
 type PeerLimits struct {
 	MaxPeers      int     // 0 is the default
 	InboundShare  float64 // 0 is the default, negative none
-	OutboundPeers int     // 0 is what InboundShare leaves
+	OutboundPeers int     // at most MaxPeers; 0 is what InboundShare leaves
 }
 
 // PeerLimits returns the limits in force.
@@ -158,8 +159,8 @@ func (s *NebService) SetPeerLimits(l PeerLimits) error {
 		return &ConfigError{Field: "MaxPeers", Err: fmt.Errorf("is %d, must be at least 1", l.MaxPeers)}
 	case !(l.InboundShare <= 1):
 		return &ConfigError{Field: "InboundShare", Err: fmt.Errorf("is %v, must be at most 1", l.InboundShare)}
-	case l.OutboundPeers < 0:
-		return &ConfigError{Field: "OutboundPeers", Err: fmt.Errorf("is %d, must be at least 0", l.OutboundPeers)}
+	case l.OutboundPeers < 0 || l.OutboundPeers > cmp.Or(l.MaxPeers, DefaultMaxPeers):
+		return &ConfigError{Field: "OutboundPeers", Err: fmt.Errorf("is %d, must be 0 to MaxPeers (%d)", l.OutboundPeers, cmp.Or(l.MaxPeers, DefaultMaxPeers))}
 	}
 	s.node.peers.SetLimits(peers.Limits{MaxPeers: l.MaxPeers, InboundShare: l.InboundShare, Outbound: l.OutboundPeers})
 	return nil

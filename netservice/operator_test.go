@@ -118,6 +118,59 @@ func TestWhy(t *testing.T) {
 
 func nd(n *nettest.Node) string { return n.IP().String() }
 
+// Limits change while the service runs: who is worth least goes, those that the
+// operator named stay, and when there is place again, it is filled.
+func TestPeerLimits(t *testing.T) {
+	inBubble(t, func(t *testing.T, nw *nettest.Network) {
+		cfg := chain()
+		cfg.InboundShare = 1
+		hub := nw.Add(cfg, quiet())
+		var all []*nettest.Node
+		for range 8 {
+			all = append(all, nw.Add(booted(hub), quiet()))
+		}
+		nw.Start()
+		hub.WaitForPeers(8)
+		s, named := hub.Service(), all[5]
+		if err := s.AddStaticPeer(named.Addr()); err != nil {
+			t.Fatal(err)
+		}
+		gone := s.SubscribePeers(netservice.PeerDisconnected)
+		defer gone.Close()
+		limits := s.PeerLimits()
+		limits.MaxPeers = 3
+		if err := s.SetPeerLimits(limits); err != nil {
+			t.Fatal(err)
+		}
+		for range 5 {
+			if e := event(t, gone, netservice.PeerDisconnected); e.Reason != netservice.ReasonTooManyPeers || e.Peer == named.ID() {
+				t.Errorf("%s: %s", e.Peer, e.Reason)
+			}
+		}
+		time.Sleep(time.Second) // the sessions say goodbye
+		if got := s.PeerLimits(); got != limits || len(s.Peers()) != 3 {
+			t.Errorf("%+v, %d peers", got, len(s.Peers()))
+		}
+		limits.MaxPeers = 8
+		if err := s.SetPeerLimits(limits); err != nil {
+			t.Fatal(err)
+		}
+		for begun := time.Now(); len(s.Peers()) < 8; time.Sleep(time.Second) {
+			if time.Since(begun) > 30*time.Minute { // they were told that there is no place
+				t.Fatalf("%d peers are back", len(s.Peers()))
+			}
+		}
+		for _, wrong := range []netservice.PeerLimits{{MaxPeers: -1}, {InboundShare: 1.5}, {OutboundPeers: -1}, {MaxPeers: 5, OutboundPeers: 6}, {OutboundPeers: 51}} {
+			if _, ok := errors.AsType[*netservice.ConfigError](s.SetPeerLimits(wrong)); !ok {
+				t.Errorf("%+v is taken", wrong)
+			}
+		}
+		if got := s.PeerLimits(); got != limits {
+			t.Errorf("%+v after what was refused", got)
+		}
+	})
+}
+
 // Each report adds up to a ban; one who is banned is told, and may come back when
 // it is lifted.
 func TestReportPeer(t *testing.T) {
@@ -158,6 +211,9 @@ func TestReportPeer(t *testing.T) {
 		}
 		if err := s.UnbanNetwork(b.IP().String()); err != nil || len(s.Bans()) != 0 {
 			t.Errorf("%v", err)
+		}
+		if s.BanNetwork(b.IP().String(), -1) == nil || s.BanPeer(b.ID().String(), -1) == nil || len(s.Bans()) != 0 {
+			t.Errorf("bans of a negative time: %+v", s.Bans())
 		}
 		if s.BanNetwork("x", 0) == nil || s.ReportPeer("x", "", 1) == nil {
 			t.Error("nonsense is taken")

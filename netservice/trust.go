@@ -11,13 +11,21 @@ import (
 // BanPeer ends what there is with a peer, with ReasonBanned, and keeps it out for
 // a time; 0 is the hour that misbehaviour costs. A longer ban that stands
 // is not cut short. With Config.DataDir it is kept over restarts. It may be
-// called before Start. The error says that peerID is none.
+// called before Start. The error says that peerID is none or d negative.
 func (s *NebService) BanPeer(peerID string, d time.Duration) error {
 	p, err := parsePeerID(peerID)
-	if err == nil {
+	if err = joined(err, checkBan(d)); err == nil {
 		s.node.peers.Ban(p, d, "by the operator")
 	}
 	return err
+}
+
+// checkBan keeps a negative time from being taken for none given, which is an hour.
+func checkBan(d time.Duration) error {
+	if d < 0 {
+		return fmt.Errorf("a ban of %s: the time is negative", d)
+	}
+	return nil
 }
 
 // UnbanPeer lets a peer in again, whoever banned it. The error says that peerID

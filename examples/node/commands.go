@@ -52,11 +52,11 @@ func execute(ctx context.Context, svc *netservice.NebService, out *printer, line
 			continue
 		}
 		arg := split(rest, c.fields)
-		if len(arg) == c.fields-1 && strings.HasSuffix(c.args, "[TEXT]") {
+		for optional := strings.Count(c.args, "["); optional > 0 && len(arg) < c.fields; optional-- {
 			arg = append(arg, "")
 		}
-		if len(arg) != c.fields {
-			out.failed(fmt.Errorf("usage: %s %s", c.name, c.args))
+		if len(arg) != c.fields || c.fields == 0 && strings.TrimSpace(rest) != "" {
+			out.failed(fmt.Errorf("usage: %s", strings.TrimSpace(c.name+" "+c.args)))
 			return true
 		}
 		if c.do == nil {

@@ -1,9 +1,9 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -18,9 +18,10 @@ func operating() []command {
 	return []command{
 		{"add", "ADDR", "keep the peer at a full multiaddr connected", 1, addPeer},
 		{"remove", "PEER", "keep a peer connected no longer", 1, removePeer},
-		{"ban", "PEER|NETWORK [TEXT]", "keep a peer, or a network such as 192.0.2.0/24, out for a time such as 10m", 2, ban},
+		{"ban", "PEER|NETWORK [TIME]", "keep a peer, or a network such as 192.0.2.0/24, out for a time such as 10m (1h)", 2, ban},
 		{"unban", "PEER|NETWORK", "let it in again", 1, unban},
-		{"limits", "MAX [TEXT]", "set the most peers and, if given, the number to dial", 2, setLimits},
+		{"bans", "", "list who is kept out", 0, listBans},
+		{"limits", "[MAX] [DIAL]", "show the limits, or set the most peers and, if given, the number to dial", 2, limits},
 		{"why", "PEER", "say why a peer is not connected", 1, why},
 		{"trace", "on|off|TYPE", "keep the ways of messages, of all types or one; the page of -http shows them", 1, trace},
 		{"reload", "FILE", "follow the configuration in a JSON file from now on", 1, reload},
@@ -50,62 +51,96 @@ func trace(_ context.Context, svc *netservice.NebService, out *printer, arg []st
 
 func removePeer(_ context.Context, svc *netservice.NebService, out *printer, arg []string) error {
 	id := anyPeer(svc, arg[0])
-	err := errors.Join(svc.RemoveStaticPeer(id), svc.RemoveBootstrapPeer(id), svc.UnreservePeer(id))
-	if err == nil {
-		out.event("removed", map[string]any{"peer": id}, "removed "+id)
+	for _, remove := range []func(string) error{svc.RemoveStaticPeer, svc.RemoveBootstrapPeer, svc.UnreservePeer} {
+		if err := remove(id); err != nil {
+			return err
+		}
 	}
-	return err
+	out.event("removed", map[string]any{"peer": id}, "removed "+id)
+	return nil
 }
 
-func ban(_ context.Context, svc *netservice.NebService, _ *printer, arg []string) error {
+func ban(_ context.Context, svc *netservice.NebService, out *printer, arg []string) error {
 	var d time.Duration // 0 is an hour
 	if arg[1] != "" {
 		var err error
-		if d, err = time.ParseDuration(arg[1]); err != nil {
-			return err
+		if d, err = time.ParseDuration(arg[1]); err != nil || d <= 0 {
+			return fmt.Errorf("%q is no time such as 10m or 24h", arg[1])
 		}
 	}
-	if strings.ContainsAny(arg[0], ".:/") {
-		return svc.BanNetwork(arg[0], d)
+	if !isNetwork(arg[0]) {
+		return svc.BanPeer(anyPeer(svc, arg[0]), d) // there is an event
 	}
-	return svc.BanPeer(anyPeer(svc, arg[0]), d)
-}
-
-func unban(_ context.Context, svc *netservice.NebService, out *printer, arg []string) error {
-	if strings.ContainsAny(arg[0], ".:/") {
-		return svc.UnbanNetwork(arg[0])
-	}
-	id := arg[0]
-	for _, b := range svc.Bans() {
-		if s := b.Peer.String(); b.Peer != "" && strings.HasSuffix(s, id) {
-			id = s
-		}
-	}
-	err := svc.UnbanPeer(id)
+	err := svc.BanNetwork(arg[0], d)
 	if err == nil {
-		out.event("unbanned", map[string]any{"peer": id}, "unbanned "+id)
+		out.event("banned", map[string]any{"network": arg[0]}, "banned "+arg[0])
 	}
 	return err
 }
 
-func setLimits(_ context.Context, svc *netservice.NebService, out *printer, arg []string) error {
-	l := svc.PeerLimits()
-	var err error
-	if l.MaxPeers, err = strconv.Atoi(arg[0]); err != nil {
-		return err
-	}
-	if l.MaxPeers < 1 {
-		return fmt.Errorf("at least 1 peer must be allowed")
-	}
-	if arg[1] != "" {
-		if l.OutboundPeers, err = strconv.Atoi(arg[1]); err != nil {
-			return err
+func isNetwork(text string) bool { return strings.ContainsAny(text, ".:/") }
+
+func unban(_ context.Context, svc *netservice.NebService, out *printer, arg []string) error {
+	who, lift, kind := arg[0], svc.UnbanNetwork, "network"
+	if !isNetwork(who) {
+		lift, kind = svc.UnbanPeer, "peer"
+		for _, b := range svc.Bans() {
+			if s := b.Peer.String(); b.Peer != "" && strings.HasSuffix(s, who) {
+				who = s
+			}
 		}
 	}
-	if err := svc.SetPeerLimits(l); err != nil {
+	before := len(svc.Bans())
+	if err := lift(who); err != nil {
 		return err
 	}
-	out.event("limits", map[string]any{"max": l.MaxPeers, "outbound": l.OutboundPeers}, fmt.Sprintf("at most %d peers", l.MaxPeers))
+	if len(svc.Bans()) == before {
+		return fmt.Errorf("%s is not banned: see bans", who)
+	}
+	out.event("unbanned", map[string]any{kind: who}, "unbanned "+who)
+	return nil
+}
+
+func listBans(_ context.Context, svc *netservice.NebService, out *printer, _ []string) error {
+	list := svc.Bans()
+	for _, b := range list {
+		who := b.Network.String()
+		if b.Peer != "" {
+			who = b.Peer.String()
+		}
+		left := time.Until(b.Until).Round(time.Second)
+		out.event("ban", map[string]any{"of": who, "until": b.Until.UTC().Format(time.RFC3339), "reason": b.Reason, "times": b.Times},
+			fmt.Sprintf("%s for %s more: %s", who, left, b.Reason))
+	}
+	if len(list) == 0 && !out.json {
+		out.line("nobody is banned")
+	}
+	return nil
+}
+
+func limits(_ context.Context, svc *netservice.NebService, out *printer, arg []string) error {
+	l := svc.PeerLimits()
+	for i, n := range []*int{&l.MaxPeers, &l.OutboundPeers} {
+		if arg[i] == "" {
+			continue
+		}
+		v, err := strconv.Atoi(arg[i])
+		if err != nil || v < 1-i {
+			return fmt.Errorf("%q is no number of peers, %d or more", arg[i], 1-i)
+		}
+		*n = v
+	}
+	if arg[0] != "" {
+		if err := svc.SetPeerLimits(l); err != nil {
+			return err
+		}
+		l = svc.PeerLimits()
+	}
+	dial := "the number to dial follows from that"
+	if l.OutboundPeers > 0 {
+		dial = fmt.Sprintf("%d are dialled", l.OutboundPeers)
+	}
+	out.event("limits", map[string]any{"max": l.MaxPeers, "outbound": l.OutboundPeers}, fmt.Sprintf("at most %d peers, %s", l.MaxPeers, dial))
 	return nil
 }
 
@@ -123,7 +158,9 @@ func reload(_ context.Context, svc *netservice.NebService, out *printer, arg []s
 		return err
 	}
 	cfg := svc.Config() // what the file does not say stays
-	if err := json.Unmarshal(raw, &cfg); err != nil {
+	d := json.NewDecoder(bytes.NewReader(raw))
+	d.DisallowUnknownFields() // a name with a mistake would have no effect
+	if err := d.Decode(&cfg); err != nil {
 		return fmt.Errorf("%s: %w", arg[0], err)
 	}
 	if err := svc.Reload(cfg); err != nil {

@@ -28,6 +28,10 @@ func TestOperate(t *testing.T) {
 	if e := b.await("why"); !strings.Contains(e["reason"].(string), "banned") {
 		t.Errorf("%v", e)
 	}
+	b.say("bans")
+	if e := b.await("ban"); e["of"] != id {
+		t.Errorf("%v", e)
+	}
 	b.say("unban " + id[len(id)-6:])
 	b.await("unbanned")
 	b.await("connected")
@@ -35,6 +39,16 @@ func TestOperate(t *testing.T) {
 	if e := b.await("limits"); e["max"] != 9.0 {
 		t.Errorf("%v", e)
 	}
+	b.say("limits")
+	if e := b.await("limits"); e["max"] != 9.0 || e["outbound"] != 2.0 {
+		t.Errorf("%v", e)
+	}
+	b.say("ban 192.0.2.7 10m")
+	if e := b.await("banned"); e["network"] != "192.0.2.7" {
+		t.Errorf("%v", e)
+	}
+	b.say("unban 192.0.2.7")
+	b.await("unbanned")
 	file := filepath.Join(t.TempDir(), "node.json")
 	if err := os.WriteFile(file, []byte(`{"max_peers": 5}`), 0o600); err != nil {
 		t.Fatal(err)
@@ -47,8 +61,21 @@ func TestOperate(t *testing.T) {
 	}
 	b.say("remove " + id)
 	b.await("removed")
-	b.say("limits x")
-	b.await("error")
+	if err := os.WriteFile(file, []byte(`{"max_pears": 5}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for line, word := range map[string]string{
+		"limits x": `"x" is no number of peers`, "limits 0": "1 or more", "limits 2 3": "OutboundPeers", "limits 1 2 3": "no number",
+		"ban " + id + " soon": "no time such as 10m", "ban 192.0.2.7 -5m": "no time", "ban 192.0.2.7777": "192.0.2.7777",
+		"ban": "usage: ban PEER|NETWORK [TIME]", "unban 192.0.2.7": "not banned", "unban nobody": "peer ID",
+		"remove nobody": "peer ID", "add nobody": "peer address", "why nobody": "peer ID",
+		"reload " + file: "max_pears", "reload": "usage: reload FILE", "peers x": "usage: peers",
+	} {
+		b.say(line)
+		if e := b.await("error"); !strings.Contains(e["error"].(string), word) {
+			t.Errorf("%s: %v", line, e)
+		}
+	}
 	for _, n := range []*running{a, b} {
 		n.say("quit")
 		if code := n.exit(); code != 0 {
