@@ -13,7 +13,18 @@ import (
 // Option changes how Load judges a key file.
 type Option func(*options)
 
-type options struct{ allowInsecure bool }
+type options struct {
+	allowInsecure bool
+	sync          func(*os.File) error // replaced by tests alone
+}
+
+func newOptions(opts []Option) options {
+	o := options{sync: (*os.File).Sync}
+	for _, opt := range opts {
+		opt(&o)
+	}
+	return o
+}
 
 // AllowInsecure makes Load and ReadSecret follow a symbolic link and accept a file
 // that other users own or may read. The content is checked as always.
@@ -37,10 +48,7 @@ func Ephemeral() (crypto.PrivKey, error) {
 // that matches one of this package's errors and names the path; the file is
 // left as it is.
 func Load(path string, opts ...Option) (crypto.PrivKey, error) {
-	var o options
-	for _, opt := range opts {
-		opt(&o)
-	}
+	o := newOptions(opts)
 	// Twice at most: when another process wins the race to create the file,
 	// its key is the one to load.
 	for range 2 {
@@ -51,7 +59,7 @@ func Load(path string, opts ...Option) (crypto.PrivKey, error) {
 		if !errors.Is(err, fs.ErrNotExist) {
 			return nil, fmt.Errorf("load identity %s: %w", path, err)
 		}
-		key, err = create(path, (*os.File).Sync)
+		key, err = create(path, o.sync)
 		if err == nil {
 			return key, nil
 		}

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
@@ -240,21 +241,27 @@ func TestKeyIsSyncedBeforeItIsUsed(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "peer.key")
 	var synced []string
-	_, err := create(path, func(f *os.File) error {
-		st, err := f.Stat()
-		if err != nil {
-			return err
+	var dflt, sync any = newOptions(nil).sync, (*os.File).Sync
+	if reflect.ValueOf(dflt).Pointer() != reflect.ValueOf(sync).Pointer() {
+		t.Error("keys are not synced as files are")
+	}
+	_, err := Load(path, func(o *options) {
+		o.sync = func(f *os.File) error {
+			st, err := f.Stat()
+			if err != nil {
+				return err
+			}
+			_, named := os.Stat(path)
+			switch {
+			case st.IsDir() && f.Name() == dir && named == nil:
+				synced = append(synced, "name")
+			case st.Mode().IsRegular() && st.Size() == int64(fileSize) && errors.Is(named, fs.ErrNotExist):
+				synced = append(synced, "content")
+			default:
+				t.Errorf("sync of %s, %d bytes, %v", f.Name(), st.Size(), named)
+			}
+			return f.Sync()
 		}
-		_, named := os.Stat(path)
-		switch {
-		case st.IsDir() && f.Name() == dir && named == nil:
-			synced = append(synced, "name")
-		case st.Mode().IsRegular() && st.Size() == int64(fileSize) && errors.Is(named, fs.ErrNotExist):
-			synced = append(synced, "content")
-		default:
-			t.Errorf("sync of %s, %d bytes, %v", f.Name(), st.Size(), named)
-		}
-		return f.Sync()
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -269,7 +276,7 @@ func TestKeyIsSyncedBeforeItIsUsed(t *testing.T) {
 	// What cannot be synced is no key.
 	broken := errors.New("broken disk")
 	other := filepath.Join(dir, "other.key")
-	if _, err := create(other, func(*os.File) error { return broken }); !errors.Is(err, broken) {
+	if _, err := Load(other, func(o *options) { o.sync = func(*os.File) error { return broken } }); !errors.Is(err, broken) {
 		t.Errorf("error %v", err)
 	}
 	if got := names(t, dir); got != "peer.key" {

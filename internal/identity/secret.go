@@ -10,11 +10,7 @@ import (
 // A named pipe is an error and not waited for. Errors match those of this package
 // and name the path.
 func ReadSecret(path string, max int, opts ...Option) ([]byte, error) {
-	var o options
-	for _, opt := range opts {
-		opt(&o)
-	}
-	b, err := readFile(path, max, o)
+	b, err := readFile(path, max, newOptions(opts))
 	if err == nil && len(b) > max {
 		err = fmt.Errorf("it has more than %d bytes", max)
 	}
