@@ -203,7 +203,7 @@ func TestLargeStorm(t *testing.T) {
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
-			for i := 0; i < 5000; i++ {
+			for i := range 5000 {
 				select {
 				case <-stop:
 					return
