@@ -111,11 +111,13 @@ func TestHostilePartition(t *testing.T) {
 			nw.Heal()
 			var back []time.Duration
 			for range n {
-				event(t, ev, netservice.PeerConnected)
-				back = append(back, time.Since(healed))
+				// Those that the hub dials itself may well be there at one moment.
+				if event(t, ev, netservice.PeerConnected).Direction == network.DirInbound {
+					back = append(back, time.Since(healed))
+				}
 			}
 			ev.Close()
-			if last := back[n-1]; last > 50*time.Second {
+			if last := time.Since(healed); last > 50*time.Second {
 				t.Errorf("after %s: the last came back after %s", down, last)
 			}
 			// The longer they were away, the further apart they come. Those that were
