@@ -219,6 +219,9 @@ func (x *handshaking) attach(st network.Stream) (*session.Session, error) {
 func (x *handshaking) fail(err error) {
 	s, n, p := x.s, x.s.n, x.c.RemotePeer()
 	reason := handshake.ReasonOf(err)
+	if handshake.HostFull(err) {
+		x.c.Close() // it is dead, but is not known as such for a moment: the next dial would be given it again
+	}
 	x.failed(err)
 	if reason == handshake.ReasonAlreadyConnected && x.opener && x.ticket == nil {
 		// Not even tried. A second connection to a peer with a session was

@@ -121,5 +121,7 @@ func (s *NebService) ConnectPeer(ctx context.Context, addr string) error {
 		return outcome(ai.ID, handshake.ReasonBanned)
 	}
 	s.node.peers.Forgive(ai.ID)
-	return outcome(ai.ID, s.node.peerSet.connect(ctx, *ai))
+	err = s.node.peerSet.connect(ctx, *ai)
+	s.node.peers.Tried(ai.ID, err)
+	return outcome(ai.ID, err)
 }

@@ -48,7 +48,7 @@ type PeerWhy struct {
 	// How the last attempt or session ended.
 	Last       DisconnectReason // ReasonNone when there was none
 	LastAt     time.Time
-	ByPeer     bool   // it was the peer that said so
+	ByPeer     bool   // it was the peer that said so, or its host
 	WasSession bool   // it was a session that ended
 	Detail     string // of a failed attempt, cleaned
 
@@ -81,9 +81,10 @@ func (w PeerWhy) String() string {
 }
 
 // Why tells about any peer ever heard of: whether it is connected and, if not, by
-// which limit, this node's or its own, and when it is tried next. What made the
-// host refuse a dial, such as its own limits of connections and memory, is in
-// Detail. The error says that peerID is none.
+// which limit, this node's or its own, and when it is tried next. A refusal by the
+// limits of connections, streams, memory and files of a libp2p host is in Detail, with
+// whose they are; the peer's have no code over TCP, where it just hangs up. The error
+// says that peerID is none.
 func (s *NebService) Why(peerID string) (PeerWhy, error) {
 	p, err := parsePeerID(peerID)
 	if err != nil {

@@ -113,6 +113,9 @@ func TestReasonOf(t *testing.T) {
 		{fmt.Errorf("x: %w", multistream.ErrNotSupported[protocol.ID]{}), ReasonNotNebnet},
 		{&net.DNSError{IsTimeout: true}, ReasonTimeout},
 		{errors.New("broken pipe"), ReasonTransportLost},
+		{fmt.Errorf("x: %w", &network.ConnError{Remote: true, ErrorCode: network.ConnResourceLimitExceeded}), ReasonTooManyPeers},
+		{&network.ConnError{ErrorCode: network.ConnResourceLimitExceeded}, ReasonTransportLost},
+		{&network.ConnError{Remote: true, ErrorCode: network.ConnShutdown}, ReasonTransportLost},
 	}
 	for _, tt := range tests {
 		if got := ReasonOf(tt.err); got != tt.want {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 
+	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/protocol"
 	"github.com/multiformats/go-multistream"
 
@@ -85,7 +86,7 @@ func (e *RefusedError) Unwrap() []error {
 // and its cause with errors.Is, and is a net.Error.
 type FailedError struct {
 	Op     string // "read hello", "write accept"
-	Reason Reason // ReasonTimeout, ReasonProtocol, ReasonTransportLost or that of the cancelled context
+	Reason Reason // ReasonTimeout, ReasonProtocol, ReasonTransportLost, ReasonTooManyPeers of HostFull, or that of the cancelled context
 	Err    error
 }
 
@@ -122,7 +123,8 @@ func protocolErrorf(format string, args ...any) error {
 
 // ReasonOf finds the reason in an error of a handshake or of opening its
 // stream: the Reason it wraps, else ReasonNotNebnet for a failed protocol
-// negotiation, ReasonTimeout for a timeout, ReasonTransportLost for the rest
+// negotiation, ReasonTooManyPeers for a connection that the peer's host closed
+// for its limits, ReasonTimeout for a timeout, ReasonTransportLost for the rest
 // and ReasonNone for nil.
 func ReasonOf(err error) Reason {
 	if err == nil {
@@ -137,8 +139,26 @@ func ReasonOf(err error) Reason {
 	if _, ok := errors.AsType[multistream.ErrNotSupported[protocol.ID]](err); ok {
 		return ReasonNotNebnet
 	}
+	if HostFull(err) {
+		return ReasonTooManyPeers
+	}
 	if ne, ok := errors.AsType[net.Error](err); ok && ne.Timeout() || errors.Is(err, context.DeadlineExceeded) {
 		return ReasonTimeout
 	}
 	return ReasonTransportLost
+}
+
+// HostFull tells whether the other side's host closed the connection for its own
+// limits, before there was a handshake. QUIC has a code for that; over TCP it is a
+// connection that is lost.
+func HostFull(err error) bool {
+	c, ok := errors.AsType[*network.ConnError](err)
+	return ok && c.Remote && c.ErrorCode == network.ConnResourceLimitExceeded
+}
+
+// ByRemote tells whether it was the other side that did not want: it refused, or its
+// host was full.
+func ByRemote(err error) bool {
+	refused, ok := errors.AsType[*RefusedError](err)
+	return ok && refused.ByRemote || HostFull(err)
 }

@@ -1,6 +1,7 @@
 package p2phost
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"sync"
@@ -59,6 +60,9 @@ func (g *guard) OpenConnection(dir network.Direction, usefd bool, remote ma.Mult
 	scope, err := g.ResourceManager.OpenConnection(dir, usefd, remote)
 	if err != nil {
 		h.end()
+		if !errors.Is(err, network.ErrResourceLimitExceeded) { // those of addresses do not say what they are
+			err = fmt.Errorf("%w: %w", network.ErrResourceLimitExceeded, err)
+		}
 		if dir == network.DirInbound {
 			g.refusedConn("limit", remote, err)
 		}

@@ -11,6 +11,7 @@ import (
 	"github.com/go-nebnet/nebnet/internal/handshake"
 	"github.com/go-nebnet/nebnet/internal/obs"
 	"github.com/go-nebnet/nebnet/internal/peers/book"
+	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	ma "github.com/multiformats/go-multiaddr"
 )
@@ -263,7 +264,7 @@ func (m *Manager) dial(t *target, ai peer.AddrInfo) {
 	m.mu.Lock()
 	m.dialling--
 	stranger := wrongKey(err)
-	e := ending{reason: r, byRemote: refusedByRemote(err), stranger: stranger, lonely: m.lonelyLocked()}
+	e := ending{reason: r, byRemote: handshake.ByRemote(err), stranger: stranger, lonely: m.lonelyLocked(), ownLimit: ownLimit(err)}
 	say := false
 	if t == nil {
 		delete(m.trying, ai.ID)
@@ -287,9 +288,7 @@ func (m *Manager) dial(t *target, ai peer.AddrInfo) {
 			say = bits.OnesCount(uint(t.said)) == 1
 		}
 	}
-	if err != nil {
-		m.noteLocked(ai.ID, word{reason: r, byRemote: e.byRemote, text: obs.Clean(firstCause(err))})
-	}
+	m.triedLocked(ai.ID, err)
 	m.mu.Unlock()
 	m.kick()
 	if err != nil {
@@ -307,10 +306,9 @@ func dialReason(err error) handshake.Reason {
 	return r
 }
 
-func refusedByRemote(err error) bool {
-	refused, ok := errors.AsType[*handshake.RefusedError](err)
-	return ok && refused.ByRemote
-}
+// ownLimit tells whether it was this node's host that refused an attempt, as it has
+// no more connections, streams, memory or open files to give.
+func ownLimit(err error) bool { return errors.Is(err, network.ErrResourceLimitExceeded) }
 
 // sortTargets puts the longest due first.
 func sortTargets(ts []*target) {

@@ -63,5 +63,15 @@ func dialCauses(err error) []string {
 	return causes
 }
 
-// firstCause is one line about why an attempt failed.
-func firstCause(err error) string { return dialCauses(err)[0] }
+// firstCause is one line about why an attempt failed. An own limit comes first, as it
+// alone says that nothing is wrong with the peer.
+func firstCause(err error) string {
+	if failed, ok := errors.AsType[*swarm.DialError](err); ok {
+		for _, e := range failed.DialErrors {
+			if ownLimit(e.Cause) {
+				return fmt.Sprintf("%s: %v", e.Address, e.Cause)
+			}
+		}
+	}
+	return dialCauses(err)[0]
+}

@@ -70,18 +70,19 @@ type ending struct {
 	proven     bool          // a dial of it succeeded once
 	stranger   bool          // another peer answers at every address that answers
 	lonely     bool          // there is no session with anybody
+	ownLimit   bool          // this node's host refused the attempt
 	failures   int           // in a row before this one
 	lived      time.Duration // of the session, 0 for an attempt
 	inbound    bool          // the peer had dialled
 }
 
 // counts tells whether an attempt says something of the peer, and not of this
-// node's connection or of its own lack of places.
+// node's connection or of its own lack of places and means.
 func (e ending) counts() bool {
 	if e.reason == handshake.ReasonTooManyPeers {
 		return e.byRemote
 	}
-	return !(e.lonely && ours(e.reason))
+	return !e.ownLimit && !(e.lonely && ours(e.reason))
 }
 
 // next is what to do with a peer after an ending.
@@ -117,6 +118,8 @@ func redial(e ending, rnd float64) next {
 	case e.lonely && ours(e.reason) && e.lived == 0:
 		b = backoffLonely
 	case e.persistent:
+	case e.ownLimit:
+		b = backoffLater
 	case e.reason == handshake.ReasonRequested: // its application did not want us
 		b = backoffLater
 	default:

@@ -208,11 +208,10 @@ func (t *Ticket) commitLocked(close func(handshake.Reason), live func()) (handsh
 
 // Abort ends a ticket whose handshake failed; the error tells why.
 func (t *Ticket) Abort(err error) {
-	refused, ok := errors.AsType[*handshake.RefusedError](err)
-	if ok {
+	if refused, ok := errors.AsType[*handshake.RefusedError](err); ok {
 		t.Say(refused.Text)
 	}
-	t.Release(handshake.ReasonOf(err), ok && refused.ByRemote)
+	t.Release(handshake.ReasonOf(err), handshake.ByRemote(err))
 }
 
 // Say notes what the application of the side that ends the ticket says with it, for
@@ -277,14 +276,13 @@ func (m *Manager) endLocked(t *Ticket, r handshake.Reason, byRemote bool) func()
 // ticket, such as one whose hello was of another chain, and remembers the peer
 // when trying it would be useless.
 func (m *Manager) NoteRefused(p peer.ID, dir network.Direction, err error) {
-	refused, ok := errors.AsType[*handshake.RefusedError](err)
-	byRemote, text := false, ""
-	if ok {
-		byRemote, text = refused.ByRemote, refused.Text
+	text := ""
+	if refused, ok := errors.AsType[*handshake.RefusedError](err); ok {
+		text = refused.Text
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.refusedLocked(p, dir, handshake.ReasonOf(err), byRemote, text)
+	m.refusedLocked(p, dir, handshake.ReasonOf(err), handshake.ByRemote(err), text)
 }
 
 func (m *Manager) refusedLocked(p peer.ID, dir network.Direction, r handshake.Reason, byRemote bool, text string) {

@@ -111,7 +111,7 @@ func (m *Manager) reasonLocked(s *Standing, now time.Time) string {
 	case s.Persistent:
 		return lastWords(s)
 	case e == nil && s.Last != handshake.ReasonNone:
-		return lastWords(s) + ", and no address of it is known"
+		return lastWords(s) + "; it is not in the address book"
 	case e == nil:
 		return "nothing is known of it"
 	case s.Next.After(now):
@@ -155,6 +155,9 @@ func lastWords(s *Standing) string {
 	text := fmt.Sprintf("%s%s: %s", what, who, s.Last)
 	if s.Detail != "" {
 		text += " (" + s.Detail + ")"
+	}
+	if s.Last == handshake.ReasonTransportLost && !s.InSession {
+		text += "; it may have hung up before the handshake, as nodes do without a word whose limits of connections are reached"
 	}
 	return text
 }

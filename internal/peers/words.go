@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/go-nebnet/nebnet/internal/handshake"
+	"github.com/go-nebnet/nebnet/internal/obs"
 	"github.com/libp2p/go-libp2p/core/peer"
 )
 
@@ -30,4 +31,28 @@ func (m *Manager) noteLocked(p peer.ID, w word) {
 		w.text = old.text
 	}
 	m.words.put(p, w)
+}
+
+// Tried notes what came of an attempt that the program made, for Why.
+func (m *Manager) Tried(p peer.ID, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.triedLocked(p, err)
+}
+
+func (m *Manager) triedLocked(p peer.ID, err error) {
+	if err != nil {
+		m.noteLocked(p, word{reason: dialReason(err), byRemote: handshake.ByRemote(err), text: obs.Clean(cause(err))})
+	}
+}
+
+// cause is one line about why an attempt failed, with whose limit it was.
+func cause(err error) string {
+	switch {
+	case ownLimit(err):
+		return "a limit of this node: " + firstCause(err)
+	case handshake.HostFull(err):
+		return "a limit of the peer: " + firstCause(err)
+	}
+	return firstCause(err)
 }
