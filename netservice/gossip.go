@@ -30,7 +30,7 @@ func (n *Node) gossipConfig() gossip.Config {
 		MessageID:    n.opts.messageID,
 		Recommended:  n.exchange.Recommended,
 		Large:        largeCarrier{n},
-		MaxLargeSize: n.maxLarge(),
+		MaxLargeSize: maxLarge(n.cfg.MaxMessageSize),
 		Params:       gossip.Params(gossipProfiles[n.cfg.GossipProfile]()),
 	}
 	if n.opts.gossip != nil {
@@ -150,7 +150,7 @@ func broadcastError(err error) error {
 		{gossip.ErrClosed, ErrStopped},
 		{gossip.ErrNotStarted, ErrNotStarted},
 		{gossip.ErrNoPeers, ErrNoPeers},
-		{gossip.ErrDeclared, ErrConflict},
+		{gossip.ErrTopicTaken, ErrConflict},
 		{swarm.ErrTooLarge, ErrTooLarge},
 		{swarm.ErrClosed, ErrStopped},
 		{swarm.ErrFull, ErrQueueFull},

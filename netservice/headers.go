@@ -145,26 +145,22 @@ func headerAuthor(h LargeHeader) (peer.ID, error) {
 	return peer.IDFromPublicKey(key)
 }
 
-// largeType is a type as swarm has it.
-func (b *typeBinding) largeType(s *typeState, size int) swarm.Type {
-	t := swarm.Type{
-		Name: s.spec.Name, MaxSize: size, Joined: s.subscribers > 0,
-		Deadline: s.spec.Broadcast.Deadline, HeaderWait: s.spec.Broadcast.ParkTime,
-	}
+// largeHeaders are the type's headers as swarm has them.
+func (s *typeState) largeHeaders() (out swarm.Headers) {
 	h := s.heads
 	if h == nil {
-		return t
+		return out
 	}
 	if h.Make != nil {
-		t.Make = func(lh swarm.Header, own []byte) ([]byte, error) { return h.Make(LargeHeader(lh), own) }
+		out.Make = func(lh swarm.Header, own []byte) ([]byte, error) { return h.Make(LargeHeader(lh), own) }
 	}
 	// What waits for Relay must not be passed on before.
 	if h.Check != nil && !s.spec.Broadcast.ExplicitRelay {
-		t.Check = func(ctx context.Context, lh swarm.Header) (sched.Verdict, string) {
+		out.Check = func(ctx context.Context, lh swarm.Header) (sched.Verdict, string) {
 			return verdictOn(h.Check(ctx, LargeHeader(lh)))
 		}
 	}
-	return t
+	return out
 }
 
 // verdictOn is a verdict as swarm has it.

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/go-nebnet/nebnet/dispatcher"
+	"github.com/go-nebnet/nebnet/internal/gossip"
 	"github.com/go-nebnet/nebnet/internal/msgtype"
 )
 
@@ -126,13 +127,21 @@ type TopicScore struct {
 
 // internal is the declaration as the engines take it, with its defaults.
 func (m MessageSpec) internal(maxSize int) msgtype.Spec {
-	setDefault(&m.MaxSize, maxSize)
 	g := m.Gossip
+	var most, mostOwn int // of broadcasts; 0 stands for the default
+	switch sized := m.MaxSize != 0; {
+	case m.NoBroadcast:
+	case sized && !g.Open:
+		most = min(m.MaxSize, maxLarge(maxSize))
+	case !sized && g.Open:
+		mostOwn = min(maxSize, gossip.FrameOfOthers)
+	}
+	setDefault(&m.MaxSize, maxSize)
 	return msgtype.Spec{
 		Name: m.Name, MaxSize: m.MaxSize, Priority: msgtype.Priority(m.Priority),
 		Compression: msgtype.Compression(m.Compression), QueueBytes: m.QueueBytes, NoBroadcast: m.NoBroadcast,
 		Broadcast: msgtype.Broadcast{
-			Topic: g.Topic, Open: g.Open, ExplicitRelay: g.ExplicitRelay, Timed: g.Timed,
+			Topic: g.Topic, MaxSize: most, MaxPublish: mostOwn, Open: g.Open, ExplicitRelay: g.ExplicitRelay, Timed: g.Timed,
 			Deadline: g.Deadline, Concurrency: g.Concurrency, ParkTime: g.ParkTime, PeerWait: g.PeerWait,
 			Score: msgtype.Score(g.Score),
 		},

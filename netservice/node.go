@@ -195,7 +195,7 @@ func (n *Node) start() (err error) {
 	if n.swarm, err = swarm.New(n.swarmConfig()); err != nil {
 		return err
 	}
-	b := &typeBinding{session: n.engine, gossip: n.gossip, swarm: n.swarm, most: n.maxLarge(), judge: n.judge}
+	b := &typeBinding{session: n.engine, gossip: n.gossip, swarm: n.swarm, judge: n.judge}
 	if err = n.types.attach(b); err != nil {
 		return err
 	}

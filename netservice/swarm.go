@@ -4,6 +4,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/go-nebnet/nebnet/internal/gossip"
+	"github.com/go-nebnet/nebnet/internal/msgtype"
 	"github.com/go-nebnet/nebnet/internal/session"
 	"github.com/go-nebnet/nebnet/internal/swarm"
 	"github.com/go-nebnet/nebnet/internal/swarm/sched"
@@ -14,13 +15,10 @@ import (
 // package gossip, whichever way they come. This file joins the two, and tells swarm who
 // takes what: that is in the offers of the sessions.
 
-// largeOverhead is the most that the encoding of a broadcast adds to its payload, with
-// signature, topic and time.
-const largeOverhead = 1 << 10
-
-// maxLarge bounds broadcasts of types whose declaration sets a size above 1 MiB.
-func (n *Node) maxLarge() int {
-	return min(max(n.cfg.MaxMessageSize, gossip.DefaultMaxLargeSize), wire.MaxSize-largeOverhead)
+// maxLarge bounds broadcasts of types whose declaration sets a size above 1 MiB, where
+// maxSize is Config.MaxMessageSize.
+func maxLarge(maxSize int) int {
+	return min(max(maxSize, gossip.DefaultMaxLargeSize), wire.MaxSize-msgtype.BroadcastOverhead)
 }
 
 func (n *Node) swarmConfig() swarm.Config {
@@ -33,7 +31,7 @@ func (n *Node) swarmConfig() swarm.Config {
 		Invalid:  n.invalidLarge,
 		Report:   n.reportLarge,
 		Progress: n.largeProgress(),
-		Memory:   max(swarm.DefaultMemory, 4*(n.maxLarge()+largeOverhead)),
+		Memory:   max(swarm.DefaultMemory, 4*(maxLarge(n.cfg.MaxMessageSize)+msgtype.BroadcastOverhead)),
 	}
 	return cfg
 }
@@ -97,18 +95,17 @@ func (n *Node) reportLarge(p peer.ID, fault string, ban bool) {
 }
 
 // setLarge tells swarm and the peers of a type.
-func (b *typeBinding) setLarge(s *typeState, most int) error {
-	name := s.spec.Name
-	if s.spec.NoBroadcast || s.spec.Broadcast.Open || most <= gossip.LargeFrame-largeOverhead {
+func (b *typeBinding) setLarge(s *typeState) error {
+	name, g := s.spec.Name, s.spec.Broadcast
+	size := g.MaxSize + msgtype.BroadcastOverhead
+	large := !s.spec.NoBroadcast && !g.Open && size > gossip.LargeFrame
+	receive := large && s.subscribers > 0
+	if !large {
 		b.swarm.Remove(name)
-		b.session.Withdraw(session.KindLarge, name)
-		return nil
-	}
-	size := most + largeOverhead
-	if err := b.swarm.Set(b.largeType(s, size)); err != nil {
+	} else if err := b.swarm.Set(s.spec, receive, s.largeHeaders()); err != nil {
 		return broadcastError(err)
 	}
-	if s.subscribers == 0 {
+	if !receive {
 		b.session.Withdraw(session.KindLarge, name)
 		return nil
 	}

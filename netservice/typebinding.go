@@ -2,7 +2,6 @@ package netservice
 
 import (
 	"context"
-	"errors"
 
 	"github.com/go-nebnet/nebnet/dispatcher"
 	"github.com/go-nebnet/nebnet/internal/gossip"
@@ -16,67 +15,23 @@ type typeBinding struct {
 	session *session.Engine
 	gossip  *gossip.Engine
 	swarm   *swarm.Engine
-	most    int // bound of broadcasts of types that may have large ones
 	judge   func(ctx context.Context, s *typeState, m gossip.Message) gossip.Verdict
 }
 
-// set makes a type known to both engines, or gives it new properties.
+// set makes a type known to the engines, or gives it new properties.
 func (b *typeBinding) set(s *typeState) error {
 	if err := b.session.Set(s.spec, s.subscribers > 0 && !s.asked.NoDirect); err != nil {
 		return sessionError("", err)
 	}
-	t := b.topic(s)
 	// Before peers hear that this node takes part: what is large goes another way.
-	if err := b.setLarge(s, t.MaxSize); err != nil {
+	if err := b.setLarge(s); err != nil {
 		return err
 	}
-	return broadcastError(b.setTopic(t, s.subscribers > 0))
-}
-
-// topic is how broadcasts of a type go. A maximum of 0 stands for not at all.
-func (b *typeBinding) topic(s *typeState) gossip.Topic {
-	g := s.spec.Broadcast
-	t := gossip.Topic{
-		Type: s.spec.Name, Name: g.Topic, Open: g.Open, Timed: g.Timed, TrustOwn: true, Deadline: g.Deadline,
-		Concurrency: g.Concurrency, ParkTime: g.ParkTime, ExplicitRelay: g.ExplicitRelay, FormTimeout: g.PeerWait,
-		Score: gossip.TopicScore(g.Score),
-	}
+	var validate gossip.Validator
 	if s.validator != nil {
-		t.Validate = func(ctx context.Context, m gossip.Message) gossip.Verdict { return b.judge(ctx, s, m) }
+		validate = func(ctx context.Context, m gossip.Message) gossip.Verdict { return b.judge(ctx, s, m) }
 	}
-	if s.spec.NoBroadcast {
-		return t
-	}
-	t.MaxSize = min(s.spec.MaxSize, gossip.DefaultMaxMessageSize)
-	if s.sized() && !g.Open {
-		t.MaxSize = min(s.spec.MaxSize, b.most)
-	}
-	if t.MaxPublish = t.MaxSize; g.Open && !s.sized() {
-		t.MaxPublish = min(t.MaxSize, gossip.FrameOfOthers)
-	}
-	return t
-}
-
-// setTopic declares a topic, changes it, or takes it away.
-func (b *typeBinding) setTopic(t gossip.Topic, join bool) error {
-	if t.MaxSize == 0 {
-		// It may have been there by its first use, before it was declared.
-		if err := b.gossip.Retract(t.Type); !errors.Is(err, gossip.ErrNotDeclared) {
-			return err
-		}
-		return nil
-	}
-	err := b.gossip.Change(t)
-	if errors.Is(err, gossip.ErrNotDeclared) {
-		err = b.gossip.Declare(t)
-	}
-	switch {
-	case err != nil:
-		return err
-	case join:
-		return b.gossip.Join(t.Type)
-	}
-	return b.gossip.Leave(t.Type)
+	return broadcastError(b.gossip.Set(s.spec, s.subscribers > 0, validate))
 }
 
 // gossiped is a message that came by gossip, with what is needed to relay it.

@@ -34,9 +34,6 @@ type typeState struct {
 	subscribers int  // guarded by the table
 }
 
-// sized tells that the program set the maximum.
-func (s *typeState) sized() bool { return s.asked.MaxSize != 0 }
-
 func newTypeTable(maxSize int) *typeTable { return &typeTable{maxSize: maxSize} }
 
 func (t *typeTable) lookup(name string) *typeState {
@@ -65,7 +62,7 @@ func (t *typeTable) declare(asked MessageSpec) error {
 	next := typeState{spec: spec, asked: asked, explicit: true}
 	if old := t.lookup(spec.Name); old != nil {
 		switch {
-		case old.explicit && old.spec == spec && old.sized() == next.sized() && old.asked.NoDirect == asked.NoDirect:
+		case old.explicit && old.spec == spec && old.asked.NoDirect == asked.NoDirect:
 			return nil
 		case old.explicit:
 			return fmt.Errorf("%w: %s: %s", ErrConflict, spec.Name, changes("", reflect.ValueOf(old.asked), reflect.ValueOf(asked)))

@@ -92,9 +92,9 @@ func TestHostileUnknownFields(t *testing.T) {
 	for _, id := range []Identity{Unsigned, Signed} {
 		inBubble(t, func(t *testing.T, w *world) {
 			var deferring atomic.Bool
-			ns := w.nodes(3, func(c *Config, tx *Topic) {
+			ns := w.nodes(3, func(c *Config, tx *declared) {
 				c.Identity, tx.MaxSize = id, 100
-				tx.Validate = func(context.Context, Message) Verdict {
+				tx.validate = func(context.Context, Message) Verdict {
 					if deferring.Load() {
 						return Defer("parent")
 					}
@@ -169,8 +169,8 @@ func TestHostileDeferred(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T, w *world) {
 				var have atomic.Bool
-				n := w.node(func(_ *Config, tx *Topic) {
-					tx.Validate = func(_ context.Context, m Message) Verdict {
+				n := w.node(func(_ *Config, tx *declared) {
+					tx.validate = func(_ context.Context, m Message) Verdict {
 						switch child := strings.HasPrefix(string(m.Data), "child"); {
 						case have.Load() && child:
 							return Accept()
@@ -206,7 +206,7 @@ func TestHostileDeferred(t *testing.T) {
 // else's copy out.
 func TestHostileForgedStamp(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
-		timed := func(_ *Config, tx *Topic) { tx.Timed = true }
+		timed := func(_ *Config, tx *declared) { tx.Broadcast.Timed = true }
 		n, honest := w.node(timed), w.node(timed)
 		w.connect(n.h, honest.h)
 		r := w.raw(n)
@@ -225,9 +225,9 @@ func TestHostileForgedStamp(t *testing.T) {
 // One peer's flood takes no more than its share of the validators.
 func TestHostileFloodOfValidators(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
-		n := w.node(func(_ *Config, tx *Topic) {
-			tx.Concurrency, tx.Queue = 8, 64
-			tx.Validate = func(_ context.Context, m Message) Verdict {
+		n := w.node(func(c *Config, tx *declared) {
+			tx.Broadcast.Concurrency, c.Queue = 8, 64
+			tx.validate = func(_ context.Context, m Message) Verdict {
 				time.Sleep(50 * time.Millisecond)
 				if strings.HasPrefix(string(m.Data), "honest") {
 					return Accept()
@@ -262,7 +262,7 @@ func TestHostileFloodOfValidators(t *testing.T) {
 // What is remembered of seen messages is bounded in number.
 func TestHostileFloodOfSeen(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
-		n := w.node(func(c *Config, _ *Topic) { c.SeenMessages, c.HistoryBytes = 1000, 1<<20 })
+		n := w.node(func(c *Config, _ *declared) { c.SeenMessages, c.HistoryBytes = 1000, 1<<20 })
 		r := w.raw(n)
 		for i := range 20 {
 			rpc := &pb.RPC{}

@@ -11,6 +11,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/host"
 
 	"github.com/go-nebnet/nebnet/internal/bench"
+	"github.com/go-nebnet/nebnet/internal/msgtype"
 	"github.com/go-nebnet/nebnet/internal/testnet"
 )
 
@@ -69,8 +70,7 @@ func benchEngine(b *testing.B, h host.Host, id Identity, topics int, got func())
 	b.Cleanup(func() { must(b, e.Close(context.Background())) })
 	must(b, e.Start())
 	for i := range topics {
-		must(b, e.Declare(Topic{Type: fmt.Sprint("tx", i)}))
-		must(b, e.Join(fmt.Sprint("tx", i)))
+		must(b, e.Set(msgtype.Spec{Name: fmt.Sprint("tx", i)}, true, nil))
 	}
 	return e
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 
+	"github.com/go-nebnet/nebnet/internal/msgtype"
 	"github.com/go-nebnet/nebnet/internal/obs"
 )
 
@@ -34,7 +35,7 @@ const (
 	DefaultMaxLargeSize   = 8 << 20
 	DefaultPeerQueue      = 1024
 	DefaultPeerQueueBytes = 32 << 20
-	DefaultFormTimeout    = 10 * time.Second
+	DefaultQueue          = 1024
 	DefaultPending        = 256
 	DefaultPendingBytes   = 16 << 20
 	DefaultParked         = 4096
@@ -49,11 +50,7 @@ const (
 
 	// FrameOfOthers is the largest data that fits into a frame of 1 MiB, which is
 	// what go-libp2p-pubsub accepts by default.
-	FrameOfOthers = 1<<20 - wireOverhead
-
-	// wireOverhead is what a frame may need beyond the data of one message:
-	// topic name, author, sequence number, signature and key.
-	wireOverhead = 1 << 10
+	FrameOfOthers = 1<<20 - msgtype.BroadcastOverhead
 )
 
 // Config describes an engine. Fields without a default are required.
@@ -113,7 +110,7 @@ type Config struct {
 
 	// MaxMessageSize bounds the data of one message on the stream that everybody
 	// understands, in bytes; a frame may be 1 KiB more. Default 1 MiB. Other
-	// implementations may accept frames of 1 MiB at most, see Topic.MaxPublish:
+	// implementations may accept frames of 1 MiB at most, see FrameOfOthers:
 	// raise it only where every node does.
 	MaxMessageSize int
 	// Large carries what is above LargeFrame between members, in topics that are not
@@ -130,12 +127,13 @@ type Config struct {
 	// what waits, in bytes, with 64 for each message (four messages of the largest size
 	// in any case): a peer above it is cut off, and starts anew with an empty queue. Defaults 1,024 and 32 MiB.
 	PeerQueue, PeerQueueBytes int
-	// FormTimeout is how long a published message waits for the first peer of
-	// its topic; then it is dropped and counted. Default 10 s; negative: Publish
-	// returns ErrNoPeers instead.
-	FormTimeout time.Duration
-	// Pending and PendingBytes bound the messages that wait so, per type.
-	// Defaults 256 and 16 MiB.
+	// Queue is how many messages of a type may wait for validation, beyond those that
+	// are validated. When that fills up, peers that bring most are read from no more,
+	// for as long as a hundred messages a second are taken, or 10 s; beyond it messages
+	// are turned away. Default 1,024.
+	Queue int
+	// Pending and PendingBytes bound the published messages that wait for the first
+	// peer of their topic, per type. Defaults 256 and 16 MiB.
 	Pending, PendingBytes int
 
 	// Parked and ParkedBytes bound the deferred messages in all, ParkedPerPeer
@@ -168,7 +166,7 @@ func (c Config) withDefaults() Config {
 	set(&c.MaxLargeSize, c.MaxMessageSize)
 	set(&c.PeerQueue, DefaultPeerQueue)
 	set(&c.PeerQueueBytes, DefaultPeerQueueBytes)
-	set(&c.FormTimeout, DefaultFormTimeout)
+	set(&c.Queue, DefaultQueue)
 	set(&c.Pending, DefaultPending)
 	set(&c.PendingBytes, DefaultPendingBytes)
 	set(&c.Parked, DefaultParked)
@@ -213,7 +211,7 @@ func (c Config) Validate() error {
 	}{
 		{"MaxMessageSize", c.MaxMessageSize}, {"MaxLargeSize", c.MaxLargeSize},
 		{"PeerQueue", c.PeerQueue}, {"PeerQueueBytes", c.PeerQueueBytes},
-		{"SeenMessages", c.SeenMessages}, {"HistoryBytes", c.HistoryBytes}, {"Pending", c.Pending}, {"PendingBytes", c.PendingBytes},
+		{"SeenMessages", c.SeenMessages}, {"HistoryBytes", c.HistoryBytes}, {"Queue", c.Queue}, {"Pending", c.Pending}, {"PendingBytes", c.PendingBytes},
 		{"Parked", c.Parked}, {"ParkedBytes", c.ParkedBytes},
 		{"ParkedPerPeer", c.ParkedPerPeer}, {"ParkedPerKey", c.ParkedPerKey},
 	} {

@@ -6,6 +6,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/go-nebnet/nebnet/internal/msgtype"
 )
 
 // deferring is a validator that knows which parents there are.
@@ -23,8 +25,8 @@ func TestDeferAndResume(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
 		d := make([]deferring, 3)
 		i := 0
-		ns := w.nodes(3, func(_ *Config, tx *Topic) {
-			tx.Validate, tx.TrustOwn = d[i].validate, true
+		ns := w.nodes(3, func(_ *Config, tx *declared) {
+			tx.validate = d[i].validate
 			i++
 		})
 		w.connect(ns[0].h, ns[1].h) // a line: 2 hears only what 1 forwards
@@ -43,7 +45,7 @@ func TestDeferAndResume(t *testing.T) {
 		}
 		settle()
 		wantOnce(t, ns[1:], "A/1")
-		time.Sleep(DefaultParkTime)
+		time.Sleep(msgtype.DefaultParkTime)
 		if s := ns[1].e.Stats(); s.Parked != 0 || s.ParkedBytes != 0 || s.Types["tx"].Expired != 1 {
 			t.Errorf("%+v", s)
 		}
@@ -55,8 +57,8 @@ func TestResumeDuringValidation(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
 		var sub *node
 		first := true
-		pub, sub := w.pair(func(_ *Config, tx *Topic) {
-			tx.Validate = func(context.Context, Message) Verdict {
+		pub, sub := w.pair(func(_ *Config, tx *declared) {
+			tx.validate = func(context.Context, Message) Verdict {
 				if first {
 					first = false
 					sub.e.Resume("parent")
@@ -74,9 +76,9 @@ func TestResumeDuringValidation(t *testing.T) {
 
 func TestParkingIsBounded(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
-		pub, sub := w.pair(func(c *Config, tx *Topic) {
+		pub, sub := w.pair(func(c *Config, tx *declared) {
 			c.ParkedPerKey, c.ParkedPerPeer = 2, 3
-			tx.Validate = func(_ context.Context, m Message) Verdict { return Defer(string(m.Data[:1])) }
+			tx.validate = func(_ context.Context, m Message) Verdict { return Defer(string(m.Data[:1])) }
 		})
 		for _, s := range []string{"a1", "a2", "a3", "b1", "b2"} {
 			pub.publish(t, s)

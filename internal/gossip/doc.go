@@ -1,14 +1,13 @@
 // Package gossip broadcasts typed messages to a whole network over GossipSub, each
 // node talking to a bounded number of peers.
 //
-// A message type is a topic. An [Engine] declares topics, joins them, and
+// A message type is a topic. An [Engine] takes part in those that it is told of, and
 // publishes; what arrives is validated and handed to one function, Deliver,
 // without a buffer that could drop in between:
 //
 //	e, err := gossip.New(gossip.Config{Host: h, Network: id, Deliver: deliver})
 //	err = e.Start()
-//	err = e.Declare(gossip.Topic{Type: "tx", Validate: check})
-//	err = e.Join("tx")
+//	err = e.Set(msgtype.Spec{Name: "tx"}, true, check)
 //	err = e.Publish(ctx, "tx", data)
 //	err = e.Close(ctx)
 //
@@ -110,5 +109,5 @@
 //
 // where topic is the topic's full name, which holds network and type. Signed
 // networks use libp2p's default, author and sequence number. Both can be
-// replaced with Config.MessageID or Topic.MessageID.
+// replaced with Config.MessageID.
 package gossip

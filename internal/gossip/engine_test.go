@@ -6,12 +6,14 @@ import (
 	"net"
 	"testing"
 	"time"
+
+	"github.com/go-nebnet/nebnet/internal/msgtype"
 )
 
 func TestBroadcastReachesEverybodyOnce(t *testing.T) {
 	for _, id := range []Identity{Unsigned, Signed} {
 		inBubble(t, func(t *testing.T, w *world) {
-			ns := w.nodes(8, func(c *Config, _ *Topic) { c.Identity = id })
+			ns := w.nodes(8, func(c *Config, _ *declared) { c.Identity = id })
 			for i, n := range ns { // a ring
 				w.connect(n.h, ns[(i+1)%len(ns)].h)
 			}
@@ -47,7 +49,7 @@ func TestFirstMessageWaitsForTheFirstPeer(t *testing.T) {
 
 func TestPublishErrors(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
-		n := w.node(func(c *Config, tx *Topic) { c.FormTimeout = -1; tx.MaxSize = 10 })
+		n := w.node(func(c *Config, tx *declared) { tx.Broadcast.PeerWait = -1; tx.MaxSize = 10 })
 		ctx := t.Context()
 		if err := n.e.Publish(ctx, "nope", nil); !errors.Is(err, ErrNotDeclared) {
 			t.Errorf("undeclared: %v", err)
@@ -69,14 +71,14 @@ func TestPublishErrors(t *testing.T) {
 
 func TestPendingIsBounded(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
-		n := w.node(func(c *Config, _ *Topic) { c.Pending = 3 })
+		n := w.node(func(c *Config, _ *declared) { c.Pending = 3 })
 		for i := range 3 {
 			n.publish(t, payload(i, 20))
 		}
 		if err := n.e.Publish(t.Context(), "tx", []byte("one more")); !errors.Is(err, ErrQueueFull) {
 			t.Fatalf("want a full queue, have %v", err)
 		}
-		time.Sleep(DefaultFormTimeout + 2*time.Second)
+		time.Sleep(msgtype.DefaultPeerWait + 2*time.Second)
 		if s := n.e.Stats().Types["tx"]; s.Unsent != 3 || s.Waiting != 0 {
 			t.Fatalf("not expired: %+v", s)
 		}
@@ -88,7 +90,7 @@ func TestPublishWithoutJoining(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
 		ns := w.nodes(4, nil)
 		pub := w.node(nil)
-		must(t, pub.e.Leave("tx"))
+		must(t, pub.e.Set(msgtype.Spec{Name: "tx"}, false, nil))
 		w.full(append(ns, pub))
 		settle()
 		pub.publish(t, "through fanout")
@@ -99,7 +101,7 @@ func TestPublishWithoutJoining(t *testing.T) {
 		if pub.box.total() != 0 {
 			t.Error("a node that left got a message")
 		}
-		must(t, pub.e.Join("tx"))
+		must(t, pub.e.Set(msgtype.Spec{Name: "tx"}, true, nil))
 		time.Sleep(time.Minute) // the back-off of leaving
 		ns[1].publish(t, "back again")
 		settle()
@@ -107,18 +109,14 @@ func TestPublishWithoutJoining(t *testing.T) {
 	})
 }
 
-func TestRetractForgetsTheType(t *testing.T) {
+func TestTypeThatIsNotBroadcastIsForgotten(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
 		n := w.node(nil)
-		must(t, n.e.Retract("tx"))
+		must(t, n.e.Set(msgtype.Spec{Name: "tx", NoBroadcast: true}, false, nil))
 		if err := n.e.Publish(t.Context(), "tx", nil); !errors.Is(err, ErrNotDeclared) {
 			t.Fatal(err)
 		}
-		must(t, n.e.Declare(Topic{Type: "tx"}))
-		must(t, n.e.Join("tx"))
-		if err := n.e.Declare(Topic{Type: "tx"}); !errors.Is(err, ErrDeclared) {
-			t.Fatal(err)
-		}
+		must(t, n.e.Set(msgtype.Spec{Name: "tx"}, true, nil))
 	})
 }
 
@@ -126,8 +124,8 @@ func TestCloseNamesAStuckValidator(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
 		stuck := make(chan struct{})
 		ns := w.nodes(2, nil)
-		slow := w.node(func(_ *Config, tx *Topic) {
-			tx.Validate = func(context.Context, Message) Verdict { <-stuck; return Accept() }
+		slow := w.node(func(_ *Config, tx *declared) {
+			tx.validate = func(context.Context, Message) Verdict { <-stuck; return Accept() }
 		})
 		w.full(append(ns, slow))
 		settle()
@@ -145,14 +143,13 @@ func TestCloseNamesAStuckValidator(t *testing.T) {
 	})
 }
 
-func TestDeclareAndJoinBeforeStart(t *testing.T) {
+func TestSetBeforeStart(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
 		a := w.node(nil)
 		b := &node{h: w.host(), box: newBox()}
 		e, err := New(Config{Host: b.h, Network: testNetwork, Deliver: b.box.deliver})
 		must(t, err)
-		must(t, e.Declare(Topic{Type: "tx"}))
-		must(t, e.Join("tx"))
+		must(t, e.Set(msgtype.Spec{Name: "tx"}, true, nil))
 		if err := e.Publish(t.Context(), "tx", nil); !errors.Is(err, ErrNotStarted) {
 			t.Errorf("before start: %v", err)
 		}
@@ -175,15 +172,14 @@ func TestDeclareAndJoinBeforeStart(t *testing.T) {
 
 func TestCloseUnderLoad(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
-		ns := w.nodes(4, func(_ *Config, tx *Topic) {
-			tx.Validate = func(ctx context.Context, m Message) Verdict {
+		ns := w.nodes(4, func(_ *Config, tx *declared) {
+			tx.validate = func(ctx context.Context, m Message) Verdict {
 				select {
 				case <-time.After(50 * time.Millisecond):
 				case <-ctx.Done():
 				}
 				return Accept()
 			}
-			tx.TrustOwn = true
 		})
 		w.full(ns)
 		settle()

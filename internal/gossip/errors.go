@@ -17,15 +17,15 @@ var (
 	ErrNotStarted = errors.New("engine not started")
 	// ErrStarted is returned by a second Start.
 	ErrStarted = errors.New("engine already started")
-	// ErrNotDeclared means that the message type was never declared, or
-	// retracted.
+	// ErrNotDeclared means that the message type was never declared, or is not
+	// broadcast.
 	ErrNotDeclared = errors.New("message type not declared")
-	// ErrDeclared means that the type or the topic name is taken.
-	ErrDeclared = errors.New("message type or topic already declared")
-	// ErrTooLarge means that a message is above its type's MaxPublish.
+	// ErrTopicTaken means that another message type has the topic.
+	ErrTopicTaken = errors.New("topic of another message type")
+	// ErrTooLarge means that a message is above its type's Broadcast.MaxPublish.
 	ErrTooLarge = errors.New("message is too large")
 	// ErrNoPeers means that nobody takes part in the topic, and that messages
-	// are not queued until somebody does (Config.FormTimeout is negative).
+	// are not queued until somebody does (Broadcast.PeerWait is negative).
 	ErrNoPeers = errors.New("no peers in topic")
 	// ErrQueueFull means that the message could be put neither in a peer's
 	// queue nor among those that wait for the first peer.
@@ -33,9 +33,6 @@ var (
 	// ErrDuplicate means that the same message was published or relayed within
 	// SeenTTL: it was not sent again. Only content IDs can collide so.
 	ErrDuplicate = errors.New("message already published")
-	// ErrRefused means that the type's own Validate did not accept a message
-	// that this node wanted to publish.
-	ErrRefused = errors.New("own message not valid")
 	// ErrFull is what a Deliver function returns when a message found no room.
 	// Any other error of Deliver has the same effect under another reason.
 	ErrFull = errors.New("subscriber full")

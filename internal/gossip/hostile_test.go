@@ -63,7 +63,7 @@ func TestHostileReplayAfterARestart(t *testing.T) {
 			}
 			return Accept()
 		}
-		again := w.restart(n, Config{}, Topic{Type: "tx", Validate: old})
+		again := w.restart(n, Config{}, old)
 		r := w.raw(again)
 		for range 100 {
 			r.say("again")
@@ -83,8 +83,8 @@ func TestHostileReplayAfterARestart(t *testing.T) {
 // the honest peer behind whom it sits is not.
 func TestHostileInvalidFlood(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
-		ns := w.nodes(3, func(_ *Config, tx *Topic) {
-			tx.Validate = func(_ context.Context, m Message) Verdict {
+		ns := w.nodes(3, func(_ *Config, tx *declared) {
+			tx.validate = func(_ context.Context, m Message) Verdict {
 				if strings.HasPrefix(string(m.Data), "bad") {
 					return Reject()
 				}
@@ -190,7 +190,7 @@ func TestHostileWantFlood(t *testing.T) {
 // Row 36: refusals. They stop what they name and nothing else, and are forgotten.
 func TestHostileDontWantFlood(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
-		n := w.node(func(c *Config, _ *Topic) { c.Params = SmallNetwork(); c.Params.FloodPublish = false })
+		n := w.node(func(c *Config, _ *declared) { c.Params = SmallNetwork(); c.Params.FloodPublish = false })
 		r := w.raw(n)
 		r.graft(reachTopic)
 		time.Sleep(200 * time.Millisecond)
@@ -263,7 +263,7 @@ func TestHostileGraftFlood(t *testing.T) {
 // Row 37: a back-off of 2^64-1 seconds is cut to MaxBackoff.
 func TestHostileBackoff(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
-		n := w.node(func(c *Config, _ *Topic) {
+		n := w.node(func(c *Config, _ *declared) {
 			c.Params = SmallNetwork()
 			c.Params.PruneBackoff, c.Params.MaxBackoff = 10*time.Second, 20*time.Second
 		})
@@ -338,7 +338,7 @@ func TestHostileOversizeFrame(t *testing.T) {
 // its queue is too large. It hears what is said after.
 func TestSlowPeerIsCutOff(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
-		ns := w.nodes(2, func(c *Config, _ *Topic) { c.PeerQueueBytes = 4 << 20 })
+		ns := w.nodes(2, func(c *Config, _ *declared) { c.PeerQueueBytes = 4 << 20 })
 		n, other := ns[0], ns[1]
 		w.connect(n.h, other.h)
 		r := &rawPeer{t: t, h: w.host()}

@@ -98,7 +98,7 @@ func (e *Engine) message(t *topic, m *router.Message) Message {
 
 // ask calls the user's validator. A panic is nobody's fault but the program's.
 func (e *Engine) ask(ctx context.Context, t *topic, m Message) (v Verdict) {
-	validate := t.set().Validate
+	validate := t.set().validate
 	if validate == nil {
 		return Accept()
 	}

@@ -2,14 +2,15 @@ package gossip
 
 import (
 	"context"
-	"errors"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/go-nebnet/nebnet/internal/msgtype"
 )
 
 // pair is a publisher and a receiver.
-func (w *world) pair(edit func(c *Config, tx *Topic)) (pub, sub *node) {
+func (w *world) pair(edit func(c *Config, tx *declared)) (pub, sub *node) {
 	w.t.Helper()
 	pub = w.node(nil)
 	sub = w.node(edit)
@@ -22,8 +23,8 @@ func (n *node) tx() TypeStats { return n.e.Stats().Types["tx"] }
 
 func TestVerdicts(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
-		pub, sub := w.pair(func(_ *Config, tx *Topic) {
-			tx.Validate = func(_ context.Context, m Message) Verdict {
+		pub, sub := w.pair(func(_ *Config, tx *declared) {
+			tx.validate = func(_ context.Context, m Message) Verdict {
 				switch string(m.Data) {
 				case "good":
 					return Accept()
@@ -47,24 +48,13 @@ func TestVerdicts(t *testing.T) {
 	})
 }
 
-func TestOwnInvalidMessageIsRefused(t *testing.T) {
-	inBubble(t, func(t *testing.T, w *world) {
-		_, sub := w.pair(func(_ *Config, tx *Topic) {
-			tx.Validate = func(context.Context, Message) Verdict { return Reject() }
-		})
-		if err := sub.e.Publish(t.Context(), "tx", []byte("x")); !errors.Is(err, ErrRefused) {
-			t.Fatal(err)
-		}
-	})
-}
-
 // A message turned away because the subscriber is full is taken when it comes
 // again: here, when the sender's gossip announces it to a receiver that the
 // router believes has seen it.
 func TestFullSubscriberTakesTheNextCopy(t *testing.T) {
 	for _, id := range []Identity{Unsigned, Signed} {
 		inBubble(t, func(t *testing.T, w *world) {
-			set := func(c *Config, _ *Topic) { c.Identity = id }
+			set := func(c *Config, _ *declared) { c.Identity = id }
 			ns := w.nodes(13, set)
 			w.full(ns) // more peers than a mesh has, so that some gossip
 			settle()
@@ -88,9 +78,9 @@ func TestFullSubscriberTakesTheNextCopy(t *testing.T) {
 // Two nodes: nobody announces what the only mesh peer has sent already.
 func TestTurnedAwayMessagesAreAskedFor(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
-		pub, sub := w.pair(func(_ *Config, tx *Topic) {
-			tx.Concurrency, tx.Queue = 1, 64
-			tx.Validate = func(context.Context, Message) Verdict {
+		pub, sub := w.pair(func(c *Config, tx *declared) {
+			tx.Broadcast.Concurrency, c.Queue = 1, 64
+			tx.validate = func(context.Context, Message) Verdict {
 				time.Sleep(20 * time.Millisecond)
 				return Accept()
 			}
@@ -117,10 +107,10 @@ func TestDeliveriesWaitForRoom(t *testing.T) {
 	for _, id := range []Identity{Unsigned, Signed} {
 		inBubble(t, func(t *testing.T, w *world) {
 			const messages = 400
-			ns := w.nodes(2, func(c *Config, tx *Topic) {
+			ns := w.nodes(2, func(c *Config, tx *declared) {
 				c.Identity = id
-				tx.Deadline = 3 * time.Second
-				tx.Concurrency, tx.Queue = 2, 64
+				tx.Broadcast.Deadline = 3 * time.Second
+				tx.Broadcast.Concurrency, c.Queue = 2, 64
 			})
 			pub, sub := ns[0], ns[1]
 			w.connect(pub.h, sub.h)
@@ -168,10 +158,9 @@ func TestDeliveriesWaitForRoom(t *testing.T) {
 // A subscriber that stands is not waited for without end: other types go on.
 func TestStuckSubscriberHoldsUpNobodyForLong(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
-		ns := w.nodes(2, func(_ *Config, tx *Topic) { tx.Concurrency, tx.Queue = 2, 16 })
+		ns := w.nodes(2, func(c *Config, tx *declared) { tx.Broadcast.Concurrency, c.Queue = 2, 16 })
 		for _, n := range ns {
-			must(t, n.e.Declare(Topic{Type: "other"}))
-			must(t, n.e.Join("other"))
+			must(t, n.e.Set(msgtype.Spec{Name: "other"}, true, nil))
 		}
 		w.connect(ns[0].h, ns[1].h)
 		settle()
@@ -202,9 +191,9 @@ func TestStuckSubscriberHoldsUpNobodyForLong(t *testing.T) {
 
 func TestValidatorDeadline(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
-		pub, sub := w.pair(func(_ *Config, tx *Topic) {
-			tx.Deadline = time.Second
-			tx.Validate = func(ctx context.Context, _ Message) Verdict {
+		pub, sub := w.pair(func(_ *Config, tx *declared) {
+			tx.Broadcast.Deadline = time.Second
+			tx.validate = func(ctx context.Context, _ Message) Verdict {
 				<-ctx.Done()
 				return Ignore()
 			}
@@ -220,18 +209,17 @@ func TestValidatorDeadline(t *testing.T) {
 func TestConcurrencyIsBoundedPerType(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
 		var now, most atomic.Int64
-		pub, sub := w.pair(func(_ *Config, tx *Topic) {
-			tx.Concurrency = 3
-			tx.Validate = func(context.Context, Message) Verdict {
+		pub, sub := w.pair(func(_ *Config, tx *declared) {
+			tx.Broadcast.Concurrency = 3
+			tx.validate = func(context.Context, Message) Verdict {
 				most.Store(max(most.Load(), now.Add(1)))
 				time.Sleep(100 * time.Millisecond)
 				now.Add(-1)
 				return Accept()
 			}
 		})
-		must(t, sub.e.Declare(Topic{Type: "quick"}))
-		must(t, sub.e.Join("quick"))
-		must(t, pub.e.Declare(Topic{Type: "quick"}))
+		must(t, sub.e.Set(msgtype.Spec{Name: "quick"}, true, nil))
+		must(t, pub.e.Set(msgtype.Spec{Name: "quick"}, false, nil))
 		settle()
 		for i := range 30 {
 			pub.publish(t, payload(i, 30))
@@ -249,9 +237,9 @@ func TestConcurrencyIsBoundedPerType(t *testing.T) {
 func TestExplicitRelay(t *testing.T) {
 	for _, id := range []Identity{Unsigned, Signed} {
 		inBubble(t, func(t *testing.T, w *world) {
-			ns := w.nodes(3, func(c *Config, tx *Topic) {
+			ns := w.nodes(3, func(c *Config, tx *declared) {
 				c.Identity = id
-				tx.ExplicitRelay = true
+				tx.Broadcast.ExplicitRelay = true
 			})
 			w.connect(ns[0].h, ns[1].h)
 			w.connect(ns[1].h, ns[2].h)
@@ -280,7 +268,7 @@ func TestExplicitRelay(t *testing.T) {
 
 func TestTimedTypes(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
-		timed := func(_ *Config, tx *Topic) { tx.Timed = true }
+		timed := func(_ *Config, tx *declared) { tx.Broadcast.Timed = true }
 		ns := w.nodes(2, timed)
 		w.connect(ns[0].h, ns[1].h)
 		settle()

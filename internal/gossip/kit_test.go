@@ -14,6 +14,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/p2p/security/noise"
 
+	"github.com/go-nebnet/nebnet/internal/msgtype"
 	"github.com/go-nebnet/nebnet/internal/testnet"
 )
 
@@ -121,13 +122,19 @@ func hostOptions() []libp2p.Option {
 	}
 }
 
+// declared is a message type of a node.
+type declared struct {
+	msgtype.Spec
+	validate Validator
+}
+
 // node starts a host and an engine that has joined the type "tx"; edit may
 // change both first.
-func (w *world) node(edit func(c *Config, tx *Topic)) *node {
+func (w *world) node(edit func(c *Config, tx *declared)) *node {
 	w.t.Helper()
 	n := &node{h: w.host(), box: newBox()}
 	cfg := Config{Host: n.h, Network: testNetwork, Deliver: n.box.deliver}
-	tx := Topic{Type: "tx"}
+	tx := declared{Spec: msgtype.Spec{Name: "tx"}}
 	if edit != nil {
 		edit(&cfg, &tx)
 	}
@@ -142,13 +149,12 @@ func (w *world) node(edit func(c *Config, tx *Topic)) *node {
 		}
 	})
 	must(w.t, e.Start())
-	must(w.t, e.Declare(tx))
-	must(w.t, e.Join("tx"))
+	must(w.t, e.Set(tx.Spec, true, tx.validate))
 	return n
 }
 
 // restart puts a new engine on a node's host.
-func (w *world) restart(n *node, cfg Config, tx Topic) *node {
+func (w *world) restart(n *node, cfg Config, validate Validator) *node {
 	w.t.Helper()
 	must(w.t, n.e.Close(w.t.Context()))
 	again := &node{h: n.h, box: newBox()}
@@ -158,12 +164,11 @@ func (w *world) restart(n *node, cfg Config, tx Topic) *node {
 	must(w.t, err)
 	w.t.Cleanup(func() { must(w.t, again.e.Close(context.Background())) })
 	must(w.t, again.e.Start())
-	must(w.t, again.e.Declare(tx))
-	must(w.t, again.e.Join("tx"))
+	must(w.t, again.e.Set(msgtype.Spec{Name: "tx"}, true, validate))
 	return again
 }
 
-func (w *world) nodes(k int, edit func(c *Config, tx *Topic)) []*node {
+func (w *world) nodes(k int, edit func(c *Config, tx *declared)) []*node {
 	w.t.Helper()
 	ns := make([]*node, k)
 	for i := range ns {

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	pb "github.com/libp2p/go-libp2p-pubsub/pb"
+
+	"github.com/go-nebnet/nebnet/internal/msgtype"
 )
 
 // A message that met no peer in time was sent to nobody: the same content again
@@ -18,13 +20,13 @@ func TestUnsentMessagesMayBePublishedAgain(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
 		ns := w.nodes(2, nil)
 		ns[0].publish(t, "x")
-		time.Sleep(DefaultFormTimeout + 2*time.Second)
+		time.Sleep(msgtype.DefaultPeerWait + 2*time.Second)
 		if s := ns[0].tx(); s.Unsent != 1 || s.Waiting != 0 {
 			t.Fatalf("%+v", s)
 		}
 		ns[0].publish(t, "x")
-		must(t, ns[0].e.Retract("tx"))
-		must(t, ns[0].e.Declare(Topic{Type: "tx"}))
+		must(t, ns[0].e.Set(msgtype.Spec{Name: "tx", NoBroadcast: true}, false, nil))
+		must(t, ns[0].e.Set(msgtype.Spec{Name: "tx"}, false, nil))
 		ns[0].publish(t, "x")
 		w.connect(ns[0].h, ns[1].h)
 		settle()
@@ -36,7 +38,7 @@ func TestUnsentMessagesMayBePublishedAgain(t *testing.T) {
 func TestEqualMessagesAtOnce(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
 		pub, sub := w.pair(nil)
-		alone := w.node(func(c *Config, _ *Topic) { c.FormTimeout = -1 })
+		alone := w.node(func(_ *Config, tx *declared) { tx.Broadcast.PeerWait = -1 })
 		errs := map[error]*atomic.Int64{nil: {}, ErrDuplicate: {}, ErrNoPeers: {}}
 		var wg sync.WaitGroup
 		for range 20 {
@@ -66,7 +68,7 @@ func TestEqualMessagesAtOnce(t *testing.T) {
 // means well.
 func TestOwnMessagesComeBackAfterARestart(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
-		a := w.node(func(c *Config, _ *Topic) { c.Identity = Signed })
+		a := w.node(func(c *Config, _ *declared) { c.Identity = Signed })
 		r := w.raw(a)
 		a.publish(t, "mine")
 		settle()
@@ -77,7 +79,7 @@ func TestOwnMessagesComeBackAfterARestart(t *testing.T) {
 		if len(mine) != 1 {
 			t.Fatalf("%d messages came", len(mine))
 		}
-		again := w.restart(a, Config{Identity: Signed}, Topic{Type: "tx"})
+		again := w.restart(a, Config{Identity: Signed}, nil)
 		settle()
 		r.open(again)
 		r.send(&pb.RPC{Publish: mine})
@@ -97,8 +99,8 @@ func TestOwnMessagesComeBackAfterARestart(t *testing.T) {
 func TestChangeUnderTraffic(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
 		var judged atomic.Int64
-		pub, sub := w.pair(func(_ *Config, tx *Topic) {
-			tx.Validate = func(context.Context, Message) Verdict { judged.Add(1); return Accept() }
+		pub, sub := w.pair(func(_ *Config, tx *declared) {
+			tx.validate = func(context.Context, Message) Verdict { judged.Add(1); return Accept() }
 		})
 		const all = 600
 		done := make(chan struct{})
@@ -110,11 +112,12 @@ func TestChangeUnderTraffic(t *testing.T) {
 			}
 		}()
 		for i := range 20 {
-			spec := Topic{Type: "tx", Concurrency: 1 + i}
+			spec := msgtype.Spec{Name: "tx", Broadcast: msgtype.Broadcast{Concurrency: 1 + i}}
+			var validate Validator
 			if i%2 == 1 {
-				spec.Validate = func(context.Context, Message) Verdict { judged.Add(1); return Accept() }
+				validate = func(context.Context, Message) Verdict { judged.Add(1); return Accept() }
 			}
-			must(t, sub.e.Change(spec))
+			must(t, sub.e.Set(spec, true, validate))
 			if m := sub.tx().Mesh; m != 1 {
 				t.Fatalf("mesh of %d after change %d", m, i)
 			}
@@ -130,23 +133,20 @@ func TestChangeUnderTraffic(t *testing.T) {
 
 func TestChange(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
-		ns := w.nodes(2, func(_ *Config, tx *Topic) {
-			tx.Validate, tx.TrustOwn = func(context.Context, Message) Verdict { return Defer("k") }, true
+		ns := w.nodes(2, func(_ *Config, tx *declared) {
+			tx.validate = func(context.Context, Message) Verdict { return Defer("k") }
 		})
 		e := ns[0].e
-		if err := e.Change(Topic{Type: "nope"}); !errors.Is(err, ErrNotDeclared) {
-			t.Error(err)
-		}
-		must(t, e.Declare(Topic{Type: "other"}))
+		must(t, e.Set(msgtype.Spec{Name: "other"}, false, nil))
 		taken := "/" + testNetwork + "/other"
-		if err := e.Change(Topic{Type: "tx", Name: taken}); !errors.Is(err, ErrDeclared) {
+		if err := e.Set(msgtype.Spec{Name: "tx", Broadcast: msgtype.Broadcast{Topic: taken}}, true, nil); !errors.Is(err, ErrTopicTaken) {
 			t.Error(err)
 		}
-		if err := e.Change(Topic{Type: "tx", MaxSize: -1}); err == nil {
+		if err := e.Set(msgtype.Spec{Name: "tx", MaxSize: -1}, true, nil); err == nil {
 			t.Error("a size of -1 is taken")
 		}
 		must(t, e.Publish(t.Context(), "tx", []byte("waits")))
-		must(t, e.Change(Topic{Type: "tx", MaxSize: 10}))
+		must(t, e.Set(msgtype.Spec{Name: "tx", MaxSize: 10}, true, nil))
 		if err := e.Publish(t.Context(), "tx", make([]byte, 11)); !errors.Is(err, ErrTooLarge) {
 			t.Error(err)
 		}
@@ -155,13 +155,13 @@ func TestChange(t *testing.T) {
 		if s := ns[1].e.Stats(); s.Parked != 1 {
 			t.Fatalf("what waited for a peer did not come: %+v", s)
 		}
-		must(t, ns[1].e.Change(Topic{Type: "tx"}))
+		must(t, ns[1].e.Set(msgtype.Spec{Name: "tx"}, true, nil))
 		ns[1].e.Resume("k")
 		settle()
 		wantOnce(t, ns[1:], "waits")
 
 		for _, n := range ns { // another topic
-			must(t, n.e.Change(Topic{Type: "tx", Name: "/elsewhere"}))
+			must(t, n.e.Set(msgtype.Spec{Name: "tx", Broadcast: msgtype.Broadcast{Topic: "/elsewhere"}}, true, nil))
 		}
 		settle()
 		ns[0].publish(t, "moved")
@@ -205,8 +205,8 @@ func TestCloseCountsWhatItGivesUp(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
 		alone := w.node(nil)
 		alone.publish(t, "nobody there")
-		pub, sub := w.pair(func(_ *Config, tx *Topic) {
-			tx.Validate = func(context.Context, Message) Verdict { return Defer("k") }
+		pub, sub := w.pair(func(_ *Config, tx *declared) {
+			tx.validate = func(context.Context, Message) Verdict { return Defer("k") }
 		})
 		pub.publish(t, "never resumed")
 		settle()
@@ -226,8 +226,8 @@ func TestCloseCountsWhatItGivesUp(t *testing.T) {
 func TestDeferAgainAtTheInstantOfResume(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
 		var calls atomic.Int64
-		pub, sub := w.pair(func(_ *Config, tx *Topic) {
-			tx.Validate = func(context.Context, Message) Verdict { calls.Add(1); return Defer("k") }
+		pub, sub := w.pair(func(_ *Config, tx *declared) {
+			tx.validate = func(context.Context, Message) Verdict { calls.Add(1); return Defer("k") }
 		})
 		pub.publish(t, "orphan")
 		settle()
@@ -249,9 +249,9 @@ func TestResumedMessagesKeepTheirPlaces(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
 		release := make(chan struct{})
 		var resumed atomic.Bool
-		pub, sub := w.pair(func(c *Config, tx *Topic) {
-			c.Parked, tx.Concurrency = 4, 1
-			tx.Validate = func(context.Context, Message) Verdict {
+		pub, sub := w.pair(func(c *Config, tx *declared) {
+			c.Parked, tx.Broadcast.Concurrency = 4, 1
+			tx.validate = func(context.Context, Message) Verdict {
 				if !resumed.Load() {
 					return Defer("k")
 				}
@@ -283,9 +283,9 @@ func TestResumedMessagesKeepTheirPlaces(t *testing.T) {
 func TestExpiredMessageComesAgain(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
 		var known atomic.Bool
-		n := w.node(func(_ *Config, tx *Topic) {
-			tx.ParkTime = time.Second
-			tx.Validate = func(context.Context, Message) Verdict {
+		n := w.node(func(_ *Config, tx *declared) {
+			tx.Broadcast.ParkTime = time.Second
+			tx.validate = func(context.Context, Message) Verdict {
 				if known.Load() {
 					return Accept()
 				}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/peer"
 
+	"github.com/go-nebnet/nebnet/internal/msgtype"
 	"github.com/go-nebnet/nebnet/internal/obs"
 )
 
@@ -27,7 +28,7 @@ func (p *passes) set(n *node, member bool) {
 func TestOnlyMembersTakePart(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
 		var passed passes
-		only := func(c *Config, _ *Topic) { c.Member = passed.has }
+		only := func(c *Config, _ *declared) { c.Member = passed.has }
 		a, b := w.node(only), w.node(only)
 		out := w.node(nil) // takes everybody for a member
 		w.full([]*node{a, b, out})
@@ -70,17 +71,20 @@ func TestOnlyMembersTakePart(t *testing.T) {
 	})
 }
 
+func openType(name, topic string) msgtype.Spec {
+	return msgtype.Spec{Name: name, Broadcast: msgtype.Broadcast{Topic: topic, Open: true}}
+}
+
 func TestOpenTopic(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
 		var passed passes
-		only := func(c *Config, _ *Topic) { c.Member = passed.has }
+		only := func(c *Config, _ *declared) { c.Member = passed.has }
 		a, b := w.node(only), w.node(only)
 		out := w.node(nil)
 		passed.set(a, true)
 		passed.set(b, true)
 		for _, n := range []*node{a, b, out} {
-			must(t, n.e.Declare(Topic{Type: "chat", Name: "public-chat", Open: true}))
-			must(t, n.e.Join("chat"))
+			must(t, n.e.Set(openType("chat", "public-chat"), true, nil))
 		}
 		w.full([]*node{a, b, out})
 		time.Sleep(DefaultForeignAfter)
@@ -112,17 +116,16 @@ func TestOpenTopic(t *testing.T) {
 // here.
 func TestOpenTopicDeclaredLate(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
-		a := w.node(func(c *Config, _ *Topic) { c.Member = func(peer.ID) bool { return false } })
+		a := w.node(func(c *Config, _ *declared) { c.Member = func(peer.ID) bool { return false } })
 		out := w.node(nil)
-		chat, late := Topic{Type: "chat", Name: "chat", Open: true}, Topic{Type: "late", Name: "late", Open: true}
-		must(t, a.e.Declare(chat))
-		for _, spec := range []Topic{chat, late} {
-			must(t, out.e.Declare(spec))
-			must(t, out.e.Join(spec.Type))
+		chat, late := openType("chat", "chat"), openType("late", "late")
+		must(t, a.e.Set(chat, false, nil))
+		for _, spec := range []msgtype.Spec{chat, late} {
+			must(t, out.e.Set(spec, true, nil))
 		}
 		w.connect(a.h, out.h)
 		time.Sleep(DefaultForeignAfter + time.Minute)
-		must(t, a.e.Declare(late))
+		must(t, a.e.Set(late, false, nil))
 		settle()
 		must(t, a.e.Publish(t.Context(), "late", []byte("hello")))
 		settle()
@@ -134,7 +137,7 @@ func TestOpenTopicDeclaredLate(t *testing.T) {
 func TestMembershipThatFlaps(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
 		var out atomic.Bool
-		only := func(c *Config, _ *Topic) { c.Member = func(peer.ID) bool { return !out.Load() } }
+		only := func(c *Config, _ *declared) { c.Member = func(peer.ID) bool { return !out.Load() } }
 		a, b := w.node(only), w.node(only)
 		w.connect(a.h, b.h)
 		for i := range 12 {
@@ -158,7 +161,7 @@ func TestDirectPeersAndScores(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
 		var scores atomic.Pointer[map[peer.ID]float64]
 		bad := atomic.Pointer[peer.ID]{}
-		a := w.node(func(c *Config, _ *Topic) {
+		a := w.node(func(c *Config, _ *declared) {
 			c.OnScore = func(s map[peer.ID]float64) { scores.Store(&s) }
 			c.AppScore = func(p peer.ID) float64 {
 				if b := bad.Load(); b != nil && *b == p {
@@ -193,9 +196,9 @@ func TestDirectPeersAndScores(t *testing.T) {
 
 // A score function that panics says 0. What panics is counted.
 func TestScorePanics(t *testing.T) {
-	for name, edit := range map[string]func(*Config, *Topic){
-		"AppScore": func(c *Config, _ *Topic) { c.AppScore = func(peer.ID) float64 { panic("no score") } },
-		"OnScore":  func(c *Config, _ *Topic) { c.OnScore = func(map[peer.ID]float64) { panic("not interested") } },
+	for name, edit := range map[string]func(*Config, *declared){
+		"AppScore": func(c *Config, _ *declared) { c.AppScore = func(peer.ID) float64 { panic("no score") } },
+		"OnScore":  func(c *Config, _ *declared) { c.OnScore = func(map[peer.ID]float64) { panic("not interested") } },
 	} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T, w *world) {

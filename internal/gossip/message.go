@@ -64,8 +64,8 @@ func (e *Engine) idOf(b []byte, t *topic, m *rpc.Message) []byte {
 		data = unstamped(data)
 	}
 	switch {
-	case t.id != nil:
-		return append(b, t.id(t.Name, data, peer.ID(m.From), m.Seqno)...)
+	case e.cfg.MessageID != nil:
+		return append(b, e.cfg.MessageID(t.Name, data, peer.ID(m.From), m.Seqno)...)
 	case e.cfg.Identity == Signed:
 		return append(append(b, m.From...), m.Seqno...)
 	}

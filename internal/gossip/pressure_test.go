@@ -57,7 +57,7 @@ func everybodySpeaks(t *testing.T, ns []*node, each, size int, within time.Durat
 // lost.
 func TestStarLosesNothing(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
-		ns := w.nodes(8, func(c *Config, _ *Topic) { c.PeerQueue = 64 })
+		ns := w.nodes(8, func(c *Config, _ *declared) { c.PeerQueue = 64 })
 		for _, n := range ns[1:] {
 			w.connect(n.h, ns[0].h)
 		}
@@ -70,7 +70,7 @@ func TestStarLosesNothing(t *testing.T) {
 // In a circle of peers whose queues are full all wait for each other, and go on.
 func TestCirclesDoNotStand(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
-		ns := w.nodes(6, func(c *Config, _ *Topic) { c.PeerQueue = 16 })
+		ns := w.nodes(6, func(c *Config, _ *declared) { c.PeerQueue = 16 })
 		for i, n := range ns {
 			w.net.SetBandwidth(w.net.Node(i+1), testnet.Bandwidth{Up: 4e6})
 			w.connect(n.h, ns[(i+1)%len(ns)].h)
@@ -83,7 +83,7 @@ func TestCirclesDoNotStand(t *testing.T) {
 // Publish waits for a peer's queue as long as its context allows.
 func TestPublishWaitsForRoom(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
-		ns := w.nodes(2, func(c *Config, _ *Topic) { c.PeerQueue = 4 })
+		ns := w.nodes(2, func(c *Config, _ *declared) { c.PeerQueue = 4 })
 		w.connect(ns[0].h, ns[1].h)
 		settle()
 		w.net.SetBandwidth(w.net.Node(1), testnet.Bandwidth{Up: 80_000}) // 10 kB a second
@@ -113,7 +113,7 @@ func TestPublishWaitsForRoom(t *testing.T) {
 // A Relay that found no room can be repeated, and is done once.
 func TestRelayCanBeRepeated(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
-		ns := w.nodes(3, func(c *Config, tx *Topic) { c.PeerQueue, tx.ExplicitRelay = 4, true })
+		ns := w.nodes(3, func(c *Config, tx *declared) { c.PeerQueue, tx.Broadcast.ExplicitRelay = 4, true })
 		w.connect(ns[0].h, ns[1].h)
 		w.connect(ns[1].h, ns[2].h)
 		settle()

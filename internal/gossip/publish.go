@@ -14,11 +14,11 @@ import (
 // queue of a peer that is to have it is full, it waits until ctx ends, which gives
 // ErrQueueFull and the context's error. Nil means that the queues of all peers that
 // are to have it now have taken the message, those apart that read several times as
-// slowly as others, or that it waits for the first peer (up to Config.FormTimeout).
-// data is not kept. ctx bounds the type's own Validate, too.
+// slowly as others, or that it waits for the first peer (up to Broadcast.PeerWait).
+// data is not kept, and not validated.
 //
-// Errors: ErrClosed, ErrNotStarted, ErrNotDeclared, ErrTooLarge, ErrRefused,
-// ErrDuplicate, ErrNoPeers, ErrQueueFull, and the context's.
+// Errors: ErrClosed, ErrNotStarted, ErrNotDeclared, ErrTooLarge, ErrDuplicate,
+// ErrNoPeers, ErrQueueFull, and the context's.
 func (e *Engine) Publish(ctx context.Context, typ string, data []byte) error {
 	t, err := e.begin(typ)
 	if err != nil {
@@ -34,14 +34,6 @@ func (e *Engine) Publish(ctx context.Context, typ string, data []byte) error {
 	m, err := e.compose(t, data)
 	if err != nil {
 		return err
-	}
-	if s := t.set(); s.Validate != nil && !s.TrustOwn {
-		ctx, cancel := context.WithTimeout(ctx, s.Deadline)
-		v := e.ask(ctx, t, e.message(t, m))
-		cancel()
-		if v.action != actAccept {
-			return fmt.Errorf("%w: %s", ErrRefused, typ)
-		}
 	}
 	return e.publish(ctx, t, m)
 }

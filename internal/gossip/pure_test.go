@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/go-nebnet/nebnet/internal/gossip/rpc"
+	"github.com/go-nebnet/nebnet/internal/msgtype"
 )
 
 func TestPresetsAreValid(t *testing.T) {
@@ -57,16 +58,18 @@ func TestConfigNamesItsMistakes(t *testing.T) {
 			t.Errorf("%s is not named: %v", field, err)
 		}
 	}
-	c := Config{Network: "n"}.withDefaults()
-	for field, topic := range map[string]Topic{
-		"Type":        {},
-		"Name":        {Type: "t", Name: strings.Repeat("x", 1000)},
-		"MaxSize":     {Type: "t", MaxSize: 1 << 30},
-		"Deadline":    {Type: "t", Deadline: -1},
-		"Concurrency": {Type: "t", Concurrency: -1},
+}
+
+// A type of which broadcasts may be larger than the engine's is not taken.
+func TestSetNamesItsMistakes(t *testing.T) {
+	e := &Engine{cfg: Config{Network: "n"}.withDefaults()}
+	for want, spec := range map[string]msgtype.Spec{
+		"Name":        {},
+		"Concurrency": {Name: "t", Broadcast: msgtype.Broadcast{Concurrency: -1}},
+		"1048576":     {Name: "t", MaxSize: 2 << 20, Broadcast: msgtype.Broadcast{MaxSize: 2 << 20}},
 	} {
-		if err := topic.withDefaults(&c).validate(&c); err == nil || !strings.Contains(err.Error(), "Topic."+field+":") {
-			t.Errorf("%s is not named: %v", field, err)
+		if _, err := e.checked(spec); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s is not named: %v", want, err)
 		}
 	}
 }
@@ -75,7 +78,7 @@ func TestConfigNamesItsMistakes(t *testing.T) {
 // what is expected does not lose.
 func TestDeliveryScore(t *testing.T) {
 	p := SmallNetwork()
-	s := p.topicScore(TopicScore{PerSecond: 10})
+	s := p.topicScore(msgtype.Score{PerSecond: 10})
 	deficit := s.DeliveryThreshold
 	if got := s.DeliveryWeight * deficit * deficit; math.Abs(got-p.GraylistThreshold) > 1e-9 {
 		t.Errorf("nothing brought scores %v", got)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/go-nebnet/nebnet/internal/gossip/router"
 	"github.com/go-nebnet/nebnet/internal/gossip/rpc"
+	"github.com/go-nebnet/nebnet/internal/msgtype"
 	"github.com/go-nebnet/nebnet/internal/obs"
 )
 
@@ -68,7 +69,7 @@ type reader struct {
 func (e *Engine) read(r *remote, s network.Stream) {
 	rd := &reader{
 		e: e, r: r, s: s, wireIn: e.cfg.Obs.Counter(obs.GossipWireIn),
-		frames: frames{s: s, limit: e.cfg.MaxMessageSize + wireOverhead},
+		frames: frames{s: s, limit: e.cfg.MaxMessageSize + msgtype.BroadcastOverhead},
 	}
 	err := rd.loop()
 	rd.frames.release()

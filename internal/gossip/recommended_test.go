@@ -14,7 +14,7 @@ func TestRecommendedPeersAreHandedOn(t *testing.T) {
 		var mu sync.Mutex
 		var got []string
 		score := 0.0
-		n := w.node(func(c *Config, _ *Topic) {
+		n := w.node(func(c *Config, _ *declared) {
 			c.AppScore = func(peer.ID) float64 {
 				mu.Lock()
 				defer mu.Unlock()

@@ -8,7 +8,7 @@ import (
 )
 
 // slowly has so long a heartbeat that a test can act between two of them.
-func slowly(c *Config, _ *Topic) {
+func slowly(c *Config, _ *declared) {
 	c.Params = SmallNetwork()
 	c.Params.Heartbeat = 20 * time.Second
 }

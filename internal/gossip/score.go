@@ -1,35 +1,12 @@
 package gossip
 
 import (
-	"fmt"
 	"math"
 	"time"
 
 	"github.com/go-nebnet/nebnet/internal/gossip/router"
+	"github.com/go-nebnet/nebnet/internal/msgtype"
 )
-
-// TopicScore weighs one topic in a peer's score.
-type TopicScore struct {
-	// Weight of the topic, >= 0; 0 stands for 1. Negative switches the topic's
-	// part of the score off.
-	Weight float64
-	// PerSecond is how many messages a second every mesh peer is expected to
-	// bring in normal times. 0, the default, expects nothing. A mesh peer that
-	// brings less than a quarter of it for a minute loses score, which finds
-	// those that keep messages back; do not set it for types that may be quiet.
-	PerSecond float64
-}
-
-// Validate reports what cannot be used.
-func (s TopicScore) Validate() error {
-	if math.IsNaN(s.Weight) || math.IsInf(s.Weight, 0) {
-		return &ConfigError{"Score.Weight", fmt.Sprintf("is %v", s.Weight)}
-	}
-	if !(s.PerSecond >= 0 && s.PerSecond <= math.MaxInt32) {
-		return &ConfigError{"Score.PerSecond", fmt.Sprintf("is %v, must be 0 to 2^31-1", s.PerSecond)}
-	}
-	return nil
-}
 
 const (
 	meshTimeCap    = 300  // seconds
@@ -76,7 +53,7 @@ func (p Params) score() router.ScoreParams {
 	}
 }
 
-func (p Params) topicScore(s TopicScore) router.TopicScore {
+func (p Params) topicScore(s msgtype.Score) router.TopicScore {
 	w := s.Weight
 	switch {
 	case w == 0:

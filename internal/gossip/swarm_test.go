@@ -12,6 +12,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/host"
 
 	"github.com/go-nebnet/nebnet/internal/bench"
+	"github.com/go-nebnet/nebnet/internal/msgtype"
 	"github.com/go-nebnet/nebnet/internal/testnet"
 )
 
@@ -35,7 +36,7 @@ func newEngine(h host.Host, got func(data []byte), signed bool) (speaker, error)
 	if err != nil {
 		return nil, err
 	}
-	for _, err := range []error{e.Start(), e.Declare(Topic{Type: "tx"}), e.Join("tx")} {
+	for _, err := range []error{e.Start(), e.Set(msgtype.Spec{Name: "tx"}, true, nil)} {
 		if err != nil {
 			return nil, err
 		}

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	pubsub "github.com/libp2p/go-libp2p-pubsub"
+
+	"github.com/go-nebnet/nebnet/internal/msgtype"
 )
 
 // What surrounds the data of thousands of small messages is no reason to refuse
@@ -14,15 +16,15 @@ import (
 func TestManySmallMessagesForANewcomer(t *testing.T) {
 	for _, tc := range []struct {
 		name string
-		edit func(*Config, *Topic)
+		edit func(*Config, *declared)
 		n    int
 	}{
-		{"signed", func(c *Config, _ *Topic) { c.Identity = Signed }, 4000},
-		{"long topic", func(_ *Config, tx *Topic) { tx.Name = "/their/" + strings.Repeat("x", 300) }, 2000},
+		{"signed", func(c *Config, _ *declared) { c.Identity = Signed }, 4000},
+		{"long topic", func(_ *Config, tx *declared) { tx.Broadcast.Topic = "/their/" + strings.Repeat("x", 300) }, 2000},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T, w *world) {
-				edit := func(c *Config, tx *Topic) { c.PeerQueue = 100_000; tc.edit(c, tx) }
+				edit := func(c *Config, tx *declared) { c.PeerQueue = 100_000; tc.edit(c, tx) }
 				a, c := w.node(edit), w.node(edit)
 				w.connect(a.h, c.h)
 				settle()
@@ -55,7 +57,7 @@ func newGhost(w *world, n *node) *rawPeer {
 // Peers that graft, take no stream and go away leave nothing in the mesh.
 func TestGraftsWithoutAStream(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
-		a := w.node(func(c *Config, _ *Topic) { c.Params = SmallNetwork(); c.Params.FloodPublish = false })
+		a := w.node(func(c *Config, _ *declared) { c.Params = SmallNetwork(); c.Params.FloodPublish = false })
 		var ghosts []*rawPeer
 		for range 6 {
 			ghosts = append(ghosts, newGhost(w, a))
@@ -82,7 +84,7 @@ func TestGraftsWithoutAStream(t *testing.T) {
 func TestEarlyGraft(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
 		// Nobody is grafted by a itself.
-		a := w.node(func(c *Config, _ *Topic) {
+		a := w.node(func(c *Config, _ *declared) {
 			c.Params = SmallNetwork()
 			c.Params.D, c.Params.Dlo, c.Params.Dhi, c.Params.Dscore, c.Params.Dout = 2, 1, 5, 0, 0
 		})
@@ -111,8 +113,7 @@ func TestGreetingIsOfSharedTopics(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
 		n, o := w.node(nil), w.node(nil)
 		for _, x := range []*node{n, o} {
-			must(t, x.e.Declare(Topic{Type: "secret"}))
-			must(t, x.e.Join("secret"))
+			must(t, x.e.Set(msgtype.Spec{Name: "secret"}, true, nil))
 		}
 		w.connect(n.h, o.h)
 		settle()

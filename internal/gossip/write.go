@@ -9,6 +9,7 @@ import (
 
 	"github.com/go-nebnet/nebnet/internal/gossip/router"
 	"github.com/go-nebnet/nebnet/internal/gossip/rpc"
+	"github.com/go-nebnet/nebnet/internal/msgtype"
 	"github.com/go-nebnet/nebnet/internal/obs"
 )
 
@@ -136,7 +137,7 @@ func (w *writer) close() (lost []*router.Message) {
 // limits are the largest frame, and the most bytes that may wait.
 func (w *writer) limits() (frame, bytes int) {
 	c := &w.e.cfg
-	frame = c.MaxMessageSize + wireOverhead
+	frame = c.MaxMessageSize + msgtype.BroadcastOverhead
 	return frame, max(c.PeerQueueBytes, 4*frame)
 }
 

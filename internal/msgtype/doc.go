@@ -9,6 +9,7 @@
 //	if err := spec.Validate(); err != nil { ... }
 //	err = engine.Set(spec, receive)
 //
-// with receive saying whether peers may send the type to this node. A Spec is a
-// comparable value: two declarations are the same when they are equal.
+// with receive saying whether peers may send the type to this node, and after it what
+// only that engine needs, such as a validator. A Spec is a comparable value: two
+// declarations are the same when they are equal.
 package msgtype

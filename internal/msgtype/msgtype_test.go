@@ -31,7 +31,7 @@ func TestDefaults(t *testing.T) {
 	s := Spec{Name: "tx"}.WithDefaults()
 	want := Spec{
 		Name: "tx", MaxSize: 1 << 20, Priority: PriorityNormal, CompressAbove: 1 << 10, QueueBytes: 4 << 20,
-		Broadcast: Broadcast{Deadline: 10 * time.Second, Concurrency: 64, ParkTime: time.Minute, PeerWait: 10 * time.Second},
+		Broadcast: Broadcast{MaxSize: 1 << 20, MaxPublish: 1 << 20, Deadline: 10 * time.Second, Concurrency: 64, ParkTime: time.Minute, PeerWait: 10 * time.Second},
 	}
 	if s != want {
 		t.Errorf("%+v", s)
@@ -47,6 +47,9 @@ func TestDefaults(t *testing.T) {
 	}
 	if s := (Spec{Name: "o", Broadcast: Broadcast{PeerWait: -1}}).WithDefaults(); s.Broadcast.PeerWait != -1 {
 		t.Errorf("no wait: %s", s.Broadcast.PeerWait)
+	}
+	if b := (Spec{Name: "b", MaxSize: 10}).WithDefaults().Broadcast; b.MaxSize != 10 || b.MaxPublish != 10 {
+		t.Errorf("broadcasts of %d and %d bytes for messages of 10", b.MaxSize, b.MaxPublish)
 	}
 	none := Spec{Name: "n", NoBroadcast: true}.WithDefaults()
 	if none.Broadcast != (Broadcast{}) {
@@ -90,6 +93,20 @@ func TestValidateReportsAll(t *testing.T) {
 		}
 		if !errors.Is(err, ErrName) {
 			t.Error("no ErrName")
+		}
+	}
+}
+
+func TestValidateBroadcastSizes(t *testing.T) {
+	for field, b := range map[string]Broadcast{
+		"":                     {MaxSize: 4, MaxPublish: 3},
+		"Broadcast.MaxSize":    {MaxSize: 11},
+		"Broadcast.MaxPublish": {MaxSize: 4, MaxPublish: 5},
+	} {
+		err := Spec{Name: "b", MaxSize: 10, Broadcast: b}.Validate()
+		f, _ := errors.AsType[*FieldError](err)
+		if (field == "") != (err == nil) || f != nil && f.Field != field {
+			t.Errorf("%+v: %v", b, err)
 		}
 	}
 }

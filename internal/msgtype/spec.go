@@ -20,6 +20,10 @@ const (
 	// MaxTopic is the most bytes of Broadcast.Topic.
 	MaxTopic = 512
 
+	// BroadcastOverhead is the most that the encoding of a broadcast adds to its
+	// payload: topic, author, sequence number, signature, key and time.
+	BroadcastOverhead = 1 << 10
+
 	// frameOverhead is the most that a frame adds to a payload on a stream.
 	frameOverhead = 16
 )
@@ -53,11 +57,16 @@ type Broadcast struct {
 	// Topic is the topic's name, at most 512 bytes. Default /<network ID>/<type>,
 	// which is left empty here.
 	Topic string
+	// MaxSize is the most bytes of a broadcast. Default 1 MiB, or Spec.MaxSize where
+	// that is less.
+	MaxSize int
+	// MaxPublish is the most bytes of this node's own broadcasts. Default MaxSize.
+	MaxPublish int
 	// Open lets nodes without a handshake take part.
 	Open bool
 	// ExplicitRelay passes messages on only when the program says so.
 	ExplicitRelay bool
-	// Timed adds the time of publication to each message, 8 bytes.
+	// Timed adds the time of publication to each message, 16 bytes.
 	Timed bool
 	// Deadline bounds the validation of one message. Default 10 s.
 	Deadline time.Duration
@@ -100,6 +109,8 @@ func (s Spec) WithDefaults() Spec {
 		return s // its Broadcast has to be empty
 	}
 	b := &s.Broadcast
+	def(&b.MaxSize, min(s.MaxSize, DefaultMaxSize))
+	def(&b.MaxPublish, b.MaxSize)
 	def(&b.Deadline, DefaultDeadline)
 	def(&b.Concurrency, DefaultConcurrency)
 	def(&b.ParkTime, DefaultParkTime)

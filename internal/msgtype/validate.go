@@ -30,8 +30,13 @@ func (s Spec) Validate() error {
 	if err := CheckName(s.Name); err != nil {
 		bad("Name", "%w", err)
 	}
-	if s.MaxSize < 0 || s.MaxSize > MaxSize {
+	switch d := s.WithDefaults(); {
+	case s.MaxSize < 0 || s.MaxSize > MaxSize:
 		bad("MaxSize", "is %d, must be 1 to %d", s.MaxSize, MaxSize)
+	case d.Broadcast.MaxSize < 0 || d.Broadcast.MaxSize > d.MaxSize:
+		bad("Broadcast.MaxSize", "is %d, must be 1 to MaxSize, %d", d.Broadcast.MaxSize, d.MaxSize)
+	case d.Broadcast.MaxPublish < 0 || d.Broadcast.MaxPublish > d.Broadcast.MaxSize:
+		bad("Broadcast.MaxPublish", "is %d, must be 1 to Broadcast.MaxSize, %d", d.Broadcast.MaxPublish, d.Broadcast.MaxSize)
 	}
 	if s.Priority > PriorityLow {
 		bad("Priority", "is unknown: %d", uint8(s.Priority))

@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
-	"time"
 
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/peer"
 
+	"github.com/go-nebnet/nebnet/internal/msgtype"
 	"github.com/go-nebnet/nebnet/internal/obs"
 	"github.com/go-nebnet/nebnet/internal/pacing"
 	"github.com/go-nebnet/nebnet/internal/swarm/sched"
@@ -72,25 +72,23 @@ func (c *Config) validate() error {
 	return errors.Join(errs...)
 }
 
-// Type is how this node takes part in a message type.
-type Type struct {
-	// Name is required, at most 64 bytes.
-	Name string
-	// MaxSize is the most bytes of a message, at most wire.MaxSize.
-	MaxSize int
-	// Joined: the node takes messages of the type. Without, it only publishes.
-	Joined bool
+// Headers are the program's functions for the headers of a type. All are optional.
+type Headers struct {
 	// Make gives the header of a message that this node publishes; own is what Prepare
-	// was given. Optional.
+	// was given.
 	Make func(h Header, own []byte) ([]byte, error)
 	// Check judges the header of a message of others; with Accept the message is passed
 	// on before it is whole. It runs in a goroutine of its own and may block until ctx
-	// ends. A panic counts as sched.Ignore. Optional; without, a message is passed on
-	// when the whole was accepted.
+	// ends, at the type's Broadcast.Deadline. A panic counts as sched.Ignore. A header
+	// stays deferred for Broadcast.ParkTime. Without it, a message is passed on when the
+	// whole was accepted.
 	Check func(ctx context.Context, h Header) (v sched.Verdict, key string)
-	// Deadline bounds Check. Default 10 s. HeaderWait is how long a header stays
-	// deferred. Default 1 min.
-	Deadline, HeaderWait time.Duration
+}
+
+// messageType is a type that was set.
+type messageType struct {
+	msgtype.Spec
+	Headers
 }
 
 // Header is what is known of a message before it is here.

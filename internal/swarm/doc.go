@@ -8,7 +8,7 @@
 //
 //	e, err := swarm.New(swarm.Config{Host: h, Network: id, Takes: takes, Deliver: judge})
 //	err = e.Start()
-//	err = e.Set(swarm.Type{Name: "block", MaxSize: 8 << 20, Joined: true, Check: check})
+//	err = e.Set(spec, true, swarm.Headers{Check: check}) // a msgtype.Spec
 //	ref, err := e.Prepare("block", message, value)
 //	err = e.Spread(ref)
 //	err = e.Close(ctx)

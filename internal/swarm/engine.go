@@ -11,6 +11,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
 
+	"github.com/go-nebnet/nebnet/internal/msgtype"
 	"github.com/go-nebnet/nebnet/internal/obs"
 	"github.com/go-nebnet/nebnet/internal/random"
 	"github.com/go-nebnet/nebnet/internal/swarm/sched"
@@ -36,7 +37,7 @@ type Engine struct {
 	started  bool
 	closed   bool
 	sched    *sched.State
-	types    map[string]*Type
+	types    map[string]*messageType
 	peers    map[peer.ID]*remote
 	armed    time.Time               // when run wakes the scheduler next
 	exported map[string]sched.Counts // what the metrics were told of
@@ -55,7 +56,7 @@ func New(cfg Config) (*Engine, error) {
 	e := &Engine{
 		cfg: cfg, protocol: Protocol(cfg.Network), poke: make(chan struct{}, 1),
 		sched: sched.New(sched.Config{Memory: cfg.Memory}, random.Or(cfg.Rand)),
-		types: make(map[string]*Type), peers: make(map[peer.ID]*remote), exported: make(map[string]sched.Counts),
+		types: make(map[string]*messageType), peers: make(map[peer.ID]*remote), exported: make(map[string]sched.Counts),
 	}
 	e.life, e.stop = context.WithCancel(context.Background())
 	e.notifiee = &network.NotifyBundle{DisconnectedF: func(_ network.Network, c network.Conn) { e.disconnected(c.RemotePeer()) }}
@@ -207,22 +208,27 @@ func (e *Engine) finish(todo []sched.Effect) (refused bool) {
 	return refused
 }
 
-// Set makes a type known, or gives it other properties.
-func (e *Engine) Set(t Type) error {
-	switch {
-	case t.Name == "" || len(t.Name) > wire.MaxType:
-		return fmt.Errorf("name of a type has %d bytes", len(t.Name))
-	case t.MaxSize < 1 || t.MaxSize > wire.MaxSize:
-		return fmt.Errorf("%s: size is %d, must be 1 to %d", t.Name, t.MaxSize, wire.MaxSize)
+// Set makes a message type known, or gives it other properties. It can be published from
+// then on; with receive, this node takes it. The spec is taken as it is, with its
+// defaults; messages have Broadcast.MaxSize bytes and their encoding. Errors: ErrClosed,
+// and what Spec.Validate finds.
+func (e *Engine) Set(spec msgtype.Spec, receive bool, h Headers) error {
+	spec = spec.WithDefaults()
+	if err := spec.Validate(); err != nil {
+		return err
+	}
+	size := spec.Broadcast.MaxSize + msgtype.BroadcastOverhead
+	if size > wire.MaxSize {
+		return fmt.Errorf("%w: broadcasts of %s of up to %d bytes", ErrTooLarge, spec.Name, spec.Broadcast.MaxSize)
 	}
 	e.mu.Lock()
 	if e.closed {
 		e.mu.Unlock()
 		return ErrClosed
 	}
-	e.types[t.Name] = &t
+	e.types[spec.Name] = &messageType{spec, h}
 	todo := e.stepLocked(sched.Event{Kind: sched.Declare, Spec: &sched.Spec{
-		Type: t.Name, MaxSize: t.MaxSize, Joined: t.Joined, Headers: t.Check != nil, HeaderWait: t.HeaderWait,
+		Type: spec.Name, MaxSize: size, Joined: receive, Headers: h.Check != nil, HeaderWait: spec.Broadcast.ParkTime,
 	}}, nil)
 	e.unlock()
 	e.finish(todo)

@@ -10,7 +10,7 @@ import (
 var (
 	// ErrClosed is returned once Close has begun. It matches net.ErrClosed.
 	ErrClosed = fmt.Errorf("swarm closed: %w", net.ErrClosed)
-	// ErrTooLarge means that a message has more than wire.MaxSize bytes.
+	// ErrTooLarge means that a message has, or may have, more than wire.MaxSize bytes.
 	ErrTooLarge = errors.New("message is too large")
 	// ErrHeader means that the application's header could not be made, or is longer
 	// than 4 KiB.

@@ -12,6 +12,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	"go.uber.org/goleak"
 
+	"github.com/go-nebnet/nebnet/internal/msgtype"
 	"github.com/go-nebnet/nebnet/internal/pacing"
 	"github.com/go-nebnet/nebnet/internal/swarm/sched"
 	"github.com/go-nebnet/nebnet/internal/testnet"
@@ -40,9 +41,8 @@ func header(h Header) []byte {
 	return sum[:]
 }
 
-func blocks() Type {
-	return Type{
-		Name: "block", MaxSize: 8 << 20, Joined: true,
+func blockHeaders() Headers {
+	return Headers{
 		Make: func(h Header, _ []byte) ([]byte, error) { return header(h), nil },
 		Check: func(_ context.Context, h Header) (sched.Verdict, string) {
 			if bytes.Equal(h.Header, header(h)) {
@@ -54,7 +54,7 @@ func blocks() Type {
 }
 
 // newNode makes a node that takes blocks.
-func newNode(t testing.TB, n *testnet.Net, i int, change func(*Config, *Type)) *node {
+func newNode(t testing.TB, n *testnet.Net, i int, change func(*Config, *Headers)) *node {
 	nd := &node{t: t, h: n.Host(t, n.Node(i)), members: map[peer.ID]bool{}, faults: map[peer.ID][]string{}, verdict: sched.Accept}
 	budgets := pacing.New(nd.h)
 	cfg := Config{
@@ -71,17 +71,16 @@ func newNode(t testing.TB, n *testnet.Net, i int, change func(*Config, *Type)) *
 			nd.faults[p] = append(nd.faults[p], fault)
 		},
 	}
-	typ := blocks()
-	if check := typ.Check; check != nil {
-		typ.Check = func(ctx context.Context, h Header) (sched.Verdict, string) {
-			nd.mu.Lock()
-			nd.checks++
-			nd.mu.Unlock()
-			return check(ctx, h)
-		}
+	headers := blockHeaders()
+	check := headers.Check
+	headers.Check = func(ctx context.Context, h Header) (sched.Verdict, string) {
+		nd.mu.Lock()
+		nd.checks++
+		nd.mu.Unlock()
+		return check(ctx, h)
 	}
 	if change != nil {
-		change(&cfg, &typ)
+		change(&cfg, &headers)
 	}
 	var err error
 	if nd.e, err = New(cfg); err != nil {
@@ -90,7 +89,7 @@ func newNode(t testing.TB, n *testnet.Net, i int, change func(*Config, *Type)) *
 	if err := nd.e.Start(); err != nil {
 		t.Fatal(err)
 	}
-	if err := nd.e.Set(typ); err != nil {
+	if err := nd.e.Set(msgtype.Spec{Name: "block", MaxSize: 8 << 20, Broadcast: msgtype.Broadcast{MaxSize: 8<<20 - msgtype.BroadcastOverhead}}, true, headers); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {

@@ -145,7 +145,7 @@ func TestLiar(t *testing.T) {
 func TestSilentHolder(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		n := newNet()
-		bare := func(_ *Config, t *Type) { t.Make = nil } // else the author pushes all of it
+		bare := func(_ *Config, h *Headers) { h.Make = nil } // else the author pushes all of it
 		a, b := newNode(t, n, 1, bare), newNode(t, n, 2, bare)
 		join(t, a, b)
 		mute := newRaw(t, n, 3, b, nil)
@@ -236,10 +236,10 @@ func TestCopiedHeader(t *testing.T) {
 func TestNothingUncheckedIsPassedOn(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
-		change func(c *Config, t *Type)
+		change func(c *Config, h *Headers)
 	}{
-		{"no header", func(_ *Config, t *Type) { t.Make = nil }},
-		{"no check", func(_ *Config, t *Type) { t.Check = nil }},
+		{"no header", func(_ *Config, h *Headers) { h.Make = nil }},
+		{"no check", func(_ *Config, h *Headers) { h.Check = nil }},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
@@ -268,7 +268,7 @@ func TestCutThrough(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		var invalid []Header
 		var mu sync.Mutex
-		note := func(c *Config, _ *Type) {
+		note := func(c *Config, _ *Headers) {
 			c.Invalid = func(h Header) {
 				mu.Lock()
 				invalid = append(invalid, h)
@@ -307,7 +307,7 @@ func TestCutThrough(t *testing.T) {
 func TestMemory(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		n := newNet()
-		small := func(c *Config, _ *Type) { c.Memory = 40 << 20 }
+		small := func(c *Config, _ *Headers) { c.Memory = 40 << 20 }
 		a, b := newNode(t, n, 1, nil), newNode(t, n, 2, small)
 		join(t, a, b)
 		for k := range 3 {
@@ -361,12 +361,12 @@ func TestStrangers(t *testing.T) {
 func TestPanics(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		n := newNet()
-		a := newNode(t, n, 1, func(_ *Config, t *Type) {
-			t.Make = func(Header, []byte) ([]byte, error) { return nil, fmt.Errorf("no key") }
+		a := newNode(t, n, 1, func(_ *Config, h *Headers) {
+			h.Make = func(Header, []byte) ([]byte, error) { return nil, fmt.Errorf("no key") }
 		})
-		b := newNode(t, n, 2, func(_ *Config, t *Type) {
-			t.Check = func(context.Context, Header) (sched.Verdict, string) { panic("check") }
-			t.Make = func(Header, []byte) ([]byte, error) { panic("make") }
+		b := newNode(t, n, 2, func(_ *Config, h *Headers) {
+			h.Check = func(context.Context, Header) (sched.Verdict, string) { panic("check") }
+			h.Make = func(Header, []byte) ([]byte, error) { panic("make") }
 		})
 		join(t, a, b)
 		for _, nd := range []*node{a, b} {

@@ -3,7 +3,6 @@ package swarm
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
 
@@ -44,7 +43,7 @@ func (e *Engine) Prepare(typ string, data, own []byte) (*Ref, error) {
 }
 
 // makeHeader calls code of the program's.
-func (e *Engine) makeHeader(t *Type, h Header, data []byte) (b []byte, err error) {
+func (e *Engine) makeHeader(t *messageType, h Header, data []byte) (b []byte, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("%w: panic", ErrHeader)
@@ -107,25 +106,19 @@ func (e *Engine) whole(m *sched.Message, from peer.ID) {
 	})
 }
 
-const defaultDeadline = 10 * time.Second
-
 // check has the program judge a header.
-func (e *Engine) check(m *sched.Message, t *Type) {
+func (e *Engine) check(m *sched.Message, t *messageType) {
 	v, key := sched.Ignore, ""
 	e.cfg.Obs.Labels("swarm", "type", m.Manifest.Type).Apply()
 	if t != nil && t.Check != nil {
-		d := t.Deadline
-		if d == 0 {
-			d = defaultDeadline
-		}
-		ctx, cancel := context.WithTimeout(e.life, d)
+		ctx, cancel := context.WithTimeout(e.life, t.Broadcast.Deadline)
 		v, key = e.ask(ctx, t, headerOf(m.Manifest, m.Digest, m.From))
 		cancel()
 	}
 	e.step(sched.Event{Kind: sched.Checked, ID: m.ID, Verdict: v, Key: key})
 }
 
-func (e *Engine) ask(ctx context.Context, t *Type, h Header) (v sched.Verdict, key string) {
+func (e *Engine) ask(ctx context.Context, t *messageType, h Header) (v sched.Verdict, key string) {
 	defer func() {
 		if p := recover(); p != nil {
 			v, key = sched.Ignore, ""

@@ -20,6 +20,7 @@ import (
 	"github.com/libp2p/go-libp2p/p2p/security/noise"
 
 	"github.com/go-nebnet/nebnet/internal/gossip"
+	"github.com/go-nebnet/nebnet/internal/msgtype"
 	"github.com/go-nebnet/nebnet/internal/testnet"
 )
 
@@ -82,7 +83,7 @@ func (m *mixed) startOurs(i int, h host.Host, id gossip.Identity, got func([]byt
 	if err != nil {
 		m.t.Fatal(err)
 	}
-	for _, err := range []error{e.Start(), e.Declare(gossip.Topic{Type: "x", Name: topic}), e.Join("x")} {
+	for _, err := range []error{e.Start(), e.Set(msgtype.Spec{Name: "x", Broadcast: msgtype.Broadcast{Topic: topic}}, true, nil)} {
 		if err != nil {
 			m.t.Fatal(err)
 		}

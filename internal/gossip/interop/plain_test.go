@@ -13,6 +13,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/protocol"
 
 	"github.com/go-nebnet/nebnet/internal/gossip"
+	"github.com/go-nebnet/nebnet/internal/msgtype"
 	"github.com/go-nebnet/nebnet/internal/testkit"
 )
 
@@ -61,7 +62,7 @@ func joined(t *testing.T, cfg gossip.Config) *gossip.Engine {
 		}
 	})
 	for _, err := range []error{
-		e.Start(), e.Declare(gossip.Topic{Type: "foreign", Name: topic, Open: true}), e.Join("foreign"),
+		e.Start(), e.Set(msgtype.Spec{Name: "foreign", Broadcast: msgtype.Broadcast{Topic: topic, Open: true}}, true, nil),
 	} {
 		if err != nil {
 			t.Fatal(err)
