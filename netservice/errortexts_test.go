@@ -47,9 +47,9 @@ func (f failure) check(t *testing.T) {
 		}
 	}
 	said := map[string]bool{}
-	for _, line := range strings.Split(text, "\n") {
+	for line := range strings.SplitSeq(text, "\n") {
 		clear(said)
-		for _, phrase := range strings.Split(line, ": ") {
+		for phrase := range strings.SplitSeq(line, ": ") {
 			if said[phrase] {
 				t.Errorf("%s: %q says %q twice", f.name, text, phrase)
 			}
