@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -97,6 +98,7 @@ func TestLargeTimed(t *testing.T) {
 		}
 		next(t, "message", in[2])
 		took := time.Since(began)
+		synctest.Wait() // it is measured when it has been handed over
 		d := line[2].Service().Stats().Gossip.Types["timed"].Delay
 		if d.Count != 1 || d.Max < time.Second || d.Max > took {
 			t.Errorf("measured %+v, took %s", d, took)

@@ -281,8 +281,8 @@ func TestReload(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Second)
-		if n := len(s.Peers()); n > 2 {
-			t.Errorf("%d peers, at most 2 are allowed", n)
+		if n := len(s.Peers()); n != 2 {
+			t.Errorf("%d peers, 2 may stay", n)
 		}
 	})
 }

@@ -14,9 +14,10 @@ func (n *Node) detailed(infos []PeerInfo, st Stats) []PeerInfo {
 		d := described[p.ID]
 		p.Persistent, p.Protected, p.Value = d.Persistent, d.Protected, peerValue(d.Value)
 		p.LastEnded = DisconnectReason(d.Last)
-		p.Mesh, p.Score = broadcast[p.ID].Mesh, broadcast[p.ID].Score
-		streams := st.Peers[p.ID.String()]
-		p.BytesIn, p.BytesOut = streams.Receive.Bytes, streams.Send.WrittenBytes
+		gossip, streams := broadcast[p.ID], st.Peers[p.ID.String()]
+		p.Mesh, p.Score = gossip.Mesh, gossip.Score
+		p.BytesIn = streams.Receive.Bytes + uint64(gossip.BytesIn)
+		p.BytesOut = streams.Send.WrittenBytes + uint64(gossip.BytesOut)
 	}
 	return infos
 }

@@ -45,10 +45,11 @@ type PeerInfo struct {
 	Protected string
 	Mesh      []string // types in whose broadcast mesh it is, sorted
 	Score     float64  // in broadcasting
-	BytesIn   uint64   // of messages, on the wire
-	BytesOut  uint64
-	// LastEnded is why the session before this one ended, or the last attempt
-	// failed; ReasonNone for neither.
+	// BytesIn and BytesOut are those of messages: sent directly, on the wire; and of
+	// broadcasts by gossip the data, copies included. They begin anew with the session.
+	BytesIn, BytesOut uint64
+	// LastEnded is why the session before this one ended; where none is known of, why
+	// the last attempt failed; ReasonNone for neither.
 	LastEnded DisconnectReason
 }
 

@@ -88,7 +88,7 @@ func peerShown(p PeerInfo, st Stats) inspect.Peer {
 		ID: id, Agent: p.Agent, Addr: p.Addr.String(), Direction: "inbound", Transport: p.Transport,
 		Since: p.Since, Session: p.Session, RTT: p.RTT.Seconds(), Version: p.Version, Capabilities: p.Capabilities,
 		MessagesIn: streams.Receive.Messages + uint64(gossip.MessagesIn), MessagesOut: streams.Send.Written + uint64(gossip.MessagesOut),
-		BytesIn: streams.Receive.Bytes + uint64(gossip.BytesIn), BytesOut: streams.Send.WrittenBytes + uint64(gossip.BytesOut),
+		BytesIn: p.BytesIn, BytesOut: p.BytesOut,
 		Queue: streams.Send.Pending, QueueBytes: streams.Send.PendingBytes + int(gossip.Waiting),
 		Dropped: streams.Send.Dropped, Faults: streams.Receive.Faults,
 		Mesh: gossip.Mesh, Score: gossip.Score,

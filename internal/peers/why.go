@@ -1,6 +1,7 @@
 package peers
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -189,7 +190,7 @@ type Described struct {
 	Protected  string
 	Reserved   bool
 	Persistent bool
-	Last       handshake.Reason // how what was before it ended
+	Last       handshake.Reason // how the session before it ended, or else the last attempt
 }
 
 // Describe describes all session peers at once.
@@ -210,7 +211,7 @@ func (m *Manager) Describe() map[peer.ID]Described {
 		}
 		d := Described{Value: m.recordLocked(e.live, now).value(), Protected: safe[p], Reserved: m.reserved[p], Persistent: m.targets[p] != nil}
 		if w, ok := m.words.get(p); ok {
-			d.Last = w.reason
+			d.Last = cmp.Or(w.ended, w.reason)
 		}
 		switch {
 		case d.Reserved:

@@ -16,8 +16,9 @@ type word struct {
 	at       time.Time
 	reason   handshake.Reason
 	byRemote bool
-	session  bool   // it ended a session, not an attempt
-	text     string // more about it, cleaned
+	session  bool             // it ended a session, not an attempt
+	text     string           // more about it, cleaned
+	ended    handshake.Reason // of the last session, ReasonNone for none; attempts that follow leave it
 }
 
 func (w word) before(o word) bool { return w.at.Before(o.at) }
@@ -27,8 +28,16 @@ func (m *Manager) noteLocked(p peer.ID, w word) {
 		return // it is here
 	}
 	w.at = time.Now()
-	if old, ok := m.words.get(p); ok && w.text == "" && old.reason == w.reason {
-		w.text = old.text
+	if w.session {
+		w.ended = w.reason
+	}
+	if old, ok := m.words.get(p); ok {
+		if w.text == "" && old.reason == w.reason {
+			w.text = old.text
+		}
+		if !w.session {
+			w.ended = old.ended
+		}
 	}
 	m.words.put(p, w)
 }
