@@ -95,7 +95,7 @@ func parseSocket(a ma.Multiaddr) (socketAddr, error) {
 		}
 	case "unix":
 		if len(address) > maxUnixPath {
-			return socketAddr{}, fmt.Errorf("%w: %s: the path has %d bytes, at most %d on this system", ErrAddress, a, len(address), maxUnixPath)
+			return socketAddr{}, fmt.Errorf("%w: %s: the path is too long: %d bytes, at most %d on this system", ErrAddress, a, len(address), maxUnixPath)
 		}
 		if parts == 1 {
 			return socketAddr{network, address}, nil
