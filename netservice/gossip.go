@@ -29,6 +29,7 @@ func (n *Node) gossipConfig() gossip.Config {
 		Pace:         n.paceGossip,
 		MessageID:    n.opts.messageID,
 		Recommended:  n.exchange.Recommended,
+		Most:         n.mostOf,
 		Large:        largeCarrier{n},
 		MaxLargeSize: maxLarge(n.cfg.MaxMessageSize),
 		Params:       gossip.Params(gossipProfiles[n.cfg.GossipProfile]()),

@@ -304,7 +304,7 @@ func (n *Node) sessionConfig() session.Config {
 		Budgets:      n.budgets,
 		OnRecord:     n.takeRecord,
 		OnPayload:    n.peerSet.onPayload,
-		OnLarge:      func(p peer.ID) { n.swarm.PeerChanged(p) },
+		OnOffer:      n.offered,
 		Penalise:     func(p peer.ID, f session.Fault) { n.peers.Penalise(p, faultWeight(f)) },
 		QueueBytes:   n.cfg.PeerQueueBytes,
 		PingInterval: timeout(n.cfg.PingInterval), PingTimeout: timeout(n.cfg.PingTimeout),

@@ -45,6 +45,32 @@ func (n *Node) takesLarge(p peer.ID) (types map[string]int, member bool) {
 	return k.session.OfferedOf(session.KindLarge), true
 }
 
+// offered hears that a peer takes something else now.
+func (n *Node) offered(p peer.ID, kind session.Kind, name string) {
+	switch kind {
+	case session.KindLarge:
+		n.swarm.PeerChanged(p)
+		n.gossip.MostChanged(p, name)
+	case session.KindMessage:
+		n.gossip.MostChanged(p, name)
+	}
+}
+
+// mostOf is how large the broadcasts of a type may be that a peer takes, 0 where it has
+// not said. Of large ones it has said more than of messages on a stream: how it has
+// declared the type, and Config.MaxMessageSize, bound them in another way.
+func (n *Node) mostOf(p peer.ID, typ string) int {
+	k := n.peerSet.get(p)
+	if k == nil {
+		return 0
+	}
+	if o, _, ok := k.session.Offered(session.KindLarge, typ); ok {
+		return o.MaxSize - msgtype.BroadcastOverhead
+	}
+	o, _, _ := k.session.Offered(session.KindMessage, typ)
+	return o.MaxSize
+}
+
 // largeCarrier is swarm as gossip sees it.
 type largeCarrier struct{ n *Node }
 

@@ -152,7 +152,7 @@ func TestUnixPathTooLong(t *testing.T) {
 			if (err == nil) != ok {
 				t.Errorf("%d bytes: %v", n, err)
 			}
-			if !ok && (!errors.Is(err, ErrAddress) || !strings.Contains(err.Error(), fmt.Sprintf("has %d bytes, at most %d", n, maxUnixPath))) {
+			if !ok && (!errors.Is(err, ErrAddress) || !strings.Contains(err.Error(), fmt.Sprintf("too long: %d bytes, at most %d", n, maxUnixPath))) {
 				t.Errorf("%v", err)
 			}
 		}

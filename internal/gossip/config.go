@@ -113,6 +113,10 @@ type Config struct {
 	// implementations may accept frames of 1 MiB at most, see FrameOfOthers:
 	// raise it only where every node does.
 	MaxMessageSize int
+	// Most is how many bytes of data of a type a member has said to take, 0 where that
+	// is not known. It is sent no larger messages, and not told of them. It must not
+	// block and not call the engine, which asks again after MostChanged. Optional.
+	Most func(p peer.ID, typ string) int
 	// Large carries what is above LargeFrame between members, in topics that are not
 	// open. Members that do not take it that way get it by GossipSub, if MaxMessageSize
 	// allows. Optional.

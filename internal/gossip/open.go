@@ -113,7 +113,7 @@ func (e *Engine) openOnce(r *remote) (again bool) {
 	r.tries = 0
 	r.out.attach(s)
 	var out outcome
-	e.stepLocked(router.Event{Kind: router.Standing, Peer: r.id, On: r.standing == member}, &out)
+	e.standLocked(r, &out)
 	e.stepLocked(router.Event{
 		Kind: router.Opened, Peer: r.id, Level: levelOf(s.Protocol()),
 		On: s.Conn().Stat().Direction == network.DirOutbound,

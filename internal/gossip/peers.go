@@ -1,6 +1,7 @@
 package gossip
 
 import (
+	"maps"
 	"net/netip"
 	"slices"
 	"time"
@@ -38,6 +39,7 @@ type remote struct {
 	unable    bool           // it speaks none of the protocols
 	gone      bool
 	slow      int64 // times that nobody waited for it any more
+	bounded   bool  // the router has heard that it takes less of some type
 	got, sent traffic
 
 	out *writer
@@ -94,6 +96,64 @@ func (e *Engine) standingOf(p peer.ID) standing {
 	return none
 }
 
+// standLocked tells the router what a peer may take part in, and first what it takes.
+func (e *Engine) standLocked(r *remote, out *outcome) {
+	if e.cfg.Most != nil {
+		types := e.table.Load().byType
+		for _, typ := range slices.Sorted(maps.Keys(types)) {
+			e.boundLocked(r, types[typ], out)
+		}
+	}
+	e.stepLocked(router.Event{Kind: router.Standing, Peer: r.id, On: r.standing == member}, out)
+}
+
+// boundLocked tells the router how much a peer takes of a type.
+func (e *Engine) boundLocked(r *remote, t *topic, out *outcome) {
+	if e.cfg.Most == nil {
+		return
+	}
+	most := 0
+	if r.standing == member {
+		most = e.cfg.Most(r.id, t.Type)
+	}
+	switch {
+	case most >= t.set().MaxSize:
+		most = 0
+	case most > 0 && t.stamps:
+		most += stampLen
+	}
+	if most > 0 || r.bounded {
+		r.bounded = true
+		e.stepLocked(router.Event{Kind: router.Bound, Peer: r.id, Topic: t.Name, Most: most}, out)
+	}
+}
+
+// MostChanged tells that Config.Most now says something else of a peer and a type.
+func (e *Engine) MostChanged(p peer.ID, typ string) {
+	t := e.byType(typ)
+	if t == nil {
+		return
+	}
+	var out outcome
+	e.mu.Lock()
+	if r := e.peers[p]; r != nil {
+		e.boundLocked(r, t, &out)
+	}
+	e.unlock()
+	e.judgeAll(&out)
+}
+
+// boundAll does so for all peers: the type has been declared, or changed.
+func (e *Engine) boundAll(t *topic) {
+	var out outcome
+	e.mu.Lock()
+	for _, p := range slices.Sorted(maps.Keys(e.peers)) {
+		e.boundLocked(e.peers[p], t, &out)
+	}
+	e.unlock()
+	e.judgeAll(&out)
+}
+
 // oldest is when the first of some connections was made.
 func oldest(conns []network.Conn) time.Time {
 	at := now()
@@ -123,7 +183,7 @@ func (e *Engine) setStanding(p peer.ID, st standing) {
 		if st == none {
 			e.shutLocked(r)
 		} else {
-			e.stepLocked(router.Event{Kind: router.Standing, Peer: p, On: st == member}, &out)
+			e.standLocked(r, &out)
 		}
 	}
 	if st != none {

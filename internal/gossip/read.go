@@ -49,7 +49,7 @@ func (e *Engine) beginReadLocked(r *remote, s network.Stream) func() {
 		e.stepLocked(router.Event{Kind: router.Silent, Peer: r.id}, &out)
 	}
 	e.stepLocked(router.Event{Kind: router.Heard, Peer: r.id}, &out)
-	e.stepLocked(router.Event{Kind: router.Standing, Peer: r.id, On: r.standing == member}, &out)
+	e.standLocked(r, &out)
 	r.in = s
 	return func() { e.read(r, s) }
 }

@@ -47,6 +47,7 @@ func (e *Engine) Set(spec msgtype.Spec, receive bool, validate Validator) error 
 		t = e.newTopic(spec.Name, now)
 		e.addLocked(t)
 	}
+	e.boundAll(t)
 	join := router.Event{Kind: router.Leave, Topic: t.Name}
 	if receive {
 		join.Kind = router.Join

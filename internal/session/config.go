@@ -50,9 +50,9 @@ type Config struct {
 	// What they get belongs to them. Optional.
 	OnRecord  func(p peer.ID, envelope []byte) error
 	OnPayload func(p peer.ID, payload []byte)
-	// OnLarge is told that a peer offers other large broadcasts now, from the same
-	// goroutine. Optional.
-	OnLarge func(p peer.ID)
+	// OnOffer is told that what a peer offers of a kind under a name is now another,
+	// or nothing, from the same goroutine. Optional.
+	OnOffer func(p peer.ID, kind Kind, name string)
 
 	// QueueBytes bounds what is queued for one peer over all types. A type
 	// whose own queue holds no more than 64 KiB is served even beyond it, so

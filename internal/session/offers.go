@@ -59,10 +59,10 @@ func (s *Session) takeOffer(e entry, size int) Fault {
 	if fault != FaultNone {
 		return fault
 	}
-	if (was.Kind == KindLarge || e.offer.Kind == KindLarge) && s.e.cfg.OnLarge != nil {
-		s.e.cfg.OnLarge(s.peer)
-	}
-	for _, o := range []Offer{was, e.offer} {
+	for i, o := range []Offer{was, e.offer} {
+		if tell := s.e.cfg.OnOffer; tell != nil && o.Kind != kindWithdrawn && (i == 0 || o.Kind != was.Kind || o.Name != was.Name) {
+			tell(s.peer, o.Kind, o.Name)
+		}
 		if o.Kind == KindMessage {
 			if t := s.e.reg.lookup(o.Name); t != nil {
 				s.note(t)

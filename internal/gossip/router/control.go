@@ -207,7 +207,7 @@ func (r *Router) heardWant(p *Peer, ids [][]byte) {
 	}
 	for _, id := range ids {
 		e := r.book[string(id)]
-		if e == nil || e.msg == nil || e.state != accepted || !e.topic.allows(p) {
+		if e == nil || e.msg == nil || e.state != accepted || !e.topic.allows(p) || !p.takes(e) {
 			continue
 		}
 		if _, no := p.refused[string(id)]; no || !e.serve(p, r.cfg.Mesh.Retransmission) {
@@ -290,7 +290,7 @@ func (r *Router) gossip() {
 		}
 		r.shuffle(fit)
 		for _, l := range fit[:min(max(m.Dlazy, int(m.GossipFactor*float64(len(fit)))), len(fit))] {
-			r.sayHave(l, r.sampleIDs(have))
+			r.sayHave(l, r.sampleIDs(r.takenBy(l.p, have)))
 		}
 	}
 }
@@ -306,6 +306,9 @@ func (r *Router) sampleIDs(ids []string) []string {
 }
 
 func (r *Router) sayHave(l *link, ids []string) {
+	if len(ids) == 0 {
+		return
+	}
 	c := r.control(l.p)
 	c.Have = append(c.Have, rpc.HaveIDs{Topic: l.t.spec.Name, IDs: ids})
 }
@@ -331,7 +334,7 @@ func (r *Router) tellMissed() {
 		p.missed = nil
 		for _, id := range missed {
 			e := r.book[id]
-			if e == nil || e.msg == nil || e.state != accepted || !p.out || !e.topic.allows(p) || !p.link(e.topic).named() {
+			if e == nil || e.msg == nil || e.state != accepted || !p.out || !e.topic.allows(p) || !p.takes(e) || !p.link(e.topic).named() {
 				continue
 			}
 			c := r.control(p)
@@ -387,7 +390,7 @@ func (r *Router) tellPeer(p *Peer) {
 			continue
 		}
 		l.due = false
-		ids := r.saidSince(l.t, oldest, l.told)
+		ids := r.takenBy(p, r.saidSince(l.t, oldest, l.told))
 		l.told = r.said
 		if len(ids) > 0 {
 			r.sayHave(l, ids)

@@ -22,7 +22,10 @@ const (
 	Heard
 	Silent
 	// Standing: Peer is a member if On, else one that takes part in open topics.
+	// Bound: Peer takes no more than Most bytes of data in Topic; 0 for as many as
+	// this node does.
 	Standing
+	Bound
 	// Direct: Peer is a direct peer, or not.
 	Direct
 	// Addrs: Peer has the addresses Names. AppScore: the application's score of
@@ -70,6 +73,7 @@ type Event struct {
 	Level   Level
 	On      bool
 	Value   float64
+	Most    int
 	Topic   string
 	Key     string
 	ID      []byte

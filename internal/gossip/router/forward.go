@@ -72,11 +72,11 @@ func (r *Router) withdraw(m *Message) {
 }
 
 // forward sends a message to everybody who is to have it, and returns how many
-// those are. Nobody is sent what it sent itself, or does not want.
+// those are. Nobody is sent what it sent itself, does not want, or does not take.
 func (r *Router) forward(e *entry, own bool) (n int) {
 	t := e.topic
 	to := func(p *Peer) {
-		if _, no := p.refused[e.id]; no && !own || e.sentBy(p) || p.ID == e.msg.Author {
+		if _, no := p.refused[e.id]; no && !own || e.sentBy(p) || p.ID == e.msg.Author || !p.takes(e) {
 			return
 		}
 		n++
@@ -123,20 +123,21 @@ func (r *Router) forward(e *entry, own bool) (n int) {
 	return n
 }
 
-// flushPending sends what waits for a first peer.
+// flushPending sends what waits for a first peer. What that one does not take waits on,
+// and holds up nothing behind it.
 func (r *Router) flushPending(t *Topic) {
-	for len(t.pending) > 0 {
-		e := t.pending[0]
+	var left []*entry
+	for _, e := range t.pending {
 		if r.forward(e, true) == 0 {
-			return
+			left = append(left, e)
+			continue
 		}
-		t.pending = t.pending[1:]
 		t.pendingBytes -= len(e.msg.Data)
 		r.settle(e, accepted)
 		r.spread(e.msg)
 		r.say(e)
 	}
-	t.pending = nil
+	t.pending = left
 }
 
 // expirePending gives up own messages that met no peer. They may be published

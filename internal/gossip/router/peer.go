@@ -25,6 +25,7 @@ type Peer struct {
 	say    *rpc.Control
 	saying bool // is in Router.speakers
 
+	most    map[string]int // bytes of data that it takes, by topic; nil: all that is allowed here
 	spent   spent
 	refused map[string]uint64 // message ID → tick until which it is not wanted
 	missed  []string          // message IDs that its queue did not take
@@ -185,6 +186,45 @@ func (r *Router) standing(ev Event) {
 	}
 }
 
+// setBound notes what a peer takes. It is never sent more, nor told of it: it could
+// not tell that from a message that breaks the rules, and would hold it against this
+// node.
+func (r *Router) setBound(ev Event) {
+	p := r.peer(ev.Peer)
+	switch {
+	case ev.Most > 0:
+		if p.most == nil {
+			p.most = make(map[string]int)
+		}
+		p.most[ev.Topic] = ev.Most
+	case p.most != nil:
+		delete(p.most, ev.Topic)
+		if t := r.topics[ev.Topic]; t != nil {
+			r.flushPending(t)
+		}
+	}
+}
+
+// takes reports whether a message is short enough for the peer.
+func (p *Peer) takes(e *entry) bool {
+	if p.most == nil {
+		return true
+	}
+	most, bounded := p.most[e.topic.spec.Name]
+	return !bounded || len(e.msg.Data) <= most
+}
+
+// takenBy is those of some IDs whose messages the peer takes.
+func (r *Router) takenBy(p *Peer, ids []string) []string {
+	if p.most == nil {
+		return ids
+	}
+	return slices.DeleteFunc(slices.Clone(ids), func(id string) bool {
+		e := r.book[id]
+		return e == nil || e.msg == nil || !p.takes(e)
+	})
+}
+
 func (r *Router) setDirect(ev Event) {
 	if ev.On {
 		r.direct[ev.Peer] = struct{}{}
@@ -215,7 +255,7 @@ func (r *Router) release(p *Peer) {
 	if p.in || p.out {
 		return
 	}
-	p.member = false
+	p.member, p.most = false, nil
 	for _, l := range p.links {
 		l.stats.first = 0
 	}

@@ -98,6 +98,8 @@ func (r *Router) Step(ev Event, now time.Time) []Effect {
 		r.silent(ev)
 	case Standing:
 		r.standing(ev)
+	case Bound:
+		r.setBound(ev)
 	case Direct:
 		r.setDirect(ev)
 	case Addrs:
