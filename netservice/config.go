@@ -11,6 +11,7 @@ import (
 	ma "github.com/multiformats/go-multiaddr"
 
 	"github.com/go-nebnet/nebnet/internal/identity"
+	"github.com/go-nebnet/nebnet/internal/setting"
 	"github.com/go-nebnet/nebnet/p2p"
 )
 
@@ -182,18 +183,18 @@ func (c Config) withDefaults() Config {
 	if c.Agent == "" {
 		c.Agent = defaultAgent()
 	}
-	setDefault(&c.MinVersion, 1)
-	setDefault(&c.MaxVersion, c.MinVersion)
-	setDefault(&c.MaxPeers, DefaultMaxPeers)
-	setDefault(&c.InboundShare, DefaultInboundShare)
-	setDefault(&c.GossipProfile, "small-network")
-	setDefault(&c.MaxMessageSize, DefaultMaxMessageSize)
-	setDefault(&c.PeerQueueBytes, DefaultPeerQueueBytes)
-	setDefault(&c.DispatchQueue, DefaultDispatchQueue)
-	setDefault(&c.HandshakeTimeout, Duration(DefaultHandshakeTimeout))
-	setDefault(&c.PingInterval, Duration(DefaultPingInterval))
-	setDefault(&c.PingTimeout, Duration(DefaultPingTimeout))
-	setDefault(&c.ShutdownTimeout, Duration(DefaultShutdownTimeout))
+	setting.Default(&c.MinVersion, 1)
+	setting.Default(&c.MaxVersion, c.MinVersion)
+	setting.Default(&c.MaxPeers, DefaultMaxPeers)
+	setting.Default(&c.InboundShare, DefaultInboundShare)
+	setting.Default(&c.GossipProfile, "small-network")
+	setting.Default(&c.MaxMessageSize, DefaultMaxMessageSize)
+	setting.Default(&c.PeerQueueBytes, DefaultPeerQueueBytes)
+	setting.Default(&c.DispatchQueue, DefaultDispatchQueue)
+	setting.Default(&c.HandshakeTimeout, Duration(DefaultHandshakeTimeout))
+	setting.Default(&c.PingInterval, Duration(DefaultPingInterval))
+	setting.Default(&c.PingTimeout, Duration(DefaultPingTimeout))
+	setting.Default(&c.ShutdownTimeout, Duration(DefaultShutdownTimeout))
 	return c
 }
 
@@ -216,13 +217,6 @@ func (c Config) clone() Config {
 		t.Admit, t.AllowTargets = slices.Clone(t.Admit), slices.Clone(t.AllowTargets)
 	}
 	return c
-}
-
-func setDefault[T comparable](field *T, value T) {
-	var zero T
-	if *field == zero {
-		*field = value
-	}
 }
 
 // defaultAgent is "nebnet/" and the version that the program was built with.

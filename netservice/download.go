@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/go-nebnet/nebnet/internal/setting"
 )
 
 // Download fetches a range of numbered items, such as the blocks of a chain by
@@ -113,10 +115,10 @@ func (d Download[Item]) Run(ctx context.Context, s *NebService) iter.Seq2[Item, 
 }
 
 func (d Download[Item]) withDefaults() Download[Item] {
-	setDefault(&d.Chunk, 16)
-	setDefault(&d.Window, 64)
-	setDefault(&d.PerPeer, 2)
-	setDefault(&d.Patience, time.Minute)
+	setting.Default(&d.Chunk, 16)
+	setting.Default(&d.Window, 64)
+	setting.Default(&d.PerPeer, 2)
+	setting.Default(&d.Patience, time.Minute)
 	if d.Verify == nil {
 		d.Verify = func(uint64, Item) error { return nil }
 	}

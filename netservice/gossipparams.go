@@ -1,10 +1,10 @@
 package netservice
 
 import (
-	"errors"
 	"time"
 
 	"github.com/go-nebnet/nebnet/internal/gossip"
+	"github.com/go-nebnet/nebnet/internal/setting"
 )
 
 // GossipParams are the parameters of GossipSub's mesh and of the scores of
@@ -89,7 +89,7 @@ func LowLatency() GossipParams { return GossipParams(gossip.LowLatency()) }
 
 // checkGossipParams reports mistakes in the form of those of a Config.
 func checkGossipParams(p GossipParams) error {
-	return renamed(gossip.Params(p).Validate(), func(e *gossip.ConfigError) *ConfigError {
-		return &ConfigError{Field: "Gossip" + e.Field, Err: errors.New(e.Reason)}
+	return renamed(gossip.Params(p).Validate(), func(e *setting.Error) *ConfigError {
+		return &ConfigError{Field: "Gossip" + e.Field, Err: e.Err}
 	})
 }

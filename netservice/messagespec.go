@@ -8,6 +8,7 @@ import (
 	"github.com/go-nebnet/nebnet/dispatcher"
 	"github.com/go-nebnet/nebnet/internal/gossip"
 	"github.com/go-nebnet/nebnet/internal/msgtype"
+	"github.com/go-nebnet/nebnet/internal/setting"
 )
 
 // Priority is the class of a message type on the streams between two peers.
@@ -136,7 +137,7 @@ func (m MessageSpec) internal(maxSize int) msgtype.Spec {
 	case !sized && g.Open:
 		mostOwn = min(maxSize, gossip.FrameOfOthers)
 	}
-	setDefault(&m.MaxSize, maxSize)
+	setting.Default(&m.MaxSize, maxSize)
 	return msgtype.Spec{
 		Name: m.Name, MaxSize: m.MaxSize, Priority: msgtype.Priority(m.Priority),
 		Compression: msgtype.Compression(m.Compression), QueueBytes: m.QueueBytes, NoBroadcast: m.NoBroadcast,

@@ -3,13 +3,12 @@ package netservice
 import (
 	"context"
 	"errors"
-	"fmt"
-	"net"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/go-nebnet/nebnet/internal/reqresp"
+	"github.com/go-nebnet/nebnet/internal/setting"
 )
 
 // ErrorCode says why a call failed. It travels from peer to peer and is an error:
@@ -82,18 +81,13 @@ type TransportError struct {
 	Err    error
 }
 
-func (e *TransportError) Error() string {
-	return fmt.Sprintf("call %s of %s: %v", e.Method, e.Peer, e.Err)
-}
+func (e *TransportError) Error() string { return (*reqresp.TransportError)(e).Error() }
 
 // Unwrap returns the cause.
 func (e *TransportError) Unwrap() error { return e.Err }
 
 // Timeout tells whether no answer came in time.
-func (e *TransportError) Timeout() bool {
-	ne, ok := errors.AsType[net.Error](e.Err)
-	return ok && ne.Timeout()
-}
+func (e *TransportError) Timeout() bool { return (*reqresp.TransportError)(e).Timeout() }
 
 // Temporary is for net.Error.
 func (e *TransportError) Temporary() bool { return e.Timeout() }
@@ -136,16 +130,16 @@ func requestError(err error) error {
 	case *reqresp.Error:
 		return &RequestError{Peer: e.Peer, Method: e.Method, Code: ErrorCode(e.Code), RetryAfter: e.RetryAfter, Text: e.Text, Local: e.Local}
 	case *reqresp.TransportError:
-		t := &TransportError{Peer: e.Peer, Method: e.Method, Unsent: e.Unsent, Err: e.Err}
+		t := TransportError(*e)
 		switch {
 		case errors.Is(e.Err, reqresp.ErrNoSession):
 			t.Err = ErrUnknownPeer
 		case errors.Is(e.Err, reqresp.ErrClosed):
 			t.Err = ErrStopped
 		}
-		return t
-	case *reqresp.ConfigError:
-		return &ConfigError{Field: e.Field, Err: e.Err}
+		return &t
+	case *setting.Error:
+		return (*ConfigError)(e)
 	case interface{ Unwrap() []error }:
 		var all []error
 		for _, one := range e.Unwrap() {

@@ -17,6 +17,7 @@ import (
 	"github.com/go-nebnet/nebnet/internal/msgtype"
 	"github.com/go-nebnet/nebnet/internal/obs"
 	"github.com/go-nebnet/nebnet/internal/p2phost"
+	"github.com/go-nebnet/nebnet/internal/setting"
 	"github.com/go-nebnet/nebnet/p2p"
 )
 
@@ -54,9 +55,7 @@ func split(err error) []error {
 // about hosts that the program brings.
 func (c Config) checkAddrs(p parsed, transport bool) error {
 	host := p2phost.Config{Listen: p.listen, Announce: p.announce, NoPrivate: c.PublicOnly, SkipSockets: transport}
-	err := renamed(host.ValidateAddrs(), func(e *p2phost.ConfigError) *ConfigError {
-		return &ConfigError{Field: e.Field, Err: e.Err}
-	})
+	err := configErrors(host.ValidateAddrs())
 	if !transport {
 		err = joined(err, errors.Join(c.checkDialable("")...))
 	}
@@ -97,13 +96,16 @@ func renamed[E error](err error, rename func(E) *ConfigError) error {
 	return errors.Join(errs...)
 }
 
+// configErrors gives mistakes the type of this package.
+func configErrors(err error) error {
+	return renamed(err, func(e *setting.Error) *ConfigError { return (*ConfigError)(e) })
+}
+
 // parse turns a Config with defaults into the types of the libraries below.
 func (c Config) parse() (parsed, error) {
 	var p parsed
-	var errs []error
-	bad := func(field, format string, args ...any) {
-		errs = append(errs, &ConfigError{Field: field, Err: fmt.Errorf(format, args...)})
-	}
+	var check setting.Check
+	bad := check.Bad
 
 	if c.ChainID == "" {
 		bad("ChainID", "is required")
@@ -160,24 +162,19 @@ func (c Config) parse() (parsed, error) {
 		}
 	}
 
-	atLeast := func(field string, v, least int) {
-		if v < least {
-			bad(field, "is %d, must be at least %d", v, least)
-		}
-	}
-	atLeast("MaxPeers", c.MaxPeers, 1)
+	setting.AtLeast(&check, "MaxPeers", c.MaxPeers, 1)
 	if c.InboundShare > 1 || math.IsNaN(c.InboundShare) {
 		bad("InboundShare", "is %v, must be at most 1", c.InboundShare)
 	}
-	atLeast("MaxMessageSize", c.MaxMessageSize, 1)
+	setting.AtLeast(&check, "MaxMessageSize", c.MaxMessageSize, 1)
 	if gossipProfiles[c.GossipProfile] == nil {
 		bad("GossipProfile", "%q is unknown, want one of %s", c.GossipProfile, strings.Join(slices.Sorted(maps.Keys(gossipProfiles)), ", "))
 	}
 	if c.MaxMessageSize > msgtype.MaxSize {
 		bad("MaxMessageSize", "is %d, must be at most %d", c.MaxMessageSize, msgtype.MaxSize)
 	}
-	atLeast("PeerQueueBytes", c.PeerQueueBytes, 64<<10)
-	atLeast("DispatchQueue", c.DispatchQueue, 1)
+	setting.AtLeast(&check, "PeerQueueBytes", c.PeerQueueBytes, 64<<10)
+	setting.AtLeast(&check, "DispatchQueue", c.DispatchQueue, 1)
 
 	mistaken := make(map[int]bool)
 	for _, err := range split(p2p.ValidateTunnels(c.Tunnels)) {
@@ -192,16 +189,12 @@ func (c Config) parse() (parsed, error) {
 		}
 	}
 
-	positive := func(field string, d Duration) {
-		if time.Duration(d) < 10*time.Millisecond {
-			bad(field, "is %s, must be at least 10ms", d)
-		}
-	}
-	positive("HandshakeTimeout", c.HandshakeTimeout)
-	positive("PingInterval", c.PingInterval)
-	positive("PingTimeout", c.PingTimeout)
-	positive("ShutdownTimeout", c.ShutdownTimeout)
-	return p, errors.Join(errs...)
+	const shortest = Duration(10 * time.Millisecond)
+	setting.AtLeast(&check, "HandshakeTimeout", c.HandshakeTimeout, shortest)
+	setting.AtLeast(&check, "PingInterval", c.PingInterval, shortest)
+	setting.AtLeast(&check, "PingTimeout", c.PingTimeout, shortest)
+	setting.AtLeast(&check, "ShutdownTimeout", c.ShutdownTimeout, shortest)
+	return p, configErrors(check.Err())
 }
 
 type badFunc func(field, format string, args ...any)

@@ -36,10 +36,11 @@ var imports = map[string][]string{
 	// Leaves.
 	"internal/obs":      {},
 	"internal/identity": {},
-	"internal/p2phost":  {"internal/obs"},
+	"internal/p2phost":  {"internal/obs", "internal/setting"},
 	"internal/pacing":   {},
 	"internal/random":   {},
-	"internal/msgtype":  {},
+	"internal/setting":  {},
+	"internal/msgtype":  {"internal/setting"},
 	"internal/archtest": {},
 	"internal/bench":    {}, // baselines to compare with
 
@@ -63,7 +64,7 @@ var imports = map[string][]string{
 
 // engine is what an engine may import: leaves, and the dispatcher where a
 // Message has to be handed over.
-var engine = []string{"internal/obs", "internal/pacing", "internal/random", "internal/identity", "internal/p2phost", "internal/handshake", "internal/msgtype", "dispatcher"}
+var engine = []string{"internal/obs", "internal/pacing", "internal/random", "internal/identity", "internal/p2phost", "internal/handshake", "internal/setting", "internal/msgtype", "dispatcher"}
 
 // testSupport may be imported by any test file.
 var testSupport = []string{"internal/testkit", "internal/testnet", "internal/bench", "netservice/nettest", "internal/obs", "internal/identity", "internal/p2phost", "internal/msgtype"}

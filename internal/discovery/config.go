@@ -1,8 +1,6 @@
 package discovery
 
 import (
-	"errors"
-	"fmt"
 	"math/rand/v2"
 	"time"
 
@@ -12,6 +10,7 @@ import (
 
 	"github.com/go-nebnet/nebnet/internal/obs"
 	"github.com/go-nebnet/nebnet/internal/random"
+	"github.com/go-nebnet/nebnet/internal/setting"
 )
 
 // Defaults of Config.
@@ -76,18 +75,10 @@ type Config struct {
 }
 
 func (c Config) withDefaults() Config {
-	if c.Interval == 0 {
-		c.Interval = DefaultInterval
-	}
-	if c.Timeout == 0 {
-		c.Timeout = DefaultTimeout
-	}
-	if c.PerSource == 0 {
-		c.PerSource = DefaultPerSource
-	}
-	if c.OfferAgain == 0 {
-		c.OfferAgain = DefaultOfferAgain
-	}
+	setting.Default(&c.Interval, DefaultInterval)
+	setting.Default(&c.Timeout, DefaultTimeout)
+	setting.Default(&c.PerSource, DefaultPerSource)
+	setting.Default(&c.OfferAgain, DefaultOfferAgain)
 	if c.Allow == nil {
 		c.Allow = func(peer.ID, ma.Multiaddr) bool { return true }
 	}
@@ -110,37 +101,18 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// Validate reports every mistake at once, each as a *ConfigError.
+// Validate reports every mistake at once, each as a *setting.Error.
 func (c Config) Validate() error {
-	var errs []error
-	bad := func(field, format string, args ...any) {
-		errs = append(errs, &ConfigError{Field: field, Err: fmt.Errorf(format, args...)})
-	}
-	for _, r := range []struct {
-		field   string
-		missing bool
-	}{
-		{"Host", c.Host == nil},
-		{"Network", c.Network == ""},
-		{"Member", c.Member == nil},
-		{"Sessions", c.Sessions == nil},
-		{"Want", c.Want == nil},
-		{"Found", c.Found == nil},
-	} {
-		if r.missing {
-			bad(r.field, "is required")
-		}
-	}
-	for _, d := range []struct {
-		field string
-		v     time.Duration
-	}{{"Interval", c.Interval}, {"Timeout", c.Timeout}, {"OfferAgain", c.OfferAgain}} {
-		if d.v < 0 {
-			bad(d.field, "is %s", d.v)
-		}
-	}
-	if c.PerSource < 0 {
-		bad("PerSource", "is %d", c.PerSource)
-	}
-	return errors.Join(errs...)
+	var check setting.Check
+	check.Required("Host", c.Host != nil)
+	check.Required("Network", c.Network != "")
+	check.Required("Member", c.Member != nil)
+	check.Required("Sessions", c.Sessions != nil)
+	check.Required("Want", c.Want != nil)
+	check.Required("Found", c.Found != nil)
+	setting.AtLeast(&check, "Interval", c.Interval, 0)
+	setting.AtLeast(&check, "Timeout", c.Timeout, 0)
+	setting.AtLeast(&check, "OfferAgain", c.OfferAgain, 0)
+	setting.AtLeast(&check, "PerSource", c.PerSource, 0)
+	return check.Err()
 }

@@ -13,16 +13,6 @@ var (
 	ErrStarted = errors.New("already started")
 )
 
-// ConfigError names the field that is wrong.
-type ConfigError struct {
-	Field string
-	Err   error
-}
-
-func (e *ConfigError) Error() string { return "discovery: " + e.Field + " " + e.Err.Error() }
-
-func (e *ConfigError) Unwrap() error { return e.Err }
-
 // Fault is a way in which a peer violates the peer exchange protocol. It is
 // counted under its name and, wrapped in an error with the details, given to
 // Config.Penalise; errors.As finds it there.

@@ -15,6 +15,7 @@ import (
 	ma "github.com/multiformats/go-multiaddr"
 
 	"github.com/go-nebnet/nebnet/internal/obs"
+	"github.com/go-nebnet/nebnet/internal/setting"
 	"github.com/go-nebnet/nebnet/internal/testnet"
 )
 
@@ -360,9 +361,9 @@ func TestConfig(t *testing.T) {
 	_, err := New(Config{Interval: -1, PerSource: -1})
 	fields := map[string]bool{}
 	for _, e := range err.(interface{ Unwrap() []error }).Unwrap() {
-		var ce *ConfigError
+		var ce *setting.Error
 		if !errors.As(e, &ce) {
-			t.Fatalf("%v is no ConfigError", e)
+			t.Fatalf("%v is no setting.Error", e)
 		}
 		fields[ce.Field] = true
 	}

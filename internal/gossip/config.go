@@ -3,7 +3,6 @@ package gossip
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"reflect"
 	"time"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/go-nebnet/nebnet/internal/msgtype"
 	"github.com/go-nebnet/nebnet/internal/obs"
+	"github.com/go-nebnet/nebnet/internal/setting"
 )
 
 // Identity says who signs messages.
@@ -161,79 +161,53 @@ func (c Config) withDefaults() Config {
 	if reflect.ValueOf(c.Params).IsZero() {
 		c.Params = SmallNetwork()
 	}
-	set(&c.ForeignAfter, DefaultForeignAfter)
-	set(&c.ScoreInterval, DefaultScoreInterval)
-	set(&c.MaxMessageSize, DefaultMaxMessageSize)
+	setting.Default(&c.ForeignAfter, DefaultForeignAfter)
+	setting.Default(&c.ScoreInterval, DefaultScoreInterval)
+	setting.Default(&c.MaxMessageSize, DefaultMaxMessageSize)
 	if c.Large != nil {
-		set(&c.MaxLargeSize, max(DefaultMaxLargeSize, c.MaxMessageSize))
+		setting.Default(&c.MaxLargeSize, max(DefaultMaxLargeSize, c.MaxMessageSize))
 	}
-	set(&c.MaxLargeSize, c.MaxMessageSize)
-	set(&c.PeerQueue, DefaultPeerQueue)
-	set(&c.PeerQueueBytes, DefaultPeerQueueBytes)
-	set(&c.Queue, DefaultQueue)
-	set(&c.Pending, DefaultPending)
-	set(&c.PendingBytes, DefaultPendingBytes)
-	set(&c.Parked, DefaultParked)
-	set(&c.ParkedBytes, DefaultParkedBytes)
-	set(&c.ParkedPerPeer, DefaultParkedPerPeer)
-	set(&c.ParkedPerKey, DefaultParkedPerKey)
-	set(&c.SeenTTL, DefaultSeenTTL)
-	set(&c.SeenMessages, DefaultSeenMessages)
-	set(&c.HistoryBytes, DefaultHistoryBytes)
+	setting.Default(&c.MaxLargeSize, c.MaxMessageSize)
+	setting.Default(&c.PeerQueue, DefaultPeerQueue)
+	setting.Default(&c.PeerQueueBytes, DefaultPeerQueueBytes)
+	setting.Default(&c.Queue, DefaultQueue)
+	setting.Default(&c.Pending, DefaultPending)
+	setting.Default(&c.PendingBytes, DefaultPendingBytes)
+	setting.Default(&c.Parked, DefaultParked)
+	setting.Default(&c.ParkedBytes, DefaultParkedBytes)
+	setting.Default(&c.ParkedPerPeer, DefaultParkedPerPeer)
+	setting.Default(&c.ParkedPerKey, DefaultParkedPerKey)
+	setting.Default(&c.SeenTTL, DefaultSeenTTL)
+	setting.Default(&c.SeenMessages, DefaultSeenMessages)
+	setting.Default(&c.HistoryBytes, DefaultHistoryBytes)
 	return c
 }
 
-// set gives v its default, if it has none.
-func set[T comparable](v *T, def T) {
-	if *v == *new(T) {
-		*v = def
-	}
-}
-
-// Validate reports every field that cannot be used, as *ConfigError joined.
+// Validate reports every field that cannot be used, as *setting.Error joined.
 func (c Config) Validate() error {
 	c = c.withDefaults()
-	var errs []error
-	bad := func(field, format string, args ...any) {
-		errs = append(errs, &ConfigError{field, fmt.Sprintf(format, args...)})
-	}
-	if c.Host == nil {
-		bad("Host", "required")
-	}
-	if c.Network == "" {
-		bad("Network", "required")
-	}
-	if c.Deliver == nil {
-		bad("Deliver", "required")
-	}
+	var check setting.Check
+	check.Required("Host", c.Host != nil)
+	check.Required("Network", c.Network != "")
+	check.Required("Deliver", c.Deliver != nil)
 	if c.Identity > Signed {
-		bad("Identity", "unknown: %d", c.Identity)
+		check.Bad("Identity", "is unknown: %d", c.Identity)
 	}
-	for _, f := range []struct {
-		name string
-		v    int
-	}{
-		{"MaxMessageSize", c.MaxMessageSize}, {"MaxLargeSize", c.MaxLargeSize},
-		{"PeerQueue", c.PeerQueue}, {"PeerQueueBytes", c.PeerQueueBytes},
-		{"SeenMessages", c.SeenMessages}, {"HistoryBytes", c.HistoryBytes}, {"Queue", c.Queue}, {"Pending", c.Pending}, {"PendingBytes", c.PendingBytes},
-		{"Parked", c.Parked}, {"ParkedBytes", c.ParkedBytes},
-		{"ParkedPerPeer", c.ParkedPerPeer}, {"ParkedPerKey", c.ParkedPerKey},
-	} {
-		if f.v < 1 {
-			bad(f.name, "want at least 1, have %d", f.v)
-		}
-	}
-	if c.MaxLargeSize < c.MaxMessageSize {
-		bad("MaxLargeSize", "want at least MaxMessageSize (%d), have %d", c.MaxMessageSize, c.MaxLargeSize)
-	}
-	if c.SeenTTL < time.Second {
-		bad("SeenTTL", "want at least 1s, have %v", c.SeenTTL)
-	}
-	if c.ScoreInterval < 100*time.Millisecond {
-		bad("ScoreInterval", "want at least 100ms, have %v", c.ScoreInterval)
-	}
-	if c.ForeignAfter < 0 {
-		bad("ForeignAfter", "negative")
-	}
-	return errors.Join(append(errs, c.Params.Validate())...)
+	setting.AtLeast(&check, "MaxMessageSize", c.MaxMessageSize, 1)
+	setting.AtLeast(&check, "MaxLargeSize", c.MaxLargeSize, c.MaxMessageSize)
+	setting.AtLeast(&check, "PeerQueue", c.PeerQueue, 1)
+	setting.AtLeast(&check, "PeerQueueBytes", c.PeerQueueBytes, 1)
+	setting.AtLeast(&check, "SeenMessages", c.SeenMessages, 1)
+	setting.AtLeast(&check, "HistoryBytes", c.HistoryBytes, 1)
+	setting.AtLeast(&check, "Queue", c.Queue, 1)
+	setting.AtLeast(&check, "Pending", c.Pending, 1)
+	setting.AtLeast(&check, "PendingBytes", c.PendingBytes, 1)
+	setting.AtLeast(&check, "Parked", c.Parked, 1)
+	setting.AtLeast(&check, "ParkedBytes", c.ParkedBytes, 1)
+	setting.AtLeast(&check, "ParkedPerPeer", c.ParkedPerPeer, 1)
+	setting.AtLeast(&check, "ParkedPerKey", c.ParkedPerKey, 1)
+	setting.AtLeast(&check, "SeenTTL", c.SeenTTL, time.Second)
+	setting.AtLeast(&check, "ScoreInterval", c.ScoreInterval, 100*time.Millisecond)
+	setting.AtLeast(&check, "ForeignAfter", c.ForeignAfter, 0)
+	return errors.Join(check.Err(), c.Params.Validate())
 }

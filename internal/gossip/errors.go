@@ -38,14 +38,6 @@ var (
 	ErrFull = errors.New("subscriber full")
 )
 
-// A ConfigError names a field that cannot be used and says why.
-type ConfigError struct {
-	Field  string
-	Reason string
-}
-
-func (e *ConfigError) Error() string { return e.Field + ": " + e.Reason }
-
 // A CloseError says what had not ended when Close gave up.
 type CloseError struct {
 	What []string // types whose validators or deliveries run on, "streams", "calls"

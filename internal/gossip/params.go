@@ -1,10 +1,10 @@
 package gossip
 
 import (
-	"errors"
-	"fmt"
 	"math"
 	"time"
+
+	"github.com/go-nebnet/nebnet/internal/setting"
 )
 
 // Params are the overlay's and the score's parameters. Take a preset and change
@@ -112,12 +112,10 @@ func LowLatency() Params {
 	return p
 }
 
-// Validate reports every field that cannot be used, as *ConfigError joined.
+// Validate reports every field that cannot be used, as *setting.Error joined.
 func (p Params) Validate() error {
-	var errs []error
-	bad := func(field, format string, args ...any) {
-		errs = append(errs, &ConfigError{"Params." + field, fmt.Sprintf(format, args...)})
-	}
+	var check setting.Check
+	bad := func(field, format string, args ...any) { check.Bad("Params."+field, format, args...) }
 	if p.D < 1 || p.Dlo < 1 || p.Dlo > p.D {
 		bad("Dlo", "want 1 <= Dlo (%d) <= D (%d)", p.Dlo, p.D)
 	}
@@ -141,7 +139,7 @@ func (p Params) Validate() error {
 	}
 	p.validateTimes(bad)
 	p.validateScore(bad)
-	return errors.Join(errs...)
+	return check.Err()
 }
 
 func (p Params) validateTimes(bad func(field, format string, args ...any)) {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/go-nebnet/nebnet/internal/gossip/rpc"
 	"github.com/go-nebnet/nebnet/internal/msgtype"
+	"github.com/go-nebnet/nebnet/internal/setting"
 )
 
 func TestPresetsAreValid(t *testing.T) {
@@ -44,8 +45,8 @@ func TestParamsNameTheirMistakes(t *testing.T) {
 	} {
 		p := SmallNetwork()
 		edit(&p)
-		var ce *ConfigError
-		if err := p.Validate(); !errors.As(err, &ce) || !strings.Contains(err.Error(), "Params."+field+":") {
+		var ce *setting.Error
+		if err := p.Validate(); !errors.As(err, &ce) || !strings.Contains(err.Error(), "Params."+field+" ") {
 			t.Errorf("%s: %v", field, err)
 		}
 	}
@@ -54,7 +55,7 @@ func TestParamsNameTheirMistakes(t *testing.T) {
 func TestConfigNamesItsMistakes(t *testing.T) {
 	err := Config{Pending: -1, SeenTTL: 1, MaxLargeSize: 10}.Validate()
 	for _, field := range []string{"Host", "Network", "Deliver", "Pending", "SeenTTL", "MaxLargeSize"} {
-		if err == nil || !strings.Contains(err.Error(), field+":") {
+		if err == nil || !strings.Contains(err.Error(), field+" ") {
 			t.Errorf("%s is not named: %v", field, err)
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/go-nebnet/nebnet/internal/gossip/rpc"
+	"github.com/go-nebnet/nebnet/internal/setting"
 )
 
 // author signs this node's own messages.
@@ -24,7 +25,7 @@ type author struct {
 func newAuthor(h host.Host) (*author, error) {
 	a := &author{id: h.ID(), key: h.Peerstore().PrivKey(h.ID())}
 	if a.key == nil {
-		return nil, &ConfigError{"Host", "has no private key, which signing needs"}
+		return nil, &setting.Error{Field: "Host", Err: errors.New("has no private key, which signing needs")}
 	}
 	if _, err := a.id.ExtractPublicKey(); err != nil {
 		if a.pub, err = crypto.MarshalPublicKey(a.key.GetPublic()); err != nil {

@@ -1,6 +1,10 @@
 package msgtype
 
-import "time"
+import (
+	"time"
+
+	"github.com/go-nebnet/nebnet/internal/setting"
+)
 
 // Defaults and bounds of a Spec.
 const (
@@ -96,9 +100,9 @@ type Score struct {
 // WithDefaults is the spec with everything filled in that was left zero. What is
 // wrong stays as it is, for Validate to find.
 func (s Spec) WithDefaults() Spec {
-	def(&s.MaxSize, DefaultMaxSize)
-	def(&s.Priority, PriorityNormal)
-	def(&s.CompressAbove, DefaultCompressAbove)
+	setting.Default(&s.MaxSize, DefaultMaxSize)
+	setting.Default(&s.Priority, PriorityNormal)
+	setting.Default(&s.CompressAbove, DefaultCompressAbove)
 	if s.QueueBytes == 0 {
 		s.QueueBytes = DefaultQueueBytes
 	}
@@ -109,21 +113,14 @@ func (s Spec) WithDefaults() Spec {
 		return s // its Broadcast has to be empty
 	}
 	b := &s.Broadcast
-	def(&b.MaxSize, min(s.MaxSize, DefaultMaxSize))
-	def(&b.MaxPublish, b.MaxSize)
-	def(&b.Deadline, DefaultDeadline)
-	def(&b.Concurrency, DefaultConcurrency)
-	def(&b.ParkTime, DefaultParkTime)
+	setting.Default(&b.MaxSize, min(s.MaxSize, DefaultMaxSize))
+	setting.Default(&b.MaxPublish, b.MaxSize)
+	setting.Default(&b.Deadline, DefaultDeadline)
+	setting.Default(&b.Concurrency, DefaultConcurrency)
+	setting.Default(&b.ParkTime, DefaultParkTime)
 	if b.Open {
-		def(&b.PeerWait, OpenPeerWait)
+		setting.Default(&b.PeerWait, OpenPeerWait)
 	}
-	def(&b.PeerWait, DefaultPeerWait)
+	setting.Default(&b.PeerWait, DefaultPeerWait)
 	return s
-}
-
-func def[T comparable](v *T, d T) {
-	var zero T
-	if *v == zero {
-		*v = d
-	}
 }

@@ -2,8 +2,6 @@ package p2phost
 
 import (
 	"crypto/ed25519"
-	"errors"
-	"fmt"
 	"slices"
 	"unicode"
 
@@ -16,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/go-nebnet/nebnet/internal/obs"
+	"github.com/go-nebnet/nebnet/internal/setting"
 )
 
 // Defaults of Config.
@@ -143,12 +142,10 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// Validate reports every mistake at once, each as a *ConfigError.
+// Validate reports every mistake at once, each as a *setting.Error.
 func (c Config) Validate() error {
-	var errs []error
-	bad := func(field, format string, args ...any) {
-		errs = append(errs, &ConfigError{Field: field, Err: fmt.Errorf(format, args...)})
-	}
+	var check setting.Check
+	bad := check.Bad
 	switch {
 	case c.Key == nil:
 		bad("Key", "is required")
@@ -166,29 +163,23 @@ func (c Config) Validate() error {
 	if len(c.UserAgent) > maxUserAgent || !printable(c.UserAgent) {
 		bad("UserAgent", "wants at most %d printable bytes", maxUserAgent)
 	}
-	for _, f := range []struct {
-		name string
-		v    int
-		min  int
-	}{{"MaxPeers", c.MaxPeers, 0}, {"StreamsPerPeer", c.StreamsPerPeer, 0}, {"FDs", c.FDs, 0}, {"ConnsPerIP", c.ConnsPerIP, -1}, {"ConnsPerSubnet", c.ConnsPerSubnet, -1}} {
-		if f.v < f.min {
-			bad(f.name, "is %d", f.v)
-		}
-	}
+	setting.AtLeast(&check, "MaxPeers", c.MaxPeers, 0)
+	setting.AtLeast(&check, "StreamsPerPeer", c.StreamsPerPeer, 0)
+	setting.AtLeast(&check, "FDs", c.FDs, 0)
+	setting.AtLeast(&check, "ConnsPerIP", c.ConnsPerIP, -1)
+	setting.AtLeast(&check, "ConnsPerSubnet", c.ConnsPerSubnet, -1)
 	if c.Memory != 0 && c.Memory < minMemory {
 		bad("Memory", "is %d, want at least %d", c.Memory, minMemory)
 	}
 	c.validateAddrs(bad)
-	return errors.Join(errs...)
+	return check.Err()
 }
 
 // ValidateAddrs is the part of Validate that is about addresses.
 func (c Config) ValidateAddrs() error {
-	var errs []error
-	c.validateAddrs(func(field, format string, args ...any) {
-		errs = append(errs, &ConfigError{Field: field, Err: fmt.Errorf(format, args...)})
-	})
-	return errors.Join(errs...)
+	var check setting.Check
+	c.validateAddrs(check.Bad)
+	return check.Err()
 }
 
 // MayDial tells whether the host may come to dial an address: whether the filter

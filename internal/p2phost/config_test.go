@@ -25,6 +25,7 @@ import (
 
 	"github.com/go-nebnet/nebnet/internal/obs"
 	"github.com/go-nebnet/nebnet/internal/p2phost"
+	"github.com/go-nebnet/nebnet/internal/setting"
 	"github.com/go-nebnet/nebnet/internal/testkit"
 )
 
@@ -48,7 +49,7 @@ func TestValidate(t *testing.T) {
 	goleak.VerifyNone(t, before)
 	got := map[string]int{}
 	for _, e := range flatten(err) {
-		var ce *p2phost.ConfigError
+		var ce *setting.Error
 		if !errors.As(e, &ce) {
 			t.Errorf("untyped: %v", e)
 			continue

@@ -23,7 +23,7 @@ import (
 // connGrace is how long the connection manager leaves a new connection alone.
 const connGrace = 20 * time.Second
 
-// New builds a host and makes it listen. The error joins one *ConfigError for
+// New builds a host and makes it listen. The error joins one *setting.Error for
 // each mistake in the configuration, or one *ListenError for each address that
 // cannot be had; nothing is left open or running then.
 func New(cfg Config) (host.Host, error) {

@@ -2,13 +2,13 @@ package peers
 
 import (
 	"context"
-	"errors"
 	"math"
 	"math/rand/v2"
 	"time"
 
 	"github.com/go-nebnet/nebnet/internal/handshake"
 	"github.com/go-nebnet/nebnet/internal/obs"
+	"github.com/go-nebnet/nebnet/internal/setting"
 	"github.com/libp2p/go-libp2p/core/peer"
 	ma "github.com/multiformats/go-multiaddr"
 )
@@ -92,45 +92,38 @@ type Config struct {
 }
 
 func (c Config) withDefaults() (Config, error) {
-	var errs []error
-	if c.Self == "" {
-		errs = append(errs, errors.New("Config.Self is missing"))
-	}
-	if c.Connect == nil {
-		errs = append(errs, errors.New("Config.Connect is missing"))
-	}
-	if c.Outbound < 0 || c.Enough < 0 || c.MaxPeers < 0 || c.MaxDials < 0 || c.DialTimeout < 0 || c.HandshakeTimeout < 0 || c.BanDuration < 0 {
-		errs = append(errs, errors.New("Config has a negative count or duration"))
-	}
+	var check setting.Check
+	check.Required("Self", c.Self != "")
+	check.Required("Connect", c.Connect != nil)
+	setting.AtLeast(&check, "Outbound", c.Outbound, 0)
+	setting.AtLeast(&check, "Enough", c.Enough, 0)
+	setting.AtLeast(&check, "MaxPeers", c.MaxPeers, 0)
+	setting.AtLeast(&check, "MaxDials", c.MaxDials, 0)
+	setting.AtLeast(&check, "DialTimeout", c.DialTimeout, 0)
+	setting.AtLeast(&check, "HandshakeTimeout", c.HandshakeTimeout, 0)
+	setting.AtLeast(&check, "BanDuration", c.BanDuration, 0)
 	if c.InboundShare > 1 || math.IsNaN(c.InboundShare) {
-		errs = append(errs, errors.New("Config.InboundShare exceeds 1"))
+		check.Bad("InboundShare", "is %v, must be at most 1", c.InboundShare)
 	}
-	def(&c.MaxPeers, DefaultMaxPeers)
-	def(&c.InboundShare, DefaultInboundShare)
-	def(&c.MaxDials, DefaultMaxDials)
+	setting.Default(&c.MaxPeers, DefaultMaxPeers)
+	setting.Default(&c.InboundShare, DefaultInboundShare)
+	setting.Default(&c.MaxDials, DefaultMaxDials)
 	if c.Allow == nil {
 		c.Allow = func(ma.Multiaddr) bool { return true }
 	}
 	if c.Measure == nil {
 		c.Measure = func(peer.ID) Measured { return Measured{} }
 	}
-	def(&c.DialTimeout, DefaultDialTimeout)
-	def(&c.HandshakeTimeout, handshake.DefaultTimeout)
-	def(&c.BanDuration, DefaultBanDuration)
+	setting.Default(&c.DialTimeout, DefaultDialTimeout)
+	setting.Default(&c.HandshakeTimeout, handshake.DefaultTimeout)
+	setting.Default(&c.BanDuration, DefaultBanDuration)
 	if c.Rand == nil {
 		c.Rand = rand.Float64
 	}
 	if c.Obs == nil {
 		c.Obs = obs.Discard()
 	}
-	return c, errors.Join(errs...)
-}
-
-func def[T comparable](field *T, value T) {
-	var zero T
-	if *field == zero {
-		*field = value
-	}
+	return c, check.Err()
 }
 
 // Limits are the numbers of peers that can change while the node runs.

@@ -8,6 +8,7 @@ import (
 	"github.com/go-nebnet/nebnet/internal/handshake"
 	"github.com/go-nebnet/nebnet/internal/obs"
 	"github.com/go-nebnet/nebnet/internal/peers/book"
+	"github.com/go-nebnet/nebnet/internal/setting"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/rcrowley/go-metrics"
 )
@@ -139,8 +140,8 @@ func (m *Manager) Subscribe(size int, kinds ...EventKind) *Subscription[Event] {
 // and persistent ones stay.
 func (m *Manager) SetLimits(l Limits) {
 	m.mu.Lock()
-	def(&l.MaxPeers, DefaultMaxPeers)
-	def(&l.InboundShare, DefaultInboundShare)
+	setting.Default(&l.MaxPeers, DefaultMaxPeers)
+	setting.Default(&l.InboundShare, DefaultInboundShare)
 	m.limits = l
 	after := m.trimLocked()
 	m.mu.Unlock()

@@ -2,8 +2,6 @@ package reqresp
 
 import (
 	"cmp"
-	"errors"
-	"fmt"
 	"math/rand/v2"
 	"time"
 
@@ -12,6 +10,7 @@ import (
 
 	"github.com/go-nebnet/nebnet/internal/obs"
 	"github.com/go-nebnet/nebnet/internal/random"
+	"github.com/go-nebnet/nebnet/internal/setting"
 )
 
 // Peers tells who may be asked and served.
@@ -101,41 +100,21 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// Validate reports every mistake at once, each as a *ConfigError.
+// Validate reports every mistake at once, each as a *setting.Error.
 func (c Config) Validate() error {
-	var errs []error
-	bad := func(field, format string, args ...any) {
-		errs = append(errs, &ConfigError{Field: field, Err: fmt.Errorf(format, args...)})
-	}
-	for _, r := range []struct {
-		field   string
-		missing bool
-	}{{"Network", c.Network == ""}, {"Peers", c.Peers == nil}, {"Offers", c.Offers == nil}} {
-		if r.missing {
-			bad(r.field, "is required")
-		}
-	}
-	for _, n := range []struct {
-		field string
-		v     int
-	}{
-		{"MaxCalls", c.MaxCalls}, {"MaxCallsPerPeer", c.MaxCallsPerPeer},
-		{"MaxServed", c.MaxServed}, {"MaxServedPerPeer", c.MaxServedPerPeer},
-		{"MaxBytes", c.MaxBytes}, {"MaxBytesPerPeer", c.MaxBytesPerPeer},
-	} {
-		if n.v < 0 {
-			bad(n.field, "is %d", n.v)
-		}
-	}
-	for _, d := range []struct {
-		field string
-		v     time.Duration
-	}{{"WriteTimeout", c.WriteTimeout}, {"IdleTimeout", c.IdleTimeout}} {
-		if d.v < 0 {
-			bad(d.field, "is %s", d.v)
-		}
-	}
-	return errors.Join(errs...)
+	var check setting.Check
+	check.Required("Network", c.Network != "")
+	check.Required("Peers", c.Peers != nil)
+	check.Required("Offers", c.Offers != nil)
+	setting.AtLeast(&check, "MaxCalls", c.MaxCalls, 0)
+	setting.AtLeast(&check, "MaxCallsPerPeer", c.MaxCallsPerPeer, 0)
+	setting.AtLeast(&check, "MaxServed", c.MaxServed, 0)
+	setting.AtLeast(&check, "MaxServedPerPeer", c.MaxServedPerPeer, 0)
+	setting.AtLeast(&check, "MaxBytes", c.MaxBytes, 0)
+	setting.AtLeast(&check, "MaxBytesPerPeer", c.MaxBytesPerPeer, 0)
+	setting.AtLeast(&check, "WriteTimeout", c.WriteTimeout, 0)
+	setting.AtLeast(&check, "IdleTimeout", c.IdleTimeout, 0)
+	return check.Err()
 }
 
 // Outcome is how a call ended for its caller.

@@ -18,6 +18,7 @@ import (
 
 	"github.com/go-nebnet/nebnet/internal/obs"
 	"github.com/go-nebnet/nebnet/internal/pacing"
+	"github.com/go-nebnet/nebnet/internal/setting"
 )
 
 const (
@@ -109,7 +110,7 @@ func (e *Engine) Serve(spec *Spec, h Handler) (stop func(), err error) {
 		return nil, m.bad
 	}
 	if !h.fits(m.spec.Kind) {
-		return nil, &ConfigError{Field: "method " + spec.Name, Err: fmt.Errorf("the handler is not one for a method of kind %s", spec.Kind)}
+		return nil, &setting.Error{Field: "method " + spec.Name, Err: fmt.Errorf("the handler is not one for a method of kind %s", spec.Kind)}
 	}
 	var stale []*server
 	e.mu.Lock()

@@ -129,17 +129,6 @@ var (
 	ErrNoAnswer = errors.New("no answer")
 )
 
-// ConfigError is one mistake in a Config or a Spec.
-type ConfigError struct {
-	Field string
-	Err   error
-}
-
-func (e *ConfigError) Error() string { return e.Field + ": " + e.Err.Error() }
-
-// Unwrap returns the cause.
-func (e *ConfigError) Unwrap() error { return e.Err }
-
 // refusal is what a handler's error becomes on the wire. Only the text of an
 // *Error travels: other errors may tell what is nobody's business.
 func refusal(err error) (Code, time.Duration, string) {

@@ -3,14 +3,13 @@ package reqresp
 import (
 	"cmp"
 	"context"
-	"errors"
-	"fmt"
 	"iter"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/go-nebnet/nebnet/internal/msgtype"
+	"github.com/go-nebnet/nebnet/internal/setting"
 )
 
 // Kind is what goes to and fro in a call.
@@ -95,15 +94,13 @@ func (s Spec) withDefaults() Spec {
 	return s
 }
 
-// Validate reports every mistake at once, each as a *ConfigError.
+// Validate reports every mistake at once, each as a *setting.Error.
 func (s Spec) Validate() error {
 	s = s.withDefaults()
-	var errs []error
-	bad := func(field, format string, args ...any) {
-		errs = append(errs, &ConfigError{Field: "method " + s.Name + ": " + field, Err: fmt.Errorf(format, args...)})
-	}
+	var check setting.Check
+	bad := func(field, format string, args ...any) { check.Bad("method "+s.Name+": "+field, format, args...) }
 	if err := msgtype.CheckName(s.Name); err != nil {
-		errs = append(errs, &ConfigError{Field: "method name", Err: err})
+		check.Bad("method name", "%w", err)
 	}
 	if !s.Kind.known() {
 		bad("Kind", "is %d", s.Kind)
@@ -130,7 +127,7 @@ func (s Spec) Validate() error {
 	if s.Rate < 0 || s.Rate != s.Rate {
 		bad("Rate", "is %v", s.Rate)
 	}
-	return errors.Join(errs...)
+	return check.Err()
 }
 
 // Handler answers calls of one method: exactly the function of its kind is set.

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/go-nebnet/nebnet/internal/setting"
 )
 
 func TestHeader(t *testing.T) {
@@ -406,8 +408,8 @@ func TestSpecValidate(t *testing.T) {
 			t.Errorf("%s is missing in %v", field, err)
 		}
 	}
-	if _, ok := errors.AsType[*ConfigError](err); !ok {
-		t.Error("not a ConfigError")
+	if _, ok := errors.AsType[*setting.Error](err); !ok {
+		t.Error("not a setting.Error")
 	}
 	if err := (Spec{Name: "a", Kind: Unary}).Validate(); err != nil {
 		t.Error(err)

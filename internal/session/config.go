@@ -2,13 +2,13 @@ package session
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
 	"github.com/go-nebnet/nebnet/internal/msgtype"
 	"github.com/go-nebnet/nebnet/internal/obs"
 	"github.com/go-nebnet/nebnet/internal/pacing"
+	"github.com/go-nebnet/nebnet/internal/setting"
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/peer"
 )
@@ -103,66 +103,48 @@ type Config struct {
 }
 
 func (c Config) withDefaults() Config {
-	def(&c.QueueBytes, 8<<20)
-	def(&c.WriteTimeout, 2*time.Minute)
-	def(&c.StallLimit, 3)
-	def(&c.FrameTimeout, time.Minute)
-	def(&c.StreamIdle, 10*time.Second)
-	def(&c.ReceiveIdle, time.Minute)
-	def(&c.PingInterval, 3*time.Second)
-	def(&c.PingTimeout, 5*time.Second)
-	def(&c.OpenTimeout, 10*time.Second)
-	def(&c.FlushTimeout, time.Second)
-	def(&c.StreamsPerType, 3)
-	def(&c.StreamRate, 20)
-	def(&c.StreamBurst, 200)
+	setting.Default(&c.QueueBytes, 8<<20)
+	setting.Default(&c.WriteTimeout, 2*time.Minute)
+	setting.Default(&c.StallLimit, 3)
+	setting.Default(&c.FrameTimeout, time.Minute)
+	setting.Default(&c.StreamIdle, 10*time.Second)
+	setting.Default(&c.ReceiveIdle, time.Minute)
+	setting.Default(&c.PingInterval, 3*time.Second)
+	setting.Default(&c.PingTimeout, 5*time.Second)
+	setting.Default(&c.OpenTimeout, 10*time.Second)
+	setting.Default(&c.FlushTimeout, time.Second)
+	setting.Default(&c.StreamsPerType, 3)
+	setting.Default(&c.StreamRate, 20)
+	setting.Default(&c.StreamBurst, 200)
 	return c
 }
 
-func def[T comparable](v *T, d T) {
-	var zero T
-	if *v == zero {
-		*v = d
-	}
-}
-
 func (c Config) validate() error {
-	var errs []error
-	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
-	if c.Host == nil {
-		bad("Host is required")
-	}
-	if c.Obs == nil {
-		bad("Obs is required")
-	}
-	if c.Peers == nil {
-		bad("Peers is required")
-	}
-	if c.Deliver == nil {
-		bad("Deliver is required")
-	}
+	var check setting.Check
+	check.Required("Host", c.Host != nil)
+	check.Required("Obs", c.Obs != nil)
+	check.Required("Peers", c.Peers != nil)
+	check.Required("Deliver", c.Deliver != nil)
 	if err := msgtype.CheckName(c.Network); err != nil {
-		bad("Network %q %v", c.Network, err)
+		check.Bad("Network", "%q %w", c.Network, err)
 	}
-	if c.QueueBytes < 0 || c.StallLimit < 0 || c.StreamsPerType < 0 || c.StreamRate < 0 || c.StreamBurst < 0 {
-		bad("QueueBytes, StallLimit, StreamsPerType, StreamRate and StreamBurst must not be negative")
-	}
-	for _, d := range []time.Duration{
-		c.WriteTimeout, c.FrameTimeout, c.StreamIdle, c.ReceiveIdle, c.PingInterval, c.PingTimeout,
-		c.OpenTimeout, c.FlushTimeout,
-	} {
-		if d < 0 {
-			bad("a duration is negative")
-			break
-		}
-	}
+	setting.AtLeast(&check, "QueueBytes", c.QueueBytes, 0)
+	setting.AtLeast(&check, "StallLimit", c.StallLimit, 0)
+	setting.AtLeast(&check, "StreamsPerType", c.StreamsPerType, 0)
+	setting.AtLeast(&check, "StreamRate", c.StreamRate, 0)
+	setting.AtLeast(&check, "StreamBurst", c.StreamBurst, 0)
+	setting.AtLeast(&check, "WriteTimeout", c.WriteTimeout, 0)
+	setting.AtLeast(&check, "FrameTimeout", c.FrameTimeout, 0)
+	setting.AtLeast(&check, "StreamIdle", c.StreamIdle, 0)
+	setting.AtLeast(&check, "ReceiveIdle", c.ReceiveIdle, time.Minute)
+	setting.AtLeast(&check, "PingInterval", c.PingInterval, 0)
+	setting.AtLeast(&check, "PingTimeout", c.PingTimeout, 0)
+	setting.AtLeast(&check, "OpenTimeout", c.OpenTimeout, 0)
+	setting.AtLeast(&check, "FlushTimeout", c.FlushTimeout, 0)
 	if c.StreamIdle > 30*time.Second {
-		bad("StreamIdle %s: want at most 30s", c.StreamIdle)
+		check.Bad("StreamIdle", "is %s, must be at most 30s", c.StreamIdle)
 	}
-	if c.ReceiveIdle < time.Minute {
-		bad("ReceiveIdle %s: want at least 60s", c.ReceiveIdle)
-	}
-	if err := errors.Join(errs...); err != nil {
+	if err := check.Err(); err != nil {
 		return fmt.Errorf("config: %w", err)
 	}
 	return nil

@@ -2,7 +2,6 @@ package swarm
 
 import (
 	"context"
-	"errors"
 	"math/rand/v2"
 
 	"github.com/libp2p/go-libp2p/core/host"
@@ -11,6 +10,7 @@ import (
 	"github.com/go-nebnet/nebnet/internal/msgtype"
 	"github.com/go-nebnet/nebnet/internal/obs"
 	"github.com/go-nebnet/nebnet/internal/pacing"
+	"github.com/go-nebnet/nebnet/internal/setting"
 	"github.com/go-nebnet/nebnet/internal/swarm/sched"
 	"github.com/go-nebnet/nebnet/internal/swarm/wire"
 )
@@ -54,22 +54,17 @@ type Config struct {
 }
 
 func (c *Config) validate() error {
-	var errs []error
-	for _, f := range []struct {
-		name string
-		ok   bool
-	}{{"Host", c.Host != nil}, {"Network", c.Network != ""}, {"Takes", c.Takes != nil}, {"Deliver", c.Deliver != nil}, {"Memory", c.Memory >= 0}} {
-		if !f.ok {
-			errs = append(errs, errors.New("config: "+f.name+" is required"))
-		}
-	}
+	var check setting.Check
+	check.Required("Host", c.Host != nil)
+	check.Required("Network", c.Network != "")
+	check.Required("Takes", c.Takes != nil)
+	check.Required("Deliver", c.Deliver != nil)
+	setting.AtLeast(&check, "Memory", c.Memory, 0)
 	if c.Obs == nil {
 		c.Obs = obs.Discard()
 	}
-	if c.Memory == 0 {
-		c.Memory = DefaultMemory
-	}
-	return errors.Join(errs...)
+	setting.Default(&c.Memory, DefaultMemory)
+	return check.Err()
 }
 
 // Headers are the program's functions for the headers of a type. All are optional.
