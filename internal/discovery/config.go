@@ -95,9 +95,7 @@ func (c Config) withDefaults() Config {
 		c.Penalise = func(peer.ID, error) {}
 	}
 	c.Rand = random.Or(c.Rand)
-	if c.Obs == nil {
-		c.Obs = obs.Discard()
-	}
+	c.Obs = obs.Or(c.Obs)
 	return c
 }
 

@@ -55,9 +55,7 @@ type Poller struct {
 // NewPoller makes a poller that does not run yet.
 func NewPoller(src Source, cfg PollerConfig) *Poller {
 	cfg.Rand = random.Or(cfg.Rand)
-	if cfg.Obs == nil {
-		cfg.Obs = obs.Discard()
-	}
+	cfg.Obs = obs.Or(cfg.Obs)
 	p := &Poller{src: src, cfg: cfg, done: make(chan struct{})}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	return p

@@ -155,9 +155,7 @@ type Config struct {
 }
 
 func (c Config) withDefaults() Config {
-	if c.Obs == nil {
-		c.Obs = obs.Discard()
-	}
+	c.Obs = obs.Or(c.Obs)
 	if reflect.ValueOf(c.Params).IsZero() {
 		c.Params = SmallNetwork()
 	}

@@ -43,6 +43,14 @@ func Quiet(log *logrus.Logger, reg metrics.Registry) *Obs {
 // Discard returns an Obs that logs nothing and counts in a private registry.
 func Discard() *Obs { return Quiet(nil, nil) }
 
+// Or is o, and Discard where that is nil.
+func Or(o *Obs) *Obs {
+	if o == nil {
+		return Discard()
+	}
+	return o
+}
+
 // Logger returns the service's logger.
 func (o *Obs) Logger() *logrus.Logger { return o.log }
 

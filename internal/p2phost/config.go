@@ -136,9 +136,7 @@ func (c Config) withDefaults() Config {
 	if c.FDs == 0 {
 		c.FDs = max(descriptors()/2, 256)
 	}
-	if c.Obs == nil {
-		c.Obs = obs.Discard()
-	}
+	c.Obs = obs.Or(c.Obs)
 	return c
 }
 

@@ -120,9 +120,7 @@ func (c Config) withDefaults() (Config, error) {
 	if c.Rand == nil {
 		c.Rand = rand.Float64
 	}
-	if c.Obs == nil {
-		c.Obs = obs.Discard()
-	}
+	c.Obs = obs.Or(c.Obs)
 	return c, check.Err()
 }
 

@@ -194,12 +194,8 @@ func (c *caller) frame(r *frameReader, h header) error {
 		c.remove(k, false)
 		k.in.end(c.e.remoteError(c.key, f))
 	case kindCredit:
-		n, err := r.uvarint()
-		if err != nil {
+		if err := c.out.readCredit(r, &k.out, c.kind == Upload); err != nil {
 			return err
-		}
-		if c.kind != Upload || n > maxWindow || !c.out.credited(&k.out, int(n)) {
-			return FaultCredit
 		}
 	default:
 		return FaultOrder

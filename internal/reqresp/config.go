@@ -94,9 +94,7 @@ func (c Config) withDefaults() Config {
 		c.Report = func(peer.ID, Outcome) {}
 	}
 	c.Rand = random.Or(c.Rand)
-	if c.Obs == nil {
-		c.Obs = obs.Discard()
-	}
+	c.Obs = obs.Or(c.Obs)
 	return c
 }
 

@@ -160,18 +160,23 @@ func (o *outgoing) dropLocked() (taken func()) {
 	return taken
 }
 
-// credited adds credit that the peer has given.
-func (b *outbox) credited(o *outgoing, n int) bool {
+// readCredit adds the credit that a frame of the peer gives. It is a fault where no
+// stream of messages is sent, and beyond the largest window.
+func (b *outbox) readCredit(r *frameReader, o *outgoing, streams bool) error {
+	n, err := r.uvarint()
+	if err != nil {
+		return err
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if o.credit < 0 || n > maxWindow-min(o.credit, maxWindow) {
-		return false
+	if !streams || o.credit < 0 || n > maxWindow || int(n) > maxWindow-min(o.credit, maxWindow) {
+		return FaultCredit
 	}
-	o.credit += n
+	o.credit += int(n)
 	if o.active {
 		b.queueLocked(o)
 	}
-	return true
+	return nil
 }
 
 // progress is how much of a call's messages has been sent.

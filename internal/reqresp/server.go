@@ -139,12 +139,8 @@ func (s *server) frame(r *frameReader, h header) error {
 	case kindCancel:
 		k.cancel(errCancelled)
 	case kindCredit:
-		n, err := r.uvarint()
-		if err != nil {
+		if err := s.out.readCredit(r, &k.out, s.m.spec.Kind == Stream); err != nil {
 			return err
-		}
-		if s.m.spec.Kind != Stream || n > maxWindow || !s.out.credited(&k.out, int(n)) {
-			return FaultCredit
 		}
 	default:
 		return FaultOrder

@@ -318,15 +318,14 @@ func (w *writer) recover(err error) {
 		why = DropOpen
 		o.resets = 0
 	default:
-		delay := min(resetDelay<<o.resets, resetMost)
-		if o.resets <= 1 {
-			delay = 0
-		}
+		resets := o.resets
 		o.mu.Unlock()
 		if st != nil {
 			st.reset(network.StreamNoError)
 		}
-		w.pause(delay)
+		if resets > 1 {
+			_ = sleep(s.ctx, min(resetDelay<<resets, resetMost)) // the writer looks for the end itself
+		}
 		return
 	}
 	bytes, count := o.dropLocked(why)
@@ -343,16 +342,3 @@ func (w *writer) recover(err error) {
 // openTries is how often a stream is tried to be opened before the queue is
 // given up, where each try fails at once.
 const openTries = 4
-
-// pause waits before the next stream is opened, at most until the session ends.
-func (w *writer) pause(d time.Duration) {
-	if d <= 0 {
-		return
-	}
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-w.o.s.ctx.Done():
-	}
-}

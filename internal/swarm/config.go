@@ -60,9 +60,7 @@ func (c *Config) validate() error {
 	check.Required("Takes", c.Takes != nil)
 	check.Required("Deliver", c.Deliver != nil)
 	setting.AtLeast(&check, "Memory", c.Memory, 0)
-	if c.Obs == nil {
-		c.Obs = obs.Discard()
-	}
+	c.Obs = obs.Or(c.Obs)
 	setting.Default(&c.Memory, DefaultMemory)
 	return check.Err()
 }
