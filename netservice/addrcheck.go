@@ -23,17 +23,27 @@ func (c Config) checkDialable(self peer.ID) (errs []error) {
 			continue // said elsewhere
 		}
 		at, id := peer.SplitAddr(a)
-		switch err := undialable(at); {
+		err = undialable(at)
+		if err == nil {
+			err = c.unspoken(at)
+		}
+		switch {
 		case err != nil:
 			bad("Announce", i, text, err)
 		case id != "" && self != "" && id != self:
 			bad("Announce", i, text, fmt.Errorf("names another peer than this node, %s", self))
 		}
 	}
+	tunnels := make([]string, len(c.Tunnels))
+	for i, t := range c.Tunnels {
+		if t.Validate() == nil { // else said elsewhere
+			tunnels[i] = t.Peer
+		}
+	}
 	for _, list := range []struct {
 		field string
 		texts []string
-	}{{"Bootstrap", c.Bootstrap}, {"Static", c.Static}, {"Reserved", c.Reserved}, {"Reachability.Relays", c.Reachability.Relays}, {"Discovery.KademliaPeers", c.Discovery.KademliaPeers}} {
+	}{{"Bootstrap", c.Bootstrap}, {"Static", c.Static}, {"Reserved", c.Reserved}, {"Reachability.Relays", c.Reachability.Relays}, {"Discovery.KademliaPeers", c.Discovery.KademliaPeers}, {"Tunnels", tunnels}} {
 		for i, text := range list.texts {
 			a, err := ma.NewMultiaddr(text)
 			if err != nil {
@@ -45,13 +55,28 @@ func (c Config) checkDialable(self peer.ID) (errs []error) {
 			case self != "" && id == self:
 				bad(list.field, i, text, fmt.Errorf("is this node itself"))
 			default:
-				if err := undialable(at); err != nil {
+				err = undialable(at)
+				if err == nil {
+					err = c.unspoken(at)
+				}
+				if err == nil && relayed(at) && !c.Reachability.RelayClient && !c.Reachability.RelayService {
+					err = fmt.Errorf("leads through a relay: needs Reachability.RelayClient")
+				}
+				if err != nil {
 					bad(list.field, i, text, err)
 				}
 			}
 		}
 	}
 	return errs
+}
+
+// unspoken says why this configuration does not speak the transport of an address.
+func (c Config) unspoken(a ma.Multiaddr) error {
+	if _, err := a.ValueForProtocol(ma.P_QUIC_V1); err == nil && c.PSKFile != "" {
+		return fmt.Errorf("QUIC cannot be used with PSKFile")
+	}
+	return nil
 }
 
 // undialable says why nobody can dial an address without its last peer ID, nil

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/go-nebnet/nebnet/netservice"
+	"github.com/go-nebnet/nebnet/p2p"
 )
 
 const someID = "12D3KooWFgCT4DUyCaMUamuwrDjZh7c875CWYbCtDz9L9PNEAaaj"
@@ -37,7 +38,7 @@ func TestUndialableAddresses(t *testing.T) {
 		"/ip4/192.0.2.1/tcp/0/p2p/" + someID + "/p2p-circuit": "port 0",
 		"/ip4/192.0.2.1/tcp/1/p2p/" + someID + "/tcp/2":       "peer ID",
 	} {
-		cfg := chain()
+		cfg := relaying()
 		check := func(field string) {
 			t.Helper()
 			err := cfg.Validate()
@@ -53,12 +54,49 @@ func TestUndialableAddresses(t *testing.T) {
 		}
 		cfg.Announce = []string{addr}
 		check("Announce")
-		cfg = chain()
+		cfg = relaying()
 		cfg.Bootstrap = []string{addr + "/p2p/" + someID}
 		check("Bootstrap")
-		cfg = chain()
+		cfg = relaying()
 		cfg.Static = []string{addr + "/p2p/" + someID}
 		check("Static")
+	}
+}
+
+func relaying() netservice.Config {
+	cfg := chain()
+	cfg.Reachability.RelayClient = true
+	return cfg
+}
+
+// What the rest of the Config switches off cannot be dialled either.
+func TestAddressesThatAreSwitchedOff(t *testing.T) {
+	const quic = "/ip4/192.0.2.1/udp/1/quic-v1"
+	const circuit = "/ip4/192.0.2.1/tcp/1/p2p/" + someID + "/p2p-circuit/p2p/12D3KooWF6nEPL4rNYoHN6Kfwyh3YVRSBEanhMMMhgmKxQBnKb7F"
+	with := func(change func(*netservice.Config)) netservice.Config {
+		cfg := chain()
+		cfg.PSKFile = "swarm.key"
+		change(&cfg)
+		return cfg
+	}
+	for name, tc := range map[string]struct {
+		cfg  netservice.Config
+		want string
+	}{
+		"QUIC announced with a PSK": {with(func(c *netservice.Config) { c.Announce = []string{quic} }), "PSKFile"},
+		"QUIC dialled with a PSK":   {with(func(c *netservice.Config) { c.Bootstrap = []string{quic + "/p2p/" + someID} }), "PSKFile"},
+		"QUIC without":              {with(func(c *netservice.Config) { c.Bootstrap, c.PSKFile = []string{quic + "/p2p/" + someID}, "" }), ""},
+		"a relay, not used":         {with(func(c *netservice.Config) { c.Static = []string{circuit} }), "RelayClient"},
+		"a relay":                   {with(func(c *netservice.Config) { c.Static, c.Reachability.RelayClient = []string{circuit}, true }), ""},
+		"a tunnel's peer": {with(func(c *netservice.Config) {
+			c.Tunnels = []p2p.Tunnel{{Protocol: "/x/a", Bind: "/ip4/127.0.0.1/tcp/1", Peer: "/ip4/192.0.2.1/tcp/1/ws/p2p/" + someID}}
+		}), "Tunnels[0]: /ip4/192.0.2.1/tcp/1/ws"},
+		"a relay service": {with(func(c *netservice.Config) { c.Static, c.Reachability.RelayService = []string{circuit}, true }), ""},
+	} {
+		switch err := tc.cfg.Validate(); {
+		case tc.want == "" && err != nil, tc.want != "" && (err == nil || !strings.Contains(err.Error(), tc.want)):
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 

@@ -3,6 +3,7 @@ package p2p
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"time"
 
@@ -146,7 +147,34 @@ func (t Tunnel) parsePeer(out *parsedTunnel, bad func(string, error)) {
 	out.peer = info.ID
 	if len(info.Addrs) > 0 {
 		out.addr = info.Addrs[0]
+		if err := nobodyAt(out.addr); err != nil {
+			bad("peer", fmt.Errorf("%w: %s: %w", ErrAddress, t.Peer, err))
+		}
 	}
+}
+
+// nobodyAt says why no peer can be dialled at an address, nil when one may: the
+// host's transports are its own affair.
+func nobodyAt(a ma.Multiaddr) error {
+	for _, c := range a {
+		switch c.Protocol().Code {
+		case ma.P_IP4, ma.P_IP6:
+			if ip := net.IP(c.RawValue()); ip.IsUnspecified() || ip.IsMulticast() || ip.Equal(net.IPv4bcast) {
+				return fmt.Errorf("%s is the address of no host", ip)
+			}
+		case ma.P_TCP, ma.P_UDP:
+			if c.Value() == "0" {
+				return errors.New("has port 0")
+			}
+		}
+	}
+	switch a[len(a)-1].Protocol().Code {
+	case ma.P_P2P:
+		return errors.New("has two peer IDs")
+	case ma.P_IP4, ma.P_IP6:
+		return errors.New("has no port")
+	}
+	return nil
 }
 
 func (t Tunnel) parseService(out *parsedTunnel, bad func(string, error)) {

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/libp2p/go-libp2p/core/crypto"
+	"github.com/libp2p/go-libp2p/core/crypto/pb"
 )
 
 // header is the protobuf framing of libp2p's PrivateKey message for Ed25519:
@@ -35,6 +36,12 @@ func decode(b []byte) (crypto.PrivKey, error) {
 		return nil, fmt.Errorf("%w: PEM text, want libp2p's binary form", ErrKeyType)
 	}
 	if b[0] != header[0] {
+		// What is too long has been cut, and its type is to be named all the same.
+		if head, err := base64.StdEncoding.DecodeString(string(b[:min(len(b), 4)])); err == nil && len(head) == 3 {
+			if err := otherType(head); err != nil {
+				return nil, err
+			}
+		}
 		// Strict: bits that mean nothing must not differ either.
 		raw, err := base64.StdEncoding.Strict().DecodeString(strings.TrimRight(string(b), "\r\n"))
 		if err != nil || len(raw) == 0 || raw[0] != header[0] {
@@ -45,9 +52,17 @@ func decode(b []byte) (crypto.PrivKey, error) {
 	return decodeMessage(b)
 }
 
+// otherType is an error that names the type of a key which is not Ed25519.
+func otherType(b []byte) error {
+	if len(b) >= 3 && b[0] == header[0] && b[1] != header[1] && b[1] <= 3 && b[2] == header[2] {
+		return fmt.Errorf("%w: it is of type %s", ErrKeyType, pb.KeyType(b[1]))
+	}
+	return nil
+}
+
 func decodeMessage(b []byte) (crypto.PrivKey, error) {
-	if len(b) >= 3 && b[1] != header[1] && b[1] <= 3 && b[2] == header[2] {
-		return nil, fmt.Errorf("%w: libp2p key type %d", ErrKeyType, b[1])
+	if err := otherType(b); err != nil {
+		return nil, err
 	}
 	if len(b) == oldFileSize && string(b[:len(oldHeader)]) == oldHeader &&
 		bytes.Equal(b[fileSize:], b[fileSize-ed25519.PublicKeySize:fileSize]) {

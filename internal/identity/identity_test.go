@@ -158,7 +158,7 @@ func TestOtherKeyTypesAreNamed(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		files = append(files, b)
+		files = append(files, b, []byte(base64.StdEncoding.EncodeToString(b)))
 	}
 	for _, b := range files {
 		if err := os.WriteFile(path, b, 0o600); err != nil {
