@@ -41,7 +41,7 @@ func (p *P2P) Apply(ctx context.Context, tunnels []Tunnel) error {
 	next := make(map[string]*listener.Info, len(tunnels))
 	listed := make(map[string]bool, len(tunnels))
 	for i, t := range tunnels {
-		k := t.key(parsed[i])
+		k := p.key(t, parsed[i])
 		listed[k] = true
 		if l := p.config.running[k]; l != nil && l.Err() == nil {
 			next[k] = l
@@ -54,7 +54,7 @@ func (p *P2P) Apply(ctx context.Context, tunnels []Tunnel) error {
 	}
 	var errs []error
 	for i, t := range tunnels {
-		k := t.key(parsed[i])
+		k := p.key(t, parsed[i])
 		if next[k] != nil {
 			continue
 		}
@@ -120,7 +120,14 @@ func (p *P2P) start(ctx context.Context, t Tunnel, parsed parsedTunnel) (*listen
 
 // key tells tunnels apart by what they mean, however that is spelt. The tunnel is
 // valid.
-func (t Tunnel) key(parsed parsedTunnel) string {
+func (p *P2P) key(t Tunnel, parsed parsedTunnel) string {
+	// A default that is spelt out is still the default.
+	t.CustomProtocol = false // the name says which it is
+	set := p.defaults.with(parsed.opts)
+	t.DialTimeout, t.IdleTimeout = Duration(set.dialTimeout), Duration(set.idle)
+	if parsed.target != nil {
+		t.IdleTimeout = Duration(set.servedIdle())
+	}
 	t.Bind, t.Target = socketKey(parsed.bind), socketKey(parsed.target)
 	t.Peer = parsed.addr.String() + "/p2p/" + parsed.peer.String()
 	t.Admit = sorted(t.Admit, func(s string) string {

@@ -177,6 +177,7 @@ func TestApplyComparesMeaning(t *testing.T) {
 		t.Fatal(err)
 	}
 	cid := func(id peer.ID) string { return peer.ToCid(id).String() }
+	p := newTunnels(t, newHost(t, transports[0]))
 	for _, tc := range []struct {
 		a, b Tunnel
 		same bool
@@ -191,6 +192,12 @@ func TestApplyComparesMeaning(t *testing.T) {
 			Tunnel{Protocol: web, Target: "/ip4/127.0.0.1/tcp/80"}, false},
 		{Tunnel{Protocol: web, Target: "/unix/tmp//x.sock", AllowTargets: []string{"10.1.0.0/8", "/tmp/x.sock"}},
 			Tunnel{Protocol: web, Target: "/unix/tmp/x.sock", AllowTargets: []string{"/tmp/../tmp/x.sock", "10.0.0.0/8"}}, true},
+		{Tunnel{Protocol: web, Bind: loopback, Peer: id.String()},
+			Tunnel{Protocol: web, CustomProtocol: true, Bind: loopback, Peer: id.String(), DialTimeout: Duration(30 * time.Second)}, true},
+		{Tunnel{Protocol: web, Target: "/ip4/127.0.0.1/tcp/80"},
+			Tunnel{Protocol: web, Target: "/ip4/127.0.0.1/tcp/080", IdleTimeout: Duration(2 * time.Hour)}, true},
+		{Tunnel{Protocol: web, Target: "/ip4/127.0.0.1/tcp/80", Admit: []string{id.String()}},
+			Tunnel{Protocol: web, Target: "/ip4/127.0.0.1/tcp/80", Admit: []string{id.String()}, IdleTimeout: Duration(2 * time.Hour)}, false},
 		{Tunnel{Protocol: web, Target: "/ip4/127.0.0.1/tcp/80", MaxStreams: 1}, Tunnel{Protocol: web, Target: "/ip4/127.0.0.1/tcp/80", MaxStreams: 2}, false},
 	} {
 		var keys [2]string
@@ -199,13 +206,12 @@ func TestApplyComparesMeaning(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			keys[i] = tunnel.key(parsed)
+			keys[i] = p.key(tunnel, parsed)
 		}
 		if (keys[0] == keys[1]) != tc.same {
 			t.Errorf("%s and %s: the same is %v", keys[0], keys[1], !tc.same)
 		}
 	}
-	p := newTunnels(t, newHost(t, transports[0]))
 	if err := p.Apply(t.Context(), []Tunnel{{Protocol: web, Bind: loopback, Peer: id.String()}}); err != nil {
 		t.Fatal(err)
 	}

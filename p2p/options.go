@@ -106,6 +106,14 @@ func WithIdleTimeout(d time.Duration) Option {
 	return func(s *settings) { s.idle, s.idleSet = max(d, 0), true }
 }
 
+// servedIdle is the idle timeout of a service.
+func (s *settings) servedIdle() time.Duration {
+	if !s.idleSet && !s.narrowed {
+		return DefaultServedIdle
+	}
+	return s.idle
+}
+
 // WithStallTimeout resets a stream whose peer has finished sending and takes no
 // more data for d. Such a peer has closed altogether, or reads very slowly.
 // Default: 5 minutes.

@@ -25,9 +25,7 @@ import (
 // ErrClosed.
 func (p *P2P) NewListener(ctx context.Context, proto string, addr ma.Multiaddr, opts ...Option) (*listener.Info, error) {
 	set := p.defaults.with(opts)
-	if !set.idleSet && !set.narrowed {
-		set.idle = DefaultServedIdle
-	}
+	set.idle = set.servedIdle()
 	socket, err := parseTarget(addr)
 	if err != nil {
 		return nil, fmt.Errorf("listen on %s: %w", proto, err)
