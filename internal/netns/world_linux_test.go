@@ -85,6 +85,12 @@ func (p *place) unlink() { p.w.ip("-n", p.far, "link", "set", p.port, "down") }
 
 func (p *place) link() { p.w.ip("-n", p.far, "link", "set", p.port, "up") }
 
+// move gives the place another address in place of the one that it has.
+func (p *place) move(from, to string) {
+	p.w.ip("-n", p.name, "addr", "del", from+"/6", "dev", "eth0") // first: it would take one of its own network along
+	p.w.ip("-n", p.name, "addr", "add", to+"/6", "dev", "eth0")
+}
+
 func (w *world) ip(args ...string) {
 	w.t.Helper()
 	if out, err := exec.Command("ip", args...).CombinedOutput(); err != nil {
