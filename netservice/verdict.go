@@ -25,7 +25,10 @@ func Accept() Verdict { return Verdict{gossip.Accept()} }
 // Ignore drops the message and blames nobody.
 func Ignore() Verdict { return Verdict{} }
 
-// Reject drops the message and lowers the score of every peer that sent it.
+// Reject drops the message and lowers the score of every peer that sent it, down to a
+// ban: a node with the same validator would not have passed it on. Nodes that take the
+// type must therefore judge alike; where they may differ, or one has no validator,
+// Ignore is the verdict.
 func Reject() Verdict { return Verdict{gossip.Reject()} }
 
 // Defer parks the message until NebService.Resume is called with the same key,
