@@ -107,8 +107,6 @@ const (
 	maxHeard      = 64     // topics a peer takes part in that are not declared here
 	maxControl    = 1000   // grafts, and prunes, in one frame
 
-	// MaxTopicName is the longest name of a topic, in bytes.
-	MaxTopicName = 512
 	// MaxSubs is how many subscriptions one frame may hold.
 	MaxSubs = 5000
 )

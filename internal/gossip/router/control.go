@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/go-nebnet/nebnet/internal/gossip/rpc"
+	"github.com/go-nebnet/nebnet/internal/msgtype"
 )
 
 // greetEvery bounds how often a peer that opens its streams anew is told
@@ -65,7 +66,7 @@ func (r *Router) heardSubs(p *Peer, subs []rpc.Sub) {
 		return
 	}
 	for _, s := range subs {
-		if len(s.Topic) > MaxTopicName {
+		if len(s.Topic) > msgtype.MaxTopic {
 			continue
 		}
 		t := r.topics[string(s.Topic)]

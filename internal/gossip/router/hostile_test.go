@@ -10,6 +10,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/go-nebnet/nebnet/internal/gossip/rpc"
+	"github.com/go-nebnet/nebnet/internal/msgtype"
 )
 
 func idList(from, n int) (ids []string) {
@@ -130,7 +131,7 @@ func TestHostileSubscriptions(t *testing.T) {
 	g := crowd(t, 1, 1, nil)
 	p := name(0)
 	for i := range 250 {
-		in := &rpc.RPC{Subs: []rpc.Sub{{Topic: make([]byte, MaxTopicName+1), Subscribe: true}}}
+		in := &rpc.RPC{Subs: []rpc.Sub{{Topic: make([]byte, msgtype.MaxTopic+1), Subscribe: true}}}
 		for k := range 4000 {
 			in.Subs = append(in.Subs, rpc.Sub{Topic: fmt.Appendf(nil, "%d %d", i, k), Subscribe: true})
 		}
