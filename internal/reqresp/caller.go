@@ -194,7 +194,7 @@ func (c *caller) frame(r *frameReader, h header) error {
 		c.remove(k, false)
 		k.in.end(c.e.remoteError(c.key, f))
 	case kindCredit:
-		if err := c.out.readCredit(r, &k.out, c.kind == Upload); err != nil {
+		if err := c.out.readCredit(r, &k.out); err != nil {
 			return err
 		}
 	default:

@@ -160,16 +160,16 @@ func (o *outgoing) dropLocked() (taken func()) {
 	return taken
 }
 
-// readCredit adds the credit that a frame of the peer gives. It is a fault where no
-// stream of messages is sent, and beyond the largest window.
-func (b *outbox) readCredit(r *frameReader, o *outgoing, streams bool) error {
+// readCredit adds the credit that a frame of the peer gives. It is a fault where there
+// is no flow control, and beyond the largest window.
+func (b *outbox) readCredit(r *frameReader, o *outgoing) error {
 	n, err := r.uvarint()
 	if err != nil {
 		return err
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if !streams || o.credit < 0 || n > maxWindow || int(n) > maxWindow-min(o.credit, maxWindow) {
+	if o.credit < 0 || n > maxWindow || int(n) > maxWindow-min(o.credit, maxWindow) {
 		return FaultCredit
 	}
 	o.credit += int(n)
@@ -267,7 +267,7 @@ func (b *outbox) turnLocked(out []byte, done []func()) ([]byte, []func()) {
 	o.queued = false
 	n := fragment(len(o.msg)-o.at, o.credit, !o.begun)
 	if !o.active || n < 0 {
-		return out, done // dropped; or credited brings it back
+		return out, done // dropped; or readCredit brings it back
 	}
 	out = o.frame(out, kindData, nil, n)
 	if o.at < len(o.msg) {

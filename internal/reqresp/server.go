@@ -139,7 +139,7 @@ func (s *server) frame(r *frameReader, h header) error {
 	case kindCancel:
 		k.cancel(errCancelled)
 	case kindCredit:
-		if err := s.out.readCredit(r, &k.out, s.m.spec.Kind == Stream); err != nil {
+		if err := s.out.readCredit(r, &k.out); err != nil {
 			return err
 		}
 	default:
