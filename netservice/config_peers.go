@@ -37,7 +37,8 @@ type Reachability struct {
 	// registers counters of it with Prometheus' process-wide registry.
 	AutoNAT bool `yaml:"autonat" json:"autonat" toml:"autonat" mapstructure:"autonat"`
 	// PortMapping asks the router to forward the ports listened on, by UPnP or, where
-	// libp2p finds the router's address (on Linux it does not), by NAT-PMP.
+	// libp2p finds the router's address, by NAT-PMP. On Linux it does not, as of
+	// libp2p 0.52: it looks for the route to 0.0.0.0, which go-netroute 0.4 refuses.
 	PortMapping bool `yaml:"port_mapping" json:"port_mapping" toml:"port_mapping" mapstructure:"port_mapping"`
 	// Relays is the full multiaddrs of relays through which a private node can be
 	// reached. Default: none.
@@ -50,7 +51,11 @@ type Reachability struct {
 	RelayService bool `yaml:"relay_service" json:"relay_service" toml:"relay_service" mapstructure:"relay_service"`
 	// HolePunching makes a direct connection beside one through a relay where the
 	// NATs let it, over QUIC; the session moves to it, and nothing queued is lost.
-	// Requests under way fail as at the end of a session. It needs RelayClient.
+	// Requests under way fail as at the end of a session. libp2p tries when the
+	// connection through the relay is made, at most three times, and not again while
+	// it stands: now and then one stays behind the relay although the NATs would let it
+	// be direct, and its session goes on there. The next connection, after a restart of
+	// one of the two, say, is another chance. It needs RelayClient.
 	HolePunching bool `yaml:"hole_punching" json:"hole_punching" toml:"hole_punching" mapstructure:"hole_punching"`
 }
 

@@ -42,8 +42,8 @@ func TestTwoNATs(t *testing.T) {
 			w := newWorld(t)
 			homes := []*place{w.router("20.0.0.1", kind).behind(1), w.router("23.0.0.1", kind).behind(2)}
 			_, boot := internet(w, func(i int, c *netservice.Config) { c.Reachability.RelayService = i == 0 })
-			// A punch is tried once for each connection through the relay, and may miss:
-			// nodes that are started anew have another one.
+			// A punch is tried at most three times for each connection through the relay, and
+			// not again when it missed: nodes that are started anew have another chance.
 			for range 4 {
 				if meet(t, homes, boot, want) {
 					return
