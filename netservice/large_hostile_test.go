@@ -258,7 +258,7 @@ func TestLargeMemoryFull(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		n.publish(0, 1, 1<<20)
 		most, turned := 0, int64(0)
-		largeWait(t, "the honest message", 4*time.Minute, func() bool {
+		largeWait(t, "the honest message", 10*time.Minute, func() bool {
 			left := false
 			for i, nd := range n.nodes {
 				if slices.Contains(but, i) || i == 0 {

@@ -101,7 +101,7 @@ func newLargeNet(t *testing.T, nodes, degree int, seed uint64, set func(i int, s
 	for i := range nodes {
 		cfg := chain()
 		cfg.NoPeerExchange = true
-		cfg.ShutdownTimeout = netservice.Duration(time.Second)
+		cfg.ShutdownTimeout = netservice.Duration(20 * time.Second) // some lines are slow
 		for _, j := range n.graph[i] {
 			cfg.Bootstrap = append(cfg.Bootstrap, addrOfNode(t, j))
 		}

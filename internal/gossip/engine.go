@@ -389,8 +389,8 @@ func (e *Engine) close(ctx context.Context) error {
 	e.drain(ctx)
 	e.stopLife()
 	gone := e.streams.close()
-	e.closeStreams()
-	if !ended(ctx, gone) {
+	closed := e.closeStreams()
+	if !ended(ctx, gone) || !ended(ctx, closed) {
 		left = append(left, "streams")
 	}
 	e.giveUp()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
@@ -228,8 +229,9 @@ func isTimeout(err error) bool {
 	return errors.As(err, &timeout) && timeout.Timeout()
 }
 
-// closeStreams ends all streams.
-func (e *Engine) closeStreams() {
+// closeStreams ends all streams, each beside the others: on a line that is slow that may
+// take its time. The channel is closed when all have ended.
+func (e *Engine) closeStreams() <-chan struct{} {
 	var out, in []network.Stream
 	e.mu.Lock()
 	for _, r := range e.peers {
@@ -240,13 +242,22 @@ func (e *Engine) closeStreams() {
 		in = append(in, r.in, r.held)
 	}
 	e.unlock()
+	var wg sync.WaitGroup
 	for _, s := range out {
-		_ = s.SetWriteDeadline(now()) // whoever writes is to end
-		_ = s.Close()                 // what was written arrives
+		wg.Go(func() {
+			_ = s.SetWriteDeadline(now()) // whoever writes is to end
+			_ = s.Close()                 // what was written arrives
+		})
 	}
 	for _, s := range slices.DeleteFunc(in, func(s network.Stream) bool { return s == nil }) {
-		_ = s.Reset()
+		wg.Go(func() { _ = s.Reset() })
 	}
+	ended := make(chan struct{})
+	go func() {
+		wg.Wait()
+		close(ended)
+	}()
+	return ended
 }
 
 func sleep(ctx context.Context, d time.Duration) error {

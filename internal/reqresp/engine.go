@@ -260,9 +260,11 @@ func (e *Engine) endStreams(of func(peer.ID) bool, why error) {
 		}
 	}
 	e.mu.Unlock()
+	var wg sync.WaitGroup
 	for _, end := range ends {
-		end(why)
+		wg.Go(func() { end(why) }) // resets its stream: on a slow line that takes its time
 	}
+	wg.Wait()
 }
 
 // keepTime closes what is idle, until Close.
@@ -374,8 +376,8 @@ func (e *Engine) Close(ctx context.Context) error {
 			h.RemoveStreamHandler(e.protocol)
 		}
 		e.cancel()
-		e.endStreams(func(peer.ID) bool { return true }, ErrClosed)
 		go func() {
+			e.endStreams(func(peer.ID) bool { return true }, ErrClosed)
 			e.wg.Wait()
 			close(e.ended)
 		}()

@@ -250,18 +250,14 @@ func (e *Engine) Close(ctx context.Context) error {
 	first := !e.closed
 	e.closed = true
 	started := e.started
-	var streams []network.Stream
 	for _, r := range e.peers {
-		streams = append(streams, r.endLocked()...)
+		e.endLocked(r)
 	}
 	e.mu.Unlock()
 	e.stop()
 	if first && started {
 		e.cfg.Host.RemoveStreamHandler(e.protocol)
 		e.cfg.Host.Network().StopNotify(e.notifiee)
-	}
-	for _, s := range streams {
-		_ = s.Reset()
 	}
 	done := make(chan struct{})
 	go func() {

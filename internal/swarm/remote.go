@@ -53,14 +53,13 @@ func (e *Engine) remoteLocked(p peer.ID) *remote {
 // more, or takes other types.
 func (e *Engine) PeerChanged(p peer.ID) {
 	types, member := e.cfg.Takes(p)
-	var drop []network.Stream
 	var todo []sched.Effect
 	e.mu.Lock()
 	r := e.peers[p]
 	switch {
 	case e.closed || r == nil && !member:
 	case !member:
-		drop = r.endLocked()
+		e.endLocked(r)
 		r.member = false
 		todo = e.stepLocked(sched.Event{Kind: sched.Down, Peer: p}, nil)
 		delete(e.peers, p)
@@ -76,9 +75,6 @@ func (e *Engine) PeerChanged(p peer.ID) {
 		}
 	}
 	e.unlock()
-	for _, s := range drop {
-		_ = s.Reset()
-	}
 	e.finish(todo)
 }
 
@@ -87,32 +83,28 @@ func (e *Engine) disconnected(p peer.ID) {
 	if e.cfg.Host.Network().Connectedness(p) == network.Connected {
 		return
 	}
-	var drop []network.Stream
 	var todo []sched.Effect
 	e.mu.Lock()
 	if r := e.peers[p]; r != nil {
-		drop = r.endLocked()
+		e.endLocked(r)
 		todo = e.stepLocked(sched.Event{Kind: sched.Down, Peer: p}, nil)
 		delete(e.peers, p)
 	}
 	e.unlock()
-	for _, s := range drop {
-		_ = s.Reset()
-	}
 	e.finish(todo)
 }
 
-// endLocked takes all streams away, to be reset.
-func (r *remote) endLocked() (streams []network.Stream) {
+// endLocked ends all streams with a peer. They are reset beside, which may take its time
+// on a line that is slow.
+func (e *Engine) endLocked(r *remote) {
 	for _, s := range []*network.Stream{&r.in, &r.held, &r.out} {
-		if *s != nil {
-			streams = append(streams, *s)
+		if st := *s; st != nil {
 			*s = nil
+			e.wg.Go(func() { _ = st.Reset() })
 		}
 	}
 	r.clearLocked()
 	r.signalLocked()
-	return streams
 }
 
 func (r *remote) clearLocked() { r.control, r.ready, r.chunk = nil, false, nil }

@@ -281,3 +281,33 @@ func TestForgotten(t *testing.T) {
 		t.Errorf("%d bytes are still asked for", x.s.asked)
 	}
 }
+
+// TestBusyNeighbourIsToldAgain: a message is served, and offered again, for as long as a
+// neighbour says that it has no room.
+func TestBusyNeighbourIsToldAgain(t *testing.T) {
+	x := newTable(t, "h")
+	x.step(Event{Kind: Publish, ID: x.id, Digest: x.d, Manifest: x.m, Data: x.data})
+	last := x.now
+	for x.now.Sub(last) < time.Minute && last.Sub(time.Unix(1000, 0)) < 5*time.Minute {
+		said := x.out
+		x.out = nil
+		for _, e := range said {
+			if e.Kind != Say || e.Frame.Kind != wire.Announce {
+				continue
+			}
+			no := wire.Frame{Kind: wire.Gone, Number: e.Frame.Number, Yours: true, Reason: wire.Refused}
+			if e.Peer == "a" {
+				no.Reason, last = wire.Busy, x.now
+			}
+			x.step(Event{Kind: Received, Peer: e.Peer, Frame: &no})
+		}
+		x.pass(100 * time.Millisecond)
+	}
+	if d := last.Sub(time.Unix(1000, 0)); d < 5*time.Minute {
+		t.Errorf("told for the last time after %s", d)
+	}
+	x.pass(serveMost)
+	if n := len(x.s.Views()); n != 0 {
+		t.Errorf("%d messages are kept", n)
+	}
+}

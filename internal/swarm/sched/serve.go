@@ -183,9 +183,12 @@ func (s *State) sayAll(l *link) {
 	s.say(l.p, f)
 }
 
-// missed tells whether a neighbour was told of the message and does not have it yet.
+// missed tells whether a neighbour was told of the message, or is to be told again because
+// it had no room, and does not have it yet.
 func (m *Message) missed() bool {
-	return slices.ContainsFunc(m.links, func(l *link) bool { return l.told && !l.all && !l.p.banned })
+	return slices.ContainsFunc(m.links, func(l *link) bool {
+		return (l.told || !l.againAt.IsZero()) && !l.all && !l.p.banned
+	})
 }
 
 // wanted takes what a neighbour asks for.
