@@ -233,7 +233,7 @@ func (s *State) left(l *link, r wire.Reason) {
 		l.againAt = s.now.Add(min(againFirst<<min(l.tries, 5), againMost))
 		l.tries++
 		if l.m.state == serving {
-			l.m.dueAt = l.m.nextDue()
+			l.m.dueAt = l.m.nextDue(s.now)
 		}
 	}
 	s.choose(l.m)

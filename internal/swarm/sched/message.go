@@ -92,8 +92,11 @@ func (m *Message) chunk(c int) []byte {
 }
 
 // nextDue is when a message that is served has to be looked at.
-func (m *Message) nextDue() time.Time {
+func (m *Message) nextDue(now time.Time) time.Time {
 	at := m.until
+	if t := m.servedAt(); t.After(now) && t.Before(at) {
+		at = t // others may wait for its memory
+	}
 	for _, l := range m.links {
 		if !l.againAt.IsZero() && l.againAt.Before(at) {
 			at = l.againAt

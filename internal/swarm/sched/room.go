@@ -78,7 +78,7 @@ func (s *State) mayFetch(m *Message) bool {
 	}
 	for s.used+m.Manifest.Size > s.cfg.Memory {
 		// What was served for long enough gives way; nothing that is under way does.
-		i := slices.IndexFunc(s.list, func(o *Message) bool { return o.From != "" && o.state == serving })
+		i := slices.IndexFunc(s.list, func(o *Message) bool { return o.From != "" && o.state == serving && o.served(s.now) })
 		if i < 0 {
 			return false
 		}
@@ -91,9 +91,7 @@ func (s *State) mayFetch(m *Message) bool {
 // gives way.
 func (s *State) roomForOwn(size int) bool {
 	for s.own+size > s.cfg.Memory {
-		i := slices.IndexFunc(s.list, func(o *Message) bool {
-			return o.From == "" && (s.now.Sub(o.Began) >= serveTime/6 || o.spread())
-		})
+		i := slices.IndexFunc(s.list, func(o *Message) bool { return o.From == "" && o.served(s.now) })
 		if i < 0 {
 			return false
 		}
@@ -101,6 +99,12 @@ func (s *State) roomForOwn(size int) bool {
 	}
 	return true
 }
+
+// served tells whether others have had the time to fetch a message that is whole, or have
+// it.
+func (m *Message) served(now time.Time) bool { return !now.Before(m.servedAt()) || m.spread() }
+
+func (m *Message) servedAt() time.Time { return m.Began.Add(m.tookAll + serveTime/6) }
 
 // spread tells whether all that were told of a message have it.
 func (m *Message) spread() bool {

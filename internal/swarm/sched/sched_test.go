@@ -79,6 +79,22 @@ func (x *table) chunk(p peer.ID, c int, bad bool) {
 	x.step(Event{Kind: Received, Peer: p, Frame: &wire.Frame{Kind: wire.Chunk, Number: 1, Index: c, Data: data}, Sum: sha256.Sum256(data)})
 }
 
+// fetch has a neighbour send every chunk as it is asked for.
+func (x *table) fetch(p peer.ID) {
+	for n := 0; n < len(x.m.Sums); {
+		before := n
+		for c := range x.wants(p).All() {
+			if !x.s.list[0].have.Has(c) {
+				x.chunk(p, c, false)
+				n++
+			}
+		}
+		if n == before {
+			x.t.Fatalf("%d chunks came", n)
+		}
+	}
+}
+
 func (x *table) accept() { x.step(Event{Kind: Checked, ID: x.id, Verdict: Accept}) }
 
 // said are the chunks of all frames of a kind to a peer, and how many frames there were.
@@ -215,18 +231,7 @@ func TestLiarIsBanned(t *testing.T) {
 func TestHopByHop(t *testing.T) {
 	x := newTable(t, "")
 	x.announce("a", true)
-	for n := 0; n < len(x.m.Sums); {
-		before := n
-		for c := range x.wants("a").All() {
-			if !x.s.list[0].have.Has(c) {
-				x.chunk("a", c, false)
-				n++
-			}
-		}
-		if n == before {
-			t.Fatalf("%d chunks came", n)
-		}
-	}
+	x.fetch("a")
 	if !x.did(Judge, "a") {
 		t.Fatal("not judged")
 	}
@@ -309,5 +314,30 @@ func TestBusyNeighbourIsToldAgain(t *testing.T) {
 	x.pass(serveMost)
 	if n := len(x.s.Views()); n != 0 {
 		t.Errorf("%d messages are kept", n)
+	}
+}
+
+// TestServedBeforeItGivesWay: a message that has just come is served before its memory goes
+// to another one, so that a peer which announces a lot takes no message from others.
+func TestServedBeforeItGivesWay(t *testing.T) {
+	x := newTable(t, "h")
+	x.announce("a", true)
+	x.accept()
+	x.fetch("a")
+	x.step(Event{Kind: Judged, ID: x.id, Verdict: Accept})
+	for i := range 2 {
+		m := wire.NewManifest("block", make([]byte, 4<<20-i), []byte{byte(i)})
+		d := m.Digest("net")
+		x.step(Event{Kind: Received, Peer: "c", ID: m.IDOf(d), Digest: d,
+			Frame: &wire.Frame{Kind: wire.Announce, Number: uint32(i) + 10, Manifest: m}})
+	}
+	held := func() bool { return x.s.msgs[x.id] != nil }
+	x.pass(serveTime/6 - time.Second)
+	if !held() {
+		t.Fatal("the message is gone before others could fetch it")
+	}
+	x.pass(2 * time.Second)
+	if used, _ := x.s.Used(); held() || used != 8<<20-1 {
+		t.Errorf("held: %t, %d bytes are set aside", held(), used)
 	}
 }

@@ -80,7 +80,7 @@ func (s *State) publish(ev Event) {
 		}
 	}
 	s.seeded(m)
-	m.dueAt = m.nextDue()
+	m.dueAt = m.nextDue(s.now)
 }
 
 // draw takes a chunk out of the source's pool.
@@ -129,7 +129,7 @@ func (s *State) seeded(m *Message) {
 		left += l.pushed
 	}
 	if left > 0 && s.now.Sub(m.drawn) < m.seedPatience() {
-		m.dueAt = m.nextDue()
+		m.dueAt = m.nextDue(s.now)
 		return
 	}
 	m.seeding, m.pool = false, nil
@@ -173,7 +173,7 @@ func (s *State) serve(m *Message) {
 			s.sayAll(l)
 		}
 	}
-	m.dueAt = m.nextDue()
+	m.dueAt = m.nextDue(s.now)
 }
 
 // sayAll tells a neighbour that all of a message is here.

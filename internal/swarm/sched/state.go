@@ -240,7 +240,7 @@ func (s *State) fallDue(m *Message) {
 			s.forget(m, wire.Dropped, true)
 			return
 		}
-		m.dueAt = m.nextDue()
+		m.dueAt = m.nextDue(s.now)
 	}
 }
 
