@@ -118,7 +118,7 @@ func checkText(t *testing.T, name string, err, is error, names []string) {
 		}
 	}
 	said := map[string]bool{}
-	for _, phrase := range strings.Split(text, ": ") {
+	for phrase := range strings.SplitSeq(text, ": ") {
 		if said[phrase] {
 			t.Errorf("%s: %q says %q twice", name, text, phrase)
 		}
