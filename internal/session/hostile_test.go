@@ -218,7 +218,8 @@ func TestWithdrawalMeetsTraffic(t *testing.T) {
 			}
 			seen[m] = true
 		}
-		if len(seen) < 1000 || len(seen) > int(st.Written) {
+		// What is on its way when the type is withdrawn may be lost, and no more.
+		if n := uint64(len(seen)); n < st.Written*3/4 || n > st.Written || n < 500 {
 			t.Errorf("%d messages came, %d were written", len(seen), st.Written)
 		}
 		for _, n := range []*node{a, b} {
