@@ -270,6 +270,7 @@ func TestCloseDuringExchanges(t *testing.T) {
 		held := holding(mute)
 		defer held.release()
 		connect(t, a, mute)
+		synctest.Wait() // for a to have heard of it
 		s, err := mute.NewStream(t.Context(), a.ID(), Protocol(testNetwork))
 		if err != nil {
 			t.Fatal(err)
