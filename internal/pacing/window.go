@@ -8,7 +8,8 @@ const (
 	minWindow = 16 << 10
 	// firstWindow is what a new connection begins with: as much as a small message
 	// may have to wait for on a slow line. Half of it costs a broadcast of 1 MiB a third
-	// of its time, once at each hop; twice as much gains nothing there.
+	// of its time, once at each hop; twice as much gains little there
+	// (see the documentation of package swarm for the command).
 	firstWindow = 64 << 10
 	// maxWindow is that of a yamux stream.
 	maxWindow = 16 << 20
