@@ -8,6 +8,8 @@ import (
 
 	"github.com/rcrowley/go-metrics"
 	"github.com/sirupsen/logrus"
+
+	"github.com/go-nebnet/nebnet/internal/setting"
 )
 
 // Config holds the settings of a Dispatcher. Every field is optional; zero
@@ -45,21 +47,11 @@ const (
 func DefaultConfig() Config { return Config{}.withDefaults() }
 
 func (c Config) withDefaults() Config {
-	if c.QueueSize == 0 {
-		c.QueueSize = defaultQueueSize
-	}
-	if c.QueueBytes == 0 {
-		c.QueueBytes = defaultQueueBytes
-	}
-	if c.FilterSize == 0 {
-		c.FilterSize = defaultFilterSize
-	}
-	if c.StopTimeout == 0 {
-		c.StopTimeout = defaultStopTimeout
-	}
-	if c.TickInterval == 0 {
-		c.TickInterval = defaultTickInterval
-	}
+	setting.Default(&c.QueueSize, defaultQueueSize)
+	setting.Default(&c.QueueBytes, defaultQueueBytes)
+	setting.Default(&c.FilterSize, defaultFilterSize)
+	setting.Default(&c.StopTimeout, defaultStopTimeout)
+	setting.Default(&c.TickInterval, defaultTickInterval)
 	return c
 }
 

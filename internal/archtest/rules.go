@@ -27,7 +27,7 @@ var imports = map[string][]string{
 	"stream":     {"internal/obs"},
 	"listener":   {"internal/obs", "stream"},
 	"p2p":        {"internal/obs", "stream", "listener"},
-	"dispatcher": {"internal/obs", "internal/msgtype"},
+	"dispatcher": {"internal/obs", "internal/msgtype", "internal/setting"},
 	"netservice": {"dispatcher", "p2p", "listener", "stream", "internal/..."},
 
 	// The root holds documentation only.

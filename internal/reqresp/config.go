@@ -1,7 +1,6 @@
 package reqresp
 
 import (
-	"cmp"
 	"math/rand/v2"
 	"time"
 
@@ -79,14 +78,14 @@ type Config struct {
 }
 
 func (c Config) withDefaults() Config {
-	c.MaxCalls = cmp.Or(c.MaxCalls, DefaultMaxCalls)
-	c.MaxCallsPerPeer = cmp.Or(c.MaxCallsPerPeer, DefaultMaxCallsPerPeer)
-	c.MaxServed = cmp.Or(c.MaxServed, DefaultMaxServed)
-	c.MaxServedPerPeer = cmp.Or(c.MaxServedPerPeer, DefaultMaxServedPerPeer)
-	c.MaxBytes = cmp.Or(c.MaxBytes, DefaultMaxBytes)
-	c.MaxBytesPerPeer = cmp.Or(c.MaxBytesPerPeer, DefaultMaxBytesPerPeer)
-	c.WriteTimeout = cmp.Or(c.WriteTimeout, DefaultWriteTimeout)
-	c.IdleTimeout = cmp.Or(c.IdleTimeout, DefaultIdleTimeout)
+	setting.Default(&c.MaxCalls, DefaultMaxCalls)
+	setting.Default(&c.MaxCallsPerPeer, DefaultMaxCallsPerPeer)
+	setting.Default(&c.MaxServed, DefaultMaxServed)
+	setting.Default(&c.MaxServedPerPeer, DefaultMaxServedPerPeer)
+	setting.Default(&c.MaxBytes, DefaultMaxBytes)
+	setting.Default(&c.MaxBytesPerPeer, DefaultMaxBytesPerPeer)
+	setting.Default(&c.WriteTimeout, DefaultWriteTimeout)
+	setting.Default(&c.IdleTimeout, DefaultIdleTimeout)
 	if c.Penalise == nil {
 		c.Penalise = func(peer.ID, Fault) {}
 	}

@@ -1,7 +1,6 @@
 package reqresp
 
 import (
-	"cmp"
 	"context"
 	"iter"
 	"time"
@@ -80,14 +79,17 @@ type Spec struct {
 }
 
 func (s Spec) withDefaults() Spec {
-	s.MaxRequest = cmp.Or(s.MaxRequest, DefaultMaxRequest)
-	s.MaxAnswer = cmp.Or(s.MaxAnswer, DefaultMaxAnswer)
-	s.Deadline = cmp.Or(s.Deadline, DefaultDeadline)
-	s.Window = cmp.Or(s.Window, DefaultWindow)
-	s.Concurrency = cmp.Or(s.Concurrency, DefaultConcurrency)
-	s.PerPeer = min(cmp.Or(s.PerPeer, DefaultPerPeer), s.Concurrency)
-	s.Queue = max(cmp.Or(s.Queue, DefaultQueue), 0)
-	s.PeerQueue = max(min(cmp.Or(s.PeerQueue, DefaultPeerQueue), s.Queue), 0)
+	setting.Default(&s.MaxRequest, DefaultMaxRequest)
+	setting.Default(&s.MaxAnswer, DefaultMaxAnswer)
+	setting.Default(&s.Deadline, DefaultDeadline)
+	setting.Default(&s.Window, DefaultWindow)
+	setting.Default(&s.Concurrency, DefaultConcurrency)
+	setting.Default(&s.PerPeer, DefaultPerPeer)
+	setting.Default(&s.Queue, DefaultQueue)
+	setting.Default(&s.PeerQueue, DefaultPeerQueue)
+	s.PerPeer = min(s.PerPeer, s.Concurrency)
+	s.Queue = max(s.Queue, 0)
+	s.PeerQueue = max(min(s.PeerQueue, s.Queue), 0)
 	if s.Rate > 0 && s.Burst == 0 {
 		s.Burst = max(1, int(s.Rate))
 	}
