@@ -118,7 +118,7 @@ func (e *Engine) publish(ctx context.Context, t *topic, m *router.Message) error
 	case "":
 		return nil
 	case router.ReasonDuplicate:
-		return fmt.Errorf("%w: a message of %s with this content, within two minutes", ErrDuplicate, t.Type)
+		return fmt.Errorf("%w: a message of %s with this content, within %s", ErrDuplicate, t.Type, e.cfg.SeenTTL)
 	case router.ReasonNoPeers:
 		return fmt.Errorf("%w: %s", ErrNoPeers, t.Type)
 	case router.ReasonFull:

@@ -260,6 +260,10 @@ func (r *Router) refuse(e *entry) {
 // gossip tells peers outside of the meshes what this node has.
 func (r *Router) gossip() {
 	m := &r.cfg.Mesh
+	window := r.history[:min(m.HistoryGossip, len(r.history))]
+	if !slices.ContainsFunc(window, func(t tickOf) bool { return len(t.kept()) > 0 }) {
+		return
+	}
 	lazy := make(map[*Topic][]*link)
 	for _, t := range r.list {
 		var fit []*link
@@ -277,8 +281,8 @@ func (r *Router) gossip() {
 		return // all are in the meshes
 	}
 	ids := make(map[*Topic][]string)
-	for i := range min(m.HistoryGossip, len(r.history)) {
-		for _, e := range r.history[i].kept() {
+	for i := range window {
+		for _, e := range window[i].kept() {
 			if e.msg != nil && lazy[e.topic] != nil {
 				ids[e.topic] = append(ids[e.topic], e.id)
 			}

@@ -19,8 +19,7 @@ type peerStats struct {
 	topics    float64   // the sum of link.value
 	expire    time.Time // when it is forgotten, of a peer that is away
 
-	cached ScoreParts // add up to sum, unless dirty
-	sum    float64
+	cached ScoreParts // unless dirty
 	dirty  bool
 }
 
@@ -77,9 +76,8 @@ func (r *Router) score(p *Peer) float64 {
 	if s.dirty {
 		s.dirty = false
 		s.cached = r.scoreParts(p)
-		s.sum = s.cached.sum()
 	}
-	return s.sum
+	return s.cached.sum()
 }
 
 func (r *Router) scoreParts(p *Peer) (parts ScoreParts) {
