@@ -82,6 +82,7 @@ type Headers struct {
 type messageType struct {
 	msgtype.Spec
 	Headers
+	labels obs.Labels // of goroutines that check headers
 }
 
 // Header is what is known of a message before it is here.

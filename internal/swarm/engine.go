@@ -226,7 +226,7 @@ func (e *Engine) Set(spec msgtype.Spec, receive bool, h Headers) error {
 		e.mu.Unlock()
 		return ErrClosed
 	}
-	e.types[spec.Name] = &messageType{spec, h}
+	e.types[spec.Name] = &messageType{spec, h, e.cfg.Obs.Labels("swarm", "type", spec.Name)}
 	todo := e.stepLocked(sched.Event{Kind: sched.Declare, Spec: &sched.Spec{
 		Type: spec.Name, MaxSize: size, Joined: receive, Headers: h.Check != nil, HeaderWait: spec.Broadcast.ParkTime,
 	}}, nil)

@@ -109,8 +109,8 @@ func (e *Engine) whole(m *sched.Message, from peer.ID) {
 // check has the program judge a header.
 func (e *Engine) check(m *sched.Message, t *messageType) {
 	v, key := sched.Ignore, ""
-	e.cfg.Obs.Labels("swarm", "type", m.Manifest.Type).Apply()
 	if t != nil && t.Check != nil {
+		t.labels.Apply()
 		ctx, cancel := context.WithTimeout(e.life, t.Broadcast.Deadline)
 		v, key = e.ask(ctx, t, headerOf(m.Manifest, m.Digest, m.From))
 		cancel()
