@@ -23,11 +23,7 @@ func (c Config) checkDialable(self peer.ID) (errs []error) {
 			continue // said elsewhere
 		}
 		at, id := peer.SplitAddr(a)
-		err = undialable(at)
-		if err == nil {
-			err = c.unspoken(at)
-		}
-		switch {
+		switch err := c.undialable(at); {
 		case err != nil:
 			bad("Announce", i, text, err)
 		case id != "" && self != "" && id != self:
@@ -55,10 +51,7 @@ func (c Config) checkDialable(self peer.ID) (errs []error) {
 			case self != "" && id == self:
 				bad(list.field, i, text, fmt.Errorf("is this node itself"))
 			default:
-				err = undialable(at)
-				if err == nil {
-					err = c.unspoken(at)
-				}
+				err = c.undialable(at)
 				if err == nil && relayed(at) && !c.Reachability.RelayClient && !c.Reachability.RelayService {
 					err = fmt.Errorf("leads through a relay: needs Reachability.RelayClient")
 				}
@@ -71,8 +64,12 @@ func (c Config) checkDialable(self peer.ID) (errs []error) {
 	return errs
 }
 
-// unspoken says why this configuration does not speak the transport of an address.
-func (c Config) unspoken(a ma.Multiaddr) error {
+// undialable says why nobody can dial an address, or this configuration does not speak
+// its transport.
+func (c Config) undialable(a ma.Multiaddr) error {
+	if err := undialable(a); err != nil {
+		return err
+	}
 	if _, err := a.ValueForProtocol(ma.P_QUIC_V1); err == nil && c.PSKFile != "" {
 		return fmt.Errorf("QUIC cannot be used with PSKFile")
 	}

@@ -13,8 +13,9 @@ import (
 	"github.com/go-nebnet/nebnet/internal/session"
 )
 
-// Errors of the life cycle, those of package dispatcher where it has one. ErrStopped matches net.ErrClosed. ErrHostTaken: the
-// host of WithHost carries another service, or a pubsub of the program's own.
+// Errors of the life cycle, those of package dispatcher where it has one. ErrStopped
+// matches net.ErrClosed. ErrHostTaken: the host of WithHost carries another service, or
+// a pubsub of the program's own.
 var (
 	ErrNotStarted     = dispatcher.ErrNotStarted
 	ErrAlreadyStarted = dispatcher.ErrStarted

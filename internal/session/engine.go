@@ -59,7 +59,7 @@ func New(cfg Config) (*Engine, error) {
 	if e.budgets == nil {
 		e.budgets = pacing.New(cfg.Host)
 	}
-	e.unpacked.start = time.Now()
+	e.unpacked.start = e.start
 	e.ctx, e.cancel = context.WithCancel(context.Background())
 	e.protocol = Protocol(cfg.Network)
 	e.negotiation = negotiation(e.protocol)

@@ -68,7 +68,7 @@ type classQueue struct {
 	head int
 }
 
-// class is that of a class.
+// class is the queue of one class.
 func (q *queue) class(class int) *classQueue {
 	if q.byClass == nil {
 		q.byClass = new([classes]classQueue)
