@@ -190,6 +190,7 @@ func TestStopUnderLoad(t *testing.T) {
 // Row 47: a cable that is pulled and put in again every other second. When it stays in,
 // there is one session, and messages pass.
 func TestFlappingCable(t *testing.T) {
+	t.Parallel() // it is a matter of waiting
 	w := newWorld(t)
 	at := w.add(honestAddr)
 	a, address := w.add(victimAddr).node(tcpAt(victimAddr), "")

@@ -13,11 +13,12 @@ import (
 // ways. (Over QUIC connections may outlive the change: then the node is still shown
 // where it was.)
 func TestAddressChange(t *testing.T) {
+	t.Parallel() // it is a matter of waiting
 	const old, fresh = "23.0.0.1", "23.7.0.9"
 	for _, transport := range []string{"tcp/4001", "udp/4001/quic-v1"} {
 		for _, how := range []string{"connected", "away"} {
 			t.Run(strings.SplitN(transport, "/", 2)[0]+", "+how, func(t *testing.T) {
-				t.Parallel() // it is a matter of waiting
+				t.Parallel()
 				w := newWorld(t)
 				var others []*process
 				boot := ""

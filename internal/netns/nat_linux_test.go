@@ -36,9 +36,10 @@ func id(address string) string { return address[strings.LastIndex(address, "/")+
 // each other, have a session through the relay, and a direct one in its place when
 // the NATs let it be. Nothing that was taken is lost meanwhile.
 func TestTwoNATs(t *testing.T) {
+	t.Parallel() // it is a matter of waiting
 	for kind, want := range map[nat]string{cone: "quic-v1", symmetric: "relay"} {
 		t.Run(string(kind), func(t *testing.T) {
-			t.Parallel() // it is a matter of waiting
+			t.Parallel()
 			w := newWorld(t)
 			homes := []*place{w.router("20.0.0.1", kind).behind(1), w.router("23.0.0.1", kind).behind(2)}
 			_, boot := internet(w, func(i int, c *netservice.Config) { c.Reachability.RelayService = i == 0 })

@@ -61,6 +61,7 @@ func addresses(n int, format string) (all []string) {
 // Of the sockets that say nothing only so many stand at once; they are dropped
 // within the time for a handshake, and honest nodes connect meanwhile.
 func TestSilentSockets(t *testing.T) {
+	t.Parallel() // it is a matter of waiting
 	w := newWorld(t)
 	const count = 1500
 	_, address := w.add(victimAddr).node(tcpAt(victimAddr), "")
@@ -109,10 +110,11 @@ func TestConnectionFlood(t *testing.T) {
 // A peer whose cable was pulled is noticed within ten seconds, on both sides,
 // whether the link tells of it or not; and found again.
 func TestPulledCable(t *testing.T) {
+	t.Parallel() // it is a matter of waiting
 	for _, transport := range []string{"tcp/4001", "udp/4001/quic-v1"} {
 		for _, pull := range []string{"the link stays up", "the link goes down"} {
 			t.Run(strings.SplitN(transport, "/", 2)[0]+", "+pull, func(t *testing.T) {
-				t.Parallel() // it is a matter of waiting
+				t.Parallel()
 				w := newWorld(t)
 				at := w.add(honestAddr)
 				a, address := w.add(victimAddr).node("/ip4/"+victimAddr+"/"+transport, "")

@@ -56,6 +56,7 @@ type (
 // An operator with the page of one of six nodes finds out that a node was killed,
 // that a firewall parts two, and who floods which type.
 func TestOperatorFindsCauses(t *testing.T) {
+	t.Parallel() // it is a matter of waiting
 	w := newWorld(t)
 	const count = 6
 	var nodes []*process
