@@ -3,6 +3,8 @@ package netservice
 import (
 	"context"
 	"errors"
+	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 
@@ -12,6 +14,7 @@ import (
 
 	"github.com/go-nebnet/nebnet/internal/handshake"
 	"github.com/go-nebnet/nebnet/internal/peers"
+	"github.com/go-nebnet/nebnet/internal/peers/asn"
 	"github.com/go-nebnet/nebnet/internal/peers/book"
 )
 
@@ -32,7 +35,7 @@ type PeerStore interface {
 // change and by Stop.
 func WithPeerStore(store PeerStore) Option { return func(o *options) { o.store = store } }
 
-func (n *Node) peersConfig() peers.Config {
+func (n *Node) peersConfig(systems *asn.Table) peers.Config {
 	return peers.Config{
 		Self: n.id, Obs: n.obs, Rand: n.opts.random.For("peers").Float64,
 		MaxPeers: n.cfg.MaxPeers, InboundShare: n.cfg.InboundShare, Outbound: n.cfg.OutboundPeers,
@@ -42,7 +45,25 @@ func (n *Node) peersConfig() peers.Config {
 		Store:            n.peerStore(),
 		Allow:            n.mayDial,
 		PublicOnly:       n.cfg.PublicOnly,
+		Systems:          systems,
 	}
+}
+
+// readSystems reads Config.ASNFile, if there is one.
+func (c Config) readSystems() (*asn.Table, error) {
+	if c.ASNFile == "" {
+		return nil, nil
+	}
+	f, err := os.Open(c.ASNFile)
+	if err != nil {
+		return nil, &ConfigError{Field: "ASNFile", Err: err}
+	}
+	defer f.Close()
+	t, err := asn.Read(f)
+	if err != nil {
+		return nil, &ConfigError{Field: "ASNFile", Err: fmt.Errorf("%s: %w", c.ASNFile, err)}
+	}
+	return t, nil
 }
 
 // connect makes one attempt to connect to a peer.

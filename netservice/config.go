@@ -97,6 +97,15 @@ type Config struct {
 	// OutboundPeers is the number of peers that this node looks for and dials.
 	// Default: 0, what InboundShare leaves of MaxPeers.
 	OutboundPeers int `yaml:"outbound_peers" json:"outbound_peers" toml:"outbound_peers" mapstructure:"outbound_peers"`
+	// ASNFile is the path of a table of the autonomous systems that addresses are in: a
+	// network and its number on each line, such as "192.0.2.0/24 64496", as pyasn writes
+	// them; 0 for a network that no bound for systems is held against. Of the peers that
+	// this node chose at most a third (and 2), and of the inbound places at most half
+	// (and 8), are of one system where that is known, beside a sixth and a quarter of one
+	// /24 or /48. Peers that the Config names are exempt. Reload reads it again. Default:
+	// none; for IPv6 the table of go-libp2p-asn-util then, which also answers where the
+	// file is silent.
+	ASNFile string `yaml:"asn_file" json:"asn_file" toml:"asn_file" mapstructure:"asn_file"`
 	// Discovery is how peers are found beside the lists above. Default: none of it.
 	Discovery Discovery `yaml:"discovery" json:"discovery" toml:"discovery" mapstructure:"discovery"`
 	// Reachability is what is done against NATs. Default: nothing.

@@ -103,8 +103,11 @@ func newNode(cfg Config, addrs parsed, opts options, o *obs.Obs, d *dispatcher.D
 			return nil, err
 		}
 	}
-	var err error
-	if n.peers, err = peers.New(n.peersConfig()); err != nil {
+	systems, err := cfg.readSystems()
+	if err != nil {
+		return nil, err
+	}
+	if n.peers, err = peers.New(n.peersConfig(systems)); err != nil {
 		return nil, err
 	}
 	n.requests, err = reqresp.New(n.requestConfig())

@@ -22,13 +22,13 @@ type liveConfig struct {
 }
 
 // reloadable are the fields of Config that change while the service runs.
-var reloadable = []string{"Bootstrap", "Static", "Reserved", "MaxPeers", "InboundShare", "OutboundPeers", "NoPeerExchange", "Tunnels", "Discovery"}
+var reloadable = []string{"Bootstrap", "Static", "Reserved", "MaxPeers", "InboundShare", "OutboundPeers", "ASNFile", "NoPeerExchange", "Tunnels", "Discovery"}
 
 // Config returns the configuration in force, with its defaults.
 func (s *NebService) Config() Config { return s.node.live.Load().cfg.clone() }
 
 // Reload makes a running service follow another configuration: the peers that
-// are named, the limits, peer exchange, the ways of discovery and the tunnels.
+// are named, the limits, the table of autonomous systems, peer exchange, the ways of discovery and the tunnels.
 // Sessions and tunnels that the new one still has are left alone; peers that were
 // added by calls stay. When a field is wrong, nothing is changed. Fields that
 // cannot change are left as they are, and the error joins one *ConfigError with
@@ -44,6 +44,10 @@ func (s *NebService) Reload(cfg Config) error {
 	if n.opts.host == nil {
 		err = joined(err, cfg.checkAddrs(p, n.opts.transport != nil))
 	}
+	if err != nil {
+		return err
+	}
+	systems, err := cfg.readSystems()
 	if err != nil {
 		return err
 	}
@@ -75,6 +79,7 @@ func (s *NebService) Reload(cfg Config) error {
 	if was := (peers.Limits{MaxPeers: old.cfg.MaxPeers, InboundShare: old.cfg.InboundShare, Outbound: old.cfg.OutboundPeers}); limits != was {
 		n.peers.SetLimits(limits)
 	}
+	n.peers.SetSystems(systems)
 	errs = append(errs, n.sources.follow(n, cfg, p)...)
 	if err := n.tunnels.Apply(n.peerSet.ctx, cfg.Tunnels); err != nil {
 		errs = append(errs, fmt.Errorf("tunnels: %w", err))

@@ -60,6 +60,7 @@ func parseFlags(args []string, stderr io.Writer) (settings, error) {
 	fs.Var((*list)(&s.cfg.Static), "static", "full multiaddr of a peer to keep connected, repeatable")
 	fs.Var((*list)(&s.cfg.Reserved), "reserved", "full multiaddr of a peer to keep connected above -max-peers, repeatable")
 	fs.IntVar(&s.cfg.MaxPeers, "max-peers", 0, "the most peers (default 50)")
+	fs.StringVar(&s.cfg.ASNFile, "asn-file", "", "table of the autonomous systems of addresses, NETWORK NUMBER on each line")
 	fs.BoolVar(&s.cfg.Discovery.MDNS, "mdns", false, "find nodes of the chain on the local network")
 	fs.BoolVar(&s.cfg.Discovery.Kademlia, "kad", false, "find nodes by the chain's own hash table")
 	fs.StringVar(&s.cfg.ChainID, "chain-id", "example", "chain ID")

@@ -31,7 +31,7 @@ type candidate struct {
 	kept    bool // reserved or persistent: the operator's choice
 	inbound bool // it opened the hello
 	counted bool // it already has a slot
-	crowded bool // there are enough peers of its address or neighbourhood
+	crowded bool // there are enough peers of its address, neighbourhood or system
 }
 
 // admit decides whether a peer gets a slot. Peers to keep pass over the
@@ -54,30 +54,38 @@ func admit(s slots, c candidate) handshake.Reason {
 	return handshake.ReasonNone
 }
 
-// inboundShare is how many of the inbound slots may be of one address, and of one
-// neighbourhood: an eighth and a quarter, but never less than 2 and 4.
-func inboundShare(maxInbound int) (address, group int) {
-	return max(2, maxInbound/8), max(4, maxInbound/4)
+// inboundShare is how many of the inbound slots may be of one address, of one
+// neighbourhood and of one autonomous system: an eighth, a quarter and a half, but
+// never less than 2, 4 and 8.
+func inboundShare(maxInbound int) (address, group, system int) {
+	return max(2, maxInbound/8), max(4, maxInbound/4), max(8, maxInbound/2)
 }
 
-// crowdedInLocked tells whether an address, or its neighbourhood, has its share of
-// the inbound slots.
+// crowdedInLocked tells whether an address, its neighbourhood, or its autonomous
+// system, has its share of the inbound slots.
 func (m *Manager) crowdedInLocked(ip netip.Addr) bool {
 	group := m.groupOf(ip)
 	if !group.IsValid() {
 		return false
 	}
-	ofAddress, ofGroup := inboundShare(m.limits.maxInbound())
+	from := providerOf(group, m.systems)
+	ofAddress, ofGroup, ofSystem := inboundShare(m.limits.maxInbound())
 	for _, e := range m.entries {
-		if !e.slot() || !e.inbound() || e.group() != group {
+		if !e.slot() || !e.inbound() {
 			continue
 		}
-		ofGroup--
-		if e.live.ip == ip {
-			ofAddress--
+		g := e.group()
+		if from.asn != 0 && providerOf(g, m.systems) == from {
+			ofSystem--
+		}
+		if g == group {
+			ofGroup--
+			if e.live.ip == ip {
+				ofAddress--
+			}
 		}
 	}
-	return ofAddress <= 0 || ofGroup <= 0
+	return ofAddress <= 0 || ofGroup <= 0 || ofSystem <= 0
 }
 
 // candidateLocked is what admission needs to know of the peer of a ticket.

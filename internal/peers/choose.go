@@ -20,37 +20,6 @@ import (
 // book with new names would own its places.
 const provenShare = 0.6
 
-// spread is what a node has of neighbourhoods among the peers that it dialled.
-type spread struct {
-	groups map[netip.Prefix]int // by /24 or /48
-	wide   map[netip.Prefix]int // by /16 or /32
-	limit  int                  // in one group
-}
-
-func newSpread(limit int) spread {
-	return spread{groups: make(map[netip.Prefix]int), wide: make(map[netip.Prefix]int), limit: limit}
-}
-
-func (s spread) add(g netip.Prefix) {
-	if g.IsValid() {
-		s.groups[g]++
-		s.wide[wider(g)]++
-	}
-}
-
-// full tells whether there is no place left for a neighbourhood.
-func (s spread) full(g netip.Prefix) bool { return g.IsValid() && s.groups[g] >= s.limit }
-
-// wider is the network that a neighbourhood is a part of, such as a provider's.
-func wider(g netip.Prefix) netip.Prefix {
-	bits := 16
-	if g.Addr().Is6() {
-		bits = 32
-	}
-	p, _ := g.Addr().Prefix(bits)
-	return p
-}
-
 // choice is what choose needs to know.
 type choice struct {
 	now    time.Time
@@ -62,9 +31,9 @@ type choice struct {
 
 // choose picks up to n peers to dial of those that are due. The neighbourhood is
 // drawn first and the peer in it second, so that a thousand entries of one
-// network weigh no more than one of another. Of three drawn, the one whose wider
-// network has the fewest of our peers is taken. wait is the time until the next
-// one is due, 0 when none is.
+// network weigh no more than one of another. Of three drawn, the one whose provider
+// has the fewest of our peers is taken. wait is the time until the next one is due, 0
+// when none is.
 func choose(entries iter.Seq[*book.Entry], c choice) (chosen []*book.Entry, wait time.Duration) {
 	proven, fresh := make(pool), make(pool)
 	salt := uint64(c.rand() * (1 << 53))
@@ -167,8 +136,8 @@ func draw(keys *[]place, from pool, c choice) place {
 	return k
 }
 
-// before tells which of two is dialled first: that of whose wider network there
-// is less, that was tried in vain less often, that waited longer.
+// before tells which of two is dialled first: that of whose provider there is less,
+// that was tried in vain less often, that waited longer.
 func before(a, b *book.Entry, c choice) bool {
 	return cmp.Or(cmp.Compare(rank(a, c), rank(b, c)), cmp.Compare(a.Tried, b.Tried)) < 0
 }
@@ -176,7 +145,7 @@ func before(a, b *book.Entry, c choice) bool {
 func rank(e *book.Entry, c choice) int {
 	n := int(e.Fails)
 	if g := e.Group(); g.IsValid() {
-		n += c.spread.wide[wider(g)]
+		n += c.spread.providers[c.spread.provider(g)]
 	}
 	return n
 }

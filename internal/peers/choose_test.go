@@ -16,7 +16,7 @@ func library(good, hostile int, seed uint64) (*book.Book, choice) {
 	b := book.New()
 	now := time.Now()
 	add := func(kind string, i int, at string) {
-		p := peer.ID(fmt.Sprintf("%s%05d", kind, i))
+		p := peerID(kind, i)
 		b.Add(now, book.Told{Peer: info(p, at), Source: book.FromExchange, Teller: peerN(i / 50)})
 		if i%2 == 0 {
 			b.Reached(now, p, nil)
@@ -29,8 +29,10 @@ func library(good, hostile int, seed uint64) (*book.Book, choice) {
 		add("evil", i, fmt.Sprintf("/ip4/66.6.%d.%d/tcp/1", i%3, i/3%250))
 	}
 	rng := rand.New(rand.NewPCG(seed, 1))
-	return b, choice{now: now, n: 12, skip: func(*book.Entry) bool { return false }, spread: newSpread(2), rand: rng.Float64}
+	return b, choice{now: now, n: 12, skip: func(*book.Entry) bool { return false }, spread: newSpread(shares{2, 4}, nil), rand: rng.Float64}
 }
+
+func peerID(kind string, i int) peer.ID { return peer.ID(fmt.Sprintf("%s%05d", kind, i)) }
 
 func evil(es []*book.Entry) (n int) {
 	for _, e := range es {
@@ -71,13 +73,13 @@ func TestChoose(t *testing.T) {
 	if all, _ := choose(b.All(), c); len(ids(all)) != 10 {
 		t.Errorf("%d of 10 peers, with room for 12", len(all))
 	}
-	c.spread = newSpread(2)
+	c.spread = newSpread(shares{2, 4}, nil)
 	c.skip = func(e *book.Entry) bool { return e.ID != "good00003" }
 	if one, _ := choose(b.All(), c); len(one) != 1 || one[0].ID != "good00003" {
 		t.Errorf("%v", one)
 	}
 	b.Failed("good00003", 18, c.now.Add(time.Minute), true)
-	c.spread = newSpread(2)
+	c.spread = newSpread(shares{2, 4}, nil)
 	if none, wait := choose(b.All(), c); len(none) != 0 || wait != time.Minute {
 		t.Errorf("%v in %s", none, wait)
 	}
@@ -108,7 +110,7 @@ func TestChooseMixes(t *testing.T) {
 func BenchmarkChoose(b *testing.B) {
 	lib, c := library(8000, 190, 1)
 	for b.Loop() {
-		c.spread = newSpread(2)
+		c.spread = newSpread(shares{2, 4}, nil)
 		choose(lib.All(), c)
 	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/go-nebnet/nebnet/internal/handshake"
 	"github.com/go-nebnet/nebnet/internal/obs"
+	"github.com/go-nebnet/nebnet/internal/peers/asn"
 	"github.com/go-nebnet/nebnet/internal/setting"
 	"github.com/libp2p/go-libp2p/core/peer"
 	ma "github.com/multiformats/go-multiaddr"
@@ -72,6 +73,9 @@ type Config struct {
 	// PublicOnly counts private addresses like any others in the limits for each
 	// neighbourhood. Else they are exempt, as loopback ones always are.
 	PublicOnly bool
+	// Systems tells of which autonomous system addresses are. Default: what package asn
+	// knows without a file.
+	Systems *asn.Table
 	// Measure tells about a session peer, for comparing peers. It must return at
 	// once and not call the manager. Default: nothing is known.
 	Measure func(p peer.ID) Measured
@@ -160,5 +164,8 @@ func (l Limits) enough() int {
 	return (l.MaxPeers + 1) / 2
 }
 
-// perGroup is how many outbound peers may be of one neighbourhood.
-func (l Limits) perGroup() int { return max(1, l.outbound()/6) }
+// most is how many outbound peers may be of one neighbourhood, and of one autonomous
+// system: a sixth, and a third.
+func (l Limits) most() shares {
+	return shares{group: max(1, l.outbound()/6), system: max(2, l.outbound()/3)}
+}

@@ -202,7 +202,7 @@ func (m *Manager) otherAddrsLocked(e *book.Entry, now time.Time) []ma.Multiaddr 
 // spreadLocked counts the neighbourhoods of the peers that this node chose
 // itself, those being dialled included, apart from one.
 func (m *Manager) spreadLocked(except peer.ID) spread {
-	s := newSpread(m.limits.perGroup())
+	s := newSpread(m.limits.most(), m.systems)
 	for p, e := range m.entries {
 		if !e.inbound() && p != except {
 			s.add(e.group())

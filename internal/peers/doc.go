@@ -31,9 +31,10 @@
 // all others that [Manager.Learn] was told of, those are dialled that are wanted:
 // up to Outbound peers of this node's own choice, and Enough in all. The choice is
 // by neighbourhood first, so that many entries of one network weigh no more than
-// one; two in twelve may be of one /24 or /48. More than half are peers that were
-// reached before, where there are some. An address that never was a peer's is
-// dialled a few times an hour, whoever names it.
+// one; two in twelve may be of one /24 or /48, and four of one autonomous system
+// where that is known (package asn). More than half are peers that were reached
+// before, where there are some. An address that never was a peer's is dialled a few
+// times an hour, whoever names it.
 //
 // All waits are exponential with jitter, and depend on why the last attempt or
 // session ended. While there is no session at all, failures say nothing of those

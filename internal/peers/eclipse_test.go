@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-nebnet/nebnet/internal/peers/asn"
 	"github.com/go-nebnet/nebnet/internal/peers/book"
 	"github.com/libp2p/go-libp2p/core/peer"
 )
@@ -14,13 +15,23 @@ import (
 // A fifth of the nodes are hostile, in three subnets, and tell of nobody but
 // themselves, under as many keys as they like. Over 20 seeds the node under test
 // ends with at least half honest peers of its own choice; and so it does when it
-// starts with a book of which half is the attacker's.
+// starts with a book of which half is the attacker's. Where it is known of which
+// autonomous system addresses are, as many subnets of one as it likes help the attacker
+// no more.
 func TestEclipse(t *testing.T) {
-	for name, restarted := range map[string]bool{"new": false, "with a poisoned book": true} {
+	provider := systems(t, "66.0.0.0/8 666")
+	for name, tc := range map[string]struct {
+		restarted bool
+		subnets   int
+		systems   *asn.Table
+	}{
+		"new": {false, 3, nil}, "with a poisoned book": {true, 3, nil},
+		"many subnets": {false, 5000, provider}, "many subnets, with a poisoned book": {true, 5000, provider},
+	} {
 		t.Run(name, func(t *testing.T) {
 			worst, total := 0, 0
 			for seed := range uint64(20) {
-				hostile, all := eclipse(t, seed, restarted)
+				hostile, all := eclipse(t, seed, tc.restarted, tc.subnets, tc.systems)
 				if all < 12 {
 					t.Errorf("seed %d: %d peers", seed, all)
 				}
@@ -34,7 +45,7 @@ func TestEclipse(t *testing.T) {
 	}
 }
 
-func eclipse(t *testing.T, seed uint64, restarted bool) (hostile, all int) {
+func eclipse(t *testing.T, seed uint64, restarted bool, subnets int, known *asn.Table) (hostile, all int) {
 	const honestNodes = 80
 	rng := rand.New(rand.NewPCG(seed, 7))
 	keys := 0
@@ -43,7 +54,8 @@ func eclipse(t *testing.T, seed uint64, restarted bool) (hostile, all int) {
 	}
 	evil := func() peer.AddrInfo {
 		keys++
-		return info(peer.ID(fmt.Sprintf("evil%06d", keys)), fmt.Sprintf("/ip4/66.6.%d.%d/tcp/%d", rng.IntN(3), rng.IntN(250), 1+keys%60000))
+		net := rng.IntN(subnets)
+		return info(peer.ID(fmt.Sprintf("evil%06d", keys)), fmt.Sprintf("/ip4/66.%d.%d.%d/tcp/%d", 6+net>>8, net&255, rng.IntN(250), 1+keys%60000))
 	}
 	connect := func(fx *fixture, _ context.Context, ai peer.AddrInfo) error {
 		tk, r := fx.Admit(ai.ID, dirOut, 0, ai.Addrs[0])
@@ -53,7 +65,7 @@ func eclipse(t *testing.T, seed uint64, restarted bool) (hostile, all int) {
 		return r.Err()
 	}
 	own := rand.New(rand.NewPCG(seed, 8)) // the manager's goroutines draw from it
-	play(t, Config{Rand: own.Float64}, connect, func(t *testing.T, fx *fixture) {
+	play(t, Config{Rand: own.Float64, Systems: known}, connect, func(t *testing.T, fx *fixture) {
 		if restarted {
 			for i := range honestNodes {
 				fx.Learn(book.Told{Peer: honest(i), Source: book.FromPeer})

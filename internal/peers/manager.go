@@ -7,6 +7,7 @@ import (
 
 	"github.com/go-nebnet/nebnet/internal/handshake"
 	"github.com/go-nebnet/nebnet/internal/obs"
+	"github.com/go-nebnet/nebnet/internal/peers/asn"
 	"github.com/go-nebnet/nebnet/internal/peers/book"
 	"github.com/go-nebnet/nebnet/internal/setting"
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -48,6 +49,7 @@ type Manager struct {
 	words     *bounded[peer.ID, word] // what was last heard of peers
 	aims      *aims
 	nets      []book.Ban // of networks, out of the book
+	systems   *asn.Table
 	last      departure
 	replacing bucket
 	crowds    crowds
@@ -64,6 +66,7 @@ func New(cfg Config) (*Manager, error) {
 	m := &Manager{
 		cfg:         cfg,
 		limits:      cfg.limits(),
+		systems:     cfg.Systems,
 		gate:        newGate(),
 		wake:        make(chan struct{}, 1),
 		entries:     make(map[peer.ID]*entry),
@@ -146,6 +149,15 @@ func (m *Manager) SetLimits(l Limits) {
 	after := m.trimLocked()
 	m.mu.Unlock()
 	run(after...)
+	m.kick()
+}
+
+// SetSystems changes of which autonomous systems addresses are, for peers that come
+// from now on.
+func (m *Manager) SetSystems(t *asn.Table) {
+	m.mu.Lock()
+	m.systems = t
+	m.mu.Unlock()
 	m.kick()
 }
 

@@ -122,13 +122,21 @@ func (m *Manager) reasonLocked(s *Standing, now time.Time) string {
 	case m.roomLocked() <= 0:
 		return fmt.Sprintf("this node has %d peers of its own choice, and looks for no more (OutboundPeers)", m.outbound)
 	case m.spreadLocked("").full(e.Group()):
-		return fmt.Sprintf("this node has chosen %d peers of its neighbourhood %s, and takes no more", m.limits.perGroup(), e.Group())
+		return m.crowdedTextLocked(e.Group())
 	case !slices.ContainsFunc(e.Multiaddrs(), m.cfg.Allow):
 		return "none of its addresses may be dialled by this node (PublicOnly)"
 	case s.Last != handshake.ReasonNone:
 		return lastWords(s)
 	}
 	return "it has not had its turn to be dialled"
+}
+
+func (m *Manager) crowdedTextLocked(g netip.Prefix) string {
+	s := m.spreadLocked("")
+	if p := s.provider(g); s.systemFull(p) {
+		return fmt.Sprintf("this node has chosen %d peers of its autonomous system AS%d, and takes no more", s.providers[p], p.asn)
+	}
+	return fmt.Sprintf("this node has chosen %d peers of its neighbourhood %s, and takes no more", s.groups[g], g)
 }
 
 func banText(x *book.Ban) string {
