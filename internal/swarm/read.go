@@ -211,6 +211,7 @@ func (rd *reader) piece(f *wire.Frame) {
 		rd.step(heard)
 		return
 	}
+	heard.Frame = &rd.head
 	rd.chunk = append(rd.chunk, f.Data...)
 	if len(rd.chunk) < rd.size {
 		rd.step(heard)

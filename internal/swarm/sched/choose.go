@@ -64,11 +64,11 @@ func (s *State) choose(m *Message) {
 	}
 	slices.SortFunc(cs, func(a, b candidate) int { return a.key - b.key })
 	wants := make(map[*link]*wire.Set)
-	most := s.meter.allowed(s.now)
+	most, asked := s.meter.allowed(s.now), s.asked()
 	idle := s.now.Sub(m.lastChunk) >= suspectAfter
 	for _, x := range cs {
 		size := m.size(x.c)
-		if s.asked > 0 && s.asked+size > most {
+		if asked > 0 && asked+size > most {
 			m.lookAt = s.now.Add(lookEvery)
 			break
 		}
@@ -92,6 +92,9 @@ func (s *State) choose(m *Message) {
 			continue
 		}
 		s.ask(best, x.c)
+		if best.p.proven {
+			asked += size
+		}
 		if wants[best] == nil {
 			wants[best] = new(wire.Set)
 		}
@@ -111,6 +114,21 @@ func (s *State) choose(m *Message) {
 	}
 }
 
+// asked is how many bytes are asked for and on their way: of neighbours that deliver, for
+// messages that come.
+func (s *State) asked() (n int) {
+	for _, m := range s.list {
+		if m.state < judging && !m.idle(s.now, idleTime) {
+			for _, l := range m.links {
+				if l.p.proven {
+					n += l.out
+				}
+			}
+		}
+	}
+	return n
+}
+
 // ask notes that a neighbour is to deliver a chunk.
 func (s *State) ask(l *link, c int) {
 	m := l.m
@@ -119,9 +137,6 @@ func (s *State) ask(l *link, c int) {
 		l.heard = s.now
 	}
 	l.out += size
-	if l.p.proven {
-		s.asked += size
-	}
 	l.flags[c] |= fAsked
 	m.asked[c], m.askedAt[c] = l, s.now
 	if m.lookAt.IsZero() {
@@ -133,9 +148,6 @@ func (s *State) ask(l *link, c int) {
 func (s *State) release(m *Message, c int) {
 	if l := m.asked[c]; l != nil {
 		l.out -= m.size(c)
-		if l.p.proven {
-			s.asked -= m.size(c)
-		}
 		m.asked[c] = nil
 	}
 }
@@ -175,7 +187,9 @@ const (
 	meterSlot = 250 * time.Millisecond
 	// askFirst is how many bytes are asked for in all before the line was measured,
 	// askLeast how many at least. What is asked of those that have delivered nothing yet
-	// does not count: they may never do.
+	// does not count, nor for a message of which nothing has come in idleTime: they may
+	// never do, and it may never come.
+	idleTime = time.Second
 	askFirst = 1 << 20
 	askLeast = 1 << 20
 	// askAhead is how much time of the line may be asked for.

@@ -32,5 +32,6 @@
 // state.go holds the State, message.go and neighbour.go what is known of a message and
 // of a peer. announce.go takes and makes announcements, choose.go decides what to ask
 // of whom, receive.go takes chunks, serve.go hands them out, patience.go takes requests
-// away from those who do not deliver, room.go bounds it all.
+// away from those who do not deliver, admit.go shares the room among the neighbours,
+// room.go bounds it all.
 package sched

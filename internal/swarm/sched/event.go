@@ -28,7 +28,7 @@ const (
 	// Received: Peer said Frame. Of an announcement ID and Digest count too; of a
 	// chunk Frame.Data is the whole chunk, Sum its hash; Data is kept.
 	Received
-	// Heard: a part of a chunk came from Peer.
+	// Heard: a part of a chunk came from Peer. Frame tells which, if it was asked for.
 	Heard
 	// Pull: what was handed out for Peer is on its way, and there is room for more.
 	Pull

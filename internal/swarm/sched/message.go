@@ -30,6 +30,7 @@ type Message struct {
 	Began      time.Time
 
 	state state
+	begun bool // it had room once
 	cut   bool // shown before it is whole
 	k, n  int  // chunks; of them here
 	have  wire.Set
@@ -43,6 +44,7 @@ type Message struct {
 	promised  wire.Set    // chunks that were promised once
 	links     []*link
 	lastChunk time.Time
+	heard     time.Time     // when a part of a chunk came, or it had room
 	tookAll   time.Duration // from Began to whole
 
 	newHave, newSoon wire.Set // to be announced by flushAt

@@ -24,15 +24,16 @@ func (s *State) heard(ev Event) {
 	if p == nil {
 		return
 	}
-	if !p.proven {
-		p.proven = true
-		for _, l := range p.links {
-			s.asked += l.out
-		}
-	}
+	p.proven = true
 	p.suspect, p.snubbed, p.snubbing = false, s.now, snubTime
 	for _, l := range p.links {
 		l.heard = s.now
+	}
+	if ev.Frame == nil {
+		return
+	}
+	if l := p.about(ev.Frame); l != nil {
+		l.m.heard = s.now
 	}
 }
 
@@ -101,7 +102,7 @@ func (s *State) chunk(l *link, ev Event) {
 		s.complete(m)
 	}
 	s.choose(m)
-	if s.asked < askFirst {
+	if s.asked() < askFirst {
 		for _, o := range s.list {
 			if o != m {
 				s.choose(o)

@@ -27,66 +27,6 @@ func (s *State) enter(m *Message) {
 // holds tells whether memory is set aside for a message that came from others.
 func (m *Message) holds() bool { return m.From != "" && m.state != waiting }
 
-// mayWait tells whether one more message may wait that a neighbour announces first.
-func (s *State) mayWait(p *neighbour) bool {
-	all, his := 0, 0
-	for _, m := range s.list {
-		if m.state == waiting {
-			all++
-			if m.From == p.id {
-				his++
-			}
-		}
-	}
-	return all < waitMost && his < waitPeer
-}
-
-// admit lets messages begin that wait for room, the oldest first.
-func (s *State) admit() {
-	for _, m := range slices.Clone(s.list) {
-		if m.state != waiting || !s.mayFetch(m) {
-			continue
-		}
-		s.used += m.Manifest.Size
-		m.lastChunk = s.now
-		spec := s.specs[m.Manifest.Type]
-		if spec.Headers && len(m.Manifest.Header) > 0 {
-			m.state, m.dueAt = checking, zero
-			s.do(Effect{Kind: Check, Msg: m})
-			continue
-		}
-		s.fetch(m)
-	}
-}
-
-// mayFetch tells whether there is room for one more message.
-func (s *State) mayFetch(m *Message) bool {
-	if s.specs[m.Manifest.Type] == nil {
-		return false
-	}
-	all, his := 0, 0
-	for _, o := range s.list {
-		if o.holds() && o.state < judging {
-			all++
-			if o.From == m.From {
-				his++
-			}
-		}
-	}
-	if all >= fetchMost || his >= fetchPeer {
-		return false
-	}
-	for s.used+m.Manifest.Size > s.cfg.Memory {
-		// What was served for long enough gives way; nothing that is under way does.
-		i := slices.IndexFunc(s.list, func(o *Message) bool { return o.From != "" && o.state == serving && o.served(s.now) })
-		if i < 0 {
-			return false
-		}
-		s.forget(s.list[i], wire.Dropped, true)
-	}
-	return true
-}
-
 // roomForOwn makes room for an own message. What others have had the time to fetch
 // gives way.
 func (s *State) roomForOwn(size int) bool {
@@ -143,7 +83,8 @@ func (s *State) forget(m *Message, r wire.Reason, keep bool) {
 		s.release(m, c)
 	}
 	for _, l := range slices.Clone(m.links) {
-		if (l.told || l.known) && !l.p.banned && (!l.all || r == wire.Refused) {
+		// One that has all of it need not know, but when it is to tell of it again.
+		if (l.told || l.known) && !l.p.banned && (!l.all || r == wire.Refused || m.n < m.k) {
 			f := l.ref(wire.Gone)
 			f.Reason = r
 			s.say(l.p, f)

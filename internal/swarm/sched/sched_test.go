@@ -282,8 +282,8 @@ func TestForgotten(t *testing.T) {
 	if used, _ := x.s.Used(); used != 0 || len(x.s.Views()) != 0 {
 		t.Errorf("%d bytes set aside, %d messages", used, len(x.s.Views()))
 	}
-	if x.s.asked != 0 {
-		t.Errorf("%d bytes are still asked for", x.s.asked)
+	if x.s.asked() != 0 {
+		t.Errorf("%d bytes are still asked for", x.s.asked())
 	}
 }
 

@@ -337,7 +337,7 @@ func (s *sim) deliver(l *simLink, p packet) {
 		d := f.Manifest.Digest("net")
 		s.step(to, Event{Kind: Received, Peer: from.id, Frame: &f, Digest: d, ID: f.Manifest.IDOf(d)})
 	case wire.Chunk:
-		s.step(to, Event{Kind: Heard, Peer: from.id})
+		s.step(to, Event{Kind: Heard, Peer: from.id, Frame: &f})
 		if p.last {
 			s.step(to, Event{Kind: Received, Peer: from.id, Frame: &f, Sum: sha256.Sum256(f.Data)})
 		}

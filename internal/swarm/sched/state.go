@@ -18,6 +18,8 @@ const (
 	// waitMost is how many messages wait for room, waitPeer how many of one neighbour.
 	waitMost = 32
 	waitPeer = 8
+	// yieldTime is how long a message of which nothing has come keeps others waiting.
+	yieldTime = 5 * time.Second
 	// stallTime is how long a message is kept of which no chunk comes.
 	stallTime = 30 * time.Second
 	// waitTime is how long one may wait for room.
@@ -66,7 +68,6 @@ type State struct {
 	bad    map[string]*strikes
 
 	used, own int // bytes
-	asked     int // bytes that are asked for and not yet here
 	meter     meter
 	counts    map[string]*Counts
 }
