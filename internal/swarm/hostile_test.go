@@ -380,3 +380,35 @@ func TestPanics(t *testing.T) {
 		eventually(t, "the refusal", 5*time.Second, func() bool { return b.e.Stats().Types["block"].Refused == 1 })
 	})
 }
+
+// TestChunkBeyondTheEnd: frames that name a chunk which the message does not have are
+// dropped, and held against their sender.
+func TestChunkBeyondTheEnd(t *testing.T) {
+	for name, f := range map[string]wire.Frame{
+		"chunk, the next one":       {Kind: wire.Chunk, Index: 64, Data: []byte{1}},
+		"chunk, the last of all":    {Kind: wire.Chunk, Index: wire.MaxChunks - 1, Data: make([]byte, wire.Piece)},
+		"want":                      {Kind: wire.Want, Chunks: wire.SetOf(0, 64)},
+		"cancel":                    {Kind: wire.Cancel, Chunks: wire.SetOf(wire.MaxChunks - 1)},
+		"have":                      {Kind: wire.Have, Have: wire.SetOf(64)},
+		"have, which it asked for":  {Kind: wire.Have, Soon: wire.SetOf(64)},
+		"have, which comes unasked": {Kind: wire.Have, Coming: wire.SetOf(64)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				n := newNet()
+				a, b := newNode(t, n, 1, nil), newNode(t, n, 2, nil)
+				join(t, a, b)
+				r := newRaw(t, n, 3, b, nil)
+				m := genuine(message(1, 1<<20))
+				f.Number = 1
+				if err := r.say(&wire.Frame{Kind: wire.Announce, Number: 1, Manifest: m}, &f); err != nil {
+					t.Fatal(err)
+				}
+				eventually(t, "report", 5*time.Second, func() bool { return slices.Contains(b.faultsOf(r), sched.FaultFrame.String()) })
+				data := message(2, 1<<20)
+				a.publish(data)
+				eventually(t, "a message of another one", 10*time.Second, func() bool { return b.has(data) })
+			})
+		})
+	}
+}

@@ -37,11 +37,9 @@ func (s *State) received(ev Event) {
 		}
 		return
 	}
-	for _, set := range []wire.Set{f.Have, f.Soon, f.Coming, f.Chunks} {
-		if set.Max() >= l.m.k {
-			s.do(Effect{Kind: Blame, Peer: p.id, Fault: FaultFrame})
-			return
-		}
+	if max(f.Index, f.Have.Max(), f.Soon.Max(), f.Coming.Max(), f.Chunks.Max()) >= l.m.k { // Index is 0 but in a chunk
+		s.do(Effect{Kind: Blame, Peer: p.id, Fault: FaultFrame})
+		return
 	}
 	switch f.Kind {
 	case wire.Have:
