@@ -42,17 +42,6 @@ func (s *subscription) free(n, bytes int) (grant bool) {
 	return s.topic.waiting.Load() > 0
 }
 
-// borrow takes a credit for a message that comes past PutMessage.
-func (t *topic) borrow(s *subscription, size int) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if !s.hasCreditLocked(size) {
-		return false
-	}
-	s.useCreditLocked(size)
-	return true
-}
-
 // outcome is what becomes of a message that asks to be admitted.
 type outcome uint8
 
@@ -65,19 +54,6 @@ const (
 	shut             // stopped
 )
 
-// err is what the publisher of a message gets.
-func (t *topic) err(v outcome) error {
-	switch v {
-	case dropped:
-		return t.errFull
-	case mustWait:
-		return t.errNoCredit
-	case shut:
-		return ErrClosed
-	}
-	return nil
-}
-
 // acceptLocked admits a message if it can, and accounts for it unless it has
 // to wait or came too late.
 func (t *topic) acceptLocked(it *item) outcome {
@@ -86,7 +62,7 @@ func (t *topic) acceptLocked(it *item) outcome {
 		return shut
 	case len(t.list) == 0:
 		t.received++
-		t.counts.unrouted++
+		t.counts[fateUnrouted]++
 		return unrouted
 	case it.key == key{} && t.filtering.Load():
 		return needsKey
@@ -97,7 +73,7 @@ func (t *topic) acceptLocked(it *item) outcome {
 		return mustWait
 	}
 	t.received++
-	t.counts.drops[iQueueFull]++
+	t.counts[fateNotAdmitted]++
 	return dropped
 }
 

@@ -5,12 +5,8 @@ import "fmt"
 // ChanSubscriber is a Subscriber that puts messages into a channel. Make one
 // with NewSubscriber.
 type ChanSubscriber struct {
-	id     any
-	ch     chan Message
-	filter bool
-	typ    string
-	weight MessageWeight
-	opts   subOptions
+	base
+	ch chan Message
 }
 
 // NewSubscriber returns a subscriber that puts messages of msgType into ch. It
@@ -28,20 +24,10 @@ type ChanSubscriber struct {
 // Deregister and Stop do not wait for the channel to be read. They do not
 // close it either, unless WithCloseChannel says so.
 func NewSubscriber(id any, ch chan Message, doFilter bool, msgType string, weight MessageWeight, opts ...SubscriberOption) *ChanSubscriber {
-	return &ChanSubscriber{id: id, ch: ch, filter: doFilter, typ: msgType, weight: weight, opts: newSubOptions(opts)}
+	c := &ChanSubscriber{newBase(id, msgType, opts), ch}
+	c.opts.filter, c.opts.weight = doFilter, weight
+	return c
 }
-
-// ID implements Subscriber.
-func (c *ChanSubscriber) ID() any { return c.id }
-
-// MessageType implements Subscriber.
-func (c *ChanSubscriber) MessageType() string { return c.typ }
-
-// DoFilter implements Subscriber.
-func (c *ChanSubscriber) DoFilter() bool { return c.filter }
-
-// Weight implements Subscriber.
-func (c *ChanSubscriber) Weight() MessageWeight { return c.weight }
 
 // Deliver implements Subscriber: it puts msg into the channel if there is space.
 func (c *ChanSubscriber) Deliver(msg Message) bool {

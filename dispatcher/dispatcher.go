@@ -77,6 +77,7 @@ func New(cfg Config, opts ...Option) (*Dispatcher, error) {
 		ready: readyList{wake: make(chan struct{}, 1)},
 	}
 	d.log = d.obs.Log("dispatcher")
+	d.meters = meters{d.obs, make(map[string]uint64)}
 	d.topics.Store(&map[string]*topic{})
 	d.ctx, d.cancel = context.WithCancel(context.Background())
 	return d, nil

@@ -153,3 +153,27 @@ func TestWrappedSubscriber(t *testing.T) {
 		}
 	})
 }
+
+// Deliver of the subscribers of this package hands over past the dispatcher, where
+// there is a way.
+func TestDeliverOfOwnSubscribers(t *testing.T) {
+	var r recorder
+	ch := make(chan dispatcher.Message, 1)
+	for name, c := range map[string]struct {
+		sub  dispatcher.Subscriber
+		took bool
+	}{
+		"handler":      {dispatcher.NewHandler("h", "tx", r.add), true},
+		"channel":      {dispatcher.NewSubscriber("c", ch, false, "tx", 1), true},
+		"full channel": {dispatcher.NewSubscriber("f", nil, false, "tx", 1), false},
+		"subscription": {dispatcher.NewSubscription("s", "tx"), false},
+	} {
+		if took := c.sub.Deliver(msg("tx", name)); took != c.took {
+			t.Errorf("%s took it: %v", name, took)
+		}
+	}
+	want(t, "handler", r.got(), []string{"handler"})
+	if len(ch) != 1 {
+		t.Errorf("%d messages in the channel", len(ch))
+	}
+}

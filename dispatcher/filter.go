@@ -20,15 +20,8 @@ func newSeeds() seeds { return seeds{maphash.MakeSeed(), maphash.MakeSeed()} }
 // of returns the key of a message: of the payload of our own type, whose type
 // name is that of the filter anyway, and of Hash for any other.
 func (s *seeds) of(m Message) key {
-	bm, ok := m.(*BasicMessage)
-	if !ok {
-		if c, carries := m.(Carrier); carries {
-			bm = c.Basic()
-			ok = bm != nil
-		}
-	}
-	if ok {
-		return key{maphash.Bytes(s.a, bm.data) | 1, maphash.Bytes(s.b, bm.data)}
+	if b := basicOf(m); b != nil {
+		return key{maphash.Bytes(s.a, b.data) | 1, maphash.Bytes(s.b, b.data)}
 	}
 	h := m.Hash()
 	// The seeds the other way round: a hash is no payload.

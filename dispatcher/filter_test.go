@@ -182,6 +182,14 @@ func TestCarrierIsTheSameMessage(t *testing.T) {
 	}
 }
 
+// What a carrier has inside may have been made by no constructor.
+func TestCarrierOfAZeroMessage(t *testing.T) {
+	var it item
+	if err := it.of(carried{new(BasicMessage)}); err != nil || it.head == nil || *it.head != (head{}) {
+		t.Errorf("%+v, %v", it.head, err)
+	}
+}
+
 type emptyCarrier struct{ Message }
 
 func (emptyCarrier) Basic() *BasicMessage { return nil }

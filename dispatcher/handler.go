@@ -1,18 +1,12 @@
 package dispatcher
 
-import (
-	"context"
-	"sync/atomic"
-)
+import "context"
 
 // Handler is a Subscriber that calls a function in goroutines of its own. Make
 // one with NewHandler.
 type Handler struct {
-	id   any
-	typ  string
-	fn   func(context.Context, Message)
-	opts subOptions
-	sub  atomic.Pointer[subscription] // the last time it was registered
+	base
+	fn func(context.Context, Message)
 }
 
 // NewHandler returns a subscriber that calls fn for every message of msgType,
@@ -27,29 +21,15 @@ type Handler struct {
 // that still wait are dropped and counted; a call that is under way is not
 // interrupted. Dispatcher.Stop refuses the context of one of its handlers.
 func NewHandler(id any, msgType string, fn func(ctx context.Context, m Message), opts ...SubscriberOption) *Handler {
-	return &Handler{id: id, typ: msgType, fn: fn, opts: newSubOptions(opts)}
+	return &Handler{newBase(id, msgType, opts), fn}
 }
 
-// ID implements Subscriber.
-func (h *Handler) ID() any { return h.id }
-
-// MessageType implements Subscriber.
-func (h *Handler) MessageType() string { return h.typ }
-
-// DoFilter implements Subscriber.
-func (h *Handler) DoFilter() bool { return h.opts.filter }
-
-// Weight implements Subscriber.
-func (h *Handler) Weight() MessageWeight { return h.opts.weight }
-
-// Deliver implements Subscriber: it puts msg into the handler's queue. It is
-// false when that is full, and while the handler is not registered.
+// Deliver implements Subscriber: it calls the function with msg, in the goroutine of
+// the caller and past the handler's queue.
 func (h *Handler) Deliver(msg Message) bool {
-	s := h.sub.Load()
-	return s != nil && s.deliver(msg)
+	h.fn(context.Background(), msg)
+	return true
 }
-
-func (h *Handler) builtin() bool { return true }
 
 func (h *Handler) connect(s *subscription) error {
 	if h.fn == nil {
@@ -67,7 +47,6 @@ func (h *Handler) connect(s *subscription) error {
 	if !h.opts.policy.evicts() && h.opts.workers == 1 {
 		last.chunk = min(max(h.opts.queue/4, 1), 128)
 	}
-	h.sub.Store(s)
 	return nil
 }
 

@@ -29,11 +29,9 @@ func (it *item) of(m Message) error {
 	}
 	it.msg, it.size = m, sizeOf(m.Data())
 	of := head{m.MessageType(), m.MessageFrom()}
-	if c, ok := m.(Carrier); ok {
-		if b := c.Basic(); b != nil && b.of() == of {
-			it.head = b.head
-			return nil
-		}
+	if b := basicOf(m); b != nil && b.head != nil && *b.head == of {
+		it.head = b.head // saves an allocation
+		return nil
 	}
 	it.head = &of
 	return nil

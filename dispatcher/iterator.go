@@ -11,36 +11,19 @@ import (
 // Subscription is a Subscriber whose messages are read by a loop of the
 // caller. Make one with NewSubscription, or use Dispatcher.Messages.
 type Subscription struct {
-	id   any
-	typ  string
-	opts subOptions
-	sub  atomic.Pointer[subscription]
+	base
+	sub atomic.Pointer[subscription]
 }
 
 // NewSubscription returns a subscriber for messages of msgType that wait, in a
 // queue of its own, for a loop over All. It can be registered once.
 func NewSubscription(id any, msgType string, opts ...SubscriberOption) *Subscription {
-	return &Subscription{id: id, typ: msgType, opts: newSubOptions(opts)}
+	return &Subscription{base: newBase(id, msgType, opts)}
 }
 
-// ID implements Subscriber.
-func (i *Subscription) ID() any { return i.id }
-
-// MessageType implements Subscriber.
-func (i *Subscription) MessageType() string { return i.typ }
-
-// DoFilter implements Subscriber.
-func (i *Subscription) DoFilter() bool { return i.opts.filter }
-
-// Weight implements Subscriber.
-func (i *Subscription) Weight() MessageWeight { return i.opts.weight }
-
-// Deliver implements Subscriber: it puts msg into the queue. It is false when
-// that is full, and while the subscription is not registered.
-func (i *Subscription) Deliver(msg Message) bool {
-	s := i.sub.Load()
-	return s != nil && s.deliver(msg)
-}
+// Deliver implements Subscriber, and takes nothing: messages come to the queue by
+// PutMessage alone.
+func (i *Subscription) Deliver(Message) bool { return false }
 
 // All returns a sequence of the messages in order, waiting for each. It ends
 // when ctx does, when the subscription is deregistered, and, once the queue is
@@ -61,8 +44,6 @@ func (i *Subscription) All(ctx context.Context) iter.Seq[Message] {
 		}
 	}
 }
-
-func (i *Subscription) builtin() bool { return true }
 
 func (i *Subscription) connect(s *subscription) error {
 	if err := i.opts.check(); err != nil {

@@ -108,6 +108,34 @@ const (
 	fPanic
 )
 
+// fate is what became of a message with all subscriptions.
+type fate uint8
+
+const (
+	fateDelivered fate = iota
+	fatePanic
+	fateFull
+	fateDuplicate
+	fateUnrouted
+	fateNotAdmitted // the inbox was full: the loop never sees it
+	fates
+)
+
+// fate is the best of what became of it with each.
+func (f flags) fate() fate {
+	switch {
+	case f&fTaken != 0:
+		return fateDelivered
+	case f&fPanic != 0:
+		return fatePanic
+	case f&fFull != 0:
+		return fateFull
+	case f&fDuplicate != 0:
+		return fateDuplicate
+	}
+	return fateUnrouted
+}
+
 // block is a run of messages that are offered to the same subscriptions. The
 // dispatcher has one, which the loop uses again and again.
 type block struct {
@@ -129,7 +157,7 @@ func (t *topic) dispatch(b *block) (more bool) {
 	items, subs, sampled, at := t.takeChunk()
 	trace := t.d.trace.Load()
 	bytes := 0
-	var sum topicCounts
+	var sum [fates]uint64
 	for run := range slices.Chunk(items, blockSize) {
 		b.items, b.sample = run, time.Time{}
 		if !sampled.IsZero() && at < len(run) {
@@ -218,35 +246,26 @@ func (t *topic) offerFiltered(b *block, subs []*subscription) {
 }
 
 // account accounts for the messages of a block, and returns their bytes.
-func (b *block) account(sum *topicCounts) (bytes int) {
+func (b *block) account(sum *[fates]uint64) (bytes int) {
 	for i, f := range b.flags[:len(b.items)] {
 		bytes += b.items[i].size
-		switch {
-		case f&fTaken != 0:
-			sum.delivered++
-		case f&fPanic != 0:
-			sum.drops[iPanic]++
-		case f&fFull != 0:
-			sum.drops[iSubscriberFull]++
-		case f&fDuplicate != 0:
-			sum.duplicate++
-		default:
-			sum.unrouted++
-		}
+		sum[f.fate()]++
 	}
 	return bytes
 }
 
 // finish takes the messages of a chunk for done, lets publishers in and reports
 // whether there is more to do.
-func (t *topic) finish(n, bytes int, sum *topicCounts) (more bool) {
+func (t *topic) finish(n, bytes int, sum *[fates]uint64) (more bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.next += n
 	t.first += uint64(n)
 	t.pending -= n
 	t.pendingBytes -= bytes
-	t.counts.add(sum)
+	for f, n := range sum {
+		t.counts[f] += n
+	}
 	if t.waiters.n > 0 {
 		t.grantLocked()
 	}

@@ -31,6 +31,17 @@ type Carrier interface {
 	Basic() *BasicMessage
 }
 
+// basicOf is the BasicMessage that m is or carries, nil without one.
+func basicOf(m Message) *BasicMessage {
+	switch m := m.(type) {
+	case *BasicMessage:
+		return m
+	case Carrier:
+		return m.Basic()
+	}
+	return nil
+}
+
 // BasicMessage is the Message of this library. Make one with NewMessage.
 type BasicMessage struct {
 	head *head // shared by the messages of one AppendMessages

@@ -58,11 +58,9 @@ func (d *Dispatcher) PutMessages(ctx context.Context, msgs []Message) (n int, er
 		got := run
 		switch {
 		case t != nil:
-			got, end = t.putRun(ctx, items[:run])
+			got, end = t.put(ctx, items[:run], true)
 		case end != nil:
 			got = 0
-		default:
-			d.other.Add(1)
 		}
 		clear(items[:run])
 		n += got
@@ -93,7 +91,7 @@ func ofMessage(err error) bool {
 }
 
 // route finds the topic of a message: nil, without an error, for one that
-// nobody ever subscribed to.
+// nobody ever subscribed to, which it counts.
 func (d *Dispatcher) route(m Message, it *item) (*topic, error) {
 	if err := it.of(m); err != nil {
 		return nil, err
@@ -104,48 +102,26 @@ func (d *Dispatcher) route(m Message, it *item) (*topic, error) {
 	if t := (*d.topics.Load())[it.head.msgType]; t != nil {
 		return t, nil
 	}
-	return nil, ValidType(it.head.msgType)
+	err := ValidType(it.head.msgType)
+	if err == nil {
+		d.other.Add(1)
+	}
+	return nil, err
 }
 
 func (d *Dispatcher) put(ctx context.Context, m Message, wait bool) error {
-	var it item
-	t, err := d.route(m, &it)
+	var items [1]item
+	t, err := d.route(m, &items[0])
 	if t == nil {
-		if err == nil {
-			d.other.Add(1)
-		}
 		return err
 	}
-	if t.filtering.Load() {
-		it.key = t.seeds.of(m)
-	}
-	t.mu.Lock()
-	v := t.acceptLocked(&it)
-	for v == needsKey || v == mustWait && wait && it.key == (key{}) {
-		// Who waits may be admitted after somebody has begun to filter.
-		t.mu.Unlock()
-		it.key = t.seeds.of(m)
-		t.mu.Lock()
-		v = t.acceptLocked(&it)
-	}
-	if v == mustWait {
-		if wait {
-			_, err := t.waitLocked(ctx, []item{it})
-			return err
-		}
-		t.refused++
-	}
-	tell := v == admitted && t.scheduleLocked()
-	t.mu.Unlock()
-	if tell {
-		d.ready.push(t)
-	}
-	return t.err(v)
+	_, err = t.put(ctx, items[:], wait)
+	return err
 }
 
-// putRun puts messages of this topic, and returns how many it took. The error
-// is ErrQueueFull when some were dropped.
-func (t *topic) putRun(ctx context.Context, items []item) (n int, err error) {
+// put puts messages of this topic, and returns how many it took. The error is
+// ErrQueueFull when some were dropped, or one would have to wait and may not.
+func (t *topic) put(ctx context.Context, items []item, wait bool) (n int, err error) {
 	keyed := t.filtering.Load()
 	if keyed {
 		t.keys(items)
@@ -154,36 +130,35 @@ func (t *topic) putRun(ctx context.Context, items []item) (n int, err error) {
 	t.mu.Lock()
 	for i := 0; i < len(items); i++ {
 		v := t.acceptLocked(&items[i])
-		switch v {
-		case admitted:
+		switch {
+		case v == admitted:
 			tell = t.scheduleLocked() || tell
 			n++
-		case unrouted:
+		case v == unrouted:
 			n++
-		case dropped:
+		case v == dropped:
 			err = t.errFull
-		case shut:
+		case v == shut:
 			t.refused += uint64(len(items) - i)
 			t.mu.Unlock()
 			return n, ErrClosed
-		case needsKey, mustWait:
+		case v == mustWait && !wait:
+			t.refused++
+			err = t.errNoCredit
+		case tell || !keyed:
+			// Before this waits, the loop has to know of what was admitted. And who
+			// waits may be admitted after somebody has begun to filter.
+			t.mu.Unlock()
 			if tell {
-				// The loop has to know of what was admitted before this waits.
-				t.mu.Unlock()
 				t.d.ready.push(t)
-				tell = false
-				t.mu.Lock()
-				i--
-				continue
 			}
 			if !keyed {
-				t.mu.Unlock()
 				t.keys(items[i:])
-				keyed = true
-				t.mu.Lock()
-				i--
-				continue
 			}
+			tell, keyed = false, true
+			t.mu.Lock()
+			i-- // once more
+		default:
 			got, waited := t.waitLocked(ctx, items[i:])
 			if waited != nil {
 				err = waited

@@ -28,12 +28,14 @@ func (d *Dispatcher) Register(subs ...Subscriber) error {
 		}
 	}()
 	for _, sub := range subs {
-		s, err := d.prepare(sub)
+		s, err := d.reserve(sub)
+		if err == nil {
+			added = append(added, s)
+			err = s.prepare(sub)
+		}
 		if err != nil {
 			errs = append(errs, err)
-			continue
 		}
-		added = append(added, s)
 	}
 	if len(errs) > 0 {
 		return errors.Join(errs...)
@@ -45,30 +47,28 @@ func (d *Dispatcher) Register(subs ...Subscriber) error {
 	return nil
 }
 
-// prepare asks a subscriber for all there is to know about it and reserves its
-// identity. It runs user code, so no lock is held.
-func (d *Dispatcher) prepare(sub Subscriber) (*subscription, error) {
+// reserve takes the identity of a subscriber.
+func (d *Dispatcher) reserve(sub Subscriber) (*subscription, error) {
 	id, typ, err := d.identify(sub)
 	if err != nil {
 		return nil, err
 	}
-	s := &subscription{id: id, name: subName(id, typ), label: idText(id), mark: new(mark)}
-	bad := func(err error) (*subscription, error) { return nil, &SubscriberError{id, typ, err} }
 	t, err := d.topicFor(typ)
 	if err != nil {
-		return bad(err)
+		return nil, &SubscriberError{id, typ, err}
 	}
-	s.topic = t
+	s := &subscription{id: id, name: subName(id, typ), label: idText(id), topic: t, mark: new(mark)}
 	if _, taken := t.subs.LoadOrStore(id, s); taken {
-		return bad(ErrDuplicateSubscriber)
+		return nil, &SubscriberError{id, typ, ErrDuplicateSubscriber}
 	}
-	kept := false
-	defer func() {
-		if !kept { // also when code of the subscriber has ended this goroutine
-			s.giveBack()
-		}
-	}()
-	err = d.ask(s.name, func() error {
+	return s, nil
+}
+
+// prepare asks a subscriber for all else there is to know about it. It runs user
+// code, so no lock is held.
+func (s *subscription) prepare(sub Subscriber) error {
+	t := s.topic
+	err := t.d.ask(s.name, func() error {
 		s.weight, s.filters = max(sub.Weight(), 1), sub.DoFilter()
 		if s.filters {
 			s.mark = t.filter.join()
@@ -79,24 +79,21 @@ func (d *Dispatcher) prepare(sub Subscriber) (*subscription, error) {
 		err = t.begin()
 	}
 	if err != nil {
-		return bad(err)
+		return &SubscriberError{s.id, t.name, err}
 	}
-	kept = true
-	return s, nil
+	s.begun = true
+	return nil
 }
 
-// release gives up a subscription that was prepared and is not registered after
-// all.
+// release gives up a subscription that is not registered after all.
 func (s *subscription) release() {
-	s.giveBack()
-	s.topic.end()
-}
-
-func (s *subscription) giveBack() {
 	s.topic.subs.CompareAndDelete(s.id, s)
 	s.topic.filter.leave(s.last().mark)
 	if s.onRelease != nil {
 		s.onRelease()
+	}
+	if s.begun {
+		s.topic.end()
 	}
 }
 
@@ -220,13 +217,8 @@ func (d *Dispatcher) ask(name string, code func() error) (err error) {
 // connect gives a subscription what its kind of subscriber needs. It runs user
 // code.
 func (s *subscription) connect(sub Subscriber) error {
-	switch sub := sub.(type) {
-	case *ChanSubscriber:
-		return sub.connect(s)
-	case *Handler:
-		return sub.connect(s)
-	case *Subscription:
-		return sub.connect(s)
+	if o := asOwn(sub); o != nil {
+		return o.connect(s)
 	}
 	if b, ok := sub.(interface{ builtin() bool }); ok && b.builtin() {
 		return fmt.Errorf("%w: %T embeds a subscriber whose policy that hides; keep it in a field and register it",
@@ -242,20 +234,22 @@ func (s *subscription) connect(sub Subscriber) error {
 	return nil
 }
 
+// own is a subscriber of this package.
+type own interface{ connect(*subscription) error }
+
+// asOwn is nil for subscribers of other modules, those that embed one of ours included.
+func asOwn(sub Subscriber) own {
+	switch sub.(type) {
+	case *ChanSubscriber, *Handler, *Subscription:
+		return sub.(own)
+	}
+	return nil
+}
+
 // isNil finds the nil pointers of our own types; those of others panic when
 // they are asked, or are meant.
 func isNil(sub Subscriber) bool {
-	switch s := sub.(type) {
-	case nil:
-		return true
-	case *ChanSubscriber:
-		return s == nil
-	case *Handler:
-		return s == nil
-	case *Subscription:
-		return s == nil
-	}
-	return false
+	return sub == nil || asOwn(sub) != nil && reflect.ValueOf(sub).IsNil()
 }
 
 // validID tells whether an ID can be a key: the dynamic type may hold what

@@ -138,12 +138,15 @@ func (d *Dispatcher) sorted() []*topic {
 func (t *topic) stats() (TypeStats, bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	drops := dropCounts{
+		iQueueFull: t.counts[fateNotAdmitted], iSubscriberFull: t.counts[fateFull], iPanic: t.counts[fatePanic],
+	}
 	return TypeStats{
 		Received:  t.received,
-		Delivered: t.counts.delivered,
-		Duplicate: t.counts.duplicate,
-		Unrouted:  t.counts.unrouted,
-		Dropped:   t.counts.drops.toMap(),
+		Delivered: t.counts[fateDelivered],
+		Duplicate: t.counts[fateDuplicate],
+		Unrouted:  t.counts[fateUnrouted],
+		Dropped:   drops.toMap(),
 		Queued:    len(t.inbox) + t.pending,
 		Refused:   t.refused,
 		Waiting:   t.waiters.n,

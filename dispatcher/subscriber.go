@@ -42,3 +42,28 @@ type BatchSubscriber interface {
 	// messages in it. After a panic all of msgs counts as dropped.
 	DeliverBatch(msgs []Message) (n int)
 }
+
+// base is what the subscribers of this package have in common.
+type base struct {
+	id   any
+	typ  string
+	opts subOptions
+}
+
+func newBase(id any, msgType string, opts []SubscriberOption) base {
+	return base{id, msgType, newSubOptions(opts)}
+}
+
+// ID implements Subscriber.
+func (b *base) ID() any { return b.id }
+
+// MessageType implements Subscriber.
+func (b *base) MessageType() string { return b.typ }
+
+// DoFilter implements Subscriber.
+func (b *base) DoFilter() bool { return b.opts.filter }
+
+// Weight implements Subscriber.
+func (b *base) Weight() MessageWeight { return b.opts.weight }
+
+func (b *base) builtin() bool { return true }

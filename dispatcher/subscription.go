@@ -30,6 +30,7 @@ type subscription struct {
 	ownCode   bool          // consume runs no code of the user's
 	keyed     *subscription // NewestPerKey: where the messages go with their keys
 	onRelease func()        // when it is not registered after all; may be nil
+	begun     bool          // the topic's owner knows of it
 
 	mark *mark // guarded by the filter; zero without one, and when it has left
 
@@ -299,34 +300,6 @@ func (s *subscription) signal() {
 	case s.wake <- struct{}{}:
 	default:
 	}
-}
-
-// deliver is for the Deliver of our own kinds of subscribers: it takes a
-// message that comes past PutMessage.
-func (s *subscription) deliver(m Message) bool {
-	var it item
-	if it.of(m) != nil || s.policy == Lossless && !s.topic.borrow(s, it.size) {
-		return false
-	}
-	if s.filters {
-		it.key = s.topic.seeds.of(m)
-		s.topic.filter.mu.Lock()
-		defer s.topic.filter.mu.Unlock()
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
-		return false
-	}
-	was := s.queue.n
-	if !s.takeLocked(&it) {
-		return false
-	}
-	s.counts.offered++
-	if was == 0 {
-		s.signal()
-	}
-	return true
 }
 
 // claim counts messages as handed over, and reports whether they may be: not

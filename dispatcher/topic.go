@@ -41,7 +41,7 @@ type topic struct {
 	waiters      waitList
 	received     uint64
 	refused      uint64
-	counts       topicCounts
+	counts       [fates]uint64
 	sample       sample
 
 	// The loop's, apart from the mutex's cache line.
@@ -52,22 +52,11 @@ type topic struct {
 	seqAtTick uint64
 }
 
-type topicCounts struct {
-	delivered, duplicate, unrouted uint64
-	drops                          dropCounts
-}
-
-func (c *topicCounts) add(o *topicCounts) {
-	c.delivered += o.delivered
-	c.duplicate += o.duplicate
-	c.unrouted += o.unrouted
-	c.drops.add(o.drops)
-}
-
 func newTopic(d *Dispatcher, name string) *topic {
 	return &topic{
 		d: d, name: name, seeds: newSeeds(), filter: filter{limit: d.cfg.FilterSize},
-		wait: d.obs.Histogram(obs.DispatcherWait + "." + name),
+		interest: interest{token: make(chan struct{}, 1)},
+		wait:     d.obs.Histogram(obs.DispatcherWait + "." + name),
 		errFull: fmt.Errorf("%w: of type %s wait as many messages as may, %d or %d bytes (QueueSize, QueueBytes)",
 			ErrQueueFull, name, d.cfg.QueueSize, d.cfg.QueueBytes),
 		errNoCredit: fmt.Errorf("%w: type %s, or a lossless subscriber of it (WithQueue), takes no more now", ErrQueueFull, name),

@@ -12,6 +12,15 @@ const (
 	OutcomeUnrouted  Outcome = "no subscriber"
 )
 
+// outcomes are those of the loop.
+var outcomes = [fates]Outcome{
+	fateDelivered: OutcomeDelivered,
+	fatePanic:     OutcomePanic,
+	fateFull:      OutcomeFull,
+	fateDuplicate: OutcomeDuplicate,
+	fateUnrouted:  OutcomeUnrouted,
+}
+
 // Trace has f told what became of every message that is offered to subscribers
 // from now on, until it is nil. Delivered means that the queue or channel of a
 // subscriber took it. The loop calls f, so it must be quick and wait for nothing;
@@ -28,20 +37,6 @@ func (d *Dispatcher) Trace(f func(m Message, o Outcome)) {
 // tell tells what became of the messages of a block.
 func (b *block) tell(trace func(m Message, o Outcome)) {
 	for i := range b.items {
-		trace(b.items[i].msg, b.flags[i].outcome())
+		trace(b.items[i].msg, outcomes[b.flags[i].fate()])
 	}
-}
-
-func (f flags) outcome() Outcome {
-	switch {
-	case f&fTaken != 0:
-		return OutcomeDelivered
-	case f&fPanic != 0:
-		return OutcomePanic
-	case f&fFull != 0:
-		return OutcomeFull
-	case f&fDuplicate != 0:
-		return OutcomeDuplicate
-	}
-	return OutcomeUnrouted
 }
