@@ -74,7 +74,9 @@ type Info struct {
 	// service. Nil for kind Program.
 	Target ma.Multiaddr
 	// Peer is the peer that kind Local dials, else empty.
-	Peer   peer.ID
+	Peer peer.ID
+	// Addrs is where that peer was said to be, if anything was said.
+	Addrs  []ma.Multiaddr
 	State  State
 	Opened time.Time
 	Age    time.Duration

@@ -3,6 +3,7 @@ package listener
 import (
 	"context"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -20,6 +21,7 @@ type Config struct {
 	Listen   ma.Multiaddr
 	Target   ma.Multiaddr
 	Peer     peer.ID
+	Addrs    []ma.Multiaddr
 	// Group is the streams of the listener. Required.
 	Group *stream.Group
 	// Context closes the listener and its streams when it ends. Required.
@@ -55,7 +57,7 @@ func (l *Listener) Info() Info {
 	l.mu.Unlock()
 	return Info{
 		ID: l.id, Kind: l.cfg.Kind, Protocol: l.cfg.Protocol, Listen: l.cfg.Listen, Target: l.cfg.Target,
-		Peer: l.cfg.Peer, State: state, Opened: l.opened, Age: time.Since(l.opened),
+		Peer: l.cfg.Peer, Addrs: slices.Clone(l.cfg.Addrs), State: state, Opened: l.opened, Age: time.Since(l.opened),
 		Totals: l.cfg.Group.Totals(), l: l,
 	}
 }

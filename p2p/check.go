@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -48,7 +47,7 @@ func (p *P2P) checkRemote(ctx context.Context, d dialSpec) (err error) {
 			return err
 		case bounded.Err() != nil || isTimeout(err):
 			return d.fail("check", fmt.Errorf("%w: %w", ErrUnreachable, err))
-		case p.connected(d.peer):
+		case p.host.Network().Connectedness(d.peer) != network.NotConnected:
 			return err
 		}
 		// The connection was dead, and there may be a better one.
@@ -72,9 +71,4 @@ func (p *P2P) askRemote(ctx context.Context, d dialSpec) error {
 		_ = s.Reset()
 	}
 	return err
-}
-
-// connected reports whether a connection to the peer looks alive.
-func (p *P2P) connected(id peer.ID) bool {
-	return slices.ContainsFunc(p.host.Network().ConnsToPeer(id), func(c network.Conn) bool { return !c.IsClosed() })
 }

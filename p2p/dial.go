@@ -12,6 +12,7 @@ import (
 	manet "github.com/multiformats/go-multiaddr/net"
 	"github.com/sirupsen/logrus"
 
+	"github.com/go-nebnet/nebnet/internal/obs"
 	"github.com/go-nebnet/nebnet/listener"
 	"github.com/go-nebnet/nebnet/stream"
 )
@@ -67,15 +68,12 @@ func (p *P2P) forward(ctx context.Context, d dialSpec, ln net.Listener, bind, ta
 		Listener: id, Protocol: d.proto, Limits: d.set.limits, Idle: d.set.idle, Stall: d.set.stall,
 		Urgent: d.set.urgent,
 	})
-	p.addrs.add(d.peer, d.addrs)
-	free := func() { p.addrs.remove(d.peer, d.addrs) }
 	l, err := p.Listeners.Add(id, listener.Config{
-		Kind: listener.Local, Protocol: d.proto, Listen: bind, Target: target, Peer: d.peer, Group: group,
-		Context: ctx, Stop: ln.Close, Stopped: free,
+		Kind: listener.Local, Protocol: d.proto, Listen: bind, Target: target, Peer: d.peer, Addrs: d.addrs,
+		Group: group, Context: ctx, Stop: ln.Close,
 	})
 	if err != nil {
 		_ = ln.Close()
-		free()
 		return nil, fmt.Errorf("tunnel to %s: %w", d.proto, err)
 	}
 	l.Serve(ln, func(c net.Conn) { p.accepted(group, d, c) })
@@ -127,7 +125,7 @@ func (p *P2P) openWithin(ctx context.Context, d dialSpec) (s network.Stream, rea
 
 func (p *P2P) failed(d dialSpec, err error) {
 	p.obs.WarnLimited("tunnel", "dial/"+string(d.proto), logrus.Fields{
-		"peer": d.peer.String(), "protocol": string(d.proto), "error": logText(err),
+		"peer": d.peer.String(), "protocol": string(d.proto), "error": obs.CleanTo(err.Error(), maxLogText),
 	}, "local connection cannot be forwarded")
 }
 

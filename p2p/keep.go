@@ -2,8 +2,6 @@ package p2p
 
 import (
 	"crypto/rand"
-	"slices"
-	"sync"
 
 	"github.com/libp2p/go-libp2p/core/connmgr"
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -34,36 +32,13 @@ func (p protector) release(id peer.ID) {
 	}
 }
 
-// tunnelAddrs are the addresses that tunnels were given, for as long as they live.
-// Whatever dials their peers uses them: a peerstore may forget an address meanwhile.
-type tunnelAddrs struct {
-	mu sync.Mutex // guards of
-	of map[peer.ID][]ma.Multiaddr
-}
-
-func (t *tunnelAddrs) add(p peer.ID, addrs []ma.Multiaddr) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.of[p] = append(slices.Clip(t.of[p]), addrs...)
-}
-
-// remove takes one of each off again.
-func (t *tunnelAddrs) remove(p peer.ID, addrs []ma.Multiaddr) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	left := slices.Clone(t.of[p])
-	for _, a := range addrs {
-		if i := slices.IndexFunc(left, a.Equal); i >= 0 {
-			left = slices.Delete(left, i, i+1)
+// addrsOf are the addresses that the tunnels to a peer were given. Whatever dials the
+// peer uses them: a peerstore may have forgotten them meanwhile.
+func (p *P2P) addrsOf(id peer.ID) (addrs []ma.Multiaddr) {
+	for _, l := range p.Listeners.List() {
+		if l.Peer == id {
+			addrs = append(addrs, l.Addrs...)
 		}
 	}
-	if t.of[p] = left; len(left) == 0 {
-		delete(t.of, p)
-	}
-}
-
-func (t *tunnelAddrs) list(p peer.ID) []ma.Multiaddr {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.of[p]
+	return addrs
 }

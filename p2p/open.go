@@ -2,9 +2,9 @@ package p2p
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
@@ -100,7 +100,7 @@ func (p *P2P) connect(ctx context.Context, d dialSpec) (network.Conn, error) {
 	} else if !errors.Is(err, network.ErrNoConn) {
 		return nil, d.fail("open stream", err)
 	}
-	info := peer.AddrInfo{ID: d.peer, Addrs: append(slices.Clip(d.addrs), p.addrs.list(d.peer)...)}
+	info := peer.AddrInfo{ID: d.peer, Addrs: append(p.addrsOf(d.peer), d.addrs...)}
 	derr := p.host.Connect(ctx, info)
 	if derr != nil && errors.Is(derr, swarm.ErrDialBackoff) {
 		// After failed dials libp2p skips an address for up to five minutes. A
@@ -207,11 +207,8 @@ func (p *P2P) readAnswer(s network.Stream, d dialSpec) error {
 func multistreamHeader(proto protocol.ID) []byte {
 	b := make([]byte, 0, len(msmux.ProtocolID)+len(proto)+6)
 	for _, token := range []string{msmux.ProtocolID, string(proto)} {
-		n := len(token) + 1
-		for ; n >= 0x80; n >>= 7 {
-			b = append(b, byte(n)|0x80)
-		}
-		b = append(append(append(b, byte(n)), token...), '\n')
+		b = binary.AppendUvarint(b, uint64(len(token)+1))
+		b = append(append(b, token...), '\n')
 	}
 	return b
 }

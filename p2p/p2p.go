@@ -14,7 +14,6 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/peerstore"
 	"github.com/libp2p/go-libp2p/core/protocol"
-	ma "github.com/multiformats/go-multiaddr"
 
 	"github.com/go-nebnet/nebnet/internal/obs"
 	"github.com/go-nebnet/nebnet/listener"
@@ -24,7 +23,10 @@ import (
 // Prefix is what protocol names begin with unless WithCustomProtocols is given.
 const Prefix = "/x/"
 
-const maxProtocolName = 256
+const (
+	maxProtocolName = 256
+	maxLogText      = 512 // bytes of an error that are logged; it may carry words of the peer
+)
 
 // P2P makes tunnels over a host. It is safe for concurrent use.
 type P2P struct {
@@ -37,7 +39,6 @@ type P2P struct {
 	peerstore peerstore.Peerstore
 	obs       *obs.Obs
 	defaults  settings
-	addrs     tunnelAddrs
 	openings  *openings
 	undecided undecided
 	config    applied
@@ -81,9 +82,7 @@ func NewP2P(identity peer.ID, h host.Host, ps peerstore.Peerstore, opts ...Optio
 			Pace: set.pace,
 		}),
 		self: identity, host: h, peerstore: ps, obs: o,
-		addrs:    tunnelAddrs{of: make(map[peer.ID][]ma.Multiaddr)},
-		openings: newOpenings(),
-
+		openings:  newOpenings(),
 		undecided: undecided{asking: make(map[peer.ID]int)},
 		closed:    make(chan struct{}),
 	}

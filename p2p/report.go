@@ -69,25 +69,10 @@ func proxyHeader(src, dst netip.AddrPort, peerID string) []byte {
 // addrPort returns the IP address and the TCP or UDP port of a connection, or
 // the zero value, as for a relayed one.
 func addrPort(a ma.Multiaddr) netip.AddrPort {
-	for _, c := range a {
-		if c.Protocol().Code == ma.P_CIRCUIT {
-			return netip.AddrPort{}
-		}
-	}
-	ip, err := manet.ToIP(a)
-	if err != nil {
+	network, address, err := manet.DialArgs(a)
+	if _, direct := a.ValueForProtocol(ma.P_CIRCUIT); err != nil || direct == nil {
 		return netip.AddrPort{}
 	}
-	addr, ok := netip.AddrFromSlice(ip)
-	if !ok {
-		return netip.AddrPort{}
-	}
-	for _, code := range []int{ma.P_TCP, ma.P_UDP} {
-		if v, err := a.ValueForProtocol(code); err == nil {
-			if ap, err := netip.ParseAddrPort("0.0.0.0:" + v); err == nil {
-				return plain(netip.AddrPortFrom(addr, ap.Port()))
-			}
-		}
-	}
-	return netip.AddrPort{}
+	t, _ := socketAddr{network, address}.target()
+	return t.Addr
 }

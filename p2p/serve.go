@@ -12,6 +12,7 @@ import (
 	ma "github.com/multiformats/go-multiaddr"
 	"github.com/sirupsen/logrus"
 
+	"github.com/go-nebnet/nebnet/internal/obs"
 	"github.com/go-nebnet/nebnet/listener"
 	"github.com/go-nebnet/nebnet/stream"
 )
@@ -139,7 +140,7 @@ func (p *P2P) decide(from peer.ID, remote network.Stream, set settings) error {
 func (p *P2P) refuse(remote network.Stream, err error) {
 	_ = remote.ResetWithError(refusalCode(err))
 	p.obs.WarnLimited("tunnel", "refused", logrus.Fields{
-		"peer": remote.Conn().RemotePeer().String(), "protocol": string(remote.Protocol()), "error": logText(err),
+		"peer": remote.Conn().RemotePeer().String(), "protocol": string(remote.Protocol()), "error": obs.CleanTo(err.Error(), maxLogText),
 	}, "tunnel stream refused")
 }
 
@@ -186,7 +187,7 @@ func (p *P2P) bridgeToTarget(ctx context.Context, s *stream.Stream, remote netwo
 		_ = remote.ResetWithError(stream.CodeTargetRefused)
 		s.Fail(err)
 		p.obs.WarnLimited("tunnel", "target", logrus.Fields{
-			"protocol": string(remote.Protocol()), "target": to.address, "error": logText(err),
+			"protocol": string(remote.Protocol()), "target": to.address, "error": obs.CleanTo(err.Error(), maxLogText),
 		}, "tunnel target cannot be reached")
 		return
 	}
@@ -200,7 +201,7 @@ func (p *P2P) ended(err error, proto protocol.ID, remote peer.ID) {
 		return
 	}
 	p.obs.Log("tunnel").WithFields(logrus.Fields{
-		"protocol": string(proto), "peer": remote.String(), "error": logText(err),
+		"protocol": string(proto), "peer": remote.String(), "error": obs.CleanTo(err.Error(), maxLogText),
 	}).Debug("tunnel stream ended")
 }
 

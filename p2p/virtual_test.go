@@ -289,7 +289,7 @@ func TestVirtualOutage(t *testing.T) {
 func TestVirtualCheckBehindAPartition(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		mustEcho(t, w.connect(w.tunnel(w.service(echoConn))), "before")
-		if known, _ := w.dial.peerstore.SupportsProtocols(w.serve.self, web); len(known) == 0 || !w.dial.connected(w.serve.self) {
+		if known, _ := w.dial.peerstore.SupportsProtocols(w.serve.self, web); len(known) == 0 || w.dial.host.Network().Connectedness(w.serve.self) != network.Connected {
 			t.Fatal("the peer is not known")
 		}
 		w.net.Partition([]netip.Addr{w.a}, []netip.Addr{w.b})
