@@ -4,7 +4,6 @@ import (
 	"crypto/sha3"
 	"encoding/binary"
 	"encoding/hex"
-	"sync"
 	"sync/atomic"
 )
 
@@ -48,16 +47,11 @@ type BasicMessage struct {
 	data []byte
 	// A pointer keeps the struct small: most messages are never asked for their
 	// hash.
-	hash atomic.Pointer[lazyHash]
+	hash atomic.Pointer[string]
 }
 
 // head is what messages that came together have in common.
 type head struct{ msgType, from string }
-
-type lazyHash struct {
-	once sync.Once
-	sum  string
-}
 
 // NewMessage returns a message. It keeps data without copying it: the caller
 // must not change it afterwards. A bad msgType is refused when the message is
@@ -89,18 +83,15 @@ func (m *BasicMessage) MessageFrom() string { return m.of().from }
 func (m *BasicMessage) Data() []byte { return m.data }
 
 // Hash returns the SHA3-256 in hex over the length of the type in eight bytes
-// big endian, the type, and the data. The first call computes it, every other
-// returns what that one found.
+// big endian, the type, and the data. It is computed by the first call and kept;
+// first calls at the same moment may each compute it.
 func (m *BasicMessage) Hash() string {
-	h := m.hash.Load()
-	if h == nil {
-		h = new(lazyHash)
-		if !m.hash.CompareAndSwap(nil, h) {
-			h = m.hash.Load()
-		}
+	if h := m.hash.Load(); h != nil {
+		return *h
 	}
-	h.once.Do(func() { h.sum = HashOf(m.of().msgType, m.data) })
-	return h.sum
+	h := HashOf(m.of().msgType, m.data)
+	m.hash.Store(&h)
+	return h
 }
 
 // HashOf is what Hash returns for a BasicMessage of that type and payload.

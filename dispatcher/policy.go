@@ -1,6 +1,9 @@
 package dispatcher
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // Policy says what a subscriber does with a message for which it has no space.
 type Policy uint8
@@ -20,18 +23,24 @@ const (
 	Lossless
 )
 
+var policyNames = [...]string{
+	DropNewest:   "drop-newest",
+	DropOldest:   "drop-oldest",
+	NewestPerKey: "newest-per-key",
+	Lossless:     "lossless",
+}
+
 // MarshalText returns the policy's name.
 func (p Policy) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
 
 // UnmarshalText takes a policy's name.
 func (p *Policy) UnmarshalText(text []byte) error {
-	for q := range Lossless + 1 {
-		if q.String() == string(text) {
-			*p = q
-			return nil
-		}
+	i := slices.Index(policyNames[:], string(text))
+	if i < 0 {
+		return fmt.Errorf("%w: unknown policy %.40q", ErrInvalidOption, text)
 	}
-	return fmt.Errorf("%w: unknown policy %.40q", ErrInvalidOption, text)
+	*p = Policy(i)
+	return nil
 }
 
 // evicts tells whether what was taken may be dropped for something newer.
@@ -39,15 +48,8 @@ func (p Policy) evicts() bool { return p == DropOldest || p == NewestPerKey }
 
 // String returns the policy's name.
 func (p Policy) String() string {
-	switch p {
-	case DropNewest:
-		return "drop-newest"
-	case DropOldest:
-		return "drop-oldest"
-	case NewestPerKey:
-		return "newest-per-key"
-	case Lossless:
-		return "lossless"
+	if int(p) < len(policyNames) {
+		return policyNames[p]
 	}
 	return fmt.Sprintf("Policy(%d)", uint8(p))
 }

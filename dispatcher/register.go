@@ -226,11 +226,16 @@ func (s *subscription) connect(sub Subscriber) error {
 	}
 	o := newSubOptions([]SubscriberOption{WithPolicy(Lossless)})
 	s.init(&o)
-	s.consume = s.callDeliver(sub)
-	if b, ok := sub.(BatchSubscriber); ok {
-		s.chunk = foreignBatch
-		s.consume = s.callDeliverBatch(b)
+	deliver := func(msgs []Message) (n int) {
+		if sub.Deliver(msgs[0]) {
+			n = 1
+		}
+		return n
 	}
+	if b, ok := sub.(BatchSubscriber); ok {
+		deliver, s.chunk = b.DeliverBatch, foreignBatch
+	}
+	s.consume = s.callForeign(deliver)
 	return nil
 }
 

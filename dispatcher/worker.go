@@ -119,19 +119,9 @@ func (s *subscription) each(held *[]item, handOver func(*item)) {
 	returned = true
 }
 
-// callDeliver is what the worker of a subscriber of another module does.
-func (s *subscription) callDeliver(sub Subscriber) func(*[]item) {
-	return func(held *[]item) {
-		s.each(held, func(it *item) {
-			if !sub.Deliver(it.msg) {
-				s.revoke(iSubscriberFull, *it)
-			}
-		})
-	}
-}
-
-// callDeliverBatch is the same for one that takes many with one call.
-func (s *subscription) callDeliverBatch(sub BatchSubscriber) func(*[]item) {
+// callForeign is what the worker of a subscriber of another module does: deliver is its
+// DeliverBatch, or its Deliver for one message.
+func (s *subscription) callForeign(deliver func([]Message) int) func(*[]item) {
 	msgs := make([]Message, 0, s.chunk)
 	return func(held *[]item) {
 		all, returned := *held, false
@@ -149,7 +139,7 @@ func (s *subscription) callDeliverBatch(sub BatchSubscriber) func(*[]item) {
 			clear(msgs)
 			msgs = msgs[:0]
 		}()
-		took := min(max(sub.DeliverBatch(msgs), 0), len(all))
+		took := min(max(deliver(msgs), 0), len(all))
 		returned = true
 		if took < len(all) {
 			s.revoke(iSubscriberFull, all[took])
