@@ -9,11 +9,11 @@ const (
 	minChunk    = 4 << 10
 	chunkTarget = 400 * time.Microsecond
 
-	// largest is the most that goes out in one Write: each is a frame of the
+	// Largest is the most that goes out in one Write: each is a frame of the
 	// multiplexer, and system calls; 32 to 64 KiB measured best. Yamux sends at
 	// most 64 KiB at once, its own header of 12 bytes included, so one byte more
 	// would be a frame of its own.
-	largest   = 64<<10 - muxHeader
+	Largest   = 64<<10 - muxHeader
 	muxHeader = 12
 )
 
@@ -38,10 +38,10 @@ func (p *chunker) add(bytes int, began, now time.Duration) {
 
 func (p *chunker) size() int {
 	if p.perKiB <= 0 {
-		return largest
+		return Largest
 	}
 	n := int(chunkTarget/p.perKiB) << 10
-	return min(max(n, minChunk)-muxHeader, largest)
+	return min(max(n, minChunk)-muxHeader, Largest)
 }
 
 // stallAfter is how long one of several writers may be in its write before others

@@ -206,7 +206,7 @@ func TestFairArrival(t *testing.T) {
 
 func TestChunks(t *testing.T) {
 	var c chunker
-	if c.size() != largest {
+	if c.size() != Largest {
 		t.Error("a new connection")
 	}
 	now := time.Duration(0)
@@ -222,7 +222,7 @@ func TestChunks(t *testing.T) {
 		c.add(64<<10, now-20*130*time.Microsecond, now+130*time.Microsecond)
 		now += 130 * time.Microsecond
 	}
-	if c.size() != largest {
+	if c.size() != Largest {
 		t.Errorf("many at once on a fast connection: %d", c.size())
 	}
 	if d := c.stallAfter(1); d != 5*time.Millisecond {

@@ -64,7 +64,7 @@ func (l *line) ping(nonce uint64) {
 func (l *line) bulk(ctx context.Context, class Class, sent *atomic.Int64) {
 	f := NewFlow(l.b)
 	for {
-		n, err := f.Begin(ctx, class, largest)
+		n, err := f.Begin(ctx, class, Largest)
 		if err != nil {
 			return
 		}

@@ -1,15 +1,14 @@
 package session
 
-import "sync"
+import (
+	"sync"
+
+	"github.com/go-nebnet/nebnet/internal/pacing"
+)
 
 const (
 	smallBlock = 4 << 10
-	// largeBlock is the most that goes out in one Write. Each Write is a frame
-	// of the multiplexer, and system calls; 32 to 64 KiB measured best. Yamux
-	// sends at most 64 KiB at once, its own header of 12 bytes included, so one
-	// byte more would be a frame of its own.
-	largeBlock = 64<<10 - muxHeader
-	muxHeader  = 12
+	largeBlock = pacing.Largest // goes out in one Write
 )
 
 // block is a pooled piece of an outbound queue.

@@ -3,22 +3,42 @@ package session
 import "time"
 
 // allowance bounds how fast something may come: so many a second, and so many at
-// once. It has no clock: times are durations since the session began. The zero
-// value is a full allowance.
+// once. It has no clock: times are durations since some beginning. The zero value is a
+// full allowance.
 type allowance struct {
 	used float64 // of the burst
 	at   time.Duration
 }
 
-// take tells whether n more may come now.
-func (a *allowance) take(now time.Duration, n int, rate, burst float64) bool {
+func (a *allowance) refill(now time.Duration, rate float64) {
 	a.used = max(0, a.used-(now-a.at).Seconds()*rate)
 	a.at = now
+}
+
+// take tells whether n more may come now.
+func (a *allowance) take(now time.Duration, n int, rate, burst float64) bool {
+	a.refill(now, rate)
 	if a.used+float64(n) > burst {
 		return false
 	}
 	a.used += float64(n)
 	return true
+}
+
+// wait is how long it takes until spend may be called.
+func (a *allowance) wait(now time.Duration, rate, burst float64) time.Duration {
+	a.refill(now, rate)
+	if a.used < burst {
+		return 0
+	}
+	return time.Duration((a.used-burst)/rate*float64(time.Second)) + time.Millisecond
+}
+
+// spend books what has come, and may overdraw: a single message can be larger than all
+// that is ever in the allowance. What is owed does not grow beyond all bounds, so that
+// nobody waits for longer than a stream may stand still.
+func (a *allowance) spend(n int, burst float64) {
+	a.used = min(a.used+float64(n), mostDebt*burst)
 }
 
 // flood bounds what a peer may say on the control stream: frames, bytes, and

@@ -71,7 +71,7 @@ type Session struct {
 
 	ctl controlWriter
 
-	unpacked account // guarded by the engine's
+	unpacked allowance // guarded by the engine's
 
 	// begun is closed when the peer's first offers have come, or the session ends.
 	begun chan struct{}

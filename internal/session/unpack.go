@@ -35,39 +35,15 @@ func mostUnpacked(body int) int {
 	return unpackFree + unpackRatio*body
 }
 
-// account is spent by what is unpacked and filled up again with time. It may be
-// overdrawn: a single message can be larger than all that is ever in it. It has no
-// clock. The zero value is full.
-type account struct {
-	spent float64
-	at    time.Duration
-}
-
-// wait is how long it takes until something may be spent.
-func (a *account) wait(now time.Duration, rate, burst float64) time.Duration {
-	a.spent = max(0, a.spent-(now-a.at).Seconds()*rate)
-	a.at = now
-	if a.spent < burst {
-		return 0
-	}
-	return time.Duration((a.spent-burst)/rate*float64(time.Second)) + time.Millisecond
-}
-
-// spend books bytes. What is owed does not grow beyond all bounds, so that nobody
-// waits for longer than a stream may stand still.
-func (a *account) spend(n int, burst float64) {
-	a.spent = min(a.spent+float64(n), mostDebt*burst)
-}
-
 // unpackAccount is that of all peers.
 type unpackAccount struct {
 	mu    sync.Mutex // guards the fields below, and the accounts of the peers
 	start time.Time
-	total account
+	total allowance
 }
 
 // take books what a peer's message unpacks to, or tells how long to wait.
-func (u *unpackAccount) take(peer *account, n int) time.Duration {
+func (u *unpackAccount) take(peer *allowance, n int) time.Duration {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	now := time.Since(u.start)

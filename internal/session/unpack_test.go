@@ -14,7 +14,7 @@ import (
 
 func TestAccount(t *testing.T) {
 	const rate, burst = 100, 1000
-	var a account
+	var a allowance
 	for i, step := range []struct {
 		at    time.Duration
 		wait  time.Duration
