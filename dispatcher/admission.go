@@ -54,21 +54,32 @@ const (
 	shut             // stopped
 )
 
+// tryLocked admits a message if nothing is in the way of that.
+func (t *topic) tryLocked(it *item) bool {
+	if t.closed || len(t.list) == 0 || t.waiters.n > 0 || t.needsKey(it) || !t.fitsLocked(it.size) {
+		return false
+	}
+	t.admitLocked(it)
+	return true
+}
+
+// needsKey tells whether a message was put before somebody began to filter.
+func (t *topic) needsKey(it *item) bool { return t.filtering.Load() && it.key == key{} }
+
 // acceptLocked admits a message if it can, and accounts for it unless it has
 // to wait or came too late.
 func (t *topic) acceptLocked(it *item) outcome {
 	switch {
+	case t.tryLocked(it):
+		return admitted
 	case t.closed:
 		return shut
 	case len(t.list) == 0:
 		t.received++
 		t.counts[fateUnrouted]++
 		return unrouted
-	case it.key == key{} && t.filtering.Load():
+	case t.needsKey(it):
 		return needsKey
-	case t.waiters.n == 0 && t.fitsLocked(it.size):
-		t.admitLocked(it)
-		return admitted
 	case len(t.lossless) > 0 || t.waiters.n > 0:
 		return mustWait
 	}
