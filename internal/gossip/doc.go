@@ -83,7 +83,8 @@
 // An engine runs one goroutine of its own, one for each stream that is read, one for
 // each stream that is written while there is something to write and 100 ms longer,
 // one for each opening of a stream, and one for each message under validation; types
-// without a validator are judged by the goroutine that reads. Close waits for all.
+// without a validator are judged, and signatures of theirs verified, by the goroutine
+// that reads. Close waits for all.
 //
 // # What it costs
 //

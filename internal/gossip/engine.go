@@ -21,6 +21,7 @@ import (
 type Engine struct {
 	cfg    Config
 	author *author // nil in unsigned networks
+	keys   *keyring
 
 	// calls counts what is to end before the streams do: calls of the API and
 	// judgements. streams counts readers, writers and openings.
@@ -73,7 +74,7 @@ func New(cfg Config) (*Engine, error) {
 		return nil, err
 	}
 	e := &Engine{
-		calls: newGroup(), streams: newGroup(),
+		calls: newGroup(), streams: newGroup(), keys: newKeyring(),
 		poke:    make(chan struct{}, 1),
 		ended:   make(chan struct{}),
 		drained: make(chan struct{}, 1),

@@ -45,8 +45,11 @@ func (e *Engine) judge(m *router.Message, wait bool) router.Verdict {
 	if t == nil {
 		return router.Verdict{Action: router.Ignore}
 	}
-	if m.Wire != nil && verify(m.Wire) != nil {
-		return router.Verdict{Action: router.BadSigned}
+	if m.Wire != nil {
+		if e.keys.verify(m.Wire) != nil {
+			return router.Verdict{Action: router.BadSigned}
+		}
+		m.Wire = nil // once is enough, also for one that waits or is deferred now
 	}
 	ctx := e.work
 	if wait {

@@ -82,11 +82,12 @@ func (e *Engine) TakeLarge(from peer.ID, typ string, frame []byte, ref any, blam
 		e.stepLocked(router.Event{Kind: router.Copy, Peer: from, Topic: t.Name, ID: id}, &out)
 		e.fates = append(e.fates, fate(ref, router.Ignore))
 	default:
-		e.stepLocked(router.Event{Kind: router.Received, Msg: &router.Message{
-			ID: string(id), Topic: t.Name, From: from, Author: peer.ID(in.From),
-			Frame: frame, Data: in.Data, Wire: e.wireOf(in),
+		m := &router.Message{
+			ID: string(id), Topic: t.Name, From: from, Frame: frame, Data: in.Data,
 			Carried: true, Blameless: blameless, Ref: ref,
-		}}, &out)
+		}
+		e.signedBy(m, in)
+		e.stepLocked(router.Event{Kind: router.Received, Msg: m}, &out)
 	}
 	e.unlock()
 	e.judgeAll(&out)

@@ -85,19 +85,24 @@ func (e *Engine) compose(t *topic, data []byte) (*router.Message, error) {
 // encode gives a message the form in which it goes on.
 func (e *Engine) encode(t *topic, in *rpc.Message, from peer.ID, id string) *router.Message {
 	frame, own := rpc.Encode(in)
-	return &router.Message{
-		ID: id, Topic: t.Name, From: from, Author: peer.ID(own.From),
-		Frame: frame, Data: own.Data, Wire: e.wireOf(&own), Carried: e.carried(t, frame),
+	m := &router.Message{
+		ID: id, Topic: t.Name, From: from, Frame: frame, Data: own.Data, Carried: e.carried(t, frame),
 	}
+	e.signedBy(m, &own)
+	return m
 }
 
-// wireOf keeps the fields of a message of which the signature is to be verified.
-func (e *Engine) wireOf(m *rpc.Message) *rpc.Message {
-	if e.author == nil {
-		return nil
+// signedBy notes who has signed a message, and what is needed to verify that of one
+// that a peer has sent.
+func (e *Engine) signedBy(m *router.Message, wire *rpc.Message) {
+	switch {
+	case e.author == nil:
+	case m.From == "":
+		m.Author = e.author.id
+	default:
+		kept := *wire
+		m.Author, m.Wire = e.keys.author(wire), &kept
 	}
-	kept := *m
-	return &kept
 }
 
 func (e *Engine) publish(ctx context.Context, t *topic, m *router.Message) error {

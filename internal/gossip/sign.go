@@ -17,6 +17,7 @@ import (
 // author signs this node's own messages.
 type author struct {
 	id    peer.ID
+	from  []byte // id, as messages carry it
 	key   crypto.PrivKey
 	pub   []byte // encoded public key; nil if the ID holds it
 	seqno atomic.Uint64
@@ -24,6 +25,7 @@ type author struct {
 
 func newAuthor(h host.Host) (*author, error) {
 	a := &author{id: h.ID(), key: h.Peerstore().PrivKey(h.ID())}
+	a.from = []byte(a.id)
 	if a.key == nil {
 		return nil, &setting.Error{Field: "Host", Err: errors.New("has no private key, which signing needs")}
 	}
@@ -38,34 +40,14 @@ func newAuthor(h host.Host) (*author, error) {
 }
 
 func (a *author) sign(m *rpc.Message) (err error) {
-	m.From = []byte(a.id)
+	m.From = a.from
 	m.Seqno = binary.BigEndian.AppendUint64(nil, a.seqno.Add(1))
-	m.Signature, err = a.key.Sign(rpc.SignedBytes(m))
+	buf := batches.Get().(*[]byte)
+	b := rpc.AppendSigned((*buf)[:0], m)
+	m.Signature, err = a.key.Sign(b)
+	putBatch(buf, b)
 	m.Key = a.pub
 	return err
-}
-
-var errUnsigned = errors.New("signature is not that of the author")
-
-// verify checks the signature of a message that has all that it needs.
-func verify(m *rpc.Message) error {
-	id, err := peer.IDFromBytes(m.From)
-	if err != nil {
-		return err
-	}
-	var key crypto.PubKey
-	if m.Key == nil {
-		key, err = id.ExtractPublicKey()
-	} else if key, err = crypto.UnmarshalPublicKey(m.Key); err == nil && !id.MatchesPublicKey(key) {
-		err = errUnsigned
-	}
-	if err != nil {
-		return err
-	}
-	if ok, err := key.Verify(rpc.SignedBytes(m), m.Signature); err != nil || !ok {
-		return errUnsigned
-	}
-	return nil
 }
 
 // wellFormed reports whether a message has the fields that the network's rule of

@@ -80,7 +80,7 @@ func (t *topic) is(b *msgtype.Broadcast) bool {
 // spec is what the router knows of the topic.
 func (e *Engine) spec(s *settings) *router.TopicSpec {
 	return &router.TopicSpec{
-		Name: s.Topic, Open: s.Open, Inline: e.cfg.Identity == Unsigned && s.validate == nil,
+		Name: s.Topic, Open: s.Open, Inline: s.validate == nil,
 		Concurrency: s.Concurrency, Queue: e.cfg.Queue, Deadline: s.Deadline, ParkTime: s.ParkTime,
 		ExplicitRelay: s.ExplicitRelay, PeerWait: s.PeerWait,
 		Score: e.cfg.Params.topicScore(s.Score),

@@ -53,6 +53,14 @@ const (
 
 var batches = sync.Pool{New: func() any { b := make([]byte, 0, batchSize); return &b }}
 
+// putBatch gives back a buffer of batches, to which b was appended.
+func putBatch(buf *[]byte, b []byte) {
+	if cap(b) <= 2*batchSize {
+		*buf = b[:0]
+	}
+	batches.Put(buf)
+}
+
 func newWriter(e *Engine, r *remote) *writer { return &writer{e: e, r: r} }
 
 // attach gives the writer its stream.
@@ -384,10 +392,7 @@ func (o *output) write(s network.Stream, c *rpc.Control, ms []*router.Message) b
 			bytes += len(m.Frame)
 		}
 		ok = len(b) == 0 || o.send(b)
-		if cap(b) <= 2*batchSize {
-			*buf = b[:0]
-		}
-		batches.Put(buf)
+		putBatch(buf, b)
 	}
 	o.w.done(bytes, len(ms), parts, now().Sub(began))
 	return ok

@@ -187,7 +187,7 @@ type Message struct {
 	// Author is who signed it; empty in networks without signatures.
 	Author peer.ID
 	// Frame is the frame that carries it, shared by all that it is sent to. Data
-	// and Wire point into it. Wire is that of networks with signatures, else nil.
+	// and Wire point into it. Wire is there while the signature is to be verified.
 	Frame []byte
 	Data  []byte
 	Wire  *rpc.Message

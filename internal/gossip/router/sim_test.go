@@ -92,8 +92,9 @@ func newSim(t testing.TB, seed uint64, n, degree int, edit func(*Config)) *sim {
 		if edit != nil {
 			edit(&cfg)
 		}
+		cfg.Self = peer.ID(fmt.Sprintf("n%04d", i))
 		node := &simNode{
-			id: peer.ID(fmt.Sprintf("n%04d", i)), r: New(cfg, rand.New(rand.NewPCG(seed, uint64(i)+2))),
+			id: cfg.Self, r: New(cfg, rand.New(rand.NewPCG(seed, uint64(i)+2))),
 			peers: make(map[peer.ID]simConn), got: make(map[string]time.Time),
 		}
 		s.nodes = append(s.nodes, node)

@@ -24,9 +24,8 @@ func appendUnsigned(b []byte, m *Message) []byte {
 	return appendOptional(b, msgTopic, m.Topic)
 }
 
-// SignedBytes is what the author of a message signs.
-func SignedBytes(m *Message) []byte {
-	b := make([]byte, 0, len(signPrefix)+messageSize(m))
+// AppendSigned appends what the author of a message signs.
+func AppendSigned(b []byte, m *Message) []byte {
 	return appendUnsigned(append(b, signPrefix...), m)
 }
 

@@ -257,13 +257,13 @@ func TestEncodeOfAnUnusualMessage(t *testing.T) {
 	}
 }
 
-func TestSignedBytes(t *testing.T) {
+func TestAppendSigned(t *testing.T) {
 	m := &Message{Data: []byte("d"), Topic: []byte("t"), From: []byte("f"), Seqno: []byte("n"), Signature: []byte("s"), Key: []byte("k")}
 	plain, err := proto.Marshal(&pb.Message{Data: m.Data, Topic: new("t"), From: m.From, Seqno: m.Seqno})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := SignedBytes(m); string(got) != "libp2p-pubsub:"+string(plain) {
+	if got := AppendSigned(nil, m); string(got) != "libp2p-pubsub:"+string(plain) {
 		t.Errorf("%q", got)
 	}
 }
