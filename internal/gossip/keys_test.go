@@ -32,6 +32,7 @@ func signedMessage(t testing.TB, typ int) *rpc.Message {
 
 // A key that is known makes no bad message good.
 func TestKeyringVerifies(t *testing.T) {
+	rsa := signedMessage(t, crypto.RSA).Key
 	for _, typ := range []int{crypto.Ed25519, crypto.RSA} {
 		good, other := signedMessage(t, typ), signedMessage(t, typ)
 		bad := map[string]func(m *rpc.Message){
@@ -41,7 +42,7 @@ func TestKeyringVerifies(t *testing.T) {
 			"author and key":     func(m *rpc.Message) { m.From, m.Key = other.From, other.Key },
 			"no author":          func(m *rpc.Message) { m.From = []byte("nobody") },
 			"key is empty":       func(m *rpc.Message) { m.Key = []byte{} },
-			"key is that of RSA": func(m *rpc.Message) { m.Key = signedMessage(t, crypto.RSA).Key },
+			"key is that of RSA": func(m *rpc.Message) { m.Key = rsa },
 		}
 		if typ == crypto.RSA {
 			bad["no key"] = func(m *rpc.Message) { m.Key = nil }
