@@ -138,7 +138,7 @@ func signed(t *testing.T) func(i int, s *netservice.NebService) {
 }
 
 // largeKey is the key that a node signs its blocks with.
-func largeKey(t *testing.T, i int) crypto.PrivKey {
+func largeKey(t testing.TB, i int) crypto.PrivKey {
 	net := testnet.New(1)
 	key, err := net.Key(net.Node(i))
 	if err != nil {

@@ -263,9 +263,13 @@ func (b *Budget) fitsLocked(f *Flow, now time.Duration) int {
 	if b.answers == nil || b.closed {
 		return size
 	}
-	window := b.window.size()
+	window, least := b.window.size(), minChunk
+	if b.window.near(now) {
+		least = nearChunk
+		size = min(f.want, max(size, least))
+	}
 	// Several chunks on the way, so that it does not run empty.
-	size = min(size, max(int(window/marksPerWindow), minChunk))
+	size = min(size, max(int(b.window.piece(now)), least))
 	extra := min(b.transit.inFlight(high), express)
 	room := window - b.transit.inFlight(all) + extra
 	if b.expressLocked(f, size) || int64(size) <= room && b.spread.wait(now, &b.window) == 0 {
@@ -303,7 +307,7 @@ func (b *Budget) startLocked(f *Flow, size int, now time.Duration) {
 // pingLocked makes a mark when one is due. The result is to be called without the
 // lock.
 func (b *Budget) pingLocked(now time.Duration) func() {
-	if b.answers == nil || !b.transit.due(now, b.window.size(), b.blockedLocked()) {
+	if b.answers == nil || !b.transit.due(now, b.window.piece(now), b.blockedLocked()) {
 		return func() {}
 	}
 	nonce, ping := b.transit.make(now), b.answers.ping

@@ -8,6 +8,11 @@ import "time"
 const (
 	minChunk    = 4 << 10
 	chunkTarget = 400 * time.Microsecond
+	// nearChunk is the least to a near end (window.near), and holds a piece of 16 KiB:
+	// where writes take long there, the machine is busy, and smaller ones make it busier.
+	// With minChunk and marks after each of them large broadcasts took twice the CPU, and
+	// more the less there was (go test -run '^$' -bench LargeLoopback ./netservice).
+	nearChunk = 17 << 10
 
 	// Largest is the most that goes out in one Write: each is a frame of the
 	// multiplexer, and system calls; 32 to 64 KiB measured best. Yamux sends at

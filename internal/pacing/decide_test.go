@@ -9,7 +9,7 @@ func TestTransit(t *testing.T) {
 	var tr transit
 	tr.forget(0)
 	now := time.Millisecond
-	if tr.due(now, 64<<10, false) {
+	if tr.due(now, 16<<10, false) {
 		t.Error("a mark without anything written")
 	}
 	tr.reserve(High, 100)
@@ -36,7 +36,7 @@ func TestTransit(t *testing.T) {
 		blocked bool
 		want    bool
 	}{{2 * time.Millisecond, false, false}, {2 * time.Millisecond, true, true}, {6 * time.Millisecond, false, true}} {
-		if got := tr.due(c.now, 64<<10, c.blocked); got != c.want {
+		if got := tr.due(c.now, 16<<10, c.blocked); got != c.want {
 			t.Errorf("%+v: %v", c, got)
 		}
 	}
@@ -44,7 +44,7 @@ func TestTransit(t *testing.T) {
 	n := 0
 	for range 1000 {
 		tr.wrote(Normal, 64<<10)
-		if tr.due(6*time.Millisecond, 64<<10, true) {
+		if tr.due(6*time.Millisecond, 16<<10, true) {
 			tr.came(tr.make(6 * time.Millisecond))
 			n++
 		}
@@ -55,14 +55,14 @@ func TestTransit(t *testing.T) {
 	tr.forget(0)
 	for range 100 {
 		tr.wrote(Normal, 64<<10)
-		if tr.due(time.Millisecond, 64<<10, true) {
+		if tr.due(time.Millisecond, 16<<10, true) {
 			tr.make(time.Millisecond)
 		}
 	}
 	if len(tr.marks) != maxMarks {
 		t.Errorf("%d marks are out", len(tr.marks))
 	}
-	if !tr.due(time.Millisecond+markAgain, 64<<10, true) {
+	if !tr.due(time.Millisecond+markAgain, 16<<10, true) {
 		t.Error("marks that do not come back are the end")
 	}
 	grace := 5 * time.Second
@@ -125,6 +125,39 @@ func TestWindowSteps(t *testing.T) {
 	w.arrived(20*time.Minute+2*time.Second, 90*ms, 500<<10, 8<<10, 510<<10)
 	if w.size() != 1<<20 || w.base != 90*ms {
 		t.Errorf("measured: size %d, base %s", w.size(), w.base)
+	}
+}
+
+// TestNear: delay on the way to a near end is a machine that is busy, and makes neither
+// the window nor what is written at once small; farther away it is a queue.
+func TestNear(t *testing.T) {
+	for _, tt := range []struct {
+		name         string
+		rtt          time.Duration
+		window       int64
+		piece, chunk int64
+	}{
+		{"near", time.Millisecond, firstWindow, firstWindow, nearChunk},
+		{"far", 3 * time.Millisecond, minWindow, minWindow / marksPerWindow, minChunk - muxHeader},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			b := NewBudget()
+			b.Attach(func(uint64) {})
+			w, now := &b.window, time.Second
+			w.arrived(now, tt.rtt, 0, 0, 0)
+			for at := int64(0); at < 100<<10; at += 1 << 10 { // each write and each mark takes long
+				now += 100 * time.Millisecond
+				w.wait(now, Low)
+				w.arrived(now, 90*time.Millisecond, at, w.size(), at)
+				b.chunks.add(4<<10, now, now+10*time.Millisecond)
+			}
+			if w.size() != tt.window || w.piece(now) != tt.piece {
+				t.Errorf("a window of %d, want %d, in pieces of %d, want %d", w.size(), tt.window, w.piece(now), tt.piece)
+			}
+			if n := b.fitsLocked(&Flow{b: b, class: Low, want: 64 << 10}, now); int64(n) != tt.chunk {
+				t.Errorf("%d bytes are written at once, want %d", n, tt.chunk)
+			}
+		})
 	}
 }
 

@@ -64,9 +64,9 @@ func add(book *[2]int64, class Class, n int) {
 	}
 }
 
-// due tells whether a mark is to be made now. blocked says that somebody waits for
-// the window.
-func (t *transit) due(now time.Duration, window int64, blocked bool) bool {
+// due tells whether a mark is to be made now: after each piece of so many bytes. blocked
+// says that somebody waits for the window.
+func (t *transit) due(now time.Duration, piece int64, blocked bool) bool {
 	t.fill(now)
 	switch {
 	case t.tokens < 1:
@@ -75,7 +75,7 @@ func (t *transit) due(now time.Duration, window int64, blocked bool) bool {
 		return true
 	case len(t.marks) == maxMarks:
 		return false
-	case t.written[all]-t.marked >= window/marksPerWindow:
+	case t.written[all]-t.marked >= piece:
 		// With nobody waiting the marks are spaced out: the connection is fast.
 		return blocked || now-t.last >= time.Second/markRate
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
+	"github.com/rcrowley/go-metrics"
 
 	"github.com/go-nebnet/nebnet/internal/msgtype"
 	"github.com/go-nebnet/nebnet/internal/obs"
@@ -28,6 +29,8 @@ type Engine struct {
 	life context.Context // ends when Close begins
 	stop context.CancelFunc
 	poke chan struct{} // to run: the scheduler wants to be woken earlier; holds one
+
+	wireIn, wireOut metrics.Counter // bytes on all streams
 
 	wg sync.WaitGroup // every goroutine
 
@@ -58,6 +61,7 @@ func New(cfg Config) (*Engine, error) {
 		sched: sched.New(sched.Config{Memory: cfg.Memory}, random.Or(cfg.Rand)),
 		types: make(map[string]*messageType), peers: make(map[peer.ID]*remote), exported: make(map[string]sched.Counts),
 	}
+	e.wireIn, e.wireOut = cfg.Obs.Counter(obs.SwarmWireIn), cfg.Obs.Counter(obs.SwarmWireOut)
 	e.life, e.stop = context.WithCancel(context.Background())
 	e.notifiee = &network.NotifyBundle{DisconnectedF: func(_ network.Network, c network.Conn) { e.disconnected(c.RemotePeer()) }}
 	if cfg.Progress != nil {

@@ -145,7 +145,7 @@ func (rd *reader) next() error {
 	if rd.line != nil {
 		rd.line.Heard()
 	}
-	rd.e.cfg.Obs.Counter(obs.SwarmWireIn).Inc(int64(size) + 1)
+	rd.e.wireIn.Inc(int64(size) + 1)
 	f, err := wire.Decode(b)
 	if err != nil {
 		return err

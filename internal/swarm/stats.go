@@ -23,8 +23,7 @@ func (e *Engine) Stats() Stats {
 	defer e.mu.Unlock()
 	s := Stats{Types: e.sched.Counts(), Messages: e.sched.Views()}
 	s.Held, s.Own = e.sched.Used()
-	s.WireIn = e.cfg.Obs.Counter(obs.SwarmWireIn).Count()
-	s.WireOut = e.cfg.Obs.Counter(obs.SwarmWireOut).Count()
+	s.WireIn, s.WireOut = e.wireIn.Count(), e.wireOut.Count()
 	return s
 }
 

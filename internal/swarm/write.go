@@ -6,7 +6,6 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/network"
 
-	"github.com/go-nebnet/nebnet/internal/obs"
 	"github.com/go-nebnet/nebnet/internal/pacing"
 	"github.com/go-nebnet/nebnet/internal/swarm/sched"
 	"github.com/go-nebnet/nebnet/internal/swarm/wire"
@@ -67,6 +66,7 @@ type output struct {
 
 	chunk *wire.Frame // that is being written
 	at    int         // so much of it is
+	buf   []byte      // its last piece, encoded
 }
 
 // take gives all frames that wait, or else the next piece of a chunk. It is not ok when
@@ -127,18 +127,20 @@ func (o *output) send(frames []byte, piece *wire.Frame) bool {
 	if frames != nil {
 		return len(frames) <= controlMost && o.put(pacing.High, frames)
 	}
-	b := wire.Append(make([]byte, 0, len(piece.Data)+pieceHead), piece)
-	n, ok := o.begin(b)
+	size := len(piece.Data) + pieceHead
+	n, ok := o.begin(size)
 	if !ok {
 		return o.e.life.Err() == nil // frames came meanwhile, which go first
 	}
-	if n < len(b) && n > 2*pieceHead {
+	if n < size && n > 2*pieceHead {
 		// A smaller piece, so that frames need not wait for the rest of this one.
 		piece.Data = piece.Data[:n-pieceHead]
-		b = wire.Append(b[:0], piece)
-		n = min(n, len(b))
 	}
-	if !o.putFirst(b, n) {
+	if o.buf == nil {
+		o.buf = make([]byte, 0, wire.Piece+pieceHead)
+	}
+	o.buf = wire.Append(o.buf[:0], piece)
+	if !o.putFirst(o.buf, min(n, len(o.buf))) {
 		return false
 	}
 	if o.at += len(piece.Data); o.at == len(o.chunk.Data) {
@@ -147,10 +149,11 @@ func (o *output) send(frames []byte, piece *wire.Frame) bool {
 	return true
 }
 
-// begin waits for a place in the lowest class, or until frames come.
-func (o *output) begin(b []byte) (n int, ok bool) {
+// begin waits for a place in the lowest class for some of size bytes, or until frames
+// come.
+func (o *output) begin(size int) (n int, ok bool) {
 	if o.flow == nil {
-		return len(b), true
+		return size, true
 	}
 	ctx, cancel := context.WithCancel(o.e.life)
 	defer cancel()
@@ -163,7 +166,7 @@ func (o *output) begin(b []byte) (n int, ok bool) {
 	if !waiting {
 		return 0, false
 	}
-	n, err := o.flow.Begin(ctx, pacing.Low, len(b))
+	n, err := o.flow.Begin(ctx, pacing.Low, size)
 	o.e.mu.Lock()
 	o.r.cut = nil
 	o.e.mu.Unlock()
@@ -214,7 +217,7 @@ func (o *output) raw(b []byte) (int, error) {
 		_ = o.s.SetWriteDeadline(d)
 	}
 	n, err := o.s.Write(b)
-	o.e.cfg.Obs.Counter(obs.SwarmWireOut).Inc(int64(n))
+	o.e.wireOut.Inc(int64(n))
 	return n, err
 }
 

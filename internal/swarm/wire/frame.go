@@ -63,7 +63,19 @@ var ErrMalformed = errors.New("malformed frame")
 
 // Append appends a frame with its length before it.
 func Append(b []byte, f *Frame) []byte {
-	body := make([]byte, 0, 64+len(f.Data))
+	// The length goes before the body, once that is there: a buffer of its own for the
+	// body would cost each piece of a chunk a second copy.
+	at := len(b)
+	b = append(b, make([]byte, lengthMost)...)
+	b = appendBody(b, f)
+	n := binary.PutUvarint(b[at:], uint64(len(b)-at-lengthMost))
+	return append(b[:at+n], b[at+lengthMost:]...)
+}
+
+// lengthMost is how many bytes the length of a frame takes at most.
+const lengthMost = 3
+
+func appendBody(body []byte, f *Frame) []byte {
 	body = append(body, byte(f.Kind))
 	ref := uint64(f.Number) << 1
 	if f.Yours {
@@ -98,8 +110,7 @@ func Append(b []byte, f *Frame) []byte {
 	case Gone:
 		body = append(body, byte(f.Reason))
 	}
-	b = binary.AppendUvarint(b, uint64(len(body)))
-	return append(b, body...)
+	return body
 }
 
 // Decode reads a frame, without its length. Data and the header point into b. Of a
