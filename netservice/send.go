@@ -86,6 +86,20 @@ func (s *NebService) sendToMany(ctx context.Context, msgType string, data []byte
 // MessageSpec.MaxSize), ErrNoPeers, ErrQueueFull joined with the error of ctx,
 // ErrDuplicate, ErrNoBroadcast, ErrNotStarted, ErrStopped.
 //
+// What is above 256 KiB goes in chunks, see MessageSpec.MaxSize: nil then means that the
+// peers are told of it, and fetch it from here and from each other. Further errors for
+// it: ErrHeader, what Headers.Make returns, and ErrQueueFull where own messages of
+// 64 MiB or more are still being fetched. What it means to a peer that it is too large
+// for:
+//
+//	the peer                             others take it         no other peer does
+//	has declared a smaller MaxSize       it is not told         it waits for one that takes it,
+//	                                                            then GossipTypeStats.Unsent;
+//	                                                            with a negative PeerWait, or no
+//	                                                            room to wait: ErrTooLarge
+//	takes no chunks, 1 MiB or less       it gets it whole by GossipSub
+//	takes no chunks, more than 1 MiB     GossipTypeStats.Dropped    ErrTooLarge, and Dropped
+//
 // In a network without signatures, which is the default, a message is named by
 // its type and content: the same content again, within two minutes, is
 // ErrDuplicate. Content that may repeat needs something to tell it apart.

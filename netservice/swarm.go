@@ -1,6 +1,8 @@
 package netservice
 
 import (
+	"errors"
+
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/go-nebnet/nebnet/internal/gossip"
@@ -87,10 +89,8 @@ func (c largeCarrier) Prepare(typ string, frame, own []byte) (any, error) {
 	return c.n.swarm.Prepare(typ, frame, own)
 }
 
-func (c largeCarrier) Spread(ref any) {
-	// It can fail only where Prepare would have: when the node stops, or so many are
-	// under way that this one was counted as refused.
-	_ = c.n.swarm.Spread(ref.(*swarm.Ref))
+func (c largeCarrier) Spread(ref any) bool {
+	return !errors.Is(c.n.swarm.Spread(ref.(*swarm.Ref)), swarm.ErrFull)
 }
 
 func (c largeCarrier) Ended(ref any, fate gossip.LargeFate) {

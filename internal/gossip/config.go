@@ -154,6 +154,10 @@ type Config struct {
 	HistoryBytes int
 }
 
+// largestFrame is the most bytes of a message, its encoding included, that GossipSub
+// carries.
+func (c *Config) largestFrame() int { return c.MaxMessageSize + msgtype.BroadcastOverhead }
+
 func (c Config) withDefaults() Config {
 	c.Obs = obs.Or(c.Obs)
 	if reflect.ValueOf(c.Params).IsZero() {

@@ -123,6 +123,7 @@ func (e *Engine) topics() []*topic {
 // outcome is what a step had for effects that its caller has to see to.
 type outcome struct {
 	handed, full int // peers whose queue took the message of the step, and did not
+	short        int // peers for which it is too large for GossipSub, which is their only way
 	refused      string
 	judge        []*router.Message
 	try          []*router.Message // is to be judged at once, without waiting
@@ -143,6 +144,9 @@ func (e *Engine) stepLocked(ev router.Event, out *outcome) {
 		switch f.Kind {
 		case router.Send:
 			switch ok, full := e.sendLocked(f); {
+			case !ok && len(f.Msg.Frame) > e.cfg.largestFrame():
+				out.short++
+				then = append(then, router.Event{Kind: router.Dropped, Peer: f.Peer, Msg: f.Msg})
 			case !ok:
 				out.full++
 				then = append(then, router.Event{Kind: router.Dropped, Peer: f.Peer, Msg: f.Msg})
@@ -225,8 +229,9 @@ func (e *Engine) resetLocked(s network.Stream) {
 	}
 }
 
-// unlock gives up mu, and sees to it that the router is woken in time.
-func (e *Engine) unlock() {
+// unlock gives up mu, and sees to it that the router is woken in time. It returns the
+// large messages that could not be passed on.
+func (e *Engine) unlock() (unspread []*router.Message) {
 	resets, fates := e.resets, e.fates
 	e.resets, e.fates, e.at = nil, nil, time.Time{}
 	if p := e.router.Pressing(); p != e.pressing.Load() {
@@ -241,13 +246,14 @@ func (e *Engine) unlock() {
 	for _, s := range resets {
 		_ = s.Reset()
 	}
-	e.tellLarge(fates)
+	unspread = e.tellLarge(fates)
 	if early {
 		select {
 		case e.poke <- struct{}{}:
 		default:
 		}
 	}
+	return unspread
 }
 
 // Start opens what the declared types need. Types may be declared and joined

@@ -22,7 +22,8 @@ var (
 	ErrNotDeclared = errors.New("message type not declared")
 	// ErrTopicTaken means that another message type has the topic.
 	ErrTopicTaken = errors.New("topic of another message type")
-	// ErrTooLarge means that a message is above its type's Broadcast.MaxPublish.
+	// ErrTooLarge means that a message is above its type's Broadcast.MaxPublish, or
+	// larger than any of the peers that are there takes.
 	ErrTooLarge = errors.New("message is too large")
 	// ErrNoPeers means that nobody takes part in the topic, and that messages
 	// are not queued until somebody does (Broadcast.PeerWait is negative).

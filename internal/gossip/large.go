@@ -24,8 +24,8 @@ type Large interface {
 	// Prepare readies a message to be spread. frame is kept. Of a message that this node
 	// publishes own is the data, else it is nil. It may take the time of hashing.
 	Prepare(typ string, frame, own []byte) (ref any, err error)
-	// Spread passes a message on.
-	Spread(ref any)
+	// Spread passes a message on. It is false where there is no memory to serve it from.
+	Spread(ref any) bool
 	// Ended tells what became of a message that is not passed on.
 	Ended(ref any, fate LargeFate)
 }
@@ -113,8 +113,9 @@ func soleMessage(frame []byte) (*rpc.Message, bool) {
 	return in, in.Canonical && !in.Unknown && len(frame) == protowire.SizeVarint(uint64(inner))+inner
 }
 
-// tellLarge tells Config.Large what has become of messages.
-func (e *Engine) tellLarge(fates []router.Effect) {
+// tellLarge tells Config.Large what has become of messages, and returns those that it
+// could not pass on.
+func (e *Engine) tellLarge(fates []router.Effect) (unspread []*router.Message) {
 	for _, f := range fates {
 		m := f.Msg
 		if f.Kind == router.Ended {
@@ -134,8 +135,11 @@ func (e *Engine) tellLarge(fates []router.Effect) {
 			}
 			m.Ref = ref
 		}
-		e.cfg.Large.Spread(m.Ref)
+		if !e.cfg.Large.Spread(m.Ref) {
+			unspread = append(unspread, m)
+		}
 	}
+	return unspread
 }
 
 func fateOf(a router.Action) LargeFate {

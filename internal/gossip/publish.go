@@ -3,6 +3,7 @@ package gossip
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/libp2p/go-libp2p/core/peer"
 
@@ -111,13 +112,17 @@ func (e *Engine) publish(ctx context.Context, t *topic, m *router.Message) error
 	}
 	var out outcome
 	e.stepLocked(router.Event{Kind: router.Publish, Msg: m}, &out)
-	lost := out.handed == 0 && out.full > 0
+	lost := out.handed == 0 && out.full+out.short > 0
 	if lost {
 		e.stepLocked(router.Event{Kind: router.Withdraw, Msg: m}, &out)
 	}
-	e.unlock()
+	unspread := e.unlock()
 	if lost {
-		return fmt.Errorf("%w: %d peers of %s", ErrQueueFull, out.full, t.Type)
+		return noneTook(t, &out)
+	}
+	if slices.Contains(unspread, m) {
+		e.step(router.Event{Kind: router.Withdraw, Msg: m})
+		return fmt.Errorf("%w: so many large messages of this node are being fetched", ErrQueueFull)
 	}
 	switch out.refused {
 	case "":
@@ -128,8 +133,19 @@ func (e *Engine) publish(ctx context.Context, t *topic, m *router.Message) error
 		return fmt.Errorf("%w: %s", ErrNoPeers, t.Type)
 	case router.ReasonFull:
 		return fmt.Errorf("%w: no peers of %s yet", ErrQueueFull, t.Type)
+	case router.ReasonTooLarge:
+		return fmt.Errorf("%w: %d bytes of %s, more than any of its peers takes", ErrTooLarge, len(m.Data), t.Type)
 	}
 	return fmt.Errorf("%w: %q", ErrNotDeclared, t.Type)
+}
+
+// noneTook is why no peer has taken a message. That some queues are full may pass; what
+// is too large for all of them stays so.
+func noneTook(t *topic, out *outcome) error {
+	if out.full > 0 {
+		return fmt.Errorf("%w: %d peers of %s", ErrQueueFull, out.full, t.Type)
+	}
+	return fmt.Errorf("%w: %d peers of %s take no chunks, and GossipSub does not carry it", ErrTooLarge, out.short, t.Type)
 }
 
 // Relay forwards a message of a type declared ExplicitRelay; a second Relay of
@@ -159,9 +175,9 @@ func (e *Engine) Relay(ctx context.Context, m Message) error {
 	var out outcome
 	e.stepLocked(router.Event{Kind: router.Relay, Msg: m.raw}, &out)
 	e.unlock()
-	if out.handed == 0 && out.full > 0 {
-		// It is announced to them a little later; nothing is lost.
-		return fmt.Errorf("%w: %d peers of %s", ErrQueueFull, out.full, t.Type)
+	if out.handed == 0 && out.full+out.short > 0 {
+		// To those that are full it is announced a little later; nothing is lost.
+		return noneTook(t, &out)
 	}
 	return nil
 }

@@ -9,7 +9,6 @@ import (
 
 	"github.com/go-nebnet/nebnet/internal/gossip/router"
 	"github.com/go-nebnet/nebnet/internal/gossip/rpc"
-	"github.com/go-nebnet/nebnet/internal/msgtype"
 	"github.com/go-nebnet/nebnet/internal/obs"
 )
 
@@ -145,7 +144,7 @@ func (w *writer) close() (lost []*router.Message) {
 // limits are the largest frame, and the most bytes that may wait.
 func (w *writer) limits() (frame, bytes int) {
 	c := &w.e.cfg
-	frame = c.MaxMessageSize + msgtype.BroadcastOverhead
+	frame = c.largestFrame()
 	return frame, max(c.PeerQueueBytes, 4*frame)
 }
 

@@ -17,8 +17,8 @@ func headerOf(m *wire.Manifest, digest wire.Sum, from peer.ID) Header {
 
 // Prepare hashes a message that is to be spread. Of a message of this node's own, own
 // is what its type's Make is given to make a header of; else it is nil. data is kept,
-// and must not be changed. Errors: ErrTooLarge, ErrHeader, ErrFull, ErrClosed, and what
-// Make returns.
+// and must not be changed. Errors: ErrTooLarge, ErrHeader, ErrClosed, and what Make
+// returns.
 func (e *Engine) Prepare(typ string, data, own []byte) (*Ref, error) {
 	if e.life.Err() != nil {
 		return nil, ErrClosed

@@ -147,6 +147,7 @@ const (
 	ReasonDuplicate = "duplicate"
 	ReasonNoPeers   = "no peers"
 	ReasonFull      = "full"
+	ReasonTooLarge  = "too large" // for the peers there are
 	ReasonUnknown   = "unknown topic"
 )
 

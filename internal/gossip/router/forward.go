@@ -17,10 +17,6 @@ func (r *Router) publish(m *Message) {
 		r.refusePublish(m, ReasonDuplicate)
 		return
 	}
-	if len(t.pending) > 0 && !r.pendingRoom(t, m) {
-		r.refusePublish(m, ReasonFull)
-		return
-	}
 	if e != nil {
 		t.away.remove(e)
 		e.msg, e.from, e.live = m, nil, r.newLive()
@@ -30,14 +26,16 @@ func (r *Router) publish(m *Message) {
 	t.lastPublished = r.now
 	// First, so that it overtakes the message.
 	r.refuse(e)
-	if r.forward(e, true) > 0 {
+	to, short := r.forward(e, true)
+	switch {
+	case to > 0:
 		r.settle(e, accepted)
 		r.spread(m)
 		r.say(e)
 		t.counts.Published++
-		return
-	}
-	switch {
+	case short > 0 && (t.spec.PeerWait < 0 || !r.pendingRoom(t, m)):
+		r.forget(e)
+		r.refusePublish(m, ReasonTooLarge)
 	case t.spec.PeerWait < 0:
 		r.forget(e)
 		r.refusePublish(m, ReasonNoPeers)
@@ -72,11 +70,16 @@ func (r *Router) withdraw(m *Message) {
 }
 
 // forward sends a message to everybody who is to have it, and returns how many
-// those are. Nobody is sent what it sent itself, does not want, or does not take.
-func (r *Router) forward(e *entry, own bool) (n int) {
+// those are, and for how many others it is too large. Nobody is sent what it sent
+// itself, does not want, or does not take.
+func (r *Router) forward(e *entry, own bool) (n, short int) {
 	t := e.topic
 	to := func(p *Peer) {
-		if _, no := p.refused[e.id]; no && !own || e.sentBy(p) || p.ID == e.msg.Author || !p.takes(e) {
+		if _, no := p.refused[e.id]; no && !own || e.sentBy(p) || p.ID == e.msg.Author {
+			return
+		}
+		if !p.takes(e) {
+			short++
 			return
 		}
 		n++
@@ -120,7 +123,7 @@ func (r *Router) forward(e *entry, own bool) (n int) {
 			to(l.p)
 		}
 	}
-	return n
+	return n, short
 }
 
 // flushPending sends what waits for a first peer. What that one does not take waits on,
@@ -128,7 +131,7 @@ func (r *Router) forward(e *entry, own bool) (n int) {
 func (r *Router) flushPending(t *Topic) {
 	var left []*entry
 	for _, e := range t.pending {
-		if r.forward(e, true) == 0 {
+		if to, _ := r.forward(e, true); to == 0 {
 			left = append(left, e)
 			continue
 		}

@@ -42,6 +42,7 @@ func (s *State) publish(ev Event) {
 	}
 	size := ev.Manifest.Size
 	if !s.roomForOwn(size) {
+		s.count(ev.Manifest.Type).TurnedAway++
 		s.do(Effect{Kind: Refused})
 		return
 	}
@@ -264,6 +265,7 @@ func (s *State) pull(id peerID) {
 		b := m.chunk(q.c)
 		s.countOf(m).BytesOut += int64(len(b))
 		s.countOf(m).Served++
+		m.tally.Served++
 		f := q.l.ref(wire.Chunk)
 		f.Index, f.Data = q.c, b
 		s.do(Effect{Kind: Give, Peer: id, Frame: f, Msg: m})
