@@ -28,7 +28,7 @@ type LargeTypeStats struct {
 	Refused     int64         // whose header was not accepted
 	Expired     int64         // whose header stayed deferred
 	Stalled     int64         // of which no more chunk came
-	TurnedAway  int64         // announcements for which there was no room; they come again
+	TurnedAway  int64         // for which there was no room: those of others come again
 	TimeToWhole time.Duration // from the first announcement, of all that were fetched together
 
 	Chunks, Duplicates, Junk, Lies int64 // received: missing, twice, never asked for, false
@@ -50,7 +50,21 @@ type LargeMessage struct {
 	// Holders are peers that have all of it, Told those that know of it from this node.
 	Holders, Told int
 	// Cut tells that it is passed on while it comes.
-	Cut bool
+	Cut   bool
+	Took  time.Duration // from Began until it was whole; 0 before that, and of own ones
+	Tally LargeTally
+}
+
+// LargeTally is how the chunks of one message came and went, see LargeTypeStats.
+type LargeTally struct {
+	Duplicates, PromisesKept, PromisesBroken, Served int
+}
+
+func largeMessage(v sched.View) LargeMessage {
+	return LargeMessage{
+		ID: v.ID, Type: v.Type, From: v.From, Phase: v.Phase, Size: v.Size, Here: v.Here, Began: v.Began,
+		Holders: v.Holders, Told: v.Told, Cut: v.Cut, Took: v.Took, Tally: LargeTally(v.Tally),
+	}
 }
 
 func largeStats(s swarm.Stats) LargeStats {
@@ -62,7 +76,7 @@ func largeStats(s swarm.Stats) LargeStats {
 		out.Types[name] = LargeTypeStats(c)
 	}
 	for _, v := range s.Messages {
-		out.Messages = append(out.Messages, LargeMessage(v))
+		out.Messages = append(out.Messages, largeMessage(v))
 	}
 	return out
 }
@@ -79,5 +93,5 @@ func (n *Node) largeProgress() func(sched.View) {
 	if f == nil {
 		return nil
 	}
-	return func(v sched.View) { f(LargeMessage(v)) }
+	return func(v sched.View) { f(largeMessage(v)) }
 }

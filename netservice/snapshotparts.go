@@ -97,7 +97,8 @@ func largeShown(l LargeStats) inspect.Large {
 	for _, m := range l.Messages {
 		one := inspect.LargeMessage{
 			ID: hex.EncodeToString(m.ID[:]), Type: m.Type, Phase: m.Phase, Size: m.Size, Here: m.Here, Began: m.Began,
-			Holders: m.Holders, Told: m.Told, Cut: m.Cut,
+			Holders: m.Holders, Told: m.Told, Cut: m.Cut, Took: m.Took.Seconds(), Duplicates: m.Tally.Duplicates,
+			PromisesKept: m.Tally.PromisesKept, PromisesBroken: m.Tally.PromisesBroken, Served: m.Tally.Served,
 		}
 		if m.From != "" {
 			one.From = m.From.String()

@@ -129,7 +129,7 @@ var families = []family{
 	{name: "nebnet_swarm_refused_total", help: "Large messages whose header was not accepted.", source: obs.SwarmRefused, labels: byType},
 	{name: "nebnet_swarm_expired_total", help: "Large messages whose header stayed deferred.", source: obs.SwarmExpired, labels: byType},
 	{name: "nebnet_swarm_stalled_total", help: "Large messages of which no more came.", source: obs.SwarmStalled, labels: byType},
-	{name: "nebnet_swarm_turned_away_total", help: "Announcements of large messages for which there was no room.", source: obs.SwarmTurnedAway, labels: byType},
+	{name: "nebnet_swarm_turned_away_total", help: "Large messages for which there was no room.", source: obs.SwarmTurnedAway, labels: byType},
 	{name: "nebnet_swarm_chunks_total", help: "Chunks received that were missing.", source: obs.SwarmChunks, labels: byType},
 	{name: "nebnet_swarm_duplicates_total", help: "Chunks received that were here.", source: obs.SwarmDuplicates, labels: byType},
 	{name: "nebnet_swarm_junk_total", help: "Chunks received that nobody had asked for.", source: obs.SwarmJunk, labels: byType},

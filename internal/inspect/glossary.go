@@ -80,6 +80,7 @@ var glossary = map[string]string{
 	"large from":                    "Who told this node of it first.",
 	"large here":                    "Bytes that have come, and the share of the whole.",
 	"large age":                     "Since this node knows of it.",
+	"large took":                    "From the first announcement until all of it was here.",
 	"large in":                      "Bytes that came, copies included.",
 	"large out":                     "Bytes that went out to others.",
 	"announced":                     "Large broadcasts that others told of, since the start.",

@@ -20,9 +20,15 @@ type LargeMessage struct {
 	Size    int       `json:"size"`
 	Here    int       `json:"here"` // bytes of it
 	Began   time.Time `json:"began"`
-	Holders int       `json:"holders"` // peers that have all of it
-	Told    int       `json:"told"`    // that know of it from this node
-	Cut     bool      `json:"cut"`     // passed on while it comes
+	Holders int       `json:"holders"`                // peers that have all of it
+	Told    int       `json:"told"`                   // that know of it from this node
+	Cut     bool      `json:"cut"`                    // passed on while it comes
+	Took    float64   `json:"took_seconds,omitempty"` // until it was whole
+
+	Duplicates     int `json:"duplicates"`
+	PromisesKept   int `json:"promises_kept"`
+	PromisesBroken int `json:"promises_broken"`
+	Served         int `json:"served"`
 }
 
 // LargeType is what large broadcasts of a type were and did.

@@ -240,7 +240,7 @@ const (
 	SwarmExpired = "neb.net.swarm.expired"
 	// SwarmStalled: those of which no more chunk came.
 	SwarmStalled = "neb.net.swarm.stalled"
-	// SwarmTurnedAway: announcements for which there was no room.
+	// SwarmTurnedAway: those for which there was no room.
 	SwarmTurnedAway = "neb.net.swarm.turned_away"
 	// SwarmChunks: chunks received that were missing.
 	SwarmChunks = "neb.net.swarm.chunks"

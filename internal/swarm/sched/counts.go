@@ -17,7 +17,7 @@ type Counts struct {
 	Refused    int64 // whose header was not accepted, or that were too many for a header
 	Expired    int64 // whose header stayed deferred
 	Stalled    int64 // of which no more chunk came
-	TurnedAway int64 // for which there was no room even to wait; they are announced again
+	TurnedAway int64 // for which there was no room: those of others are announced again
 	// TimeToWhole is how long those fetched took in all, from the first announcement.
 	TimeToWhole time.Duration
 
@@ -48,6 +48,11 @@ func (s *State) Counts() map[string]Counts {
 	return all
 }
 
+// Tally is how the chunks of one message came and went; see Counts.
+type Tally struct {
+	Duplicates, PromisesKept, PromisesBroken, Served int
+}
+
 // View shows a message.
 type View struct {
 	ID    wire.Sum
@@ -60,6 +65,8 @@ type View struct {
 	// Holders are neighbours that have all of it, Told those that know of it from here.
 	Holders, Told int
 	Cut           bool
+	Took          time.Duration // from Began to whole; 0 before that
+	Tally         Tally
 }
 
 // Views shows all messages, as they came.
@@ -72,7 +79,7 @@ func (s *State) Views() []View {
 }
 
 func (s *State) view(m *Message) View {
-	v := View{ID: m.ID, Type: m.Manifest.Type, From: m.From, Phase: m.state.String(), Size: m.Manifest.Size, Began: m.Began, Cut: m.cut}
+	v := View{ID: m.ID, Type: m.Manifest.Type, From: m.From, Phase: m.state.String(), Size: m.Manifest.Size, Began: m.Began, Cut: m.cut, Took: m.tookAll, Tally: m.tally}
 	v.Here = min(m.n*wire.ChunkSize(v.Size), v.Size)
 	for _, l := range m.links {
 		if l.all {

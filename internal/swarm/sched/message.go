@@ -46,6 +46,7 @@ type Message struct {
 	lastChunk time.Time
 	heard     time.Time     // when a part of a chunk came, or it had room
 	tookAll   time.Duration // from Began to whole
+	tally     Tally
 
 	newHave, newSoon wire.Set // to be announced by flushAt
 	flushAt          time.Time

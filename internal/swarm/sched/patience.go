@@ -115,6 +115,7 @@ func (s *State) lookAtChunk(m *Message, c int) {
 			return
 		}
 		s.countOf(m).PromisesBroken++
+		m.tally.PromisesBroken++
 		l.flags[c] &^= fSoon | fNamed
 	}
 	s.release(m, c)

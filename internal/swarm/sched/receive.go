@@ -59,6 +59,7 @@ func (s *State) chunk(l *link, ev Event) {
 		return
 	case m.have.Has(c):
 		counts.Duplicates++
+		m.tally.Duplicates++
 		l.flags[c] = l.flags[c]&^(fWant|fNamed) | fHave
 		return
 	case len(ev.Frame.Data) != size || ev.Sum != m.Manifest.Sums[c]:
@@ -73,6 +74,7 @@ func (s *State) chunk(l *link, ev Event) {
 	}
 	if m.asked[c] == l && l.flags[c]&(fHave|fNamed) == 0 {
 		counts.PromisesKept++
+		m.tally.PromisesKept++
 	}
 	l.flags[c] = l.flags[c]&^(fWant|fNamed) | fHave
 	l.served++
