@@ -27,7 +27,7 @@ type block struct {
 
 const (
 	slotTime    = 2 * time.Second // how long a validator's turn is
-	maxBlockTxs = 200
+	maxBlockTxs = 2000            // some 600 KiB
 )
 
 func (h header) hash() hash     { return hashOf(h) }

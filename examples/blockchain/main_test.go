@@ -289,6 +289,41 @@ func TestChainInVirtualTime(t *testing.T) {
 	})
 }
 
+// A block of more than 256 KiB goes ahead with its proposer's header, and is passed on
+// while it comes.
+func TestLargeBlock(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		for range len(validatorKeys) + 1 {
+			w.add(w.boot(), false, nil)
+		}
+		const txs = 1200
+		for i := range txs {
+			from := accounts[i%len(accounts)]
+			tx := transaction{To: addressOf(accounts[0]), Amount: 1, Nonce: uint64(i / len(accounts))}.signed(from)
+			for _, n := range w.nodes[:len(validatorKeys)] {
+				n.pool.add(tx)
+			}
+		}
+		w.start()
+		follower := w.nodes[len(validatorKeys)]
+		moved, cut := 0, false
+		for deadline := time.Now().Add(time.Minute); moved < txs || !cut; time.Sleep(100 * time.Millisecond) {
+			_, s := follower.chain.view()
+			moved = 0
+			for _, acc := range s {
+				moved += int(acc.Nonce)
+			}
+			for _, m := range follower.svc.Stats().Large.Messages {
+				cut = cut || m.From != "" && m.Cut && m.Type == newBlock.Name()
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("%d transactions of %d are at the follower, in a block with a header: %t", moved, txs, cut)
+			}
+		}
+		w.agree(time.Minute)
+	})
+}
+
 // A node that joins late, and one that was away for a thousand blocks, catch up and
 // follow.
 func TestCatchUp(t *testing.T) {

@@ -66,10 +66,7 @@ func (p *mempool) pick(s state) (txs []transaction) {
 	all := slices.Collect(maps.Values(p.pending))
 	slices.SortFunc(all, func(a, b transaction) int { return cmp.Compare(a.Nonce, b.Nonce) })
 	for _, tx := range all {
-		if len(txs) == maxBlockTxs {
-			break
-		}
-		if s.apply(tx) {
+		if len(txs) < maxBlockTxs && s.apply(tx) {
 			txs = append(txs, tx)
 		}
 	}

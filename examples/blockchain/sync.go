@@ -9,8 +9,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"iter"
-	"os"
-	"strings"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -118,7 +116,11 @@ func (n *node) fetchBlocks(ctx context.Context, hs []header) error {
 			return nil
 		},
 		Patience: 30 * time.Second,
-		Progress: n.progress,
+		Progress: func(p netservice.DownloadProgress) {
+			if n.out != nil && p.Total >= 50 {
+				fmt.Fprintf(n.out, "sync: %d of %d blocks, %.0f/s, %d peers\n", p.Done, p.Total, p.Rate, len(p.ByPeer))
+			}
+		},
 	}
 	for b, err := range d.Run(ctx, n.svc) {
 		if err == nil {
@@ -129,16 +131,4 @@ func (n *node) fetchBlocks(ctx context.Context, hs []header) error {
 		}
 	}
 	return nil
-}
-
-// progress draws a bar on a terminal.
-func (n *node) progress(p netservice.DownloadProgress) {
-	file, ok := n.out.(*os.File)
-	if !ok || p.Total < 50 {
-		return
-	}
-	if info, err := file.Stat(); err == nil && info.Mode()&os.ModeCharDevice != 0 {
-		done := int(p.Done * 40 / p.Total)
-		fmt.Fprintf(file, "\r[%-40s] %d of %d blocks, %.0f/s, %d peers ", strings.Repeat("#", done), p.Done, p.Total, p.Rate, len(p.ByPeer))
-	}
 }
