@@ -108,7 +108,8 @@ func (n *Node) measure(p peer.ID) peers.Measured {
 		m.RTT = k.session.RTT()
 	}
 	if scores := n.scores.Load(); scores != nil {
-		m.Gossip = (*scores)[p]
+		s := (*scores)[p]
+		m.Gossip = s.Value + s.Passed
 	}
 	return m
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/go-nebnet/nebnet/dispatcher"
 	"github.com/go-nebnet/nebnet/internal/gossip"
+	"github.com/go-nebnet/nebnet/internal/session"
 	"github.com/go-nebnet/nebnet/internal/swarm"
 )
 
@@ -30,6 +31,7 @@ func (n *Node) gossipConfig() gossip.Config {
 		MessageID:    n.opts.messageID,
 		Recommended:  n.exchange.Recommended,
 		Most:         n.mostOf,
+		Unjudged:     n.unjudged,
 		Large:        largeCarrier{n},
 		MaxLargeSize: maxLarge(n.cfg.MaxMessageSize),
 		Params:       gossip.Params(gossipProfiles[n.cfg.GossipProfile]()),
@@ -40,7 +42,7 @@ func (n *Node) gossipConfig() gossip.Config {
 	if n.cfg.SignMessages {
 		cfg.Identity = gossip.Signed
 	}
-	cfg.OnScore = func(scores map[peer.ID]float64) {
+	cfg.OnScore = func(scores map[peer.ID]gossip.Score) {
 		n.scores.Store(&scores)
 		n.punish(scores, cfg.Params.GraylistThreshold)
 	}
@@ -60,10 +62,25 @@ func (n *Node) newGossip() error {
 	return nil
 }
 
-// punish holds it against session peers that gossip has given up on them.
-func (n *Node) punish(scores map[peer.ID]float64, graylist float64) {
+// unjudged tells of a peer that it passes messages of a type on that it has not judged,
+// nor their headers, by the rules of this node. One that has said nothing of the type
+// should have: it is none of those that take part in it.
+func (n *Node) unjudged(p peer.ID, typ string) bool {
+	s, k := n.types.lookup(typ), n.peerSet.get(p)
+	if s == nil || k == nil {
+		return false
+	}
+	o, _, _ := k.session.Offered(session.KindMessage, typ)
+	large, _, _ := k.session.Offered(session.KindLarge, typ)
+	return o.Kind == session.KindMessage && o.Rules != s.rules() ||
+		large.Kind == session.KindLarge && large.Rules != s.headerRules()
+}
+
+// punish holds it against session peers that gossip has given up on them. What they have
+// merely passed on is not part of that: they keep their sessions, and lose in value.
+func (n *Node) punish(scores map[peer.ID]gossip.Score, graylist float64) {
 	for p, s := range scores {
-		if s < graylist && n.peerSet.has(p) {
+		if s.Value < graylist && n.peerSet.has(p) {
 			n.peers.Penalise(p, penaltyGraylisted)
 		}
 	}

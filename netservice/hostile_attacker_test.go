@@ -49,10 +49,10 @@ func greeting() handshake.Hello {
 }
 
 // offer is an entry of an offers frame: a message type of at most 1 MiB that is
-// taken and broadcast.
+// taken and broadcast, and that the node says it judges.
 func offer(number byte, name string) []byte {
 	entry := append([]byte{number, 1, byte(len(name))}, name...)
-	entry = append(binary.AppendUvarint(entry, 1<<20), 3)
+	entry = append(binary.AppendUvarint(entry, 1<<20), 3, 1)
 	return append([]byte{byte(len(entry))}, entry...)
 }
 

@@ -110,6 +110,12 @@ type GossipSpec struct {
 	// part; then it is dropped, and counted as unsent. Default: 10 s, or 20 s for
 	// open topics. Negative: Broadcast returns ErrNoPeers instead.
 	PeerWait time.Duration
+	// Rules is the version of the rules by which the type's validator, and the Check of
+	// its Headers, judge; at most 2^31-1. Raise it with every version of the program that
+	// rejects what the one before accepted, or the other way round. Peers hear of it. One
+	// that judges by other rules, or not at all, is not banned for what it passes on:
+	// see Reject. Default: 1.
+	Rules uint32
 	// Score says what the type counts in the scores of peers.
 	Score TopicScore
 }
@@ -138,12 +144,15 @@ func (m MessageSpec) internal(maxSize int) msgtype.Spec {
 		mostOwn = min(maxSize, gossip.FrameOfOthers)
 	}
 	setting.Default(&m.MaxSize, maxSize)
+	if !m.NoBroadcast {
+		setting.Default(&g.Rules, 1)
+	}
 	return msgtype.Spec{
 		Name: m.Name, MaxSize: m.MaxSize, Priority: msgtype.Priority(m.Priority),
 		Compression: msgtype.Compression(m.Compression), QueueBytes: m.QueueBytes, NoBroadcast: m.NoBroadcast,
 		Broadcast: msgtype.Broadcast{
 			Topic: g.Topic, MaxSize: most, MaxPublish: mostOwn, Open: g.Open, ExplicitRelay: g.ExplicitRelay, Timed: g.Timed,
-			Deadline: g.Deadline, Concurrency: g.Concurrency, ParkTime: g.ParkTime, PeerWait: g.PeerWait,
+			Deadline: g.Deadline, Concurrency: g.Concurrency, ParkTime: g.ParkTime, PeerWait: g.PeerWait, Rules: g.Rules,
 			Score: msgtype.Score(g.Score),
 		},
 	}.WithDefaults()

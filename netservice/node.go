@@ -56,7 +56,7 @@ type Node struct {
 	punching punching
 	// reloading is held by Reload: one change at a time.
 	reloading sync.Mutex
-	scores    atomic.Pointer[map[peer.ID]float64] // in broadcasting
+	scores    atomic.Pointer[map[peer.ID]gossip.Score] // in broadcasting
 	direct    *directPeers
 	// tracing is held to change who traces; tracer is nil when nobody does.
 	tracing sync.Mutex

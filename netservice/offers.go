@@ -8,6 +8,9 @@ type TypeOffer struct {
 	NoBroadcast bool // see MessageSpec
 	Timed       bool // see GossipSpec
 	Taken       bool // the node has a subscriber, and takes messages of the type
+	// Rules is the version of the rules by which the node judges messages of the type
+	// before it passes them on, 0 for none. Differing in it alone is not told.
+	Rules uint32
 }
 
 // TypeDifference is a message type that two nodes have declared differently.
@@ -27,5 +30,6 @@ func typeOffer(o session.Offer) TypeOffer {
 	return TypeOffer{
 		MaxSize: o.MaxSize, NoBroadcast: o.Properties&session.Broadcast == 0,
 		Timed: o.Properties&session.Timed != 0, Taken: o.Properties&session.Taken != 0,
+		Rules: o.Rules,
 	}
 }

@@ -31,6 +31,7 @@ func (n *Node) swarmConfig() swarm.Config {
 			n.gossip.TakeLarge(w.From, w.Type, w.Data, w.Ref, w.Cut)
 		},
 		Invalid:  n.invalidLarge,
+		Heeds:    func(p peer.ID, typ string) bool { return n.gossip.Heeds(p, typ) },
 		Report:   n.reportLarge,
 		Progress: n.largeProgress(),
 		Memory:   max(swarm.DefaultMemory, 4*(maxLarge(n.cfg.MaxMessageSize)+msgtype.BroadcastOverhead)),
@@ -52,9 +53,9 @@ func (n *Node) offered(p peer.ID, kind session.Kind, name string) {
 	switch kind {
 	case session.KindLarge:
 		n.swarm.PeerChanged(p)
-		n.gossip.MostChanged(p, name)
+		n.gossip.OfferChanged(p, name)
 	case session.KindMessage:
-		n.gossip.MostChanged(p, name)
+		n.gossip.OfferChanged(p, name)
 	}
 }
 
@@ -107,12 +108,16 @@ func (c largeCarrier) Ended(ref any, fate gossip.LargeFate) {
 }
 
 // What peers do wrong in large broadcasts, of the hundred points of a ban.
-func (n *Node) reportLarge(p peer.ID, fault string, ban bool) {
+func (n *Node) reportLarge(p peer.ID, typ, fault string, ban bool) {
 	weight := 5.0
 	switch {
 	case ban:
 		weight = 100
 	case fault == sched.FaultRefused.String():
+		if n.unjudged(p, typ) {
+			n.gossip.InvalidLarge(p, typ)
+			return
+		}
 		weight = penaltyRejected
 	case fault == sched.FaultFrame.String():
 		weight = 34
@@ -135,7 +140,7 @@ func (b *typeBinding) setLarge(s *typeState) error {
 		b.session.Withdraw(session.KindLarge, name)
 		return nil
 	}
-	_, err := b.session.Offer(session.Offer{Kind: session.KindLarge, Name: name, MaxSize: size, Properties: session.Taken})
+	_, err := b.session.Offer(session.Offer{Kind: session.KindLarge, Name: name, MaxSize: size, Properties: session.Taken, Rules: s.headerRules()})
 	if err != nil {
 		return sessionError("", err)
 	}

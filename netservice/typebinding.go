@@ -20,7 +20,9 @@ type typeBinding struct {
 
 // set makes a type known to the engines, or gives it new properties.
 func (b *typeBinding) set(s *typeState) error {
-	if err := b.session.Set(s.spec, s.subscribers > 0 && !s.asked.NoDirect); err != nil {
+	told := s.spec
+	told.Broadcast.Rules = s.rules()
+	if err := b.session.Set(told, s.subscribers > 0 && !s.asked.NoDirect); err != nil {
 		return sessionError("", err)
 	}
 	// Before peers hear that this node takes part: what is large goes another way.
@@ -32,6 +34,23 @@ func (b *typeBinding) set(s *typeState) error {
 		validate = func(ctx context.Context, m gossip.Message) gossip.Verdict { return b.judge(ctx, s, m) }
 	}
 	return broadcastError(b.gossip.Set(s.spec, s.subscribers > 0, validate))
+}
+
+// rules are those by which this node judges messages of the type before it passes them
+// on, 0 where it does not.
+func (s *typeState) rules() uint32 {
+	if s.validator == nil {
+		return 0
+	}
+	return s.spec.Broadcast.Rules
+}
+
+// headerRules are those by which it judges the headers of large ones.
+func (s *typeState) headerRules() uint32 {
+	if s.largeHeaders().Check == nil {
+		return 0
+	}
+	return s.spec.Broadcast.Rules
 }
 
 // gossiped is a message that came by gossip, with what is needed to relay it.

@@ -161,6 +161,9 @@ func (t *typeTable) storeLocked(s *typeState) error {
 		t.open.Add(1)
 	}
 	t.states.Store(s.spec.Name, s)
+	if t.binding != nil {
+		t.binding.gossip.RulesChanged(s.spec.Name) // it asks the table
+	}
 	return nil
 }
 

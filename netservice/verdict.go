@@ -26,9 +26,11 @@ func Accept() Verdict { return Verdict{gossip.Accept()} }
 func Ignore() Verdict { return Verdict{} }
 
 // Reject drops the message and lowers the score of every peer that sent it, down to a
-// ban: a node with the same validator would not have passed it on. Nodes that take the
-// type must therefore judge alike; where they may differ, or one has no validator,
-// Ignore is the verdict.
+// ban: a node with the same validator would not have passed it on. A peer that has told
+// it has no validator for the type, or judges by other rules (GossipSpec.Rules), is not
+// banned for what others sent through it: it leaves the mesh of the type, and after two
+// or three such messages in ten minutes no more of the type is taken from it for a
+// while. With Config.SignMessages it still answers for what it signed itself.
 func Reject() Verdict { return Verdict{gossip.Reject()} }
 
 // Defer parks the message until NebService.Resume is called with the same key,

@@ -101,7 +101,7 @@ type Config struct {
 	AppScore func(peer.ID) float64
 	// OnScore is given all peers' scores every ScoreInterval (default 1 s). It
 	// runs in a goroutine of its own and may be late. Optional.
-	OnScore       func(map[peer.ID]float64)
+	OnScore       func(map[peer.ID]Score)
 	ScoreInterval time.Duration
 	// Direct peers are sent every message and are never scored away. The other
 	// side should have this node as direct peer too. The engine does not dial
@@ -115,8 +115,13 @@ type Config struct {
 	MaxMessageSize int
 	// Most is how many bytes of data of a type a member has said to take, 0 where that
 	// is not known. It is sent no larger messages, and not told of them. It must not
-	// block and not call the engine, which asks again after MostChanged. Optional.
+	// block and not call the engine, which asks again after OfferChanged. Optional.
 	Most func(p peer.ID, typ string) int
+	// Unjudged tells of a member that it passes on messages of a type that it has not
+	// judged by the rules of this node. What is invalid of them counts against it in that
+	// type alone, unless it has signed it. It must not block and not call the engine,
+	// which asks again after OfferChanged and RulesChanged. Optional.
+	Unjudged func(p peer.ID, typ string) bool
 	// Large carries what is above LargeFrame between members, in topics that are not
 	// open. Members that do not take it that way get it by GossipSub, if MaxMessageSize
 	// allows. Optional.

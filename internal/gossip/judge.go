@@ -180,10 +180,10 @@ func (e *Engine) refreshScores() {
 		}
 	}
 	e.step(evs...)
-	scores := make(map[peer.ID]float64, len(ids))
+	scores := make(map[peer.ID]Score, len(ids))
 	e.mu.Lock()
 	e.router.Peers(func(v router.PeerView) bool {
-		scores[v.ID] = v.Score
+		scores[v.ID] = Score{v.Score, v.Passed}
 		return true
 	})
 	e.mu.Unlock()
@@ -220,7 +220,7 @@ func (e *Engine) recommend(all []router.Effect) {
 	}
 }
 
-func (e *Engine) tellScores(scores map[peer.ID]float64) {
+func (e *Engine) tellScores(scores map[peer.ID]Score) {
 	if e.cfg.OnScore == nil {
 		return
 	}

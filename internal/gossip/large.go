@@ -93,6 +93,23 @@ func (e *Engine) TakeLarge(from peer.ID, typ string, frame []byte, ref any, blam
 	e.judgeAll(&out)
 }
 
+// Heeds reports whether messages of a type are taken from a peer, so that Large need not
+// fetch the others.
+func (e *Engine) Heeds(p peer.ID, typ string) bool {
+	t := e.byType(typ)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return t == nil || e.router.Heeds(t.Name, p)
+}
+
+// InvalidLarge tells that a message which a peer has announced by Large was rejected
+// before it came here.
+func (e *Engine) InvalidLarge(p peer.ID, typ string) {
+	if t := e.byType(typ); t != nil {
+		e.step(router.Event{Kind: router.Invalid, Peer: p, Topic: t.Name})
+	}
+}
+
 func fate(ref any, why router.Action) router.Effect {
 	return router.Effect{Kind: router.Ended, Msg: &router.Message{Ref: ref}, Verdict: router.Verdict{Action: why}}
 }

@@ -159,10 +159,10 @@ func TestMembershipThatFlaps(t *testing.T) {
 
 func TestDirectPeersAndScores(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
-		var scores atomic.Pointer[map[peer.ID]float64]
+		var scores atomic.Pointer[map[peer.ID]Score]
 		bad := atomic.Pointer[peer.ID]{}
 		a := w.node(func(c *Config, _ *declared) {
-			c.OnScore = func(s map[peer.ID]float64) { scores.Store(&s) }
+			c.OnScore = func(s map[peer.ID]Score) { scores.Store(&s) }
 			c.AppScore = func(p peer.ID) float64 {
 				if b := bad.Load(); b != nil && *b == p {
 					return -1000
@@ -175,7 +175,7 @@ func TestDirectPeersAndScores(t *testing.T) {
 		settle()
 		b.publish(t, "hello")
 		settle()
-		if s := *scores.Load(); s[b.h.ID()] <= 0 {
+		if s := *scores.Load(); s[b.h.ID()].Value <= 0 {
 			t.Errorf("a peer that brought a message has %v", s)
 		}
 		id := b.h.ID()
@@ -198,7 +198,7 @@ func TestDirectPeersAndScores(t *testing.T) {
 func TestScorePanics(t *testing.T) {
 	for name, edit := range map[string]func(*Config, *declared){
 		"AppScore": func(c *Config, _ *declared) { c.AppScore = func(peer.ID) float64 { panic("no score") } },
-		"OnScore":  func(c *Config, _ *declared) { c.OnScore = func(map[peer.ID]float64) { panic("not interested") } },
+		"OnScore":  func(c *Config, _ *declared) { c.OnScore = func(map[peer.ID]Score) { panic("not interested") } },
 	} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T, w *world) {

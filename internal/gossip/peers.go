@@ -40,6 +40,7 @@ type remote struct {
 	gone      bool
 	slow      int64 // times that nobody waited for it any more
 	bounded   bool  // the router has heard that it takes less of some type
+	unjudged  bool  // the router has heard that it does not judge some type
 	got, sent traffic
 
 	out *writer
@@ -98,22 +99,22 @@ func (e *Engine) standingOf(p peer.ID) standing {
 
 // standLocked tells the router what a peer may take part in, and first what it takes.
 func (e *Engine) standLocked(r *remote, out *outcome) {
-	if e.cfg.Most != nil {
-		types := e.table.Load().byType
-		for _, typ := range slices.Sorted(maps.Keys(types)) {
-			e.boundLocked(r, types[typ], out)
-		}
+	types := e.table.Load().byType
+	for _, typ := range slices.Sorted(maps.Keys(types)) {
+		e.offerLocked(r, types[typ], out)
 	}
 	e.stepLocked(router.Event{Kind: router.Standing, Peer: r.id, On: r.standing == member}, out)
 }
 
-// boundLocked tells the router how much a peer takes of a type.
-func (e *Engine) boundLocked(r *remote, t *topic, out *outcome) {
-	if e.cfg.Most == nil {
-		return
+// offerLocked tells the router how much a peer takes of a type, and whether it judges it.
+func (e *Engine) offerLocked(r *remote, t *topic, out *outcome) {
+	unjudged := r.standing == member && e.cfg.Unjudged != nil && e.cfg.Unjudged(r.id, t.Type)
+	if unjudged || r.unjudged {
+		r.unjudged = true
+		e.stepLocked(router.Event{Kind: router.Unjudged, Peer: r.id, Topic: t.Name, On: unjudged}, out)
 	}
 	most := 0
-	if r.standing == member {
+	if r.standing == member && e.cfg.Most != nil {
 		most = e.cfg.Most(r.id, t.Type)
 	}
 	switch {
@@ -128,8 +129,9 @@ func (e *Engine) boundLocked(r *remote, t *topic, out *outcome) {
 	}
 }
 
-// MostChanged tells that Config.Most now says something else of a peer and a type.
-func (e *Engine) MostChanged(p peer.ID, typ string) {
+// OfferChanged tells that Config.Most or Config.Unjudged now says something else of a
+// peer and a type.
+func (e *Engine) OfferChanged(p peer.ID, typ string) {
 	t := e.byType(typ)
 	if t == nil {
 		return
@@ -137,18 +139,25 @@ func (e *Engine) MostChanged(p peer.ID, typ string) {
 	var out outcome
 	e.mu.Lock()
 	if r := e.peers[p]; r != nil {
-		e.boundLocked(r, t, &out)
+		e.offerLocked(r, t, &out)
 	}
 	e.unlock()
 	e.judgeAll(&out)
 }
 
-// boundAll does so for all peers: the type has been declared, or changed.
-func (e *Engine) boundAll(t *topic) {
+// RulesChanged tells that Config.Unjudged now says something else of a type.
+func (e *Engine) RulesChanged(typ string) {
+	if t := e.byType(typ); t != nil {
+		e.offerAll(t)
+	}
+}
+
+// offerAll does so for all peers: the type has been declared, or changed.
+func (e *Engine) offerAll(t *topic) {
 	var out outcome
 	e.mu.Lock()
 	for _, p := range slices.Sorted(maps.Keys(e.peers)) {
-		e.boundLocked(e.peers[p], t, &out)
+		e.offerLocked(e.peers[p], t, &out)
 	}
 	e.unlock()
 	e.judgeAll(&out)

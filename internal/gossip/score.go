@@ -8,6 +8,14 @@ import (
 	"github.com/go-nebnet/nebnet/internal/msgtype"
 )
 
+// Score is what a peer counts.
+type Score struct {
+	Value float64
+	// Passed is what it has lost in single types for what it merely passed on, see
+	// Config.Unjudged; <= 0, and not part of Value.
+	Passed float64
+}
+
 const (
 	meshTimeCap    = 300  // seconds
 	deliveryShare  = 0.25 // of the expected messages, which a mesh peer must bring

@@ -47,12 +47,13 @@ func (e *Engine) Set(spec msgtype.Spec, receive bool, validate Validator) error 
 		t = e.newTopic(spec.Name, now)
 		e.addLocked(t)
 	}
-	e.boundAll(t)
 	join := router.Event{Kind: router.Leave, Topic: t.Name}
 	if receive {
 		join.Kind = router.Join
 	}
-	e.step(router.Event{Kind: router.Declare, Spec: e.spec(now)}, join)
+	e.step(router.Event{Kind: router.Declare, Spec: e.spec(now)})
+	e.offerAll(t)
+	e.step(join)
 	if e.started.Load() && !e.listens {
 		e.listenLocked()
 	}

@@ -81,6 +81,9 @@ type Broadcast struct {
 	// PeerWait is how long an own message waits for the first peer that takes
 	// part; negative: not at all. Default 10 s, or 20 s for open types.
 	PeerWait time.Duration
+	// Rules is the version of the rules by which this node judges messages of the type
+	// before it passes them on; 0: it passes on what it has not judged.
+	Rules uint32
 	// Score says what the type counts in the scores of peers.
 	Score Score
 }

@@ -65,7 +65,7 @@ func FuzzParseControl(f *testing.F) {
 	f.Add([]byte{99, 255})
 	f.Add(appendControl(nil, ctlReady, nil))
 	f.Add(appendControl(nil, ctlRecord, make([]byte, 300)))
-	f.Add(appendControl(nil, ctlOffers, appendEntry(nil, entry{1, Offer{KindMessage, "tx", 1 << 20, Taken}})))
+	f.Add(appendControl(nil, ctlOffers, appendEntry(nil, entry{1, Offer{KindMessage, "tx", 1 << 20, Taken, 0}})))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		typ, body, n, need, fault := parseControl(b)
 		if n == 0 {

@@ -389,7 +389,7 @@ func TestControlFaults(t *testing.T) {
 		flood = appendPing(flood, ctlPing, 1)
 	}
 	offer := func(n uint32, name string) []byte {
-		return appendEntry(nil, entry{n, Offer{KindMessage, name, 1, Taken}})
+		return appendEntry(nil, entry{n, Offer{KindMessage, name, 1, Taken, 0}})
 	}
 	var many, churn []byte // each below the other bounds
 	for i := range MaxOffers + 1 {

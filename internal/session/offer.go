@@ -40,6 +40,9 @@ type Offer struct {
 	Name       string // of a message type or method, see msgtype.CheckName
 	MaxSize    int    // the most bytes of a payload
 	Properties Properties
+	// Rules is the version of those by which the node judges messages of the type
+	// before it passes them on, at most 2^31-1; 0: it does not judge them.
+	Rules uint32
 }
 
 // Bounds of what one side offers. What an offer counts is the length of its
@@ -51,7 +54,7 @@ const (
 
 // offerOf is what peers are told of a message type.
 func offerOf(spec *msgtype.Spec, receive bool) Offer {
-	o := Offer{Kind: KindMessage, Name: spec.Name, MaxSize: spec.MaxSize}
+	o := Offer{Kind: KindMessage, Name: spec.Name, MaxSize: spec.MaxSize, Rules: spec.Broadcast.Rules}
 	if receive {
 		o.Properties |= Taken
 	}
@@ -64,7 +67,8 @@ func offerOf(spec *msgtype.Spec, receive bool) Offer {
 	return o
 }
 
-// differs tells whether two nodes have declared the same thing differently.
+// differs tells whether two nodes have declared the same thing differently. Who judges
+// by other rules is none that differs: where rules change, that is the case for a while.
 func (o Offer) differs(p Offer) bool {
 	return o.MaxSize != p.MaxSize || (o.Properties^p.Properties)&^Taken != 0
 }
@@ -101,11 +105,15 @@ const maxNumber = 1<<31 - 1
 //	uvarint  length of the name, and the name
 //	uvarint  maximum size
 //	uvarint  properties
+//	uvarint  rules, of a message type or its large broadcasts; may be missing for 0
 func appendEntry(dst []byte, e entry) []byte {
 	body := uvarintLen(int(e.number)) + 1
 	o := e.offer
 	if o.Kind != kindWithdrawn {
 		body += uvarintLen(len(o.Name)) + len(o.Name) + uvarintLen(o.MaxSize) + uvarintLen(int(o.Properties))
+		if o.Rules > 0 {
+			body += uvarintLen(int(o.Rules))
+		}
 	}
 	dst = binary.AppendUvarint(dst, uint64(body))
 	dst = binary.AppendUvarint(dst, uint64(e.number))
@@ -116,7 +124,11 @@ func appendEntry(dst []byte, e entry) []byte {
 	dst = binary.AppendUvarint(dst, uint64(len(o.Name)))
 	dst = append(dst, o.Name...)
 	dst = binary.AppendUvarint(dst, uint64(o.MaxSize))
-	return binary.AppendUvarint(dst, uint64(o.Properties))
+	dst = binary.AppendUvarint(dst, uint64(o.Properties))
+	if o.Rules > 0 {
+		dst = binary.AppendUvarint(dst, uint64(o.Rules))
+	}
+	return dst
 }
 
 // parseEntry decodes the entry at the front of b and tells how many bytes it
@@ -152,6 +164,13 @@ func parseEntry(b []byte) (e entry, n int, fault Fault) {
 		return entry{}, 0, FaultControl
 	}
 	e.offer.Properties = Properties(properties)
+	if len(b) > 0 && e.offer.Kind != KindMethod {
+		rules, ok := cut(&b, maxNumber)
+		if !ok {
+			return entry{}, 0, FaultControl
+		}
+		e.offer.Rules = uint32(rules)
+	}
 	return e, n, FaultNone
 }
 

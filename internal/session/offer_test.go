@@ -13,19 +13,20 @@ import (
 )
 
 func offerOfTest(number uint32, name string) entry {
-	return entry{number, Offer{KindMessage, name, 1 << 20, Taken | Broadcast}}
+	return entry{number, Offer{KindMessage, name, 1 << 20, Taken | Broadcast, 0}}
 }
 
 func TestEntries(t *testing.T) {
 	for _, e := range []entry{
-		offerOfTest(1, "tx"), {maxNumber, Offer{KindMethod, "a.b-c_D", msgtype.MaxSize, FirstOfMethods | 1}}, {number: 7},
+		offerOfTest(1, "tx"), {maxNumber, Offer{KindMethod, "a.b-c_D", msgtype.MaxSize, FirstOfMethods | 1, 0}}, {number: 7},
+		{3, Offer{KindMessage, "block", 9, Taken, 1}}, {4, Offer{KindLarge, "block", 9, Taken, maxNumber}},
 	} {
 		b := appendEntry(nil, e)
 		got, n, fault := parseEntry(append(b, 1, 2, 3))
 		if got != e || n != len(b) || fault != FaultNone {
 			t.Errorf("%+v came back as %+v, %d of %d bytes, %v", e, got, n, len(b), fault)
 		}
-		for i := range b {
+		for i := range b { // the length at the front bounds what is read
 			if _, _, fault := parseEntry(b[:i]); fault != FaultControl {
 				t.Errorf("%d of %d bytes: %v", i, len(b), fault)
 			}
@@ -34,6 +35,7 @@ func TestEntries(t *testing.T) {
 	for name, bad := range map[string][]byte{
 		"number 0": {2, 0, 0}, "no kind": {1, 1}, "no name": {4, 1, 1, 0, 1}, "a bad name": {7, 1, 1, 1, '/', 1, 0, 0},
 		"maximum 0": {6, 1, 1, 1, 'a', 0, 0}, "no properties": {5, 1, 1, 1, 'a', 1}, "empty": {0},
+		"rules not short":  {8, 1, 1, 1, 'a', 1, 0, 0x80, 0},
 		"number not short": {3, 0x81, 0, 0},
 	} {
 		if _, _, fault := parseEntry(bad); fault != FaultControl {

@@ -42,9 +42,13 @@ type Config struct {
 	// Invalid is told of a message that was rejected although its header had been
 	// accepted: its author is at fault. Optional.
 	Invalid func(h Header)
-	// Report is told of what peers do that no honest one does, with ban if there is no
-	// doubt about it. It must not block. Optional.
-	Report func(p peer.ID, fault string, ban bool)
+	// Heeds tells whether announcements of a type are taken from a peer. It must not
+	// block. Default: always.
+	Heeds func(p peer.ID, typ string) bool
+	// Report is told of what peers do that no honest one does, of the type where it is
+	// about one message, with ban if there is no doubt about it. It must not block.
+	// Optional.
+	Report func(p peer.ID, typ, fault string, ban bool)
 	// Progress is told of messages under way, at most ten times a second for each, from
 	// a goroutine of its own. Optional.
 	Progress func(v sched.View)

@@ -201,7 +201,11 @@ func (e *Engine) finish(todo []sched.Effect) (refused bool) {
 		case sched.Blame, sched.Ban:
 			e.cfg.Obs.Counter(obs.SwarmFaults + f.Fault.String()).Inc(1)
 			if e.cfg.Report != nil {
-				e.cfg.Report(f.Peer, f.Fault.String(), f.Kind == sched.Ban)
+				typ := ""
+				if f.Msg != nil {
+					typ = f.Msg.Manifest.Type
+				}
+				e.cfg.Report(f.Peer, typ, f.Fault.String(), f.Kind == sched.Ban)
 			}
 		case sched.Invalid:
 			if e.cfg.Invalid != nil {

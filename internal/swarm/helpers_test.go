@@ -65,7 +65,7 @@ func newNode(t testing.TB, n *testnet.Net, i int, change func(*Config, *Headers)
 			return map[string]int{"block": 8 << 20}, nd.members[p]
 		},
 		Deliver: nd.deliver,
-		Report: func(p peer.ID, fault string, _ bool) {
+		Report: func(p peer.ID, _, fault string, _ bool) {
 			nd.mu.Lock()
 			defer nd.mu.Unlock()
 			nd.faults[p] = append(nd.faults[p], fault)

@@ -110,7 +110,7 @@ func (e *Engine) read(r *remote, s network.Stream) {
 	if errors.Is(err, wire.ErrMalformed) || errors.Is(err, wire.ErrManifest) || errors.Is(err, errFrame) {
 		e.cfg.Obs.Counter(obs.SwarmFaults + sched.FaultFrame.String()).Inc(1)
 		if e.cfg.Report != nil {
-			e.cfg.Report(r.id, sched.FaultFrame.String(), false)
+			e.cfg.Report(r.id, "", sched.FaultFrame.String(), false)
 		}
 	}
 	if e.life.Err() == nil {
@@ -159,6 +159,7 @@ func (rd *reader) next() error {
 		f.Manifest.Header = append([]byte(nil), f.Manifest.Header...) // it is read into again
 		ev.Digest = f.Manifest.Digest(rd.e.cfg.Network)
 		ev.ID = f.Manifest.IDOf(ev.Digest)
+		ev.Unheeded = rd.e.cfg.Heeds != nil && !rd.e.cfg.Heeds(rd.r.id, f.Manifest.Type)
 	}
 	rd.step(ev)
 	return nil

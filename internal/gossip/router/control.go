@@ -117,7 +117,7 @@ func (r *Router) heardHave(p *Peer, haves []rpc.Have) {
 		}
 		l := p.link(t)
 		l.sameNames = l.sameNames || slices.ContainsFunc(h.IDs, func(id []byte) bool { return r.book[string(id)] != nil })
-		if !l.named() {
+		if !l.named() || r.standingIn(l) < r.cfg.Score.GossipThreshold {
 			continue
 		}
 		room := t.room()

@@ -23,9 +23,11 @@ const (
 	Silent
 	// Standing: Peer is a member if On, else one that takes part in open topics.
 	// Bound: Peer takes no more than Most bytes of data in Topic; 0 for as many as
-	// this node does.
+	// this node does. Unjudged: Peer passes messages of Topic on that it has not judged
+	// by the rules of this node, if On.
 	Standing
 	Bound
+	Unjudged
 	// Direct: Peer is a direct peer, or not.
 	Direct
 	// Addrs: Peer has the addresses Names. AppScore: the application's score of
@@ -37,10 +39,12 @@ const (
 	Control
 	// Received: Msg came from Msg.From. Copy: a message ID came again from Peer.
 	// Forged: Peer sent a message in Topic that breaks the rule of signatures, or
-	// whose data is none: it has no ID.
+	// whose data is none: it has no ID. Invalid: a message of Topic that Peer passed on
+	// another way was rejected.
 	Received
 	Copy
 	Forged
+	Invalid
 	// Judged: Verdict on Msg, which a Judge effect had asked for.
 	Judged
 	// Publish: Msg is this node's own. Relay: Msg was accepted in a topic with

@@ -97,7 +97,7 @@ func (r *Router) graftable(l *link) bool {
 	// Two heartbeats beyond the back-off: the other side's clock may be behind, and
 	// it would charge us for a graft that is early.
 	return l.subscribed && !l.mesh && l.reachable() && l.p.level >= Mesh && !l.p.direct &&
-		!r.now.Before(l.backoff.Add(2*r.cfg.Mesh.Heartbeat)) && r.score(l.p) >= 0
+		!r.now.Before(l.backoff.Add(2*r.cfg.Mesh.Heartbeat)) && r.standingIn(l) >= 0
 }
 
 // graftRandom grafts up to n peers for which ok is true.
@@ -203,7 +203,7 @@ func (r *Router) graftFrom(p *Peer, t *Topic) {
 		}
 		p.stats.dirty = true
 		r.sayPrune(l, backoff, false)
-	case r.score(p) < 0:
+	case r.standingIn(l) < 0:
 		r.sayPrune(l, backoff, false)
 	case len(t.mesh) >= r.cfg.Mesh.Dhi && !p.dialled:
 		r.sayPrune(l, backoff, true)
@@ -250,7 +250,7 @@ func (r *Router) maintainMesh(t *Topic) {
 	}
 	m := &r.cfg.Mesh
 	for _, l := range slices.Clone(t.mesh) {
-		if r.score(l.p) < 0 {
+		if r.standingIn(l) < 0 {
 			r.drop(l, false)
 		}
 	}
@@ -286,7 +286,7 @@ func (r *Router) shrink(t *Topic) {
 	all := slices.Clone(t.mesh)
 	r.shuffle(all)
 	slices.SortStableFunc(all, func(a, b *link) int {
-		switch sa, sb := r.score(a.p), r.score(b.p); {
+		switch sa, sb := r.standingIn(a), r.standingIn(b); {
 		case sa > sb:
 			return -1
 		case sa < sb:

@@ -17,6 +17,7 @@ type Peer struct {
 	dialled  bool // by this node
 	member   bool
 	direct   bool
+	unjudged bool // has been so in some topic
 	gone     bool // no longer in the book
 	extended bool // has announced extensions
 
@@ -51,6 +52,7 @@ type link struct {
 	fanout     bool
 	early      bool // it grafted before there was a stream to it
 	sameNames  bool // it has announced a message by the name that it has here
+	unjudged   bool // it passes on what it has not judged by the rules of this node
 	backoff    time.Time
 
 	due  bool   // it is to be told what was said
@@ -205,6 +207,15 @@ func (r *Router) setBound(ev Event) {
 	}
 }
 
+// setUnjudged notes whether a peer judges what it passes on.
+func (r *Router) setUnjudged(ev Event) {
+	if t := r.topics[ev.Topic]; t != nil {
+		p := r.peer(ev.Peer)
+		p.link(t).unjudged = ev.On
+		p.unjudged = p.unjudged || ev.On
+	}
+}
+
 // takes reports whether a message is short enough for the peer.
 func (p *Peer) takes(e *entry) bool {
 	if p.most == nil {
@@ -257,7 +268,7 @@ func (r *Router) release(p *Peer) {
 	}
 	p.member, p.most = false, nil
 	for _, l := range p.links {
-		l.stats.first = 0
+		l.stats.first, l.unjudged = 0, false
 	}
 	r.rescoreAll(p)
 	p.stats.expire = r.now.Add(r.cfg.Score.Retain)
@@ -272,7 +283,9 @@ func (r *Router) worthKeeping(p *Peer) bool {
 	if r.score(p) < 0 && r.now.Before(p.stats.expire) || p.pressure.used > 0 {
 		return true
 	}
-	return slices.ContainsFunc(p.links, func(l *link) bool { return r.now.Before(l.backoff) })
+	return slices.ContainsFunc(p.links, func(l *link) bool {
+		return r.now.Before(l.backoff) || l.stats.passed > 0 && r.now.Before(p.stats.expire)
+	})
 }
 
 func (r *Router) forgetPeer(p *Peer) {

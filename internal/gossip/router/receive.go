@@ -18,6 +18,11 @@ func (r *Router) received(m *Message) {
 	}
 	e := r.book[m.ID]
 	switch {
+	case e == nil && !m.Carried && !r.heeds(t, p):
+		t.counts.Ignored++
+		r.noteIgnored(p)
+		r.ended(m, Ignore)
+		return
 	case e == nil:
 		e = r.enter(t, m, p)
 		r.refuse(e)
@@ -62,7 +67,7 @@ func (r *Router) copyFrom(e *entry, p *Peer) {
 	t := e.topic
 	t.counts.Duplicates++
 	if e.state == rejected {
-		r.chargeInvalid(t, p)
+		r.chargeInvalid(t, p, "")
 		return
 	}
 	if e.from == p || slices.Contains(e.copies, p) {
@@ -98,7 +103,7 @@ func (r *Router) forged(ev Event) {
 	}
 	t.counts.Rejected++
 	if t.allows(p) {
-		r.chargeInvalid(t, p)
+		r.chargeInvalid(t, p, p.ID)
 	}
 }
 
@@ -121,10 +126,10 @@ func (r *Router) judged(ev Event) {
 	case Reject:
 		t.counts.Rejected++
 		if !e.msg.Blameless {
-			r.chargeInvalid(t, e.from)
+			r.chargeInvalid(t, e.from, e.msg.Author)
 		}
 		for _, p := range e.copies {
-			r.chargeInvalid(t, p)
+			r.chargeInvalid(t, p, e.msg.Author)
 		}
 		r.ended(e.msg, Reject)
 		r.close(e, rejected)
@@ -137,7 +142,7 @@ func (r *Router) judged(ev Event) {
 	case BadSigned:
 		t.counts.Rejected++
 		if !e.msg.Blameless {
-			r.chargeInvalid(t, e.from)
+			r.chargeInvalid(t, e.from, e.from.ID) // it should have looked at the signature
 		}
 		r.ended(e.msg, Reject)
 		r.unmask(e)

@@ -100,6 +100,8 @@ func (r *Router) Step(ev Event, now time.Time) []Effect {
 		r.standing(ev)
 	case Bound:
 		r.setBound(ev)
+	case Unjudged:
+		r.setUnjudged(ev)
 	case Direct:
 		r.setDirect(ev)
 	case Addrs:
@@ -118,6 +120,10 @@ func (r *Router) Step(ev Event, now time.Time) []Effect {
 		r.copied(ev)
 	case Forged:
 		r.forged(ev)
+	case Invalid:
+		if t := r.topics[ev.Topic]; t != nil {
+			r.chargeInvalid(t, r.peers[ev.Peer], "")
+		}
 	case Judged:
 		r.judged(ev)
 	case Publish:

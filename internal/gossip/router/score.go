@@ -32,6 +32,7 @@ type topicStats struct {
 	delivered float64 // P3
 	failed    float64 // P3b
 	invalid   float64 // P4
+	passed    float64 // invalid ones that it merely passed on, see standingIn
 }
 
 func (s *topicStats) grafted(now time.Time) { s.inMesh, s.active, s.since = true, false, now }
@@ -174,13 +175,44 @@ func (r *Router) fault(p *Peer) {
 	p.stats.dirty = true
 }
 
-func (r *Router) chargeInvalid(t *Topic, p *Peer) {
+// chargeInvalid holds a message against a peer that brought it. The author is empty
+// where nobody has signed.
+func (r *Router) chargeInvalid(t *Topic, p *Peer, author peer.ID) {
 	if p == nil {
 		return
 	}
 	l := p.link(t)
+	if l.unjudged && author != p.ID {
+		l.stats.passed++
+		return
+	}
 	l.stats.invalid++
 	r.rescore(l)
+}
+
+// standingIn is what a peer counts in one topic: its score, less what it merely passed on
+// there. That is P4 in this topic alone. If it were in the score, whoever sends what is
+// invalid through a peer that cannot know would silence it in all topics, and have it
+// banned.
+func (r *Router) standingIn(l *link) float64 {
+	w := &l.t.spec.Score
+	return r.score(l.p) + w.Weight*w.InvalidWeight*l.stats.passed*l.stats.passed
+}
+
+// heeds reports whether messages of a topic are taken from a peer that is heeded.
+func (r *Router) heeds(t *Topic, p *Peer) bool {
+	if !p.unjudged || p.direct { // as most are, who need not be looked up
+		return true
+	}
+	l := p.find(t)
+	return l == nil || r.standingIn(l) >= r.cfg.Score.GraylistThreshold
+}
+
+// Heeds reports whether messages of a topic are taken from a peer, whichever way they
+// come.
+func (r *Router) Heeds(topic string, id peer.ID) bool {
+	t, p := r.topics[topic], r.peers[id]
+	return t == nil || p == nil || r.accepts(p) && r.heeds(t, p)
 }
 
 // creditFirst rewards the peer that brought a message first.
@@ -256,4 +288,5 @@ func (s *topicStats) fade(w *TopicScore) {
 	fade(&s.delivered, w.DeliveryDecay)
 	fade(&s.failed, w.FailureDecay)
 	fade(&s.invalid, w.InvalidDecay)
+	fade(&s.passed, w.InvalidDecay)
 }

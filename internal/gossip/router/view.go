@@ -34,6 +34,7 @@ type PeerView struct {
 	ID      peer.ID
 	Score   float64
 	Parts   ScoreParts // of Score
+	Passed  float64    // lost in single topics for what it merely passed on, not part of Score
 	Mesh    []string   // topics in whose mesh it is
 	Topics  []string   // in which it takes part
 	In, Out bool
@@ -48,6 +49,7 @@ func (r *Router) Peers(f func(PeerView) bool) {
 		v := PeerView{ID: p.ID, Score: r.score(p), In: p.in, Out: p.out}
 		v.Parts = p.stats.cached
 		for _, l := range p.links {
+			v.Passed += r.standingIn(l) - v.Score
 			if l.mesh {
 				v.Mesh = append(v.Mesh, l.t.spec.Name)
 			}

@@ -69,6 +69,9 @@ func (s *State) announced(p *neighbour, ev Event) {
 	if m == nil {
 		spec := s.specs[f.Manifest.Type]
 		switch {
+		case ev.Unheeded: // later it would be offered again, before what is new
+			no(wire.Refused)
+			return
 		case s.past.has(ev.ID), spec == nil, !spec.Joined, f.Manifest.Size > spec.MaxSize:
 			no(wire.Refused)
 			return

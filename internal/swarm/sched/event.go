@@ -25,8 +25,9 @@ const (
 	// Publish: a message that this node may show, its own or one that came another
 	// way: Manifest, ID, Digest, Data.
 	Publish
-	// Received: Peer said Frame. Of an announcement ID and Digest count too; of a
-	// chunk Frame.Data is the whole chunk, Sum its hash; Data is kept.
+	// Received: Peer said Frame. Of an announcement ID and Digest count too, and that it
+	// is of a peer which is not heeded in the type, if Unheeded; of a chunk Frame.Data is
+	// the whole chunk, Sum its hash; Data is kept.
 	Received
 	// Heard: a part of a chunk came from Peer. Frame tells which, if it was asked for.
 	Heard
@@ -56,6 +57,7 @@ type Event struct {
 	Data     []byte
 	Verdict  Verdict
 	Key      string
+	Unheeded bool
 }
 
 // Spec is how this node takes part in a type.
@@ -102,7 +104,7 @@ const (
 	// it. Checked and Judged follow.
 	Check
 	Judge
-	// Blame: Peer did Fault. Ban: it did what nobody honest does.
+	// Blame: Peer did Fault, with Msg where it is about one. Ban: it did what nobody honest does.
 	Blame
 	Ban
 	// Invalid: the author of Msg is at fault: its header was accepted, and the message

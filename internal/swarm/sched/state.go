@@ -266,7 +266,7 @@ func (s *State) checked(ev Event) {
 		s.countOf(m).Refused++
 		for _, l := range m.links {
 			if l.known {
-				s.do(Effect{Kind: Blame, Peer: l.p.id, Fault: FaultRefused})
+				s.do(Effect{Kind: Blame, Peer: l.p.id, Fault: FaultRefused, Msg: m})
 			}
 		}
 		s.forget(m, wire.Refused, true)
