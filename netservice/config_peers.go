@@ -51,11 +51,10 @@ type Reachability struct {
 	RelayService bool `yaml:"relay_service" json:"relay_service" toml:"relay_service" mapstructure:"relay_service"`
 	// HolePunching makes a direct connection beside one through a relay where the
 	// NATs let it, over QUIC; the session moves to it, and nothing queued is lost.
-	// Requests under way fail as at the end of a session. libp2p tries when the
-	// connection through the relay is made, at most three times, and not again while
-	// it stands: now and then one stays behind the relay although the NATs would let it
-	// be direct, and its session goes on there. The next connection, after a restart of
-	// one of the two, say, is another chance. It needs RelayClient.
+	// Requests under way fail as at the end of a session. A punch is tried when the
+	// connection through the relay is made, and again while the session stays behind it:
+	// after half a minute to a minute, then at waits that double up to an hour, and
+	// within some minutes of a change of the addresses of either. It needs RelayClient.
 	HolePunching bool `yaml:"hole_punching" json:"hole_punching" toml:"hole_punching" mapstructure:"hole_punching"`
 }
 

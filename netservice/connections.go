@@ -109,6 +109,7 @@ func (s *peerSet) sweep() {
 	s.wg.Add(1)
 	s.mu.Unlock()
 	defer s.wg.Done()
+	s.repunch()
 	idle := make(map[network.Conn]bool)
 	for _, k := range s.all() {
 		for _, c := range s.n.host.Network().ConnsToPeer(k.id) {

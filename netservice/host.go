@@ -41,6 +41,7 @@ func (n *Node) hostConfig() p2phost.Config {
 	cfg.AutoNAT, cfg.PortMapping, cfg.RelayClient = r.AutoNAT, r.PortMapping, r.RelayClient
 	cfg.HolePunching, cfg.RelayService, cfg.Relays = r.HolePunching, r.RelayService, n.addrs.relays
 	cfg.RelayAllow, cfg.RelaysFrom = n.mayReserve, n.punching.ready
+	cfg.Punches = func(direct func(peer.ID) error) { n.repunch.direct = direct }
 	if n.opts.transport != nil {
 		cfg.SkipSockets = true
 		cfg.Options = append([]libp2p.Option{libp2p.Transport(n.opts.transport)}, cfg.Options...)

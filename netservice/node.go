@@ -54,9 +54,10 @@ type Node struct {
 	reach   atomic.Pointer[reachWatch] // nil before the start
 	// punching is for dials through relays.
 	punching punching
+	repunch  *repunch
 	// reloading is held by Reload: one change at a time.
 	reloading sync.Mutex
-	scores    atomic.Pointer[map[peer.ID]gossip.Score] // in broadcasting
+	scores    atomic.Pointer[map[peer.ID]gossip.Score]
 	direct    *directPeers
 	// tracing is held to change who traces; tracer is nil when nobody does.
 	tracing sync.Mutex
@@ -93,6 +94,7 @@ func newNode(cfg Config, addrs parsed, opts options, o *obs.Obs, d *dispatcher.D
 		named:    newNamedPeers(addrs),
 		sources:  newSourceSet(),
 		punching: newPunching(),
+		repunch:  newRepunch(opts.random.For("punching")),
 	}
 	n.live.Store(&liveConfig{cfg, addrs})
 	if err := n.loadIdentity(); err != nil {
@@ -290,6 +292,7 @@ func (n *Node) stop(ctx context.Context) error {
 	}
 	if n.host != nil && n.opts.host == nil {
 		end("host", within(ctx, n.host.Close))
+		end("hole punching", within(ctx, func() error { n.repunch.wg.Wait(); return nil }))
 	}
 	end("data directory", n.dataDir.Unlock())
 	if n.unbridge != nil {

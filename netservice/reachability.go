@@ -82,8 +82,10 @@ func (n *Node) watchReach() error {
 			switch e := e.(type) {
 			case event.EvtLocalReachabilityChanged:
 				w.state.Store(int32(e.Reachability))
+				n.repunch.changed("")
 			case event.EvtLocalAddressesUpdated:
 				n.peers.NetworkChanged()
+				n.repunch.changed("")
 			case event.EvtLocalProtocolsUpdated:
 				handled(e.Added)
 			}

@@ -69,6 +69,7 @@ func (n *Node) takeRecord(p peer.ID, raw []byte) error {
 		// would take them away again. It fails when the book is full.
 		_, _ = book.ConsumePeerRecord(env, peerstore.RecentlyConnectedAddrTTL)
 		n.exchange.Renewed(p)
+		n.repunch.changed(p)
 	}
 	return nil
 }

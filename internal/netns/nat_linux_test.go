@@ -43,8 +43,8 @@ func TestTwoNATs(t *testing.T) {
 			w := newWorld(t)
 			homes := []*place{w.router("20.0.0.1", kind).behind(1), w.router("23.0.0.1", kind).behind(2)}
 			_, boot := internet(w, func(i int, c *netservice.Config) { c.Reachability.RelayService = i == 0 })
-			// A punch is tried at most three times for each connection through the relay, and
-			// not again when it missed: nodes that are started anew have another chance.
+			// A punch that missed is tried again later and later: nodes that are started anew
+			// have another chance sooner.
 			for range 4 {
 				if meet(t, homes, boot, want) {
 					return
@@ -55,23 +55,11 @@ func TestTwoNATs(t *testing.T) {
 	}
 }
 
-// meet starts a node in each of two homes, and tells whether their session comes to be
+// meet starts a node in each of two homes and tells whether their session comes to be
 // over a transport.
 func meet(t *testing.T, homes []*place, boot []string, want string) bool {
 	t.Helper()
-	var nodes []*process
-	var ids []string
-	for _, home := range homes {
-		n, address := home.service(func(c *netservice.Config) {
-			c.Listen, c.Bootstrap = everywhere, boot
-			c.Reachability = netservice.Reachability{RelayClient: true, HolePunching: true, Relays: boot[:1]}
-		})
-		nodes, ids = append(nodes, n), append(ids, id(address))
-	}
-	for i, n := range nodes {
-		for n.hear("connected", time.Minute) != ids[1-i] {
-		}
-	}
+	nodes, ids := pair(homes, boot)
 	tell := func() { nodes[0].Say("tell " + ids[1]) }
 	came := true
 	for i, n := range nodes {
@@ -96,6 +84,43 @@ func meet(t *testing.T, homes []*place, boot []string, want string) bool {
 		}
 	}
 	return came
+}
+
+// A punch that missed is tried again: two nodes that could not reach each other when
+// they met have a direct session some time after they can.
+func TestPunchIsTriedAgain(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	one, two := w.router("20.0.0.1", cone), w.router("23.0.0.1", cone)
+	homes := []*place{one.behind(1), two.behind(2)}
+	_, boot := internet(w, func(i int, c *netservice.Config) { c.Reachability.RelayService = i == 0 })
+	lift := one.wall(two.outside)
+	nodes, ids := pair(homes, boot)
+	direct := func(r report) bool { return r.Peers[ids[1]] == "quic-v1" }
+	// libp2p's own tries end within this: one dial and three punches of ten seconds.
+	if r, came := nodes[0].comes("it is direct", 50*time.Second, direct); came || r.Peers[ids[1]] != "relay" {
+		t.Fatalf("behind the wall they are connected by %q", r.Peers[ids[1]])
+	}
+	lift()
+	nodes[0].until("it is direct", 5*time.Minute, direct)
+	nodes[0].Say("tell " + ids[1])
+	nodes[1].until("a note is heard", 20*time.Second, func(r report) bool { return r.Heard == 1 })
+}
+
+// pair starts a node in each of two homes, and waits until they are peers.
+func pair(homes []*place, boot []string) (nodes []*process, ids []string) {
+	for _, home := range homes {
+		n, address := home.service(func(c *netservice.Config) {
+			c.Listen, c.Bootstrap = everywhere, boot
+			c.Reachability = netservice.Reachability{RelayClient: true, HolePunching: true, Relays: boot[:1]}
+		})
+		nodes, ids = append(nodes, n), append(ids, id(address))
+	}
+	for i, n := range nodes {
+		for n.hear("connected", time.Minute) != ids[1-i] {
+		}
+	}
+	return nodes, ids
 }
 
 // Nodes find out whether others can reach them.

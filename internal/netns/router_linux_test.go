@@ -66,6 +66,20 @@ func (w *world) router(ip string, kind nat) *router {
 	return r
 }
 
+// wall lets nothing from behind the router through to an address, until it is lifted.
+func (r *router) wall(to string) (lift func()) {
+	nft := func(rule string) {
+		r.w.t.Helper()
+		cmd := exec.Command("ip", "netns", "exec", r.name, "nft", "-f", "-")
+		cmd.Stdin = strings.NewReader(rule)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			r.w.t.Fatalf("nft: %v: %s", err, out)
+		}
+	}
+	nft(fmt.Sprintf("table ip wall {\nchain out {\ntype filter hook forward priority -10;\nip daddr %s drop\n}\n}\n", to))
+	return func() { nft("delete table ip wall") }
+}
+
 // behind makes the place behind a router, which has the address 192.168.net.2.
 func (r *router) behind(net int) *place {
 	w := r.w

@@ -98,6 +98,10 @@ type Config struct {
 	PortMapping  bool // by UPnP or NAT-PMP
 	RelayClient  bool // dials, and is dialled, through relays
 	HolePunching bool
+	// Punches, when set, is given what makes a session through a relay direct, of
+	// HolePunching: it punches with a peer that has dialled this node through one, blocks
+	// until that has come to an end, and for ever before the host serves the protocol.
+	Punches      func(direct func(peer.ID) error)
 	RelayService bool            // carries others' traffic, without limits of time or bytes
 	Relays       []peer.AddrInfo // to be reached through
 	// RelaysFrom, when set, is closed when the relays may be used. Default: at once.

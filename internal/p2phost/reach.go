@@ -9,6 +9,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/p2p/host/autorelay"
 	"github.com/libp2p/go-libp2p/p2p/protocol/circuitv2/relay"
+	"github.com/libp2p/go-libp2p/p2p/protocol/holepunch"
 	ma "github.com/multiformats/go-multiaddr"
 )
 
@@ -27,7 +28,12 @@ func reach(c Config) (opts []libp2p.Option) {
 		opts = append(opts, libp2p.EnableRelay())
 	}
 	if c.HolePunching {
-		opts = append(opts, libp2p.EnableHolePunching())
+		opts = append(opts, libp2p.EnableHolePunching(func(s *holepunch.Service) error {
+			if c.Punches != nil {
+				c.Punches(s.DirectConnect)
+			}
+			return nil
+		}))
 	}
 	if c.RelayClient && len(c.Relays) > 0 {
 		n := len(c.Relays)
