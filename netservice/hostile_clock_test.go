@@ -20,18 +20,21 @@ func (m *memory) Save(book []byte) error {
 	return nil
 }
 
-// Row 39: a node restarts, and its clock is days off what it was: it was wrong before,
-// or is now. A ban lasts no longer than it was meant to, and ends when its time has
-// passed; and the peers of before are dialled at once.
+// Row 39: a node restarts, and its clock is days or a year off what it was: it was wrong
+// before, or is now, or the node was off for as long. A ban lasts no longer than it was
+// meant to, and ends when its time has passed; and the peers of before are dialled at
+// once.
 func TestHostileClock(t *testing.T) {
 	const ban, day = 10 * time.Minute, 24 * time.Hour
 	for name, tc := range map[string]struct {
 		before, now time.Duration // what the clock shows, counted from the same moment
 		banned      bool
 	}{
-		"set back":  {3 * day, 0, true},
-		"set ahead": {0, 5 * day, false},
-		"right":     {day, day + time.Minute, true},
+		"set back":     {3 * day, 0, true},
+		"set ahead":    {0, 5 * day, false},
+		"right":        {day, day + time.Minute, true},
+		"a year back":  {365 * day, 0, true},
+		"a year ahead": {0, 365 * day, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var store memory

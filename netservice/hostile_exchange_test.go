@@ -236,3 +236,52 @@ func TestHostileBootNodeSaysSelf(t *testing.T) {
 		}
 	})
 }
+
+// Row 59: a hostile peer repeats the old record of a peer that has moved. The newer one,
+// which another peer tells of, is no repetition: it waits neither for the pause that the
+// old one has earned, nor for that after the dials which it has cost.
+func TestHostileExchangeRepeated(t *testing.T) {
+	besiege(t, nil, func(t *testing.T, s *siege) {
+		node := s.address()
+		key, err := s.net.Key(s.net.Node(node))
+		if err != nil {
+			t.Fatal(err)
+		}
+		cfg := chain()
+		cfg.NoPeerExchange = true // it asks for nobody, and is dialled or not
+		moved := s.service(node, cfg)
+		old := sealed(t, key, &peer.PeerRecord{
+			PeerID: moved.Node().ID(), Seq: uint64(time.Now().UnixNano()),
+			Addrs: []ma.Multiaddr{ma.StringCast("/ip4/99.1.2.3/tcp/1")},
+		})
+		var asked atomic.Int64
+		a := s.attacker()
+		a.tells(func(int) []byte {
+			asked.Add(1)
+			return records(1, func() []byte { return old })
+		})
+		a.enlist()
+		time.Sleep(40 * time.Minute) // the sixth pause has half an hour to go
+		if dropped := s.count("neb.net.exchange.dropped.repeated"); dropped == 0 || asked.Load() == 0 {
+			t.Fatalf("%d questions, %d answers dropped as repeated: nothing is tried", asked.Load(), dropped)
+		}
+		friend := s.friend(nil)
+		if err := moved.Start(); err != nil {
+			t.Fatal(err)
+		}
+		if err := moved.ConnectPeer(t.Context(), friend.Node().Addrs()[0].String()); err != nil {
+			t.Fatal(err)
+		}
+		begin := time.Now()
+		for s.peers(moved.Node().ID()) == 0 && time.Since(begin) < 30*time.Second {
+			time.Sleep(time.Second)
+		}
+		dialled := false
+		for _, p := range s.victim.Peers() {
+			dialled = dialled || p.ID == moved.Node().ID() && p.Direction == network.DirOutbound
+		}
+		if !dialled {
+			t.Errorf("not dialled at its new address within %s", time.Since(begin))
+		}
+	})
+}

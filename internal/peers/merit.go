@@ -11,6 +11,7 @@ import (
 	"github.com/go-nebnet/nebnet/internal/peers/book"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
+	ma "github.com/multiformats/go-multiaddr"
 )
 
 // merit is what a session peer has been good for. What was counted since the
@@ -143,6 +144,9 @@ func (m *Manager) arrivedLocked(t *Ticket) {
 	now := time.Now()
 	t.merit.at = now
 	if t.dir == network.DirOutbound {
+		if m.book.Get(t.p) == nil && t.remote != nil && t.direct() { // the program dialled it by an address of its own
+			m.book.Add(now, book.Told{Peer: peer.AddrInfo{ID: t.p, Addrs: []ma.Multiaddr{t.remote}}, Source: book.FromApplication})
+		}
 		m.book.Reached(now, t.p, t.remote)
 	} else {
 		m.book.Met(now, t.p)

@@ -87,7 +87,14 @@ func (m *Manager) learnLocked(t book.Told) book.Verdict {
 	if _, avoided := m.avoidedLocked(t.Peer.ID, now); t.Peer.ID == m.cfg.Self || avoided || m.closed {
 		return book.Useless
 	}
+	var seq uint64
+	if e := m.book.Get(t.Peer.ID); e != nil {
+		seq = e.Seq
+	}
 	v := m.book.Add(now, t)
+	if v == book.Updated && t.Seq > seq && ours(handshake.Reason(m.book.Get(t.Peer.ID).Reason)) {
+		m.book.Moved(t.Peer.ID)
+	}
 	m.known.Update(int64(m.book.Len()))
 	return v
 }

@@ -64,6 +64,7 @@ type Book struct {
 	groups  map[netip.Prefix]int // of unproven entries
 	bySrc   [sources]int         // of unproven entries
 	bans    map[string]Ban       // by Ban.key
+	clock   clock
 	changed bool
 }
 
@@ -119,14 +120,15 @@ func (b *Book) Add(now time.Time, t Told) Verdict {
 	if t.Seq != 0 && t.Seq < e.Seq {
 		return Stale
 	}
-	e.Seen = now.Unix()
+	at := b.clock.at(now)
+	e.Seen = at
 	if t.Agent != "" {
 		e.Agent = cut(t.Agent)
 	}
 	fresh := t.Seq > e.Seq
 	e.Seq = max(e.Seq, t.Seq)
 	before := b.ungroup(e)
-	added := e.merge(now, t, fresh)
+	added := e.merge(at, t, fresh)
 	b.regroup(e, before)
 	if added {
 		b.changed = true
@@ -136,11 +138,12 @@ func (b *Book) Add(now time.Time, t Told) Verdict {
 }
 
 func (b *Book) insert(now time.Time, t Told) Verdict {
+	at := b.clock.at(now)
 	e := &Entry{
 		ID: t.Peer.ID, Source: t.Source, Teller: t.Teller, Kept: t.Source == FromOperator,
-		Seq: t.Seq, Added: now.Unix(), Seen: now.Unix(), Agent: cut(t.Agent),
+		Seq: t.Seq, Added: at, Seen: at, Agent: cut(t.Agent),
 	}
-	e.merge(now, t, false)
+	e.merge(at, t, false)
 	e.group = e.findGroup()
 	if len(e.Addrs) == 0 && !e.Kept {
 		return Useless
@@ -162,7 +165,7 @@ func (b *Book) insert(now time.Time, t Told) Verdict {
 
 // merge adds addresses, and returns whether one was new. A newer signed record
 // takes the place of what older ones said, apart from what was reached.
-func (e *Entry) merge(now time.Time, t Told, fresh bool) (added bool) {
+func (e *Entry) merge(at int64, t Told, fresh bool) (added bool) {
 	limit := MaxAddrs
 	if e.Kept {
 		limit = MaxAddrsKept
@@ -179,13 +182,13 @@ func (e *Entry) merge(now time.Time, t Told, fresh bool) (added bool) {
 			continue
 		}
 		if k := slices.IndexFunc(e.Addrs, func(a Addr) bool { return a.Raw == raw }); k >= 0 {
-			e.Addrs[k].Seen = now.Unix()
+			e.Addrs[k].Seen = at
 			if t.Source == FromOperator {
 				e.Addrs[k].Source = FromOperator
 			}
 			continue
 		}
-		a := Addr{Raw: raw, Source: t.Source, Seen: now.Unix()}
+		a := Addr{Raw: raw, Source: t.Source, Seen: at}
 		if len(e.Addrs) < limit {
 			e.Addrs = append(e.Addrs, a)
 			added = true
@@ -325,23 +328,26 @@ func (b *Book) Release(p peer.ID) {
 // Expire forgets what is over: peers that nobody has seen for long, or that were
 // tried in vain too often, and bans.
 func (b *Book) Expire(now time.Time) {
+	at := b.clock.at(now)
 	for _, e := range b.entries {
-		if e.over(now) {
+		if e.over(at) {
 			b.remove(e)
 		}
 	}
 	b.expireBans(now)
 }
 
-func (e *Entry) over(now time.Time) bool {
-	idle := now.Sub(time.Unix(max(e.Seen, e.Good, e.Met), 0))
+func (e *Entry) over(at int64) bool {
+	idle := since(at, max(e.Seen, e.Good, e.Met))
 	switch {
 	case e.Kept:
 		return false
 	case e.Proven():
-		return idle > forgetProven || e.Fails >= maxFailsProven && now.Sub(time.Unix(e.Good, 0)) > forgetUnproven
+		return idle > forgetProven || e.Fails >= maxFailsProven && since(at, e.Good) > forgetUnproven
 	}
 	return idle > forgetUnproven || e.Fails >= maxFails
 }
+
+func since(at, then int64) time.Duration { return time.Duration(at-then) * time.Second }
 
 func cut(agent string) string { return agent[:min(len(agent), MaxAgent)] }

@@ -35,8 +35,10 @@ func (b *Book) Append(dst []byte, now time.Time) []byte {
 	dst = append(dst, magic...)
 	dst = putInt(dst, fieldSaved, now.Unix())
 	var part, inner []byte
+	ahead := b.clock.ahead(now)
+	wall := func(v int64) int64 { return shifted(v, ahead, math.MaxInt64) }
 	for _, e := range b.entries {
-		part, inner = appendEntry(part[:0], inner, e)
+		part, inner = appendEntry(part[:0], inner, e, wall)
 		dst = putBytes(dst, fieldEntry, part)
 	}
 	for _, x := range b.bans {
@@ -47,7 +49,8 @@ func (b *Book) Append(dst []byte, now time.Time) []byte {
 	return append(dst, sum[:]...)
 }
 
-func appendEntry(dst, inner []byte, e *Entry) ([]byte, []byte) {
+// appendEntry writes an entry; wall makes its times those of the wall clock.
+func appendEntry(dst, inner []byte, e *Entry, wall func(int64) int64) ([]byte, []byte) {
 	dst = putBytes(dst, 1, []byte(e.ID))
 	dst = putInt(dst, 2, int64(e.Source))
 	dst = putBytes(dst, 3, []byte(e.Teller))
@@ -55,15 +58,16 @@ func appendEntry(dst, inner []byte, e *Entry) ([]byte, []byte) {
 		dst = putInt(dst, 4, 1)
 	}
 	dst = putInt(dst, 5, int64(e.Seq))
-	for i, v := range []int64{e.Added, e.Seen, e.Tried, e.Good, e.Met, int64(e.Fails)} {
-		dst = putInt(dst, protowire.Number(6+i), v)
+	for i, v := range []int64{e.Added, e.Seen, e.Tried, e.Good, e.Met} {
+		dst = putInt(dst, protowire.Number(6+i), wall(v))
 	}
+	dst = putInt(dst, 11, int64(e.Fails))
 	dst = putBytes(dst, 12, []byte(e.Agent))
 	dst = putInt(dst, 13, int64(math.Float64bits(e.Useful)))
 	dst = putInt(dst, 14, int64(e.Reason))
 	for _, a := range e.Addrs {
 		inner = putBytes(inner[:0], 1, []byte(a.Raw))
-		for i, v := range []int64{int64(a.Source), a.Seen, a.Good, int64(a.Fails)} {
+		for i, v := range []int64{int64(a.Source), wall(a.Seen), wall(a.Good), int64(a.Fails)} {
 			inner = putInt(inner, protowire.Number(2+i), v)
 		}
 		dst = putBytes(dst, 15, inner)
@@ -101,9 +105,10 @@ func putBytes(dst []byte, n protowire.Number, v []byte) []byte {
 	return protowire.AppendBytes(protowire.AppendTag(dst, n, protowire.BytesType), v)
 }
 
-// Decode reads what Append wrote. Times to come are made now, lists are held to
-// the bounds of a book, and what has expired is left out. Its error is
-// ErrCorrupt.
+// Decode reads what Append wrote. Entries are as old as they were when it was saved,
+// and older by the time since then, as far as the clock can be believed: none when it was
+// set back, maxOff at most. Lists are held to the bounds of a book, and what has expired
+// is left out. Its error is ErrCorrupt.
 func Decode(raw []byte, now time.Time) (*Book, error) {
 	if len(raw) > MaxSize {
 		return nil, fmt.Errorf("%w: %d bytes", ErrCorrupt, len(raw))
@@ -117,13 +122,17 @@ func Decode(raw []byte, now time.Time) (*Book, error) {
 	}
 	b := New()
 	b.entries = make(map[peer.ID]*Entry, min(len(raw)/100, MaxPeers)) // an entry takes about that
-	saved := now.Unix()
+	last := b.clock.at(now)
+	saved, then := last, last
+	past := func(v uint64) int64 { return shifted(int64(min(v, math.MaxInt64/2)), last-then, last) }
 	err := each(body[len(magic):], func(n protowire.Number, v uint64, part []byte) error {
 		switch n {
 		case fieldSaved:
-			saved = min(int64(v), now.Unix())
+			saved = min(int64(min(v, math.MaxInt64)), last)
+			then = int64(min(v, math.MaxInt64/2)) // as the clock was then
+			then += min(max(last-then, 0), int64(maxOff/time.Second))
 		case fieldEntry:
-			e, err := decodeEntry(part, now.Unix())
+			e, err := decodeEntry(part, past)
 			if err == nil {
 				b.restore(e)
 			}
@@ -155,9 +164,9 @@ func (b *Book) restore(e *Entry) {
 	b.count(e, 1)
 }
 
-func decodeEntry(raw []byte, now int64) (*Entry, error) {
+// decodeEntry reads an entry; past makes its times those of a new book.
+func decodeEntry(raw []byte, past func(uint64) int64) (*Entry, error) {
 	e := &Entry{}
-	past := func(v uint64) int64 { return max(0, min(int64(v), now)) }
 	err := each(raw, func(n protowire.Number, v uint64, part []byte) error {
 		switch n {
 		case 1:

@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -37,7 +38,7 @@ func TestRoundTrip(t *testing.T) {
 		t.Fatal(err)
 	}
 	opts := cmp.Options{
-		cmp.AllowUnexported(Book{}), cmpopts.IgnoreUnexported(Entry{}), cmpopts.IgnoreFields(Entry{}, "Next"),
+		cmp.AllowUnexported(Book{}), cmpopts.IgnoreTypes(clock{}), cmpopts.IgnoreUnexported(Entry{}), cmpopts.IgnoreFields(Entry{}, "Next"),
 		cmpopts.IgnoreFields(Book{}, "changed"), cmpopts.EquateComparable(netip.Prefix{}),
 	}
 	if d := cmp.Diff(b, got, opts); d != "" {
@@ -52,33 +53,80 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
-// Row 39: a clock that was set back makes no ban longer and no peer younger, one
-// that was set ahead forgets nothing that is needed.
+// Row 39: a clock that was set back makes no ban longer and no peer younger, and one
+// that was set ahead forgets none that was reached, however far.
 func TestClockIsSet(t *testing.T) {
-	raw := sampleBook().Append(nil, t0)
+	const day = 24 * time.Hour
+	saved := t0.Add(2 * day) // A was reached two days ago, B heard of and never reached
+	b := sampleBook()
+	b.SetBan(Ban{ID: "D", Since: saved, Until: saved.Add(time.Hour), Times: 2})
+	raw := b.Append(nil, saved)
 	for name, tt := range map[string]struct {
-		now  time.Time
-		left time.Duration
+		now       time.Time
+		left, age time.Duration // of the ban, of A
+		unproven  bool
 	}{
-		"a minute later": {t0.Add(time.Minute), 59 * time.Minute},
-		"a day back":     {t0.Add(-24 * time.Hour), time.Hour},
-		"an age back":    {time.Unix(0, 0), time.Hour},
+		"a minute later": {saved.Add(time.Minute), time.Hour - time.Minute, 2*day + time.Minute, true},
+		"a day back":     {saved.Add(-day), time.Hour, 2 * day, true},
+		"years back":     {saved.Add(-10 * 365 * day), time.Hour, 2 * day, true},
+		"an age back":    {time.Unix(1000, 0), time.Hour, 999 * time.Second, true},
+		"a month ahead":  {saved.Add(30 * day), -30*day + time.Hour, 32 * day, false},
+		"a year ahead":   {saved.Add(365 * day), -365*day + time.Hour, 32 * day, false},
+		"an age ahead":   {saved.Add(100 * 365 * day), -100*365*day + time.Hour, 32 * day, false},
 	} {
 		b, err := Decode(raw, tt.now)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if x, ok := b.Ban("D"); !ok || x.Until.Sub(tt.now) != tt.left || x.Times != 2 {
-			t.Errorf("%s: banned for %s", name, x.Until.Sub(tt.now))
+		if x, ok := b.Ban("D"); ok && (x.Until.Sub(tt.now) != tt.left || x.Times != 2) || ok != (tt.left > -day) {
+			t.Errorf("%s: banned %v for %s", name, ok, x.Until.Sub(tt.now))
 		}
-		if e := b.Get("A"); e == nil || e.Good > tt.now.Unix() || e.Seen > tt.now.Unix() {
+		if e := b.Get("A"); e == nil || e.Good != tt.now.Add(-tt.age).Unix() || e.Seen != e.Good || e.Addrs[0].Good != e.Good {
 			t.Errorf("%s: %+v", name, e)
 		}
+		if b.Get("C") == nil || (b.Get("B") != nil) != tt.unproven {
+			t.Errorf("%s: %+v, %+v", name, b.Get("B"), b.Get("C"))
+		}
 	}
-	b, err := Decode(raw, t0.Add(30*24*time.Hour))
-	if err != nil || b.Get("A") == nil || b.Get("C") == nil || len(b.Bans(t0.Add(30*24*time.Hour))) != 0 {
-		t.Errorf("a month ahead: %v", err)
+}
+
+// Row 39: while a node runs, its clock is set by years, as NTP does on a machine that has
+// no clock of its own. Nobody is older for it, what is saved then is right by the new
+// clock, and what comes later is younger than what was before.
+func TestClockIsSetMeanwhile(t *testing.T) {
+	for _, by := range []time.Duration{26 * 365 * 24 * time.Hour, -40 * 24 * time.Hour} {
+		begin := time.Now()
+		b := New()
+		b.Add(begin, said("A", "T", own(1)))
+		b.Reached(begin, "A", nil)
+		b.SetBan(Ban{ID: "D", Since: begin, Until: begin.Add(time.Hour), Times: 1})
+		now := setClock(begin.Add(time.Minute), by)
+		b.Expire(now)
+		b.Add(now, said("B", "T", own(2)))
+		b.Expire(now)
+		if a, c := b.Get("A"), b.Get("B"); a == nil || c == nil || c.Seen-a.Seen != 60 {
+			t.Fatalf("set by %s: %+v, %+v", by, a, c)
+		}
+		saved := now.Round(0)
+		got, err := Decode(b.Append(nil, now), saved)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if a, c := got.Get("A"), got.Get("B"); a == nil || c == nil || saved.Unix()-a.Good != 60 || saved.Unix() != c.Seen {
+			t.Errorf("set by %s, and loaded again: %+v, %+v", by, a, c)
+		}
+		if x, _ := got.Ban("D"); x.Until.Sub(saved) != 59*time.Minute {
+			t.Errorf("set by %s: banned for %s", by, x.Until.Sub(saved))
+		}
 	}
+}
+
+// setClock is a time as time.Now tells it after the wall clock was set: the monotonic
+// clock that it carries too goes on as before. Package time has no way to make one.
+func setClock(now time.Time, by time.Duration) time.Time {
+	wall := (*uint64)(unsafe.Pointer(&now)) // 1 bit, 33 of seconds, 30 of nanoseconds
+	*wall += uint64(by/time.Second) << 30
+	return now
 }
 
 // Row 41: every damage to a file is noticed.

@@ -11,25 +11,26 @@ import (
 // Trying notes that a peer is being dialled.
 func (b *Book) Trying(now time.Time, p peer.ID) {
 	if e := b.entries[p]; e != nil {
-		e.Tried = now.Unix()
+		e.Tried = b.clock.at(now)
 	}
 }
 
 // Reached notes a session that a dial has led to, over an address, nil when it is
 // not known.
-func (b *Book) Reached(now time.Time, p peer.ID, at ma.Multiaddr) {
+func (b *Book) Reached(now time.Time, p peer.ID, over ma.Multiaddr) {
 	e := b.entries[p]
 	if e == nil {
 		return
 	}
 	b.count(e, -1)
 	b.changed = b.changed || !e.Proven() || e.Fails > 0
-	e.Good, e.Met, e.Seen, e.Fails = now.Unix(), now.Unix(), now.Unix(), 0
-	if at != nil {
-		raw := string(at.Bytes())
+	at := b.clock.at(now)
+	e.Good, e.Met, e.Seen, e.Fails = at, at, at, 0
+	if over != nil {
+		raw := string(over.Bytes())
 		for i := range e.Addrs {
 			if e.Addrs[i].Raw == raw {
-				e.Addrs[i].Good, e.Addrs[i].Seen, e.Addrs[i].Fails = now.Unix(), now.Unix(), 0
+				e.Addrs[i].Good, e.Addrs[i].Seen, e.Addrs[i].Fails = at, at, 0
 			}
 		}
 	}
@@ -39,7 +40,8 @@ func (b *Book) Reached(now time.Time, p peer.ID, at ma.Multiaddr) {
 // Met notes a session that the peer dialled.
 func (b *Book) Met(now time.Time, p peer.ID) {
 	if e := b.entries[p]; e != nil {
-		e.Met, e.Seen = now.Unix(), now.Unix()
+		e.Met = b.clock.at(now)
+		e.Seen = e.Met
 	}
 }
 
@@ -70,8 +72,17 @@ func (b *Book) Failed(p peer.ID, reason uint16, next time.Time, counts bool) {
 // dialled again.
 func (b *Book) Left(now time.Time, p peer.ID, reason uint16, useful float64, next time.Time) {
 	if e := b.entries[p]; e != nil {
-		e.Met, e.Seen, e.Reason, e.Useful, e.Next = now.Unix(), now.Unix(), reason, useful, next
+		e.Met, e.Reason, e.Useful, e.Next = b.clock.at(now), reason, useful, next
+		e.Seen = e.Met
 		b.changed = true
+	}
+}
+
+// Moved takes what failed for the fault of addresses that a newer record has replaced:
+// the peer may be dialled now.
+func (b *Book) Moved(p peer.ID) {
+	if e := b.entries[p]; e != nil {
+		e.Next, e.Fails = time.Time{}, 0
 	}
 }
 
