@@ -65,7 +65,8 @@ var (
 // Config.InsecureKey lifts the last three.
 var (
 	ErrKeyCorrupt     = identity.ErrCorrupt
-	ErrKeyType        = identity.ErrKeyType // not an Ed25519 key; also of WithIdentity
+	ErrKeyType        = identity.ErrKeyType    // not an Ed25519 key; also of WithIdentity
+	ErrKeyNotRegular  = identity.ErrNotRegular // a directory, device, pipe or socket
 	ErrKeyPermissions = identity.ErrPermissions
 	ErrKeyOwner       = identity.ErrOwner
 	ErrKeySymlink     = identity.ErrSymlink
