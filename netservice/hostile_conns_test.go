@@ -10,6 +10,7 @@ import (
 	"github.com/libp2p/go-libp2p"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/sec"
 
 	"github.com/go-nebnet/nebnet/internal/handshake"
 	"github.com/go-nebnet/nebnet/internal/testnet"
@@ -110,7 +111,8 @@ func TestHostileSpoofedPeer(t *testing.T) {
 	besiege(t, nil, func(t *testing.T, s *siege) {
 		a, b := s.attacker(), s.attacker()
 		spoofed := a.Addrs()[0].String() + "/p2p/" + b.ID().String()
-		if err := s.victim.ConnectPeer(t.Context(), spoofed); !errors.Is(err, netservice.ReasonUnreachable) {
+		err := s.victim.ConnectPeer(t.Context(), spoofed)
+		if _, proven := errors.AsType[sec.ErrPeerIDMismatch](err); !proven || !errors.Is(err, netservice.ReasonUnreachable) {
 			t.Errorf("connect: %v", err)
 		}
 		if len(s.victim.Peers()) != 0 || s.conns() != 0 {

@@ -1,9 +1,6 @@
 // What hostile peers and broken networks can do to a service, each tried by a test
 // that fails when the defence is taken out. SECURITY.md has the table of the rows that
 // the tests are named after.
-//
-// Beyond it: TestHostileControlStream, TestHostileGoodbye and TestHostileAnswers (a
-// server that lies to who dials it), TestHostileSessionLostDuringHello.
 package netservice_test
 
 import (

@@ -126,7 +126,10 @@ func TestLargeJunkBehindHeader(t *testing.T) {
 		var invalid atomic.Int64
 		n := newLargeNet(t, 8, 4, 1, func(i int, s *netservice.NebService) {
 			h := netservice.SignedHeaders(largeKey(t, i), func(peer.ID) bool { return true })
-			h.Invalid = func(netservice.LargeHeader) { invalid.Add(1) }
+			h.Invalid = func(netservice.LargeHeader) {
+				invalid.Add(1)
+				panic("invalid")
+			}
 			if err := s.SetHeaders(largeType.Name(), h); err != nil {
 				t.Fatal(err)
 			}

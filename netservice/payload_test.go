@@ -38,6 +38,21 @@ func TestStartFindsLargePayload(t *testing.T) {
 	}
 }
 
+// A program whose part cannot be had takes part without it.
+func TestPayloadPanics(t *testing.T) {
+	inBubble(t, func(t *testing.T, nw *nettest.Network) {
+		a := nw.Add(chain(), quiet(), netservice.WithPayload(func() []byte { panic("payload") }))
+		b := nw.Add(chain(), quiet())
+		nw.Start()
+		if err := b.Service().ConnectPeer(t.Context(), a.Addr()); err != nil {
+			t.Fatal(err)
+		}
+		if p := b.Service().Peers(); len(p) != 1 || len(p[0].Payload) != 0 {
+			t.Errorf("peers %+v", p)
+		}
+	})
+}
+
 // One that becomes too long while the service runs fails handshakes; the log
 // says why, and a counter how often. Handshakes succeed again when it is shorter.
 func TestPayloadGrowsTooLarge(t *testing.T) {

@@ -65,6 +65,9 @@ func TestTargetRules(t *testing.T) {
 		{"/unix/tmp/../etc/x.sock", AllowUnix("/tmp/x.sock"), false},
 		{"/ip4/10.1.2.3/tcp/80", AllowPrefixes(netip.MustParsePrefix("10.0.0.0/8")), true},
 		{"/ip4/11.1.2.3/tcp/80", AllowPrefixes(netip.MustParsePrefix("10.0.0.0/8")), false},
+		{"/ip6/::ffff:10.1.2.3/tcp/80", AllowPrefixes(netip.MustParsePrefix("10.0.0.0/8")), true},
+		{"/ip6/::ffff:169.254.169.254/tcp/80", AllowPrefixes(netip.MustParsePrefix("::/0")), false}, // that is IPv4
+		{"/ip6/::ffff:10.1.2.3/tcp/80", func(t Target) bool { return t.Addr.Addr().Is4() }, true},
 		{"/ip4/127.0.0.1/tcp/80", AllowPrefixes(), false},
 		{"/ip4/127.0.0.1/tcp/80", func(Target) bool { panic("rule") }, false},
 	} {

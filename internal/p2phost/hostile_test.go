@@ -2,6 +2,7 @@ package p2phost_test
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"strings"
 	"sync"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/sec"
 	ma "github.com/multiformats/go-multiaddr"
 
 	"github.com/go-nebnet/nebnet/internal/obs"
@@ -114,8 +116,11 @@ func TestSpoofedPeerID(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := h.Connect(t.Context(), peer.AddrInfo{ID: id, Addrs: l.victim.Addrs()}); err == nil {
-			t.Error("the connection stands under a name that is not the peer's")
+		// It is the handshake that finds out, not what looks at its outcome later.
+		err = h.Connect(t.Context(), peer.AddrInfo{ID: id, Addrs: l.victim.Addrs()})
+		var mismatch sec.ErrPeerIDMismatch
+		if !errors.As(err, &mismatch) || mismatch.Expected != id || mismatch.Actual != l.victim.ID() {
+			t.Errorf("under a name that is not the peer's: %v", err)
 		}
 		if n := len(h.Network().Peers()); n != 0 {
 			t.Errorf("%d peers", n)
