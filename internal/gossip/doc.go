@@ -33,6 +33,11 @@
 // one of 128 B between two nodes took 1.4 times the CPU (1 KiB: the same, with twice
 // the allocations). A message is encoded once, and the same bytes go to all peers.
 //
+// A third of all copies cross another one of the same message on their link. To have
+// one of two mesh peers, in turn by message ID, wait 5 ms for the other one's copy was
+// tried: among 30 nodes on loopback a quarter fewer copies and 0.9 of the CPU, but a
+// later p50 (18 ms after 13), and on lines of 50 ms as many copies at 1.3 times the CPU.
+//
 // # What is promised
 //
 //   - Every message that arrives is counted once: delivered, duplicate,
