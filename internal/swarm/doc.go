@@ -78,6 +78,18 @@
 // but those that other connections have handed to the same line go first. What would
 // mend that is one budget for all connections of a host.
 //
+// Over TCP on loopback, 1 MiB among 30 services of eight connections on two cores, a node
+// receives 1.03 to 1.08 of the size, where go-libp2p-pubsub receives 3.8 to 4.1, and a
+// delivery takes 1.2 to 1.3 of its CPU (12 to 14 ms), beside much other load:
+//
+//	go test -run '^$' -bench LargeLoopback -benchtime 3x ./netservice
+//
+// Half the CPU is the aim, and is missed: what costs there is writes, not bytes. For each
+// delivery a node writes its 65 pieces and some 190 frames in 175 writes (130 HAVE, 30
+// WANT, 20 CANCEL), and makes 35 marks; where pieces were of 4 KiB and marked each, it
+// took more than twice as much. Tried and of no use: news of chunks up to 20 ms late, to
+// go with other frames; pieces of several chunks in one record of TLS.
+//
 // # What is not
 //
 // A message is served for a minute after it was whole here, for up to ten while a
