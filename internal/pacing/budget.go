@@ -98,6 +98,12 @@ func (b *Budget) Marked(nonce uint64) (took time.Duration, ok bool) {
 	return took, true
 }
 
+func (b *Budget) quietRTT() time.Duration {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.window.quietRTT(b.now())
+}
+
 // Heard notes a sign of life: bytes that came from the peer.
 func (b *Budget) Heard() { b.life.Store(int64(b.now())) }
 

@@ -1,10 +1,13 @@
 package pacing
 
 import (
+	"maps"
 	"sync"
+	"time"
 
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
 )
 
 // Budgets are those of a host's connections. A budget is made when somebody asks
@@ -54,6 +57,22 @@ func (s *Budgets) Of(c network.Conn) *Budget {
 		s.forget(c)
 	}
 	return b
+}
+
+// RTTs are the smallest round trips to the peers that were measured in the last ten
+// minutes while nothing was on its way: those of their lines, without queues. Peers of
+// which none is known are left out.
+func (s *Budgets) RTTs() map[peer.ID]time.Duration {
+	s.mu.Lock()
+	conns := maps.Clone(s.conns)
+	s.mu.Unlock()
+	rtts := make(map[peer.ID]time.Duration, len(conns))
+	for c, b := range conns {
+		if rtt, p := b.quietRTT(), c.RemotePeer(); rtt > 0 && (rtts[p] == 0 || rtt < rtts[p]) {
+			rtts[p] = rtt
+		}
+	}
+	return rtts
 }
 
 // Stream has the writes of a stream paced.

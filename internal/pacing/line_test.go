@@ -9,6 +9,9 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
 )
 
 // line is a connection in virtual time: a rate, a round trip and a queue without
@@ -174,3 +177,35 @@ func TestSmallHighMessage(t *testing.T) {
 		})
 	}
 }
+
+// TestRTTs: of a peer's connections the shortest counts, by its round trip without a queue;
+// one of which nothing is known is left out.
+func TestRTTs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		near, far := newLine(1e6, 20*time.Millisecond), newLine(1e6, 60*time.Millisecond)
+		ctx, cancel := context.WithCancel(t.Context())
+		var sent atomic.Int64
+		go near.bulk(ctx, Low, &sent)
+		time.Sleep(time.Second)
+		cancel()
+		synctest.Wait()
+		s := &Budgets{conns: map[network.Conn]*Budget{
+			conn{peer: "a", n: 1}: far.b, conn{peer: "a", n: 2}: near.b, conn{peer: "b"}: NewBudget(),
+		}}
+		rtts := s.RTTs()
+		if d := rtts["a"]; len(rtts) != 1 || d < 20*time.Millisecond || d > 21*time.Millisecond {
+			t.Errorf("round trips %v", rtts)
+		}
+		near.b.close()
+		far.b.close()
+	})
+}
+
+// conn is a connection of which only the peer is asked for.
+type conn struct {
+	network.Conn
+	peer peer.ID
+	n    int
+}
+
+func (c conn) RemotePeer() peer.ID { return c.peer }

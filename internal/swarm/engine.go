@@ -112,6 +112,7 @@ func (e *Engine) run() {
 			return
 		case <-export.C:
 			e.export()
+			e.measured()
 		case <-e.poke: // unlock
 			e.mu.Lock()
 			at := e.armed
@@ -126,6 +127,18 @@ func (e *Engine) run() {
 			e.step(sched.Event{Kind: sched.Wake})
 		}
 	}
+}
+
+// measured tells the scheduler how far away the peers are.
+func (e *Engine) measured() {
+	if e.cfg.Budgets == nil {
+		return
+	}
+	var evs []sched.Event
+	for p, rtt := range e.cfg.Budgets.RTTs() {
+		evs = append(evs, sched.Event{Kind: sched.Path, Peer: p, RTT: rtt})
+	}
+	e.step(evs...)
 }
 
 // step has the scheduler take events, and does what it says.

@@ -118,7 +118,7 @@ func (s *State) announced(p *neighbour, ev Event) {
 	case m.shown():
 		s.tell(m, l, nil)
 	}
-	s.coming(l, f.Coming)
+	s.coming(l, f)
 	s.choose(m)
 }
 
@@ -167,24 +167,33 @@ func (s *State) offered(l *link, f *wire.Frame) {
 			}
 		}
 	}
-	s.coming(l, f.Coming)
+	s.coming(l, f)
 	s.choose(m)
 }
 
-// coming takes the names of chunks that a neighbour is about to send.
-func (s *State) coming(l *link, set wire.Set) {
+// coming takes the names of chunks that a neighbour is about to send. What the source
+// names to this node is named on, that once: nobody else can have it but from here. A
+// neighbour that does so promises it as well. More than a window of them may be false.
+func (s *State) coming(l *link, f *wire.Frame) {
 	m := l.m
+	most := 3 * m.window(l, s.usable(m))
 	var no wire.Set
-	for c := range set.All() {
+	for c := range f.Coming.All() {
 		if c >= m.k {
-			continue
+			break
 		}
 		l.flags[c] |= fNamed
+		if l.out > 0 && l.out+m.size(c) > most {
+			continue // it may come; until then it may be asked of others
+		}
 		if m.have.Has(c) || m.asked[c] != nil || m.state != fetching && m.state != checking && m.state != deferred {
 			no.Add(c)
 			continue
 		}
 		s.ask(l, c)
+		if !f.Soon.Has(c) {
+			m.first.Add(c)
+		}
 		if m.state == fetching {
 			s.promise(m, c)
 		}
@@ -269,12 +278,21 @@ func (s *State) tell(m *Message, l *link, coming wire.Set) {
 		case m.have.Has(c) && !m.newHave.Has(c):
 			f.Have.Add(c)
 		case m.promised.Has(c) && !m.newSoon.Has(c) && l.flags[c]&fSoon == 0:
-			f.Soon.Add(c)
-			l.flags[c] |= fTold
+			s.foretell(l, c, f)
 		}
 	}
 	if !f.Have.Empty() || !f.Soon.Empty() {
 		s.say(p, f)
+	}
+}
+
+// foretell promises a neighbour a chunk in f, and names it when it comes from the source.
+func (s *State) foretell(l *link, c int, f *wire.Frame) {
+	l.flags[c] |= fTold
+	f.Soon.Add(c)
+	if l.m.first.Has(c) {
+		l.flags[c] |= fWant
+		f.Coming.Add(c)
 	}
 }
 
@@ -292,23 +310,20 @@ func (s *State) flush(m *Message) {
 		if !l.open || l.p.banned || l.all {
 			continue
 		}
-		var have, soon wire.Set
+		f := l.ref(wire.Have)
 		for c := range m.newHave.All() {
 			// Whoever was sent it, has it or waits for it here need not be told.
 			if l.flags[c]&(fHave|fSent|fWant) == 0 {
 				l.flags[c] |= fTold
-				have.Add(c)
+				f.Have.Add(c)
 			}
 		}
 		for c := range m.newSoon.All() {
 			if l.flags[c]&(fHave|fSoon|fTold|fSent|fWant) == 0 && m.asked[c] != l {
-				l.flags[c] |= fTold
-				soon.Add(c)
+				s.foretell(l, c, f)
 			}
 		}
-		if !have.Empty() || !soon.Empty() {
-			f := l.ref(wire.Have)
-			f.Have, f.Soon = have, soon
+		if !f.Have.Empty() || !f.Soon.Empty() {
 			s.say(l.p, f)
 		}
 	}

@@ -12,15 +12,43 @@ const (
 	// windowShare, windowLeast and windowMost say how many bytes may be asked of one
 	// neighbour at a time: a share of the message. More makes near nodes the hubs of
 	// all others, less leaves lines idle.
-	windowShare = 12
+	windowShare = 15
 	windowLeast = 64 << 10
 	windowMost  = 512 << 10
+	// usualRTT is the round trip of which these are, and what is taken for that of a
+	// neighbour of which it is not known.
+	usualRTT = 100 * time.Millisecond
+	// fullTime is how much later a chunk is expected of a neighbour that is asked for a
+	// full window, promiseTime of one that has only promised it.
+	fullTime    = 100 * time.Millisecond
+	promiseTime = 50 * time.Millisecond
 )
 
-// window is how many bytes may be asked of a neighbour at a time.
+// window is how many bytes may be asked of a neighbour at a time, or sent to it unasked.
+// Only so much is on its way on one connection, so what is twice as far away brings half
+// as much in the same time, and is asked for half as much.
 func (m *Message) window(l *link, usable int) int {
-	w := min(max(m.Manifest.Size/max(1, min(windowShare, usable)), windowLeast), windowMost)
-	return w + l.grown
+	w := min(max(m.Manifest.Size/max(1, min(windowShare, usable+usable/2)), windowLeast), windowMost)
+	near := min(max(float64(usualRTT)/float64(l.p.far()), .5), 2)
+	return int(float64(w)*near) + l.grown
+}
+
+// far is the round trip to a neighbour, as far as it is known.
+func (p *neighbour) far() time.Duration {
+	if p.rtt == 0 {
+		return usualRTT
+	}
+	return p.rtt
+}
+
+// expected is when a chunk may come that a neighbour is asked for now: a holder answers,
+// what was promised is here half a round trip after it is there.
+func (m *Message) expected(l *link, has bool, usable int) time.Duration {
+	d := l.p.far() + fullTime*time.Duration(l.out)/time.Duration(m.window(l, usable))
+	if !has {
+		d += promiseTime - l.p.far()/2
+	}
+	return d
 }
 
 // usable is how many neighbours may have the message sooner or later.
@@ -39,9 +67,8 @@ func (s *State) usable(m *Message) (n int) {
 // candidate is a chunk that may be asked for.
 type candidate struct{ key, c int }
 
-// choose asks for what is missing: what the fewest offer first, of the one who was
-// asked for least, of a holder before one that has only promised it. Nothing is asked
-// of two at a time.
+// choose asks for what is missing: what the fewest offer first, of the one of whom it is
+// expected first. Nothing is asked of two at a time.
 func (s *State) choose(m *Message) {
 	if m.state != fetching {
 		return
@@ -73,19 +100,15 @@ func (s *State) choose(m *Message) {
 			break
 		}
 		var best *link
-		least := math.MaxInt
+		soonest := time.Duration(math.MaxInt64)
 		for _, l := range m.links {
 			ok, has := l.offers(x.c)
 			// What wants it from here does not have it.
 			if !ok || l.flags[x.c]&fWant != 0 || l.p.snub(s.now) || l.p.suspect && !idle || l.out > 0 && l.out+size > m.window(l, usable) {
 				continue
 			}
-			v := l.out<<8 + s.rng.IntN(1<<8)
-			if !has {
-				v += math.MaxInt / 2
-			}
-			if v < least {
-				best, least = l, v
+			if d := m.expected(l, has, usable) + time.Duration(s.rng.IntN(int(time.Millisecond))); d < soonest {
+				best, soonest = l, d
 			}
 		}
 		if best == nil {

@@ -19,6 +19,8 @@ const (
 	// the size given there. Down: it cannot any more, and all that was said is void.
 	Takes
 	Down
+	// Path: RTT is the round trip to Peer while nothing else is on its way.
+	Path
 	// Declare: this node takes part in a type as Spec says. Retract: no more in Type.
 	Declare
 	Retract
@@ -47,6 +49,7 @@ type Event struct {
 	Kind     Kind
 	Peer     peer.ID
 	Takes    map[string]int
+	RTT      time.Duration
 	Type     string
 	Spec     *Spec
 	Frame    *wire.Frame

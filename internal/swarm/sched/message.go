@@ -42,6 +42,7 @@ type Message struct {
 	heldAt    []time.Time // by chunk: when somebody first said to have it
 	retried   []uint8     // by chunk: how often it was taken from a slow holder
 	promised  wire.Set    // chunks that were promised once
+	first     wire.Set    // those that the source sends this node unasked
 	links     []*link
 	lastChunk time.Time
 	heard     time.Time     // when a part of a chunk came, or it had room

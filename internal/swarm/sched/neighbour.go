@@ -35,6 +35,7 @@ type neighbour struct {
 
 	announces tokens
 
+	rtt      time.Duration // of the line, without queues; 0: unknown
 	answer   time.Duration // smallest time from a request to its chunk; 0: unknown
 	proven   bool          // it has delivered
 	suspect  bool          // it was snubbed, and has delivered nothing since

@@ -10,9 +10,10 @@ const (
 	// switchAfter is how long after another neighbour said that it has a chunk a
 	// promise of it gives way. Measured from then, never from how long chunks take on
 	// average: waiting would lengthen the patience.
-	switchAfter = 250 * time.Millisecond
+	switchAfter = 150 * time.Millisecond
 	// answerLeast and answerMost bound how long a holder may deliver nothing at all;
-	// between them it is answerLeast and two round trips.
+	// between them it is answerLeast and two round trips, or answerMost while none is
+	// known.
 	answerLeast = 200 * time.Millisecond
 	answerMost  = 600 * time.Millisecond
 	// snubTime is how long a neighbour is not asked that delivered nothing; the time
@@ -55,8 +56,8 @@ func (s *State) look(m *Message) {
 // guilt.
 func (s *State) lookAtHolder(l *link) {
 	patience := answerMost
-	if l.p.answer > 0 {
-		patience = min(answerLeast+2*l.p.answer, answerMost)
+	if rtt := max(l.p.answer, l.p.rtt); rtt > 0 {
+		patience = min(answerLeast+2*rtt, answerMost)
 	}
 	if s.now.Sub(l.heard) < patience {
 		return

@@ -29,6 +29,9 @@ var rows = []row{
 	{"1 MiB, 5 % liars", func(p *simParams) { p.liar = .05 }, 0.37, 1.4, 6},
 	{"1 MiB, 20 % slow", func(p *simParams) { p.slow = .2 }, 0.45, 1.3, 5},
 	{"1 MiB, all of it", func(p *simParams) { p.silent, p.liar, p.slow = .1, .05, .2 }, 0.55, 1.4, 8},
+	{"512 KiB, lines in order", func(p *simParams) { p.size, p.fifo = 512<<10, true }, 0.35, 1.15, 4.5},
+	{"1 MiB, lines in order", func(p *simParams) { p.fifo = true }, 0.25, 1.15, 4},
+	{"4 MiB, lines in order", func(p *simParams) { p.size, p.fifo = 4<<20, true }, 0.19, 1.2, 3.5},
 	{"1 MiB, hop by hop", func(p *simParams) { p.noHeader = true }, 1.0, 1.15, 12},
 }
 
@@ -38,7 +41,7 @@ func play(tb testing.TB, n, seeds int, r row) {
 	r.set(&p)
 	got := simulate(p, seeds)
 	base := defaults()
-	base.n, base.size, base.push = n, p.size, true
+	base.n, base.size, base.fifo, base.push = n, p.size, p.fifo, true
 	push := simulate(base, seeds)
 	line := fmt.Sprintf("%-28s t50 %.2f t95 %.2f t100 %.2f s, %.2f of pushing (%.2f s); wire %.2f, source %.2f, busiest %.2f; missed %d",
 		r.name, got.t50, got.t95, got.t100, got.t95/push.t95, push.t95, got.wire, got.source, got.most, got.missed)

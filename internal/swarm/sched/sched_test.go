@@ -341,3 +341,98 @@ func TestServedBeforeItGivesWay(t *testing.T) {
 		t.Errorf("held: %t, %d bytes are set aside", held(), used)
 	}
 }
+
+// near tells the State how far away neighbours are.
+func (x *table) near(rtt map[peer.ID]time.Duration) {
+	for p, d := range rtt {
+		x.step(Event{Kind: Path, Peer: p, RTT: d})
+	}
+}
+
+// TestNearIsAskedForMore: a line that is four times as long brings a quarter in the same
+// time, and is asked for less.
+func TestNearIsAskedForMore(t *testing.T) {
+	x := newTable(t, "h")
+	x.near(map[peer.ID]time.Duration{"a": 200 * time.Millisecond, "b": 50 * time.Millisecond})
+	x.announce("a", true)
+	x.announce("b", true)
+	x.accept()
+	if a, b := x.wants("a").Len(), x.wants("b").Len(); a == 0 || b < 3*a {
+		t.Errorf("the far one was asked for %d, the near one for %d", a, b)
+	}
+}
+
+// TestSilentAndNear: a neighbour that is near and sends nothing is not waited for as long
+// as one may be of which nothing is known.
+func TestSilentAndNear(t *testing.T) {
+	x := newTable(t, "h")
+	x.near(map[peer.ID]time.Duration{"a": 20 * time.Millisecond})
+	x.announce("a", true)
+	x.accept()
+	x.announce("b", true)
+	x.pass(answerLeast + 2*20*time.Millisecond + 2*lookEvery)
+	if n := x.s.Counts()["block"]; n.Snubs != 1 {
+		t.Errorf("%+v", n)
+	}
+}
+
+func soon(f *wire.Frame) wire.Set   { return f.Soon }
+func coming(f *wire.Frame) wire.Set { return f.Coming }
+
+// TestNamedIsNamedOn: what the source names is named on and sent unasked when it comes,
+// once: what is promised as well is promised on only.
+func TestNamedIsNamedOn(t *testing.T) {
+	x := newTable(t, "h")
+	x.step(Event{Kind: Received, Peer: "a", ID: x.id, Digest: x.d,
+		Frame: &wire.Frame{Kind: wire.Announce, Number: 1, Manifest: x.m, Coming: wire.SetOf(0)}})
+	x.accept()
+	x.hear("a", wire.Frame{Kind: wire.Have, Coming: wire.SetOf(1)})
+	x.hear("a", wire.Frame{Kind: wire.Have, Soon: wire.SetOf(2), Coming: wire.SetOf(2)})
+	x.pass(2 * gather)
+	named, _ := x.said("b", wire.Have, coming)
+	promised, _ := x.said("b", wire.Have, soon)
+	for c := range 3 {
+		if named.Has(c) != (c < 2) || !promised.Has(c) {
+			t.Errorf("chunk %d: named %t, promised %t", c, named.Has(c), promised.Has(c))
+		}
+	}
+	if back, n := x.said("a", wire.Have, coming); n > 0 && !back.Empty() {
+		t.Errorf("%v were named to the one that sends them", back)
+	}
+	// c does not need it, and is not sent it.
+	f := wire.Frame{Kind: wire.Cancel, Number: x.s.peers["c"].links[0].our, Yours: true, Chunks: wire.SetOf(0)}
+	x.step(Event{Kind: Received, Peer: "c", Frame: &f})
+	x.out = nil
+	for c := range 3 {
+		x.chunk("a", c, false)
+	}
+	for _, p := range []peer.ID{"b", "b", "b", "c", "c", "c"} {
+		x.step(Event{Kind: Pull, Peer: p})
+	}
+	var given [2]wire.Set
+	for _, e := range x.out {
+		if e.Kind == Give {
+			given[map[peer.ID]int{"b": 0, "c": 1}[e.Peer]].Add(e.Frame.Index)
+		}
+	}
+	if b := given[0]; b.Len() != 2 || b.Has(2) {
+		t.Errorf("b was given %v", b)
+	}
+	if c := given[1]; c.Len() != 1 || !c.Has(1) {
+		t.Errorf("c was given %v", c)
+	}
+}
+
+// TestNamesAreBounded: a neighbour that names all chunks does not keep them from being
+// asked of another one.
+func TestNamesAreBounded(t *testing.T) {
+	x := newTable(t, "h")
+	x.near(map[peer.ID]time.Duration{"a": 200 * time.Millisecond})
+	x.step(Event{Kind: Received, Peer: "a", ID: x.id, Digest: x.d,
+		Frame: &wire.Frame{Kind: wire.Announce, Number: 1, Manifest: x.m, Coming: wire.Full(64)}})
+	x.accept()
+	x.announce("b", true)
+	if x.wants("b").Len() == 0 {
+		t.Error("nothing was asked of the one that has all")
+	}
+}

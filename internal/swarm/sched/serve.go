@@ -8,8 +8,9 @@ import (
 )
 
 const (
-	// pushAhead is how many chunks the source has in a neighbour's queue unasked.
-	pushAhead = 3
+	// pushMost is how many chunks the source has in a neighbour's queue unasked, within its
+	// window.
+	pushMost = 8
 	// seedWait is how long after its last chunk is in a queue the source waits for the
 	// queues, before it tells everybody that it has all.
 	seedWait = 200 * time.Millisecond
@@ -65,9 +66,9 @@ func (s *State) publish(ev Event) {
 	// Those that answered fast before come first: each gives away what it gets.
 	s.rng.Shuffle(len(to), func(i, j int) { to[i], to[j] = to[j], to[i] })
 	coming := make(map[*link]wire.Set)
-	for range pushAhead {
+	for range pushMost {
 		for _, l := range to {
-			if c, ok := m.draw(s.now); ok {
+			if c, ok := s.drawFor(l); ok {
 				set := coming[l]
 				set.Add(c)
 				coming[l] = set
@@ -77,28 +78,26 @@ func (s *State) publish(ev Event) {
 	for _, l := range to {
 		s.tell(m, l, coming[l])
 		for c := range coming[l].All() {
-			s.push(l, c)
+			s.give(l, c)
 		}
 	}
 	s.seeded(m)
 	m.dueAt = m.nextDue(s.now)
 }
 
-// draw takes a chunk out of the source's pool.
-func (m *Message) draw(now time.Time) (c int, ok bool) {
-	if len(m.pool) == 0 {
+// drawFor takes a chunk out of the source's pool for a neighbour, if that may have one
+// more in its queue. It is to be named, and given.
+func (s *State) drawFor(l *link) (c int, ok bool) {
+	m := l.m
+	ahead := (l.pushed + 1) * m.size(0)
+	if len(m.pool) == 0 || l.pushed >= pushMost || l.pushed > 0 && ahead > m.window(l, s.usable(m)) {
 		return 0, false
 	}
 	c = m.pool[0]
 	m.pool = m.pool[1:]
-	m.drawn = now
-	return c, true
-}
-
-// push queues a chunk for a neighbour that was told that it comes.
-func (s *State) push(l *link, c int) {
+	m.drawn = s.now
 	l.pushed++
-	s.give(l, c)
+	return c, true
 }
 
 // refill has the source queue another chunk for a neighbour, each chunk for one of
@@ -108,12 +107,12 @@ func (s *State) refill(l *link) {
 	if !m.seeding {
 		return
 	}
-	if l.told && l.pushed < pushAhead {
-		if c, ok := m.draw(s.now); ok {
+	if l.told {
+		if c, ok := s.drawFor(l); ok {
 			f := l.ref(wire.Have)
 			f.Coming.Add(c)
 			s.say(l.p, f)
-			s.push(l, c)
+			s.give(l, c)
 		}
 	}
 	s.seeded(m)
@@ -148,13 +147,12 @@ func (m *Message) seedPatience() time.Duration {
 // tellNew tells a neighbour of a message that came while it was under way.
 func (s *State) tellNew(m *Message, l *link) {
 	var coming wire.Set
-	for m.seeding && !l.told && l.pushed < pushAhead {
-		c, ok := m.draw(s.now)
+	for m.seeding && !l.told {
+		c, ok := s.drawFor(l)
 		if !ok {
 			break
 		}
 		coming.Add(c)
-		l.pushed++
 	}
 	s.tell(m, l, coming)
 	for c := range coming.All() {

@@ -35,6 +35,9 @@ type simParams struct {
 	messages         int     // one after the other, 10 s apart
 	headerMS, wholMS float64
 	push             bool // GossipSub with IDONTWANT in place of it
+	// fifo has lines serve first come first served, control with the rest, and windows
+	// that begin with 64 KiB and follow the delay, as package pacing has them.
+	fifo bool
 }
 
 func defaults() simParams {
@@ -69,6 +72,9 @@ type packet struct {
 	frame *wire.Frame
 	bytes int
 	last  bool // of its chunk
+
+	l    *simLink // fifo
+	left time.Duration
 }
 
 type simLink struct {
@@ -80,6 +86,11 @@ type simLink struct {
 	ready    bool     // the State may have more
 	inFlight int
 	mesh     bool
+
+	window  int // fifo
+	steady  bool
+	limited bool
+	round   time.Duration
 }
 
 type simNode struct {
@@ -90,6 +101,7 @@ type simNode struct {
 	rate     float64 // bytes a second, up and down
 	busy     bool
 	turn     int
+	line     []packet // fifo: what was handed to the line
 	downFree time.Duration
 	wakeAt   time.Duration
 	got      []time.Duration // by message
@@ -153,7 +165,7 @@ func newSim(p simParams, seed uint64) *sim {
 			}
 			known[[2]int{i, j}], known[[2]int{j, i}] = true, true
 			d := 20*time.Millisecond + time.Duration(s.rng.Float64()*80e6)
-			a, b := &simLink{from: i, to: j, delay: d}, &simLink{from: j, to: i, delay: d}
+			a, b := &simLink{from: i, to: j, delay: d, window: 64 << 10}, &simLink{from: j, to: i, delay: d, window: 64 << 10}
 			a.back, b.back = b, a
 			s.nodes[i].out = append(s.nodes[i].out, a)
 			s.nodes[j].out = append(s.nodes[j].out, b)
@@ -165,6 +177,7 @@ func newSim(p simParams, seed uint64) *sim {
 		s.step(nd, Event{Kind: Declare, Spec: &Spec{Type: "block", MaxSize: wire.MaxSize, Joined: true, Headers: true}})
 		for _, l := range nd.out {
 			s.step(nd, Event{Kind: Takes, Peer: s.nodes[l.to].id, Takes: map[string]int{"block": wire.MaxSize}})
+			s.step(nd, Event{Kind: Path, Peer: s.nodes[l.to].id, RTT: 2 * l.delay})
 		}
 	}
 	return s
@@ -245,6 +258,10 @@ func (s *sim) step(nd *simNode, ev Event) {
 
 // kick has a node's uplink send the next piece.
 func (s *sim) kick(nd *simNode) {
+	if s.p.fifo {
+		s.kickFifo(nd)
+		return
+	}
 	if nd.busy || len(nd.out) == 0 {
 		return
 	}
@@ -293,6 +310,96 @@ func (s *sim) kick(nd *simNode) {
 	})
 }
 
+// kickFifo hands to a node's line what the windows of its links allow.
+func (s *sim) kickFifo(nd *simNode) {
+	if nd.turn < 0 {
+		return // it is at it
+	}
+	nd.turn = -1
+	for _, l := range nd.out {
+		for len(l.control) > 0 {
+			nd.line = append(nd.line, packet{frame: l.control[0].frame, bytes: l.control[0].bytes, l: l})
+			l.control = l.control[1:]
+		}
+	}
+	for more := true; more; {
+		more = false
+		for _, l := range nd.out {
+			if len(l.data) == 0 && !l.ready {
+				continue
+			}
+			if l.inFlight+wire.Piece > l.window {
+				l.limited = true
+				continue
+			}
+			if len(l.data) == 0 {
+				l.ready = false
+				s.step(nd, Event{Kind: Pull, Peer: s.nodes[l.to].id})
+				l.ready = l.ready || len(l.data) > 0
+				for _, o := range nd.out {
+					for len(o.control) > 0 {
+						nd.line = append(nd.line, packet{frame: o.control[0].frame, bytes: o.control[0].bytes, l: o})
+						o.control = o.control[1:]
+					}
+				}
+			}
+			if len(l.data) > 0 {
+				p := l.data[0]
+				l.data = l.data[1:]
+				p.l, p.left = l, s.now
+				l.inFlight += p.bytes
+				nd.line = append(nd.line, p)
+				more = true
+			}
+		}
+	}
+	nd.turn = 0
+	s.drain(nd)
+}
+
+func (s *sim) drain(nd *simNode) {
+	if nd.busy || len(nd.line) == 0 {
+		return
+	}
+	p := nd.line[0]
+	nd.line = nd.line[1:]
+	nd.busy = true
+	nd.sent += int64(p.bytes)
+	s.after(time.Duration(float64(p.bytes)/nd.rate*1e9), func() {
+		nd.busy = false
+		isData := p.frame == nil || p.frame.Kind == wire.Chunk
+		s.after(p.l.delay, func() { s.arrive(p.l, p, isData) })
+		s.drain(nd)
+	})
+}
+
+// marked moves a window, see package pacing.
+func (s *sim) marked(l *simLink, p packet) {
+	delay, base := s.now-p.left, 2*l.delay
+	if p.left < l.round {
+		return
+	}
+	allowed := base + base/4 + 20*time.Millisecond
+	in := max(l.inFlight+p.bytes, l.window*3/4)
+	if in >= l.window*3/4 {
+		in = l.window
+	}
+	next := int(float64(in) * float64(allowed) / float64(delay))
+	switch {
+	case delay > allowed:
+		l.steady = true
+	case !l.limited:
+		return
+	case !l.steady:
+		next = 2 * in
+	}
+	if delay <= allowed && next <= l.window {
+		return
+	}
+	l.window = min(max(next, l.window/2, 16<<10), 2*l.window)
+	l.round, l.limited = s.now, false
+}
+
 func (s *sim) arrive(l *simLink, p packet, isData bool) {
 	to := s.nodes[l.to]
 	done := max(s.now, to.downFree) + time.Duration(float64(p.bytes)/to.rate*1e9)
@@ -302,6 +409,9 @@ func (s *sim) arrive(l *simLink, p packet, isData bool) {
 		if isData {
 			s.after(l.delay, func() {
 				l.inFlight -= p.bytes
+				if s.p.fifo {
+					s.marked(l, p)
+				}
 				s.kick(s.nodes[l.from])
 			})
 		}

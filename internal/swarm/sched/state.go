@@ -97,6 +97,10 @@ func (s *State) Step(ev Event, now time.Time) []Effect {
 		s.takes(ev.Peer, ev.Takes)
 	case Down:
 		s.down(ev.Peer)
+	case Path:
+		if p := s.peers[ev.Peer]; p != nil {
+			p.rtt = ev.RTT
+		}
 	case Declare:
 		s.declare(ev.Spec)
 	case Retract:
