@@ -56,21 +56,25 @@
 //	go test ./netservice -run TestLargeReach -v -timeout 60m -large.nodes 50 -large.seeds 3 -large.strict
 //
 //	           time   the next one   a tenth silent   received a node   sent by the source
-//	512 KiB    0.35   0.33           0.59             1.03              2.7
-//	1 MiB      0.26   0.26           0.38             1.04              2.0
-//	4 MiB      0.14   0.15           0.18             1.10              2.3
+//	512 KiB    0.30   0.31           0.51             1.05              2.3
+//	1 MiB      0.23   0.24           0.33             1.07              2.1
+//	4 MiB      0.14   0.14           0.16             1.08              1.9
 //
-// The scheduler alone takes 0.48 s, 0.62 s and 1.56 s in such networks of 50 nodes, where
-// go-libp2p-pubsub takes 1.7 s, 3.0 s and 13.7 s: 0.28, 0.21 and 0.11. Its simulator
-// serves the connections of a line in turn and control first, in which pushing takes
-// longer (0.27, 0.18, 0.12 of that; 0.24, 0.16 and 0.10 with 200 nodes: go test -run '^$'
-// -bench Simulated -benchtime 1x -v ./internal/swarm/sched). The rest of what lies
-// between is the window of pacing, which begins with 64 KiB and is kept while a
-// connection lasts. With 32 KiB the first message took 0.47, 0.36 and 0.15; with 128 KiB
-// or no bound at all it would take 0.30, 0.23 and 0.14 (two seeds), and a small message on a slow line
-// would wait longer than is promised. Less delay by queueing in the lowest class (10 ms
-// and an eighth of the round trip) leaves lines idle: 0.86 s in place of 0.77 s at 1 MiB;
-// more (40 ms) is faster at 4 MiB only, by a twentieth. These trials had the same command.
+// The scheduler alone takes 0.46 s, 0.61 s and 1.49 s in a network of 50 nodes whose lines
+// serve their connections in turn and control first, 0.26, 0.18 and 0.12 of pushing there.
+// With lines that serve first come first served and windows of connections such as pacing
+// has them it takes 0.48 s, 0.62 s and 1.65 s, 0.28, 0.20 and 0.16 of pushing (one
+// seed: go test -run TestSimulated -v ./internal/swarm/sched). With 200 nodes it is 0.23,
+// 0.15 and 0.09 (go test -run '^$' -bench Simulated -benchtime 1x -v
+// ./internal/swarm/sched). At 1 MiB services take 0.69 s, against 0.62 s of the scheduler
+// alone in lines of their kind.
+//
+// Trials with an earlier schedule, which took 0.35, 0.26 and 0.14, and the same command: a
+// connection begins with 64 KiB on its way; with 32 KiB the first message took 0.47, 0.36
+// and 0.15, with 128 KiB or no bound at all 0.30, 0.23 and 0.14 (two seeds), and a small
+// message on a slow line would wait longer than is promised. Less delay by queueing in the
+// lowest class (10 ms and an eighth of the round trip) leaves lines idle: 0.86 s in place
+// of 0.77 s at 1 MiB; more (40 ms) was faster at 4 MiB only, by a twentieth.
 //
 // A message of 1 KiB and high priority that goes to a neighbour while 4 MiB are broadcast
 // is 7 ms later on average, not at all in the median, 24 ms at nine of ten and 70 ms at

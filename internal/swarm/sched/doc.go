@@ -27,6 +27,18 @@
 // hop. A promise counts only if it came before this node's own promise of the same
 // chunk; otherwise nodes would wait for each other in circles.
 //
+// # Of whom, and how much
+//
+// A connection has only so much on its way, so what is twice as far away brings half as
+// much in the same time: it is asked for half as much, and sent half as much unasked. Of
+// those that offer a chunk, the one is asked of whom it is expected first, by the round
+// trip, by what it is asked for already, and by whether it has the chunk or only promises
+// it.
+//
+// The source deals each chunk to one neighbour, which it names it to. That one names it on
+// to its own neighbours and sends it to them unasked, since nobody else can have it: that
+// saves a round trip, and costs hardly a byte twice, where the same at all hops would.
+//
 // # The files
 //
 // state.go holds the State, message.go and neighbour.go what is known of a message and
