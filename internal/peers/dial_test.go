@@ -207,6 +207,8 @@ func TestDialsAreBounded(t *testing.T) {
 			fx.learn(at(peerN(i)))
 		}
 		tried := func() int {
+			fx.mu.Lock()
+			defer fx.mu.Unlock()
 			set := map[peer.ID]bool{}
 			for _, a := range fx.attempts {
 				set[a.ai.ID] = true
