@@ -189,6 +189,12 @@ func TestValidator(t *testing.T) {
 		}); err != nil {
 			t.Fatal(err)
 		}
+		// The first one says that it judges: it is banned for what it sends all the same.
+		if err := text.Validate(nodes[0].Service(), func(context.Context, netservice.Received[[]byte]) netservice.Verdict {
+			return netservice.Accept()
+		}); err != nil {
+			t.Fatal(err)
+		}
 		v := nodes[1].Service()
 		err := text.Validate(v, func(_ context.Context, m netservice.Received[[]byte]) netservice.Verdict {
 			switch {
