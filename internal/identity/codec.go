@@ -5,7 +5,6 @@ import (
 	"crypto/ed25519"
 	"encoding/base64"
 	"fmt"
-	"strings"
 
 	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/crypto/pb"
@@ -21,8 +20,8 @@ const oldHeader = "\x08\x01\x12\x60"
 const (
 	fileSize    = len(header) + ed25519.PrivateKeySize
 	oldFileSize = len(oldHeader) + ed25519.PrivateKeySize + ed25519.PublicKeySize
-	// maxFile is the older form in base64, with an end of line.
-	maxFile = (oldFileSize+2)/3*4 + 2
+	// maxFile is the older form in base64, in two lines.
+	maxFile = (oldFileSize+2)/3*4 + 2*len("\r\n")
 )
 
 // decode takes libp2p's private key message, as it is or in base64, as programs keep
@@ -42,8 +41,9 @@ func decode(b []byte) (crypto.PrivKey, error) {
 				return nil, err
 			}
 		}
-		// Strict: bits that mean nothing must not differ either.
-		raw, err := base64.StdEncoding.Strict().DecodeString(strings.TrimRight(string(b), "\r\n"))
+		// Strict: bits that mean nothing must not differ either. Ends of lines may stand
+		// anywhere, as the tools break lines that do.
+		raw, err := base64.StdEncoding.Strict().DecodeString(string(b))
 		if err != nil || len(raw) == 0 || raw[0] != header[0] {
 			return nil, fmt.Errorf("%w: unknown header", ErrCorrupt)
 		}
