@@ -125,11 +125,8 @@ func (s *State) makeRoom(m *Message, under *tally) bool {
 		if under.all < fetchMost && !short {
 			return true
 		}
-		if under.all < fetchMost {
-			if i := slices.IndexFunc(s.list, func(o *Message) bool { return o.From != "" && o.state == serving && o.served(s.now) }); i >= 0 {
-				s.forget(s.list[i], wire.Dropped, true)
-				continue
-			}
+		if under.all < fetchMost && s.dropServed(false) {
+			continue
 		}
 		i := slices.IndexFunc(s.list, func(o *Message) bool { return !m.begun && o.idle(s.now, yieldTime) })
 		if i < 0 {

@@ -31,12 +31,22 @@ func (m *Message) holds() bool { return m.From != "" && m.state != waiting }
 // gives way.
 func (s *State) roomForOwn(size int) bool {
 	for s.own+size > s.cfg.Memory {
-		i := slices.IndexFunc(s.list, func(o *Message) bool { return o.From == "" && o.served(s.now) })
-		if i < 0 {
+		if !s.dropServed(true) {
 			return false
 		}
-		s.forget(s.list[i], wire.Dropped, true)
 	}
+	return true
+}
+
+// dropServed drops the oldest message, own or of others, that was served for long enough.
+func (s *State) dropServed(own bool) bool {
+	i := slices.IndexFunc(s.list, func(m *Message) bool {
+		return (m.From == "") == own && m.state == serving && m.served(s.now)
+	})
+	if i < 0 {
+		return false
+	}
+	s.forget(s.list[i], wire.Dropped, true)
 	return true
 }
 
