@@ -36,7 +36,9 @@
 // A third of all copies cross another one of the same message on their link. To have
 // one of two mesh peers, in turn by message ID, wait 5 ms for the other one's copy was
 // tried: among 30 nodes on loopback a quarter fewer copies and 0.9 of the CPU, but a
-// later p50 (18 ms after 13), and on lines of 50 ms as many copies at 1.3 times the CPU.
+// later p50 (18 ms after 13), and on lines of 50 ms as many copies at 1.3 times the CPU
+// (with and without in turns, by the commands for 30 nodes and for TestReachComparison
+// below).
 //
 // # What is promised
 //
