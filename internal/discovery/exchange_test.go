@@ -400,13 +400,13 @@ func TestRenewedRecord(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		own := make(chan peer.AddrInfo, 16)
-		var seq uint64
+		type told struct {
+			peer.AddrInfo
+			seq uint64
+		}
+		own := make(chan told, 16) // Own is called by whoever brings a record
 		boot := newNode(t, net.Host(t, net.Node(0)), setup{change: func(c *Config) {
-			c.Own = func(ai peer.AddrInfo, s uint64) {
-				seq = s
-				own <- ai
-			}
+			c.Own = func(ai peer.AddrInfo, seq uint64) { own <- told{ai, seq} }
 		}})
 		h := net.Host(t, net.Node(1))
 		connect(t, newNode(t, h, setup{}), boot)
@@ -414,12 +414,13 @@ func TestRenewedRecord(t *testing.T) {
 		if len(own) == 0 {
 			t.Fatal("identify brought no record")
 		}
-		drain := func() {
+		drain := func() (seq uint64) {
 			for len(own) > 0 {
-				<-own
+				seq = (<-own).seq
 			}
+			return seq
 		}
-		drain()
+		seq := drain()
 		asker := newNode(t, net.Host(t, net.Node(2)), setup{want: 4})
 		for _, c := range []struct {
 			seq  uint64
