@@ -46,6 +46,7 @@ type LargeMessage struct {
 	Phase string  // waiting, checking, deferred, fetching, judging, held or serving
 	Size  int     // bytes
 	Here  int     // of them, in whole chunks
+	Out   int     // of them, in chunks that a peer has or was given by this node
 	Began time.Time
 	// Holders are peers that have all of it, Told those that know of it from this node.
 	Holders, Told int
@@ -62,7 +63,7 @@ type LargeTally struct {
 
 func largeMessage(v sched.View) LargeMessage {
 	return LargeMessage{
-		ID: v.ID, Type: v.Type, From: v.From, Phase: v.Phase, Size: v.Size, Here: v.Here, Began: v.Began,
+		ID: v.ID, Type: v.Type, From: v.From, Phase: v.Phase, Size: v.Size, Here: v.Here, Out: v.Out, Began: v.Began,
 		Holders: v.Holders, Told: v.Told, Cut: v.Cut, Took: v.Took, Tally: LargeTally(v.Tally),
 	}
 }

@@ -96,7 +96,7 @@ func largeShown(l LargeStats) inspect.Large {
 	shown := inspect.Large{Held: l.Held, Own: l.Own, WireIn: uint64(l.WireIn), WireOut: uint64(l.WireOut), Messages: []inspect.LargeMessage{}}
 	for _, m := range l.Messages {
 		one := inspect.LargeMessage{
-			ID: hex.EncodeToString(m.ID[:]), Type: m.Type, Phase: m.Phase, Size: m.Size, Here: m.Here, Began: m.Began,
+			ID: hex.EncodeToString(m.ID[:]), Type: m.Type, Phase: m.Phase, Size: m.Size, Here: m.Here, Out: m.Out, Began: m.Began,
 			Holders: m.Holders, Told: m.Told, Cut: m.Cut, Took: m.Took.Seconds(), Duplicates: m.Tally.Duplicates,
 			PromisesKept: m.Tally.PromisesKept, PromisesBroken: m.Tally.PromisesBroken, Served: m.Tally.Served,
 		}

@@ -79,6 +79,7 @@ var glossary = map[string]string{
 	"large id":                      "The first digits of what identifies the broadcast; hover for all.",
 	"large from":                    "Who told this node of it first.",
 	"large here":                    "Bytes that have come, and the share of the whole.",
+	"chunks out":                    "Bytes that at least one peer has or was given by this node.",
 	"large age":                     "Since this node knows of it.",
 	"large took":                    "From the first announcement until all of it was here.",
 	"large in":                      "Bytes that came, copies included.",

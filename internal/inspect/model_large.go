@@ -19,6 +19,7 @@ type LargeMessage struct {
 	Phase   string    `json:"phase"`
 	Size    int       `json:"size"`
 	Here    int       `json:"here"` // bytes of it
+	Out     int       `json:"out"`  // bytes of it that a peer has or was given
 	Began   time.Time `json:"began"`
 	Holders int       `json:"holders"`                // peers that have all of it
 	Told    int       `json:"told"`                   // that know of it from this node

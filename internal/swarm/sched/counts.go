@@ -2,6 +2,7 @@ package sched
 
 import (
 	"maps"
+	"slices"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -61,6 +62,7 @@ type View struct {
 	Phase string
 	Size  int
 	Here  int // bytes, in whole chunks
+	Out   int // bytes, in chunks that a neighbour was given or has
 	Began time.Time
 	// Holders are neighbours that have all of it, Told those that know of it from here.
 	Holders, Told int
@@ -80,6 +82,7 @@ func (s *State) Views() []View {
 
 func (s *State) view(m *Message) View {
 	v := View{ID: m.ID, Type: m.Manifest.Type, From: m.From, Phase: m.state.String(), Size: m.Manifest.Size, Began: m.Began, Cut: m.cut, Took: m.tookAll, Tally: m.tally}
+	out := make([]bool, wire.Chunks(m.Manifest.Size))
 	v.Here = min(m.n*wire.ChunkSize(v.Size), v.Size)
 	for _, l := range m.links {
 		if l.all {
@@ -87,6 +90,14 @@ func (s *State) view(m *Message) View {
 		}
 		if l.told {
 			v.Told++
+		}
+		for c, f := range l.flags {
+			out[c] = out[c] || f&fHave != 0 || f&fSent != 0 && !slices.Contains(l.p.queue, queued{l, c})
+		}
+	}
+	for c, o := range out {
+		if o {
+			v.Out += m.size(c)
 		}
 	}
 	return v

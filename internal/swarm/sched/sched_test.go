@@ -342,6 +342,58 @@ func TestServedBeforeItGivesWay(t *testing.T) {
 	}
 }
 
+// TestOut: what is out are the chunks that some neighbour was given or has, each once; one
+// that waits to be given is not.
+func TestOut(t *testing.T) {
+	x := newTable(t, "h")
+	x.step(Event{Kind: Publish, ID: x.id, Digest: x.d, Manifest: x.m, Data: x.data})
+	size := x.s.list[0].size(0)
+	chunks := func(of ...int) (s wire.Set) {
+		for _, c := range of {
+			s.Add(c)
+		}
+		return s
+	}
+	want := func(what string, n int) {
+		t.Helper()
+		if got := x.s.Views()[0].Out; got != n*size {
+			t.Errorf("%s: %d bytes are out, want %d chunks of %d", what, got, n, size)
+		}
+	}
+	x.hear("a", wire.Frame{Kind: wire.Want, Chunks: chunks(0, 1, 2)})
+	x.hear("b", wire.Frame{Kind: wire.Want, Chunks: chunks(2)})
+	want("asked for", 0)
+	var out wire.Set
+	give := func(p peer.ID) {
+		for n := -1; n != len(x.out); {
+			n = len(x.out)
+			x.step(Event{Kind: Pull, Peer: p})
+		}
+		for _, e := range x.out {
+			if e.Kind == Give {
+				out.Add(e.Frame.Index)
+			}
+		}
+	}
+	give("b")
+	if out.Len() == 0 {
+		t.Fatal("nothing was given")
+	}
+	want("given to one", out.Len())
+	give("a")
+	want("given to two", out.Len())
+	x.announce("c", false)
+	x.hear("c", wire.Frame{Kind: wire.Have, Have: chunks(0, 2)})
+	want("and another has two of them", out.Len())
+	for c := range x.m.Sums {
+		if !out.Has(c) {
+			x.hear("c", wire.Frame{Kind: wire.Have, Have: chunks(c)})
+			break
+		}
+	}
+	want("and one that was not out", out.Len()+1)
+}
+
 // near tells the State how far away neighbours are.
 func (x *table) near(rtt map[peer.ID]time.Duration) {
 	for p, d := range rtt {
