@@ -6,6 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	pubsub "github.com/libp2p/go-libp2p-pubsub"
@@ -129,6 +130,7 @@ func TestRelayCanBeRepeated(t *testing.T) {
 		var err error
 		for i, ctx := 0, short(); err == nil; i++ {
 			err = ns[1].e.Publish(ctx, "tx", []byte(payload(i, 500<<10)))
+			synctest.Wait() // both writers have taken what they can, so that both queues fill
 		}
 		if err := ns[1].e.Relay(short(), m); !errors.Is(err, ErrQueueFull) {
 			t.Fatal(err)
