@@ -130,6 +130,13 @@ func broadcast(ctx context.Context, svc *netservice.NebService, out *printer, ar
 // broadcastFile sends what a file holds. Above 256 KiB it goes in chunks, and stats tells
 // how.
 func broadcastFile(ctx context.Context, svc *netservice.NebService, out *printer, arg []string) error {
+	// Before it is opened: a pipe that nobody writes to would keep the program from all
+	// else, its end included.
+	if info, err := os.Stat(arg[1]); err != nil {
+		return err
+	} else if !info.Mode().IsRegular() {
+		return fmt.Errorf("%s is no regular file", arg[1])
+	}
 	f, err := os.Open(arg[1])
 	if err != nil {
 		return err

@@ -62,7 +62,7 @@ func (p *printer) message(m dispatcher.Message) {
 	if len(data) > maxShown {
 		data, rest = data[:maxShown], fmt.Sprintf("… (%d bytes)", len(data))
 	}
-	p.event("message", map[string]any{"from": from, "type": m.MessageType(), "text": string(m.Data())},
+	p.event("message", map[string]any{"from": from, "type": m.MessageType(), "bytes": len(m.Data()), "text": string(m.Data())},
 		fmt.Sprintf("%s %s: %q%s", short(from), m.MessageType(), data, rest))
 }
 
@@ -106,6 +106,15 @@ func (p *printer) stats(s netservice.Stats) {
 		g := s.Gossip.Types[name]
 		p.line(fmt.Sprintf("broadcast %s: published %d, delivered %d, copies %d, rejected %d, ignored %d, mesh %d",
 			name, g.Published, g.Delivered, g.Duplicates, g.Rejected, g.Ignored, g.Mesh))
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.Large.Types)) {
+		l := s.Large.Types[name]
+		p.line(fmt.Sprintf("large %s: published %d, fetched %d of %d announced, chunks %d + copies %d, promises kept %d, broken %d, chunks served %d",
+			name, l.Published, l.Fetched, l.Announced, l.Chunks, l.Duplicates, l.PromisesKept, l.PromisesBroken, l.Served))
+	}
+	for _, m := range s.Large.Messages {
+		p.line(fmt.Sprintf("large %s %x: %s, %d of %d B, took %s, %d chunks served, %d peers have it",
+			m.Type, m.ID[:4], m.Phase, m.Here, m.Size, m.Took.Round(time.Millisecond), m.Tally.Served, m.Holders))
 	}
 	for _, id := range slices.Sorted(maps.Keys(s.Peers)) {
 		out, in := s.Peers[id].Send, s.Peers[id].Receive

@@ -3,7 +3,6 @@ package swarm
 import (
 	"bufio"
 	"crypto/sha256"
-	"encoding/binary"
 	"errors"
 	"io"
 	"time"
@@ -86,8 +85,6 @@ type reader struct {
 // frameStall is how long the rest of a frame may take, at least.
 const frameStall = 15 * time.Second
 
-var errFrame = errors.New("length of a frame")
-
 func (e *Engine) read(r *remote, s network.Stream) {
 	rd := &reader{e: e, r: r, s: s, b: bufio.NewReaderSize(s, 4<<10)}
 	if e.cfg.Budgets != nil {
@@ -107,7 +104,7 @@ func (e *Engine) read(r *remote, s network.Stream) {
 	if !mine {
 		return
 	}
-	if errors.Is(err, wire.ErrMalformed) || errors.Is(err, wire.ErrManifest) || errors.Is(err, errFrame) {
+	if errors.Is(err, wire.ErrMalformed) || errors.Is(err, wire.ErrManifest) {
 		e.cfg.Obs.Counter(obs.SwarmFaults + sched.FaultFrame.String()).Inc(1)
 		if e.cfg.Report != nil {
 			e.cfg.Report(r.id, "", sched.FaultFrame.String(), false)
@@ -121,14 +118,11 @@ func (e *Engine) read(r *remote, s network.Stream) {
 
 // next reads a frame and acts on it.
 func (rd *reader) next() error {
-	size, err := binary.ReadUvarint(rd.b)
+	size, err := wire.ReadLength(rd.b)
 	if err != nil {
 		return err
 	}
-	if size == 0 || size > uint64(wire.MaxFrame) {
-		return errFrame
-	}
-	if cap(rd.frame) < int(size) {
+	if cap(rd.frame) < size {
 		rd.frame = make([]byte, size)
 	}
 	b := rd.frame[:size]

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 )
 
@@ -74,6 +75,29 @@ func Append(b []byte, f *Frame) []byte {
 
 // lengthMost is how many bytes the length of a frame takes at most.
 const lengthMost = 3
+
+// ReadLength reads the length of a frame, in its shortest form. Errors: ErrMalformed; of
+// r, io.ErrUnexpectedEOF in the middle.
+func ReadLength(r io.ByteReader) (int, error) {
+	n := 0
+	for i := range lengthMost {
+		b, err := r.ReadByte()
+		switch {
+		case err == io.EOF && i > 0:
+			return 0, io.ErrUnexpectedEOF
+		case err != nil:
+			return 0, err
+		}
+		if n |= int(b&0x7f) << (7 * i); b&0x80 != 0 {
+			continue
+		}
+		if i > 0 && b == 0 || n == 0 || n > MaxFrame {
+			break
+		}
+		return n, nil
+	}
+	return 0, fmt.Errorf("%w: length", ErrMalformed)
+}
 
 func appendBody(body []byte, f *Frame) []byte {
 	body = append(body, byte(f.Kind))

@@ -2,7 +2,9 @@ package wire
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
+	"io"
 	"reflect"
 	"slices"
 	"testing"
@@ -146,6 +148,47 @@ func TestShorterForm(t *testing.T) {
 	}
 	if n := len(appendSet(nil, nil)); n != 1 {
 		t.Errorf("none: %d bytes", n)
+	}
+}
+
+// TestLengths: the length of a frame has one form, as all numbers have.
+func TestLengths(t *testing.T) {
+	for _, n := range []int{1, 127, 128, 16383, 16384, MaxFrame} {
+		b := binary.AppendUvarint(nil, uint64(n))
+		got, err := ReadLength(bytes.NewReader(b))
+		if got != n || err != nil {
+			t.Errorf("%d: %d, %v", n, got, err)
+		}
+		for cut := range len(b) {
+			want := io.ErrUnexpectedEOF
+			if cut == 0 {
+				want = io.EOF
+			}
+			if _, err := ReadLength(bytes.NewReader(b[:cut])); err != want {
+				t.Errorf("%d cut to %d bytes: %v", n, cut, err)
+			}
+		}
+		if b[len(b)-1] |= 0x80; len(b) < lengthMost {
+			if got, err := ReadLength(bytes.NewReader(append(b, 0))); !errors.Is(err, ErrMalformed) {
+				t.Errorf("%d in a longer form: %d, %v", n, got, err)
+			}
+		}
+	}
+	for name, b := range map[string][]byte{
+		"zero":          {0},
+		"zero, longer":  {0x80, 0},
+		"beyond":        binary.AppendUvarint(nil, uint64(MaxFrame+1)),
+		"four bytes":    {0x81, 0x80, 0x80, 0x01},
+		"without end":   bytes.Repeat([]byte{0x80}, 10),
+		"beyond 64 bit": bytes.Repeat([]byte{0xff}, 10),
+	} {
+		r := bytes.NewReader(b)
+		if n, err := ReadLength(r); !errors.Is(err, ErrMalformed) {
+			t.Errorf("%s: %d, %v", name, n, err)
+		}
+		if read := len(b) - r.Len(); read > lengthMost {
+			t.Errorf("%s: %d bytes were read", name, read)
+		}
 	}
 }
 
