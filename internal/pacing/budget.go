@@ -275,7 +275,7 @@ func (b *Budget) fitsLocked(f *Flow, now time.Duration) int {
 		size = min(f.want, max(size, least))
 	}
 	// Several chunks on the way, so that it does not run empty.
-	size = min(size, max(int(b.window.piece(now)), least))
+	size = whole(min(size, max(int(b.window.piece(now)), least)), f.want)
 	extra := min(b.transit.inFlight(high), express)
 	room := window - b.transit.inFlight(all) + extra
 	if b.expressLocked(f, size) || int64(size) <= room && b.spread.wait(now, &b.window) == 0 {

@@ -109,9 +109,9 @@ func TestCancel(t *testing.T) {
 		if n, err := first.Begin(t.Context(), Normal, 64<<10); err != nil || n == 0 {
 			t.Fatal(n, err)
 		}
-		for b.fitsLocked(&Flow{b: b, class: Normal, want: 4 << 10}, b.now()) > 0 {
+		for b.fitsLocked(&Flow{b: b, class: Normal, want: 100}, b.now()) > 0 {
 			f := NewFlow(b)
-			f.Begin(t.Context(), Normal, 4<<10)
+			f.Begin(t.Context(), Normal, 100)
 		}
 		if _, err := NewFlow(b).Begin(ctxDone(), Normal, 100); err == nil || err.Error() != "too late" {
 			t.Errorf("%v", err)

@@ -8,11 +8,13 @@ import "time"
 const (
 	minChunk    = 4 << 10
 	chunkTarget = 400 * time.Microsecond
-	// nearChunk is the least to a near end (window.near), and holds a piece of 16 KiB:
-	// where writes take long there, the machine is busy, and smaller ones make it busier.
+	// chunkPiece holds a piece of 16 KiB of a large broadcast, with its head.
+	chunkPiece = 17 << 10
+	// nearChunk is the least to a near end (window.near): where writes take long there,
+	// the machine is busy, and smaller ones make it busier.
 	// With minChunk and marks after each of them large broadcasts took twice the CPU, and
 	// more the less there was (go test -run '^$' -bench LargeLoopback ./netservice).
-	nearChunk = 17 << 10
+	nearChunk = chunkPiece
 
 	// Largest is the most that goes out in one Write: each is a frame of the
 	// multiplexer, and system calls; 32 to 64 KiB measured best. Yamux sends at
@@ -47,6 +49,16 @@ func (p *chunker) size() int {
 	}
 	n := int(chunkTarget/p.perKiB) << 10
 	return min(max(n, minChunk)-muxHeader, Largest)
+}
+
+// whole lets a small rest of a write go along with it: alone it would be a write, a
+// record and a mark, and the chunk of a broadcast that it ends would be whole a turn
+// later at each hop.
+func whole(size, want int) int {
+	if want <= min(size+size/8, Largest) {
+		return want
+	}
+	return size
 }
 
 // stallAfter is how long one of several writers may be in its write before others

@@ -1,6 +1,7 @@
 package pacing
 
 import (
+	"slices"
 	"testing"
 	"time"
 )
@@ -156,6 +157,41 @@ func TestNear(t *testing.T) {
 			}
 			if n := b.fitsLocked(&Flow{b: b, class: Low, want: 64 << 10}, now); int64(n) != tt.chunk {
 				t.Errorf("%d bytes are written at once, want %d", n, tt.chunk)
+			}
+		})
+	}
+}
+
+// TestPieces: what is left of a write is not a small piece of its own, and what a new
+// connection begins with holds four pieces of a large broadcast.
+func TestPieces(t *testing.T) {
+	const head, kib = 16, 1 << 10
+	for _, tt := range []struct {
+		name         string
+		window, want int
+		pieces       []int
+	}{
+		{"of a broadcast, at the beginning", 0, 16*kib + head, []int{16*kib + head}},
+		{"a small rest goes along", 60 * kib, 16*kib + head, []int{16*kib + head}},
+		{"more is a piece of its own", 48 * kib, 16*kib + head, []int{12 * kib, 4*kib + head}},
+		{"one frame of the multiplexer", 1 << 20, 64 * kib, []int{Largest, muxHeader}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			b := NewBudget()
+			b.Attach(func(uint64) {})
+			b.window.base, b.window.bytes = 100*time.Millisecond, int64(tt.window)
+			f := &Flow{b: b, class: Low, want: tt.want}
+			var pieces []int
+			for f.want > 0 {
+				n := b.fitsLocked(f, time.Second)
+				if n == 0 {
+					t.Fatal("nothing has room")
+				}
+				pieces = append(pieces, n)
+				f.want -= n
+			}
+			if !slices.Equal(pieces, tt.pieces) {
+				t.Errorf("in pieces of %d, want %d", pieces, tt.pieces)
 			}
 		})
 	}

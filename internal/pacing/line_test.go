@@ -120,6 +120,36 @@ func TestWindow(t *testing.T) {
 	}
 }
 
+// TestFirstChunks: before anything of a new connection has come back, four chunks of a
+// large broadcast are on their way, each in one write.
+func TestFirstChunks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const piece = 16<<10 + 16
+		l := newLine(6.25e6, 200*time.Millisecond)
+		ctx, cancel := context.WithTimeout(t.Context(), 190*time.Millisecond)
+		defer cancel()
+		f := NewFlow(l.b)
+		chunks := 0
+		for ; ; chunks++ {
+			n, err := f.Begin(ctx, Low, piece)
+			if err != nil {
+				break
+			}
+			if n != piece {
+				t.Errorf("chunk %d begins with %d bytes of %d", chunks, n, piece)
+			}
+			l.write(n)
+			f.End(n)
+			f.Leave()
+		}
+		if chunks != 4 {
+			t.Errorf("%d chunks are on their way, want 4", chunks)
+		}
+		synctest.Wait()
+		l.b.close()
+	})
+}
+
 // TestSmallHighMessage: beside many that write without pause, a small message of
 // class High takes little more than the line itself, and nobody is starved.
 func TestSmallHighMessage(t *testing.T) {

@@ -36,7 +36,7 @@ type simParams struct {
 	headerMS, wholMS float64
 	push             bool // GossipSub with IDONTWANT in place of it
 	// fifo has lines serve first come first served, control with the rest, and windows
-	// that begin with 64 KiB and follow the delay, as package pacing has them.
+	// that begin with 68 KiB and follow the delay, as package pacing has them.
 	fifo bool
 }
 
@@ -165,7 +165,7 @@ func newSim(p simParams, seed uint64) *sim {
 			}
 			known[[2]int{i, j}], known[[2]int{j, i}] = true, true
 			d := 20*time.Millisecond + time.Duration(s.rng.Float64()*80e6)
-			a, b := &simLink{from: i, to: j, delay: d, window: 64 << 10}, &simLink{from: j, to: i, delay: d, window: 64 << 10}
+			a, b := &simLink{from: i, to: j, delay: d, window: 68 << 10}, &simLink{from: j, to: i, delay: d, window: 68 << 10}
 			a.back, b.back = b, a
 			s.nodes[i].out = append(s.nodes[i].out, a)
 			s.nodes[j].out = append(s.nodes[j].out, b)
