@@ -197,6 +197,20 @@ func TestPieces(t *testing.T) {
 	}
 }
 
+// TestHalfRoom: a write has room when half of it has.
+func TestHalfRoom(t *testing.T) {
+	const window, kib = 48 << 10, 1 << 10
+	for _, tt := range []struct{ inFlight, want int }{{0, 12 * kib}, {42 * kib, 12 * kib}, {42*kib + 1, 0}, {window, 0}} {
+		b := NewBudget()
+		b.Attach(func(uint64) {})
+		b.window.base, b.window.bytes = 100*time.Millisecond, window
+		b.transit.reserve(Low, tt.inFlight)
+		if n := b.fitsLocked(&Flow{b: b, class: Low, want: 64 * kib}, time.Second); n != tt.want {
+			t.Errorf("with %d on the way %d may be written, want %d", tt.inFlight, n, tt.want)
+		}
+	}
+}
+
 // TestFair plays writers that always have something to write.
 func TestFair(t *testing.T) {
 	tests := []struct {

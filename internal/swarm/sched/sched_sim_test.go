@@ -32,6 +32,8 @@ var rows = []row{
 	{"512 KiB, lines in order", func(p *simParams) { p.size, p.fifo = 512<<10, true }, 0.35, 1.15, 4.5},
 	{"1 MiB, lines in order", func(p *simParams) { p.fifo = true }, 0.25, 1.15, 4},
 	{"4 MiB, lines in order", func(p *simParams) { p.size, p.fifo = 4<<20, true }, 0.19, 1.2, 3.5},
+	{"1 MiB, lines in order, shared", func(p *simParams) { p.fifo, p.shared = true, true }, 0.25, 1.15, 4},
+	{"4 MiB, lines in order, shared", func(p *simParams) { p.size, p.fifo, p.shared = 4<<20, true, true }, 0.19, 1.2, 3.5},
 	{"1 MiB, hop by hop", func(p *simParams) { p.noHeader = true }, 1.0, 1.15, 12},
 }
 

@@ -38,6 +38,10 @@ type simParams struct {
 	// fifo has lines serve first come first served, control with the rest, and windows
 	// that begin with 68 KiB and follow the delay, as package pacing has them.
 	fifo bool
+	// shared has at most 16 KiB of all links together wait in a line, those that are
+	// ready in turn: what one budget for all connections of a host could do at best,
+	// which would have to guess the line's rate.
+	shared bool
 }
 
 func defaults() simParams {
@@ -102,6 +106,8 @@ type simNode struct {
 	busy     bool
 	turn     int
 	line     []packet // fifo: what was handed to the line
+	waits    int      // fifo: bytes of them
+	next     int      // shared: whose turn it is
 	downFree time.Duration
 	wakeAt   time.Duration
 	got      []time.Duration // by message
@@ -318,14 +324,16 @@ func (s *sim) kickFifo(nd *simNode) {
 	nd.turn = -1
 	for _, l := range nd.out {
 		for len(l.control) > 0 {
-			nd.line = append(nd.line, packet{frame: l.control[0].frame, bytes: l.control[0].bytes, l: l})
+			nd.hand(packet{frame: l.control[0].frame, bytes: l.control[0].bytes, l: l})
 			l.control = l.control[1:]
 		}
 	}
 	for more := true; more; {
 		more = false
-		for _, l := range nd.out {
-			if len(l.data) == 0 && !l.ready {
+		for k := range nd.out {
+			i := (nd.next + k) % len(nd.out)
+			l := nd.out[i]
+			if len(l.data) == 0 && !l.ready || s.p.shared && nd.waits >= wire.Piece {
 				continue
 			}
 			if l.inFlight+wire.Piece > l.window {
@@ -338,7 +346,7 @@ func (s *sim) kickFifo(nd *simNode) {
 				l.ready = l.ready || len(l.data) > 0
 				for _, o := range nd.out {
 					for len(o.control) > 0 {
-						nd.line = append(nd.line, packet{frame: o.control[0].frame, bytes: o.control[0].bytes, l: o})
+						nd.hand(packet{frame: o.control[0].frame, bytes: o.control[0].bytes, l: o})
 						o.control = o.control[1:]
 					}
 				}
@@ -348,13 +356,22 @@ func (s *sim) kickFifo(nd *simNode) {
 				l.data = l.data[1:]
 				p.l, p.left = l, s.now
 				l.inFlight += p.bytes
-				nd.line = append(nd.line, p)
+				nd.hand(p)
 				more = true
+				if s.p.shared {
+					nd.next = i + 1
+				}
 			}
 		}
 	}
 	nd.turn = 0
 	s.drain(nd)
+}
+
+// hand gives a packet to the line.
+func (nd *simNode) hand(p packet) {
+	nd.line = append(nd.line, p)
+	nd.waits += p.bytes
 }
 
 func (s *sim) drain(nd *simNode) {
@@ -363,12 +380,16 @@ func (s *sim) drain(nd *simNode) {
 	}
 	p := nd.line[0]
 	nd.line = nd.line[1:]
+	nd.waits -= p.bytes
 	nd.busy = true
 	nd.sent += int64(p.bytes)
 	s.after(time.Duration(float64(p.bytes)/nd.rate*1e9), func() {
 		nd.busy = false
 		isData := p.frame == nil || p.frame.Kind == wire.Chunk
 		s.after(p.l.delay, func() { s.arrive(p.l, p, isData) })
+		if s.p.shared {
+			s.kick(nd)
+		}
 		s.drain(nd)
 	})
 }
