@@ -320,6 +320,48 @@ func TestHostileOffers(t *testing.T) {
 	}
 }
 
+// Row 62: a peer that offers nearly all that it may, and changes one of its offers as
+// often as it may. A change costs what that one does, not what all of them do.
+func TestHostileOfferChanges(t *testing.T) {
+	besiege(t, nil, func(t *testing.T, s *siege) {
+		if _, err := largeType.Subscribe(s.victim, func(context.Context, netservice.Received[[]byte]) {}); err != nil {
+			t.Fatal(err)
+		}
+		a := s.session()
+		const large = 3 // the kind of large broadcasts
+		offers := func(n int, one func(i int) (number uint64, name string, most uint64)) {
+			var body []byte
+			for i := range n {
+				number, name, most := one(i)
+				entry := append(binary.AppendUvarint(nil, number), large, byte(len(name)))
+				entry = append(binary.AppendUvarint(append(entry, name...), most), 1) // taken
+				body = append(append(body, byte(len(entry))), entry...)
+			}
+			if _, err := a.control.Write(append(binary.AppendUvarint([]byte{4}, uint64(len(body))), body...)); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Second)
+		}
+		for part := range 4 {
+			offers(1000, func(i int) (uint64, string, uint64) {
+				i += part * 1000
+				return uint64(2 + i), fmt.Sprintf("made%04x", i), 1 << 20
+			})
+		}
+		before := allocated()
+		for range 8 {
+			offers(1000, func(i int) (uint64, string, uint64) { return 5000, largeType.Name(), uint64(1<<20 + i) })
+		}
+		if n := allocated() - before; n > 64<<20 {
+			t.Errorf("%d MiB were allocated for 8,000 changes of one offer", n>>20)
+		}
+		if s.peers(a.ID()) != 1 {
+			t.Error("it is no peer any more, within what it may do")
+		}
+		s.mustServe("after")
+	})
+}
+
 // messageStreams counts the message streams of a peer that the victim holds.
 func (s *siege) messageStreams(a *attacker) (n int) {
 	for _, c := range s.victim.Node().Host().Network().ConnsToPeer(a.ID()) {

@@ -52,7 +52,13 @@ func (n *Node) takesLarge(p peer.ID) (types map[string]int, member bool) {
 func (n *Node) offered(p peer.ID, kind session.Kind, name string) {
 	switch kind {
 	case session.KindLarge:
-		n.swarm.PeerChanged(p)
+		if k := n.peerSet.get(p); k != nil { // else all of it is asked for with the session
+			o, _, ok := k.session.Offered(kind, name)
+			if !ok {
+				o.MaxSize = 0
+			}
+			n.swarm.OfferChanged(p, name, o.MaxSize)
+		}
 		n.gossip.OfferChanged(p, name)
 	case session.KindMessage:
 		n.gossip.OfferChanged(p, name)

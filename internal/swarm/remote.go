@@ -50,11 +50,11 @@ func (e *Engine) remoteLocked(p peer.ID) *remote {
 }
 
 // PeerChanged has the engine ask Config.Takes about a peer: it is a member now, or no
-// more, or takes other types.
+// more.
 func (e *Engine) PeerChanged(p peer.ID) {
-	types, member := e.cfg.Takes(p)
 	var todo []sched.Effect
 	e.mu.Lock()
+	types, member := e.cfg.Takes(p) // under the lock: what OfferChanged tells meanwhile comes after
 	r := e.peers[p]
 	switch {
 	case e.closed || r == nil && !member:
@@ -73,6 +73,18 @@ func (e *Engine) PeerChanged(p peer.ID) {
 			r.held = nil
 			e.beginReadLocked(r, s)
 		}
+	}
+	e.unlock()
+	e.finish(todo)
+}
+
+// OfferChanged tells how large a message of one type may be that a member takes now; 0: it
+// takes none.
+func (e *Engine) OfferChanged(p peer.ID, typ string, most int) {
+	var todo []sched.Effect
+	e.mu.Lock()
+	if r := e.peers[p]; !e.closed && r != nil && r.member && !r.resting {
+		todo = e.stepLocked(sched.Event{Kind: sched.TakesOf, Peer: p, Type: typ, Most: most}, nil)
 	}
 	e.unlock()
 	e.finish(todo)

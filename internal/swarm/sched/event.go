@@ -19,6 +19,9 @@ const (
 	// the size given there. Down: it cannot any more, and all that was said is void.
 	Takes
 	Down
+	// TakesOf: Peer, of which there was a Takes, takes messages of Type up to Most bytes
+	// from now on; 0: none.
+	TakesOf
 	// Path: RTT is the round trip to Peer while nothing else is on its way.
 	Path
 	// Declare: this node takes part in a type as Spec says. Retract: no more in Type.
@@ -49,6 +52,7 @@ type Event struct {
 	Kind     Kind
 	Peer     peer.ID
 	Takes    map[string]int
+	Most     int
 	RTT      time.Duration
 	Type     string
 	Spec     *Spec

@@ -1,6 +1,7 @@
 package sched
 
 import (
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -97,6 +98,8 @@ func (s *State) Step(ev Event, now time.Time) []Effect {
 		s.takes(ev.Peer, ev.Takes)
 	case Down:
 		s.down(ev.Peer)
+	case TakesOf:
+		s.takesOf(ev.Peer, ev.Type, ev.Most)
 	case Path:
 		if p := s.peers[ev.Peer]; p != nil {
 			p.rtt = ev.RTT
@@ -175,9 +178,30 @@ func (s *State) takes(id peer.ID, types map[string]int) {
 		s.peers[id] = p
 		s.order = append(s.order, p)
 	}
-	p.takes = types
+	p.takes = maps.Clone(types)
 	for _, m := range s.list {
 		if m.shown() {
+			s.tellNew(m, s.link(m, p))
+		}
+	}
+}
+
+// takesOf notes that a peer takes another size of one type. A peer may say so thousands
+// of times a second: it costs no more than that type does.
+func (s *State) takesOf(id peer.ID, typ string, most int) {
+	p := s.peers[id]
+	switch {
+	case p == nil:
+		return
+	case most <= 0:
+		delete(p.takes, typ)
+		return
+	case p.takes == nil:
+		p.takes = make(map[string]int)
+	}
+	p.takes[typ] = most
+	for _, m := range s.list {
+		if m.Manifest.Type == typ && m.shown() {
 			s.tellNew(m, s.link(m, p))
 		}
 	}
