@@ -326,11 +326,12 @@ func TestHostileUnpacking(t *testing.T) {
 // What the protocol does not allow on the control stream ends the session.
 func TestHostileControlStream(t *testing.T) {
 	for name, b := range map[string][]byte{
-		"a short ping":  {1, 3, 1, 2, 3},
-		"a long pong":   append([]byte{2, 255}, make([]byte, 255)...),
-		"a bad goodbye": {3, 0},
-		"a ping flood":  bytes.Repeat([]byte{1, 8, 0, 0, 0, 0, 0, 0, 0, 1}, 5000),
-		"noise":         bytes.Repeat([]byte{0x5a, 0}, 5000),
+		"a short ping":                   {1, 3, 1, 2, 3},
+		"a long pong":                    append([]byte{2, 255}, make([]byte, 255)...),
+		"a bad goodbye":                  {3, 0},
+		"a ping flood":                   bytes.Repeat([]byte{1, 8, 0, 0, 0, 0, 0, 0, 0, 1}, 5000),
+		"noise":                          bytes.Repeat([]byte{0x5a, 0}, 5000),
+		"a payload told again and again": bytes.Repeat([]byte{7, 1, 'x'}, 40),
 	} {
 		t.Run(name, func(t *testing.T) {
 			besiege(t, nil, func(t *testing.T, s *siege) {

@@ -285,6 +285,15 @@ func TestHostileRecords(t *testing.T) {
 			t.Error("no record")
 		}
 	})
+	besiege(t, nil, func(t *testing.T, s *siege) {
+		a := s.session()
+		raw := recordOf(t, a.Host, 60)
+		again := append(binary.AppendUvarint([]byte{6}, uint64(len(raw))), raw...)
+		a.control.Write(bytes.Repeat(again, 40)) // each costs more to verify than to send
+		if e := s.event(netservice.PeerDisconnected, a.ID()); e.Reason != netservice.ReasonProtocol || e.ByRemote {
+			t.Errorf("disconnected: %+v", e)
+		}
+	})
 }
 
 // recordOf is a record signed by a host, with so many addresses.

@@ -101,14 +101,23 @@ func (s *Session) controlFrame(typ byte, body []byte, now time.Duration, limit *
 		return s.takeOffers(body, now, limit)
 	case ctlReady:
 		return s.peerReady()
-	case ctlRecord:
-		if f := s.e.cfg.OnRecord; f != nil && f(s.peer, slices.Clone(body)) != nil {
+	case ctlRecord, ctlPayload:
+		if !limit.announcement(now) {
 			return FaultControl
 		}
-	case ctlPayload:
-		if f := s.e.cfg.OnPayload; f != nil {
-			f(s.peer, slices.Clone(body))
-		}
+		return s.takeAnnouncement(typ, body)
+	}
+	return FaultNone
+}
+
+// takeAnnouncement hands over what the peer tells of itself.
+func (s *Session) takeAnnouncement(typ byte, body []byte) Fault {
+	body = slices.Clone(body)
+	if f := s.e.cfg.OnRecord; typ == ctlRecord && f != nil && f(s.peer, body) != nil {
+		return FaultControl
+	}
+	if f := s.e.cfg.OnPayload; typ == ctlPayload && f != nil {
+		f(s.peer, body)
 	}
 	return FaultNone
 }

@@ -41,10 +41,10 @@ func (a *allowance) spend(n int, burst float64) {
 	a.used = min(a.used+float64(n), mostDebt*burst)
 }
 
-// flood bounds what a peer may say on the control stream: frames, bytes, and
-// entries of offers, each a second and at once. What this side says stays below
-// (offersEvery, announceEvery).
-type flood struct{ frames, bytes, entries allowance }
+// flood bounds what a peer may say on the control stream: frames, bytes, entries of
+// offers, and announcements, each a second and at once. What this side says stays
+// below (offersEvery, announceEvery).
+type flood struct{ frames, bytes, entries, announcements allowance }
 
 const (
 	// Package pacing pings up to 250 times a second while a connection is full,
@@ -52,11 +52,19 @@ const (
 	frameRate, frameBurst     = 1000, 1000
 	controlRate, controlBurst = 128 << 10, 1 << 20 // bytes
 	entryRate, entryBurst     = 2048, 4 * MaxOffers
+	// A record costs the receiver some verifications, thousands of times what it costs
+	// the sender to repeat it. The burst is what a line may hold back for a while.
+	announceRate, announceBurst = 1, 32
 )
 
 // frame tells whether a frame of size bytes may come.
 func (f *flood) frame(now time.Duration, size int) bool {
 	return f.frames.take(now, 1, frameRate, frameBurst) && f.bytes.take(now, size, controlRate, controlBurst)
+}
+
+// announcement tells whether a record or a payload may come.
+func (f *flood) announcement(now time.Duration) bool {
+	return f.announcements.take(now, 1, announceRate, announceBurst)
 }
 
 // entry tells whether an entry of an offers frame may come.
