@@ -77,10 +77,10 @@ func flushes(r handshake.Reason) bool {
 	return false
 }
 
-// farewellTime is how long each step of a goodbye may take. One who answers no
+// goodbyeTime is how long each step of a goodbye may take. One who answers no
 // pings is told so all the same, as it may still read; but a dead peer has to be
 // noticed within ten seconds, most of which have passed by then.
-func farewellTime(r handshake.Reason, most time.Duration) time.Duration {
+func goodbyeTime(r handshake.Reason, most time.Duration) time.Duration {
 	switch r {
 	case handshake.ReasonTransportLost:
 		return 0
@@ -98,8 +98,8 @@ func (s *Session) conclude(reason handshake.Reason, byRemote bool) {
 		s.until(timeout, s.hungUp, func() bool { return s.writers.Load() == 0 })
 	}
 	streams := s.stopSending()
-	timeout = farewellTime(reason, timeout)
-	clean := timeout > 0 && s.farewell(streams, reason, byRemote, timeout)
+	timeout = goodbyeTime(reason, timeout)
+	clean := timeout > 0 && s.sayGoodbye(streams, reason, byRemote, timeout)
 	s.cutOff(streams, clean)
 	s.finish()
 	s.wg.Wait()
@@ -126,7 +126,7 @@ func (s *Session) finish() {
 func (s *Session) stopSending() (streams []*sendStream) {
 	for o := range s.queues() {
 		o.mu.Lock()
-		o.closed, o.closedWhy = true, DropClosed
+		o.closed = true
 		bytes, count := o.dropLocked(DropClosed)
 		if !o.writing && o.stream != nil {
 			streams = append(streams, o.stream)
@@ -138,10 +138,10 @@ func (s *Session) stopSending() (streams []*sendStream) {
 	return streams
 }
 
-// farewell closes the outbound streams, says goodbye, and waits until the peer
+// sayGoodbye closes the outbound streams, says goodbye, and waits until the peer
 // has taken everything, or, where the peer said goodbye, until all that it sent
 // has been delivered. It is false when that did not come to its end in time.
-func (s *Session) farewell(streams []*sendStream, reason handshake.Reason, byRemote bool, timeout time.Duration) bool {
+func (s *Session) sayGoodbye(streams []*sendStream, reason handshake.Reason, byRemote bool, timeout time.Duration) bool {
 	said := s.bounded(timeout, func() {
 		for _, st := range streams {
 			st.raw.CloseWrite()
@@ -203,7 +203,7 @@ func (s *Session) until(timeout time.Duration, abort <-chan struct{}, ok func() 
 			return
 		}
 		select {
-		case <-changed: // endWriter, endReader, the control writer
+		case <-changed: // writerIdles, endReader, the control writer
 			s.progress.done()
 			continue
 		case <-abort:

@@ -161,50 +161,6 @@ func TestIdleStreams(t *testing.T) {
 	})
 }
 
-func TestRemove(t *testing.T) {
-	inBubble(t, func(t *testing.T, net *testnet.Net) {
-		a, b := simNode(t, net, 1, nil, tx), simNode(t, net, 2, nil, tx)
-		sa, _ := join(t, a, b)
-		send(t, sa, "tx", "one")
-		b.await(t, "the message", func() bool { return len(b.got["tx"]) == 1 })
-		a.engine.Remove("tx")
-		if err := trySend(sa, "tx", nil, SendOptions{}); !errors.Is(err, ErrUnknownType) {
-			t.Errorf("send of a removed type: %v", err)
-		}
-		if err := a.engine.Set(tx, true); err != nil {
-			t.Fatal(err)
-		}
-		send(t, sa, "tx", "two")
-		b.await(t, "the message", func() bool { return len(b.got["tx"]) == 2 })
-	})
-}
-
-// TestRemoveWhileWaiting: a Send that waits for room learns that its type is
-// gone, not that the session were.
-func TestRemoveWhileWaiting(t *testing.T) {
-	inBubble(t, func(t *testing.T, net *testnet.Net) {
-		small := msgtype.Spec{Name: "tx", MaxSize: 1 << 20, QueueBytes: 1 << 20, Compression: msgtype.CompressNone}
-		a, b := simNode(t, net, 1, nil, small), simNode(t, net, 2, nil, small)
-		sa, _ := join(t, a, b)
-		net.StopReading(net.Node(2))
-		waited := make(chan error, 1)
-		go func() {
-			for {
-				if err := sa.Send(t.Context(), "tx", make([]byte, 300<<10), SendOptions{}); err != nil {
-					waited <- err
-					return
-				}
-			}
-		}()
-		time.Sleep(time.Second)
-		a.engine.Remove("tx")
-		if err := <-waited; !errors.Is(err, ErrUnknownType) {
-			t.Errorf("error %v", err)
-		}
-		net.ResumeReading(net.Node(2))
-	})
-}
-
 // TestEngineCloseNamesTheStuck: a delivery that ignores its context does not
 // hang Close.
 func TestEngineCloseNamesTheStuck(t *testing.T) {

@@ -12,7 +12,7 @@ import (
 // of it. There is one for each name, for as long as the engine lives.
 type messageType struct {
 	name   string
-	slot   int    // where sessions keep its queue
+	index  int    // where sessions keep its queue
 	number uint32 // under which it is offered
 	now    atomic.Pointer[settings]
 	// largest is the highest maximum that was ever declared: a peer that has not

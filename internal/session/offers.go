@@ -99,14 +99,14 @@ func (s *Session) note(t *messageType) {
 	theirs, _, ok := s.book.find(KindMessage, t.name)
 	q := s.existing(t)
 	ours := offerOf(&set.spec, set.receive)
-	news := ok && theirs.differs(ours) && s.differing[t.slot] != theirs
+	news := ok && theirs.differs(ours) && s.differing[t.index] != theirs
 	if news {
 		if s.differing == nil {
 			s.differing = make(map[int]Offer)
 		}
-		s.differing[t.slot] = theirs
+		s.differing[t.index] = theirs
 	} else if !ok || !theirs.differs(ours) {
-		delete(s.differing, t.slot)
+		delete(s.differing, t.index)
 	}
 	s.mu.Unlock()
 	if q != nil {
@@ -129,8 +129,8 @@ type Difference struct{ Ours, Theirs Offer }
 func (s *Session) Differences() (all []Difference) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for slot, theirs := range s.differing {
-		t, _ := s.e.reg.numbered(slot + 1)
+	for i, theirs := range s.differing {
+		t, _ := s.e.reg.numbered(i + 1)
 		if set := t.now.Load(); set != nil {
 			all = append(all, Difference{offerOf(&set.spec, set.receive), theirs})
 		}
@@ -139,17 +139,17 @@ func (s *Session) Differences() (all []Difference) {
 	return all
 }
 
-// standing is what a queue has to know of an offer.
-type standing struct {
+// taken is what a queue has to know of what the peer takes of its type.
+type taken struct {
 	number  uint32 // 0 when the peer does not take the type
 	maxSize int
 }
 
-// standing finds what the peer offers of a type.
-func (b *offerBook) standing(name string) standing {
+// taken finds what the peer takes of a type.
+func (b *offerBook) taken(name string) taken {
 	o, number, ok := b.find(KindMessage, name)
 	if !ok || o.Properties&Taken == 0 {
-		return standing{}
+		return taken{}
 	}
-	return standing{number, o.MaxSize}
+	return taken{number, o.MaxSize}
 }

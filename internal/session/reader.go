@@ -47,7 +47,7 @@ type reader struct {
 	block    []byte        // what is left of the allocation that small payloads share
 	wire     int           // bytes on the wire of the batch
 	unpacked int           // bytes of it that were compressed
-	waits    *patience     // until the deadline of the frame under way, or that of the next one
+	waits    *deadline     // until the deadline of the frame under way, or that of the next one
 	inFrame  bool          // it is that of the frame under way
 	began    time.Duration // when that began
 	got      int64         // bytes of it, and of what came with them
@@ -70,7 +70,7 @@ func (r *reader) number() (int, error) {
 		case n > 0:
 		case err == io.EOF && have == 0:
 			return 0, errIdle // it never said anything
-		case err != nil && r.waits.late.Load():
+		case err != nil && r.waits.expired.Load():
 			return 0, errIdle
 		case err != nil:
 			return 0, r.broken(err)
@@ -97,7 +97,7 @@ func (r *reader) run() error {
 			}
 		case err == io.EOF:
 			return nil
-		case err != nil && r.waits.late.Load():
+		case err != nil && r.waits.expired.Load():
 			return errIdle
 		case err != nil:
 			return err
@@ -275,7 +275,7 @@ func (r *reader) broken(err error) error {
 	switch {
 	case err == io.EOF:
 		return FaultTruncated
-	case r.waits.late.Load():
+	case r.waits.expired.Load():
 		return FaultTimeout
 	}
 	return err

@@ -72,7 +72,7 @@ func testReader(raw *fakeStream, maxSize int, deliver func(batch [][]byte)) *rea
 	s := &Session{e: e, ctx: context.Background(), start: time.Now(), budget: pacing.NewBudget()}
 	t := newMessageType("x", cfg.Obs, e.total)
 	t.set(&settings{spec: msgtype.Spec{Name: "x", MaxSize: maxSize}, receive: true})
-	return &reader{s: s, in: &receiver{t: t}, raw: raw, waits: new(patience)}
+	return &reader{s: s, in: &receiver{t: t}, raw: raw, waits: new(deadline)}
 }
 
 func frames(c *codec, how msgtype.Compression, payloads ...[]byte) (b []byte) {

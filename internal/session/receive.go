@@ -63,7 +63,7 @@ func (s *Session) read(r *reader) error {
 // arrival is an inbound stream that is open.
 type arrival struct {
 	t     *messageType // nil until the stream has said what it carries
-	waits patience     // of its reader
+	waits deadline     // of its reader
 }
 
 // identify reads what a stream carries, and finds its receiver.
@@ -98,7 +98,7 @@ func (s *Session) overdue(now time.Duration) (streams []network.Stream) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for st, in := range s.inStreams {
-		if in.waits.over(now) && !in.waits.late.Swap(true) {
+		if in.waits.over(now) && !in.waits.expired.Swap(true) {
 			streams = append(streams, st)
 		}
 	}

@@ -65,7 +65,7 @@ func (e *Engine) typeLocked(name string) *messageType {
 		return t
 	}
 	t := newMessageType(name, e.cfg.Obs, e.total)
-	t.number, t.slot = n, int(n)-1
+	t.number, t.index = n, int(n)-1
 	all := append([]*messageType(nil), *e.reg.byNumber.Load()...)
 	all[n-1] = t
 	e.reg.byNumber.Store(&all)
@@ -108,27 +108,6 @@ func (e *Engine) Set(spec msgtype.Spec, receive bool) error {
 		}
 	}
 	return nil
-}
-
-// Remove makes a message type unknown again. What is queued of it is dropped
-// and its streams are reset. Unknown names are ignored.
-func (e *Engine) Remove(name string) {
-	e.mu.Lock()
-	t := e.reg.lookup(name)
-	if t == nil {
-		e.mu.Unlock()
-		return
-	}
-	types := maps.Clone(*e.reg.types.Load())
-	delete(types, name)
-	e.reg.types.Store(&types)
-	t.set(nil)
-	_ = e.offerLocked(t.number, Offer{}) // taking away meets no bound
-	e.mu.Unlock()
-	for _, s := range e.sessions() {
-		s.ctl.kick(s)
-		s.remove(t)
-	}
 }
 
 // Offer tells all peers of something that is no message type, or that it has

@@ -2,7 +2,6 @@ package session
 
 import (
 	"context"
-	"fmt"
 	"sync"
 	"time"
 
@@ -32,7 +31,7 @@ type sendQueue struct {
 	// else what it holds and up to bookAhead more.
 	booked int
 
-	offer     standing // what the peer offers of the type
+	offer     taken // what the peer offers of the type
 	stream    *sendStream
 	finishing *sendStream   // closed when idle; the peer has not read all of it yet
 	idleSince time.Duration // when the last writer ended
@@ -41,9 +40,8 @@ type sendQueue struct {
 
 	// writing tells that a writer goroutine is at work. While it is, it owns
 	// the stream; others may only reset it.
-	writing   bool
-	closed    bool       // nothing is queued any more
-	closedWhy DropReason // valid when closed
+	writing bool
+	closed  bool // nothing is queued any more
 }
 
 // SendOptions are those of one message. The zero value is fine.
@@ -144,8 +142,6 @@ func (o *sendQueue) admitLocked(m *message, size int) error {
 	switch {
 	case o.s.closing.Load():
 		return o.s.closedErr()
-	case o.closed || set == nil: // removed
-		return fmt.Errorf("%w: %s", ErrUnknownType, o.t.name)
 	case o.offer.number == 0:
 		return &UnsupportedError{Type: o.t.name, Peer: o.s.peer}
 	case m.head.raw > o.offer.maxSize:
@@ -192,13 +188,6 @@ func (o *sendQueue) dropLocked(why DropReason) (bytes, count int) {
 	return o.unbookLocked(), count
 }
 
-// retire ends the type on this session.
-func (o *sendQueue) retire() {
-	o.mu.Lock()
-	o.closed, o.closedWhy = true, DropRetracted
-	o.dropAndUnlock(DropRetracted)
-}
-
 // refresh looks at what the peer offers of the type now. When it takes it no
 // longer, what is queued is dropped. The look is taken under the queue's lock, so
 // that of two calls at once the later one counts.
@@ -206,7 +195,7 @@ func (o *sendQueue) refresh() {
 	o.mu.Lock()
 	o.s.mu.Lock()
 	was := o.offer
-	o.offer = o.s.book.standing(o.t.name)
+	o.offer = o.s.book.taken(o.t.name)
 	o.s.mu.Unlock()
 	if o.offer.number != 0 || was.number == 0 {
 		o.mu.Unlock()

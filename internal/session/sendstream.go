@@ -23,7 +23,7 @@ type sendStream struct {
 	preface []byte // the writer's: what has to go out before the first message
 	sent    int64  // the writer's: bytes of messages written
 
-	writes patience // of the writer
+	writes deadline // of the writer
 
 	// finished is closed when a stream that was closed for being idle has ended.
 	finished chan struct{}

@@ -38,7 +38,7 @@ type Session struct {
 	budget *pacing.Budget // of the connection, and when it last gave a sign of life
 	detach func()         // ends the marks of this session
 
-	outs atomic.Pointer[[]*sendQueue] // by slot of the type, nil where there is none; replaced as a whole under mu
+	outs atomic.Pointer[[]*sendQueue] // by index of the type, nil where there is none; replaced as a whole under mu
 
 	closing atomic.Bool // nothing is queued any more
 
@@ -61,7 +61,7 @@ type Session struct {
 	done      chan struct{} // closed then; nil until somebody asks
 
 	book      offerBook     // what the peer offers
-	differing map[int]Offer // of that, what differs from what is declared here, by slot; nil while nothing does
+	differing map[int]Offer // of that, what differs from what is declared here, by index; nil while nothing does
 	isReady   bool          // the peer's first offers have come
 	isBegun   bool          // begun is closed
 
@@ -217,24 +217,24 @@ func (s *Session) queue(t *messageType) (*sendQueue, error) {
 	if o := s.existing(t); o != nil {
 		return o, nil
 	}
-	o := &sendQueue{s: s, t: t, offer: s.book.standing(t.name)}
+	o := &sendQueue{s: s, t: t, offer: s.book.taken(t.name)}
 	s.setQueueLocked(t, o)
 	return o, nil
 }
 
 // existing is the queue of a type, nil when there is none.
 func (s *Session) existing(t *messageType) *sendQueue {
-	if outs := *s.outs.Load(); t.slot < len(outs) {
-		return outs[t.slot]
+	if outs := *s.outs.Load(); t.index < len(outs) {
+		return outs[t.index]
 	}
 	return nil
 }
 
 func (s *Session) setQueueLocked(t *messageType, o *sendQueue) {
 	old := *s.outs.Load()
-	outs := make([]*sendQueue, max(len(old), t.slot+1))
+	outs := make([]*sendQueue, max(len(old), t.index+1))
 	copy(outs, old)
-	outs[t.slot] = o
+	outs[t.index] = o
 	s.outs.Store(&outs)
 }
 
@@ -247,20 +247,6 @@ func (s *Session) queues() iter.Seq[*sendQueue] {
 			}
 		}
 	}
-}
-
-// remove ends a type on this session.
-func (s *Session) remove(t *messageType) {
-	s.mu.Lock()
-	o := s.existing(t)
-	if o != nil {
-		s.setQueueLocked(t, nil)
-	}
-	s.mu.Unlock()
-	if o != nil {
-		o.retire()
-	}
-	s.resetInbound(t)
 }
 
 // resetInbound resets the streams on which the peer sends a type.

@@ -14,12 +14,11 @@ const (
 	DropReset                         // the peer reset the stream in the middle of it
 	DropSlow                          // the peer did not read for WriteTimeout
 	DropUnsupported                   // the peer does not know the type
-	DropRetracted                     // the type was retracted here
 	DropOpen                          // no stream could be opened
 	dropReasons
 )
 
-var dropNames = [dropReasons]string{"closed", "reset", "slow", "unsupported", "retracted", "open"}
+var dropNames = [dropReasons]string{"closed", "reset", "slow", "unsupported", "open"}
 
 func (r DropReason) String() string {
 	if r < dropReasons {
@@ -45,7 +44,7 @@ type SendStats struct {
 	Streams      uint64 // streams opened
 }
 
-// sent is what an outbound counts for its SendStats.
+// sent is what a send queue counts for its SendStats.
 type sent struct {
 	queued, written, bytes, refused uint64
 	streams                         uint32

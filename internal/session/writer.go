@@ -246,7 +246,7 @@ func (w *writer) account(seg segment, class, n int, err error) {
 	o.sent.bytes += uint64(n)
 	if lost > 0 {
 		if o.closed && why == DropReset {
-			why = o.closedWhy
+			why = DropClosed
 		}
 		o.sent.drop(why, lost)
 	}
@@ -304,9 +304,7 @@ func (w *writer) recover(err error) {
 	var why DropReason
 	slow := false
 	switch {
-	case o.closed:
-		why = o.closedWhy
-	case s.ctx.Err() != nil:
+	case o.closed || s.ctx.Err() != nil:
 		why = DropClosed
 	case o.offer.number == 0:
 		why = DropUnsupported
