@@ -6,11 +6,11 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 )
 
-// verdict is what becomes of a call that has come in.
-type verdict int
+// decision is what becomes of a call that has come in.
+type decision int
 
 const (
-	runs verdict = iota
+	runs decision = iota
 	waits
 	refused
 )
@@ -43,7 +43,7 @@ func newAdmission(s Spec) *admission {
 
 // enter takes a call in. One that runs has to leave; one that waits, too, once
 // leave has returned it, or has to be withdrawn.
-func (a *admission) enter(p peer.ID, k *served) verdict {
+func (a *admission) enter(p peer.ID, k *served) decision {
 	s := a.peers[p]
 	if s == nil {
 		s = &share{peer: p}
@@ -139,16 +139,16 @@ type quota struct {
 	maxCalls, maxPeerCalls, maxBytes, maxPeerBytes int
 
 	calls, bytes int
-	peers        map[peer.ID]*holding
+	peers        map[peer.ID]*booked
 }
 
-type holding struct{ calls, bytes int }
+type booked struct{ calls, bytes int }
 
 // enter takes a call in, if its peer and all peers hold less than they may.
 func (q *quota) enter(p peer.ID) bool {
 	h := q.peers[p]
 	if h == nil {
-		h = new(holding)
+		h = new(booked)
 	}
 	if q.calls >= q.maxCalls || h.calls >= q.maxPeerCalls || q.bytes >= q.maxBytes || h.bytes >= q.maxPeerBytes {
 		return false
@@ -159,14 +159,14 @@ func (q *quota) enter(p peer.ID) bool {
 	return true
 }
 
-// hold books bytes of a call that has entered.
-func (q *quota) hold(p peer.ID, bytes int) {
+// book books bytes of a call that has entered.
+func (q *quota) book(p peer.ID, bytes int) {
 	q.bytes += bytes
 	q.peers[p].bytes += bytes
 }
 
-// room tells whether that many bytes more would be within bounds.
-func (q *quota) room(p peer.ID, bytes int) bool {
+// fits tells whether that many bytes more would be within bounds.
+func (q *quota) fits(p peer.ID, bytes int) bool {
 	return q.bytes+bytes <= q.maxBytes && q.peers[p].bytes+bytes <= q.maxPeerBytes
 }
 

@@ -166,7 +166,7 @@ func (c *caller) frame(r *frameReader, h header) error {
 	case is == unsolicited:
 		c.e.fault(c.key.peer, FaultUnsolicited)
 		return nil // dropped
-	case is == late:
+	case is == former:
 		return nil
 	}
 	switch h.kind {

@@ -7,13 +7,13 @@ type callTable struct {
 	open map[uint64]*call
 }
 
-// standing is what a number in a frame of the peer stands for.
-type standing int
+// callState is what a number in a frame of the peer stands for.
+type callState int
 
 const (
-	current     standing = iota
-	late                 // a call that has ended here: its answers were on their way
-	unsolicited          // no call ever had that number
+	current     callState = iota
+	former                // a call that has ended here: its answers were on their way
+	unsolicited           // no call ever had that number
 )
 
 func (t *callTable) add(k *call) uint64 {
@@ -25,12 +25,12 @@ func (t *callTable) add(k *call) uint64 {
 	return t.last
 }
 
-func (t *callTable) get(n uint64) (*call, standing) {
+func (t *callTable) get(n uint64) (*call, callState) {
 	if k := t.open[n]; k != nil {
 		return k, current
 	}
 	if n <= t.last {
-		return nil, late
+		return nil, former
 	}
 	return nil, unsolicited
 }

@@ -22,7 +22,7 @@ type desk struct {
 func newDesk(c Config) *desk {
 	return &desk{busy: make(map[string]int), quota: quota{
 		maxCalls: c.MaxServed, maxPeerCalls: c.MaxServedPerPeer, maxBytes: c.MaxBytes, maxPeerBytes: c.MaxBytesPerPeer,
-		peers: make(map[peer.ID]*holding),
+		peers: make(map[peer.ID]*booked),
 	}}
 }
 
@@ -40,11 +40,11 @@ func (d *desk) enter(s *server) failure {
 func (d *desk) full(p peer.ID) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return !d.quota.room(p, 0)
+	return !d.quota.fits(p, 0)
 }
 
 // ready decides about a call whose request is complete.
-func (d *desk) ready(k *served) (verdict, time.Duration) {
+func (d *desk) ready(k *served) (decision, time.Duration) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if k.stage != receiving {
@@ -99,7 +99,7 @@ func (d *desk) stuck() (names []string) {
 func (d *desk) answering(k *served, bytes int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.quota.hold(k.s.from, bytes-k.held)
+	d.quota.book(k.s.from, bytes-k.held)
 	k.held = bytes
 }
 

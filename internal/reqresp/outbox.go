@@ -247,7 +247,7 @@ func (b *outbox) next(done []func()) (out []byte, _ []func(), err error) {
 			b.spare, out = out[:0], append(writeBuffers.Get().(*[batch]byte)[:0], out...)
 		}
 		for turn := 0; len(b.ready) > 0 && (turn == 0 || len(out)+maxPiece <= batch); turn++ {
-			out, done = b.turnLocked(out, done)
+			out, done = b.nextFragmentLocked(out, done)
 		}
 		if len(b.ready) == 0 {
 			b.ready = nil
@@ -259,8 +259,8 @@ func (b *outbox) next(done []func()) (out []byte, _ []func(), err error) {
 	}
 }
 
-// turnLocked takes a fragment of the call whose turn it is.
-func (b *outbox) turnLocked(out []byte, done []func()) ([]byte, []func()) {
+// nextFragmentLocked takes a fragment of the call whose turn it is.
+func (b *outbox) nextFragmentLocked(out []byte, done []func()) ([]byte, []func()) {
 	o := b.ready[0]
 	b.ready[0] = nil
 	b.ready = b.ready[1:]

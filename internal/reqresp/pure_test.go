@@ -263,7 +263,7 @@ func TestAssembly(t *testing.T) {
 func TestAdmission(t *testing.T) {
 	a := newAdmission(Spec{Concurrency: 3, PerPeer: 2, Queue: 4, PeerQueue: 3})
 	names := map[*served]string{}
-	enter := func(p, name string) verdict {
+	enter := func(p, name string) decision {
 		k := new(served)
 		names[k] = name
 		return a.enter(peer.ID(p), k)
@@ -313,17 +313,17 @@ func TestAdmission(t *testing.T) {
 }
 
 func TestQuota(t *testing.T) {
-	q := quota{maxCalls: 3, maxPeerCalls: 2, maxBytes: 100, maxPeerBytes: 60, peers: make(map[peer.ID]*holding)}
+	q := quota{maxCalls: 3, maxPeerCalls: 2, maxBytes: 100, maxPeerBytes: 60, peers: make(map[peer.ID]*booked)}
 	for i, want := range []bool{true, true, false} {
 		if got := q.enter("A"); got != want {
 			t.Errorf("call %d of A: %v", i, got)
 		}
 	}
-	if !q.room("A", 60) || q.room("A", 61) {
+	if !q.fits("A", 60) || q.fits("A", 61) {
 		t.Error("the room of a peer")
 	}
-	q.hold("A", 60)
-	if !q.enter("B") || q.room("B", 41) || !q.room("B", 40) {
+	q.book("A", 60)
+	if !q.enter("B") || q.fits("B", 41) || !q.fits("B", 40) {
 		t.Error("the room of all")
 	}
 	if q.enter("C") {
@@ -348,14 +348,14 @@ func TestCallTable(t *testing.T) {
 	}
 	for _, tc := range []struct {
 		n    uint64
-		want standing
+		want callState
 	}{{1, current}, {2, unsolicited}} {
 		if _, is := c.get(tc.n); is != tc.want {
 			t.Errorf("%d: %v", tc.n, is)
 		}
 	}
 	c.remove(1)
-	if _, is := c.get(1); is != late {
+	if _, is := c.get(1); is != former {
 		t.Errorf("an answer that was on its way: %v", is)
 	}
 }

@@ -95,7 +95,7 @@ func (s *server) newServed(call uint64, t terms) (*served, failure) {
 // data takes a part of the request.
 func (k *served) data(r *frameReader, h header) error {
 	s := k.s
-	grant, err := k.in.read(r, h.end, k.hold)
+	grant, err := k.in.read(r, h.end, k.book)
 	if code, ok := err.(Code); ok {
 		k.fail(failure{code: code})
 		return nil // what is left of the request is skipped
@@ -113,18 +113,18 @@ func (k *served) data(r *frameReader, h header) error {
 	return nil
 }
 
-// hold takes the room for a request.
-func (k *served) hold(size int) error {
+// book takes the place of a request among all that is held.
+func (k *served) book(size int) error {
 	d := k.s.e.desk
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if k.s.m.spec.Kind == Upload {
 		return nil // flow control bounds it
 	}
-	if k.stage != receiving || !d.quota.room(k.s.from, size) {
+	if k.stage != receiving || !d.quota.fits(k.s.from, size) {
 		return Busy
 	}
-	d.quota.hold(k.s.from, size)
+	d.quota.book(k.s.from, size)
 	k.held += size
 	return nil
 }
