@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/go-nebnet/nebnet/dispatcher"
+	"github.com/go-nebnet/nebnet/internal/testkit"
 	"github.com/go-nebnet/nebnet/netservice"
 	"github.com/go-nebnet/nebnet/netservice/nettest"
 )
@@ -19,7 +20,7 @@ import (
 func TestStarUnderLoadLosesNothing(t *testing.T) {
 	const leaves = 9
 	each := 400
-	if raceEnabled {
+	if testkit.Race {
 		each = 250
 	}
 	inBubble(t, func(t *testing.T, nw *nettest.Network) {

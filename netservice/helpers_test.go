@@ -10,6 +10,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 
+	"github.com/go-nebnet/nebnet/internal/testkit"
 	"github.com/go-nebnet/nebnet/netservice"
 	"github.com/go-nebnet/nebnet/netservice/nettest"
 )
@@ -36,7 +37,7 @@ func quiet() netservice.Option {
 // crash the test (golang/go#78156).
 func bubble(t *testing.T, f func(t *testing.T)) {
 	t.Helper()
-	if raceEnabled {
+	if testkit.Race {
 		defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	}
 	synctest.Test(t, f)
@@ -46,7 +47,7 @@ func bubble(t *testing.T, f func(t *testing.T)) {
 // detector, which slows bubbles down more than tenfold. It runs without.
 func crowd(t *testing.T) {
 	t.Helper()
-	if raceEnabled {
+	if testkit.Race {
 		t.Skip("takes minutes under the race detector: run it without -race")
 	}
 }

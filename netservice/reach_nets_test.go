@@ -184,11 +184,3 @@ func (n *plainNet) stop() {
 		_ = n.hosts[i].Close()
 	}
 }
-
-// raceOr is r under the race detector, which takes ten times as long, and else n.
-func raceOr(r, n int) int {
-	if raceEnabled {
-		return r
-	}
-	return n
-}

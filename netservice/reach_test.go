@@ -15,12 +15,13 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/go-nebnet/nebnet/internal/bench"
+	"github.com/go-nebnet/nebnet/internal/testkit"
 	"github.com/go-nebnet/nebnet/netservice/nettest"
 )
 
 var (
-	reachNodes    = flag.Int("reach.nodes", raceOr(12, 20), "nodes of the reach tests")
-	reachMessages = flag.Int("reach.messages", raceOr(30, 100), "messages of the reach tests")
+	reachNodes    = flag.Int("reach.nodes", testkit.RaceOr(12, 20), "nodes of the reach tests")
+	reachMessages = flag.Int("reach.messages", testkit.RaceOr(30, 100), "messages of the reach tests")
 	reachRuns     = flag.Int("reach.runs", 1, "repetitions of the comparison, of which medians are compared")
 	reachStrict   = flag.Bool("reach.strict", false, "fail the comparison if it is missed, and not only if messages are lost")
 	reachSystems  = flag.String("reach.systems", "services,plain,unsigned", "systems of the comparison, in this order")

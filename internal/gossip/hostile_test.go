@@ -18,6 +18,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/go-nebnet/nebnet/internal/gossip/router"
+	"github.com/go-nebnet/nebnet/internal/testkit"
 )
 
 // Row 34: a replay is a duplicate for SeenTTL, and then the memory of it is free.
@@ -147,7 +148,7 @@ func TestHostileHaveFlood(t *testing.T) {
 		if asked == 0 || asked > 2*5000 { // the flood may fall into two heartbeats
 			t.Errorf("asked for %d messages", asked)
 		}
-		for i := range raceOr(20, 60) {
+		for i := range testkit.RaceOr(20, 60) {
 			r.control(&pb.ControlMessage{Ihave: []*pb.ControlIHave{{TopicID: new(reachTopic), MessageIDs: ids(i*20000, 20000)}}})
 		}
 		settle()
@@ -195,7 +196,7 @@ func TestHostileDontWantFlood(t *testing.T) {
 		r.graft(reachTopic)
 		time.Sleep(200 * time.Millisecond)
 		heap := heapNow()
-		for i := range raceOr(5000, 20_000) {
+		for i := range testkit.RaceOr(5000, 20_000) {
 			r.control(&pb.ControlMessage{Idontwant: []*pb.ControlIDontWant{{MessageIDs: ids(i*10, 10)}}})
 		}
 		time.Sleep(500 * time.Millisecond)
@@ -289,7 +290,7 @@ func TestHostileSubscriptionFlood(t *testing.T) {
 		n := w.node(nil)
 		r := w.raw(n)
 		heap := heapNow()
-		for i := range raceOr(25, 250) {
+		for i := range testkit.RaceOr(25, 250) {
 			rpc := &pb.RPC{}
 			for k := range 4000 {
 				rpc.Subscriptions = append(rpc.Subscriptions, &pb.RPC_SubOpts{

@@ -11,6 +11,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/go-nebnet/nebnet/internal/gossip/rpc"
+	"github.com/go-nebnet/nebnet/internal/testkit"
 )
 
 // signedMessage is one of a new author, with its key inside or in its ID.
@@ -133,7 +134,7 @@ func TestSignatureIsVerifiedOnce(t *testing.T) {
 
 // To verify allocates nothing once the author is known.
 func TestVerifyAllocates(t *testing.T) {
-	if raceEnabled {
+	if testkit.Race {
 		t.Skip("the race detector has pools lose what they hold")
 	}
 	k, m := newKeyring(), signedMessage(t, crypto.Ed25519)

@@ -12,6 +12,7 @@ import (
 	pubsub "github.com/libp2p/go-libp2p-pubsub"
 	"github.com/libp2p/go-libp2p/core/network"
 
+	"github.com/go-nebnet/nebnet/internal/testkit"
 	"github.com/go-nebnet/nebnet/internal/testnet"
 )
 
@@ -64,7 +65,7 @@ func TestStarLosesNothing(t *testing.T) {
 		}
 		settle()
 		w.net.SetBandwidth(w.net.Node(1), testnet.Bandwidth{Up: 32e6})
-		everybodySpeaks(t, ns, raceOr(500, 1500), 1000, time.Minute)
+		everybodySpeaks(t, ns, testkit.RaceOr(500, 1500), 1000, time.Minute)
 	})
 }
 
@@ -77,7 +78,7 @@ func TestCirclesDoNotStand(t *testing.T) {
 			w.connect(n.h, ns[(i+1)%len(ns)].h)
 		}
 		settle()
-		everybodySpeaks(t, ns, raceOr(200, 500), 1000, time.Minute)
+		everybodySpeaks(t, ns, testkit.RaceOr(200, 500), 1000, time.Minute)
 	})
 }
 

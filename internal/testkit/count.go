@@ -30,3 +30,11 @@ func OpenFiles(t testing.TB) int {
 	}
 	return len(entries)
 }
+
+// RaceOr is the first number under the race detector, else the second.
+func RaceOr(race, n int) int {
+	if Race {
+		return race
+	}
+	return n
+}

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-nebnet/nebnet/internal/testkit"
 	"github.com/go-nebnet/nebnet/netservice"
 	"github.com/go-nebnet/nebnet/netservice/nettest"
 )
@@ -90,7 +91,7 @@ func same(a, b []string) (n int) {
 // follows: so it is the two of a few runs that are most alike which count, and a tenth of
 // them may differ.
 func TestTwoRuns(t *testing.T) {
-	if raceEnabled {
+	if testkit.Race {
 		t.Skip("the race detector shuffles who runs next, as the CI's step without it does not")
 	}
 	first := trace(t, 1)

@@ -21,6 +21,7 @@ import (
 
 	"github.com/go-nebnet/nebnet/internal/gossip"
 	"github.com/go-nebnet/nebnet/internal/msgtype"
+	"github.com/go-nebnet/nebnet/internal/testkit"
 	"github.com/go-nebnet/nebnet/internal/testnet"
 )
 
@@ -156,7 +157,7 @@ func (m *mixed) dial(rng *rand.Rand, i, k int) {
 func TestMixedMesh(t *testing.T) {
 	for _, id := range []gossip.Identity{gossip.Unsigned, gossip.Signed} {
 		t.Run(identityName(id), func(t *testing.T) {
-			if raceEnabled {
+			if testkit.Race {
 				// Timers of a bubble that fire on two processors corrupt the race
 				// detector's state (golang/go#78156).
 				defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
@@ -173,7 +174,7 @@ func (m *mixed) burst(messages uint32, from int) {
 		m.net.SetBandwidth(m.net.Node(i+1), testnet.Bandwidth{Up: 20e6, Down: 20e6})
 	}
 	each := uint32(100)
-	if raceEnabled {
+	if testkit.Race {
 		each = 20
 	}
 	var wg sync.WaitGroup

@@ -6,11 +6,13 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/go-nebnet/nebnet/internal/testkit"
 )
 
 var (
-	crashNodes    = flag.Int("crash.nodes", raceOr(200, 1000), "nodes of the test with crashes")
-	crashMessages = flag.Int("crash.messages", raceOr(20, 100), "messages of the test with crashes")
+	crashNodes    = flag.Int("crash.nodes", testkit.RaceOr(200, 1000), "nodes of the test with crashes")
+	crashMessages = flag.Int("crash.messages", testkit.RaceOr(20, 100), "messages of the test with crashes")
 	crashSeeds    = flag.Int("crash.seeds", 1, "runs of the test with crashes")
 )
 

@@ -12,15 +12,8 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/go-nebnet/nebnet/internal/gossip/rpc"
+	"github.com/go-nebnet/nebnet/internal/testkit"
 )
-
-// raceOr is the first under the race detector, which makes a simulation ten times as slow.
-func raceOr(with, without int) int {
-	if raceEnabled {
-		return with
-	}
-	return without
-}
 
 // sim is a network of routers in one goroutine, in time of its own. The same seed
 // gives the same run.
@@ -248,7 +241,7 @@ func (s *sim) copies() (delivered, duplicates int64) {
 
 // TestThousandNodes broadcasts in a network of 1,000.
 func TestThousandNodes(t *testing.T) {
-	nodes, messages := raceOr(200, 1000), raceOr(4, 10)
+	nodes, messages := testkit.RaceOr(200, 1000), testkit.RaceOr(4, 10)
 	s := newSim(t, 1, nodes, 10, nil)
 	s.run(5 * time.Second)
 	for k := range messages {

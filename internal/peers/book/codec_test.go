@@ -14,6 +14,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 	ma "github.com/multiformats/go-multiaddr"
+
+	"github.com/go-nebnet/nebnet/internal/testkit"
 )
 
 func sampleBook() *Book {
@@ -185,7 +187,7 @@ func TestFullBookIsCheap(t *testing.T) {
 	if b.Len() != MaxPeers || size > 16<<20 {
 		t.Errorf("%d peers take %d KiB", b.Len(), size>>10)
 	}
-	if best > 3*100*time.Millisecond && !raceEnabled { // on a slow machine beside a busy neighbour
+	if best > 3*100*time.Millisecond && !testkit.Race { // on a slow machine beside a busy neighbour
 		t.Errorf("loaded in %s", best)
 	}
 	runtime.KeepAlive(b)

@@ -15,6 +15,7 @@ import (
 	"github.com/libp2p/go-libp2p/p2p/security/noise"
 
 	"github.com/go-nebnet/nebnet/internal/msgtype"
+	"github.com/go-nebnet/nebnet/internal/testkit"
 	"github.com/go-nebnet/nebnet/internal/testnet"
 )
 
@@ -94,7 +95,7 @@ type world struct {
 // test (golang/go#78156).
 func bubble(t *testing.T, f func(t *testing.T)) {
 	t.Helper()
-	if raceEnabled {
+	if testkit.Race {
 		prev := runtime.GOMAXPROCS(1)
 		defer runtime.GOMAXPROCS(prev)
 	}
@@ -224,12 +225,4 @@ func payload(i, size int) string {
 	b := make([]byte, size)
 	copy(b, fmt.Sprintf("message %d ", i))
 	return string(b)
-}
-
-// raceOr is r under the race detector, which takes ten times as long, and else n.
-func raceOr(r, n int) int {
-	if raceEnabled {
-		return r
-	}
-	return n
 }

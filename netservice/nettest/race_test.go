@@ -1,5 +1,0 @@
-//go:build race
-
-package nettest_test
-
-const raceEnabled = true

@@ -1,5 +1,0 @@
-//go:build !race
-
-package netservice_test
-
-const raceEnabled = false
