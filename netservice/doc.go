@@ -33,7 +33,8 @@
 // Sending queues: nil means that the message is queued to a live peer, and
 // Stats tells what became of it. Queues are bounded in bytes. When one is full,
 // SendMessageToPeer and Broadcast wait for their context; a peer that is several
-// times as slow as others is not waited for without end. Higher priorities go first, but lower ones are never starved.
+// times as slow as others is not waited for without end. Higher priorities go first,
+// but lower ones are never starved.
 //
 // What happens to a received message that a subscriber cannot take is the
 // subscriber's policy: see package dispatcher. A lossless subscriber pushes
@@ -45,7 +46,7 @@
 // # The way of a message
 //
 // A received message passes three goroutines and two queues, and takes no lock
-// that the peers share:
+// that all peers share, but those of the queues themselves:
 //
 //	the peer's stream                     one for each peer and type
 //	  │  the stream's reader              a goroutine for each stream that is open
@@ -61,8 +62,9 @@
 // The loop waits for nobody. The reader waits for a place in the queue of the
 // type, and while it does its stream is not read: the sender's window closes, and
 // the sender's queue of that type for this peer fills up. No other stream waits
-// with it. A broadcast comes in by gossip's own goroutines, waits for its
-// validator, and goes on from the queue of the type as the others do.
+// with it. Where the type has a validator (Type.Validate), the reader runs it before the
+// message goes into the queue. A broadcast comes in by gossip's own goroutines, waits
+// for its validator, and goes on from the queue of the type as the others do.
 //
 // A message that is sent goes into the queue of its type for that peer, from which
 // one writer for each such queue, which exists while there is something to write,
@@ -83,8 +85,8 @@
 // What a peer sends before this side has read the end of its handshake waits for
 // that end, at most 64 streams of it and no longer than Config.HandshakeTimeout;
 // without a handshake under way it is refused at once. A dial (ConnectPeer, or of
-// a boot node) waits for the outcome in the same way. The handshake waits for
-// WithPeerCheck, and nothing else waits for user code. A session's end waits, for a
+// a boot node) waits for the outcome in the same way. Of all this only the handshake
+// waits for user code, WithPeerCheck. A session's end waits, for a
 // second or two at most, until the other side has taken what was queued.
 //
 // # Requests

@@ -16,7 +16,7 @@ import (
 
 // What a node that shakes hands with its best block, spreads blocks with
 // validation, and catches up, has to write beside its chain: from here to the end of
-// start, less than ninety lines.
+// catchUp, less than ninety lines.
 var (
 	chainBlock  = netservice.Declare("block", netservice.JSON[Block]())
 	chainBlocks = netservice.DeclareStream("blocks", netservice.JSON[[2]uint64](), netservice.JSON[Block]())

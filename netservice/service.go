@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
+	"weak"
 
 	"github.com/rcrowley/go-metrics"
 
@@ -24,8 +24,7 @@ type NebService struct {
 	node       *Node
 	dispatcher *dispatcher.Dispatcher
 	inspection inspection
-	// serial tells services apart without keeping one alive; random, not zero.
-	serial uint64
+	self       weak.Pointer[NebService] // for those who must not keep the service alive
 
 	mu      sync.Mutex    // held to change state
 	state   atomic.Int32  // a state; read on the path of every message
@@ -70,7 +69,8 @@ func NewNebService(cfg Config, opts ...Option) (*NebService, error) {
 			return nil, err
 		}
 	}
-	s := &NebService{cfg: cfg, obs: obs.New(o.logger, o.registry), started: make(chan struct{}), stopped: make(chan struct{}), serial: rand.Uint64() | 1}
+	s := &NebService{cfg: cfg, obs: obs.New(o.logger, o.registry), started: make(chan struct{}), stopped: make(chan struct{})}
+	s.self = weak.Make(s)
 	s.dispatcher, err = dispatcher.New(
 		dispatcher.Config{QueueSize: cfg.DispatchQueue, StopTimeout: time.Duration(cfg.ShutdownTimeout)},
 		dispatcher.WithLogger(s.obs.Logger()), dispatcher.WithMetrics(s.obs.Registry()),

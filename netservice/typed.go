@@ -23,9 +23,10 @@ type Type[T any] struct {
 	codec Codec[T]
 	subs  []dispatcher.SubscriberOption
 
-	// with is the serial number of the service that this was last declared with,
-	// to do so once and not for every message.
-	with atomic.Uint64
+	// with is the service that this was last declared with, a weak.Pointer[NebService],
+	// to do so once and not for every message. A strong one would keep a service that
+	// was stopped in memory for as long as the program runs.
+	with atomic.Value
 }
 
 // TypeOption changes a declaration.
@@ -272,11 +273,9 @@ func (t *Type[T]) Put(s Service, v T) error {
 
 // declare makes the type known to a service, which never forgets it.
 func (t *Type[T]) declare(s Service) error {
-	serial := uint64(0) // of a Service that the program has made up
-	if n := inside(s); n != nil {
-		if serial = n.serial; t.with.Load() == serial {
-			return nil
-		}
+	n := inside(s) // nil for a Service that the program has made up
+	if n != nil && t.with.Load() == any(n.self) {
+		return nil
 	}
 	if t.codec == nil {
 		return &ConfigError{Field: t.spec.Name + ".Codec", Err: errors.New("is nil")}
@@ -284,7 +283,9 @@ func (t *Type[T]) declare(s Service) error {
 	if err := s.Declare(t.spec); err != nil {
 		return err
 	}
-	t.with.Store(serial)
+	if n != nil {
+		t.with.Store(n.self)
+	}
 	return nil
 }
 
