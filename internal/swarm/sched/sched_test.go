@@ -124,6 +124,29 @@ func (x *table) did(k EffectKind, p peer.ID) bool {
 	return false
 }
 
+// TestTakesOf: what a neighbour takes changes type by type, and only for those that can be
+// spoken with.
+func TestTakesOf(t *testing.T) {
+	x := newTable(t, "")
+	x.step(Event{Kind: TakesOf, Peer: "a", Type: "block", Most: 0})
+	x.step(Event{Kind: TakesOf, Peer: "b", Type: "block", Most: 1 << 10})
+	x.step(Event{Kind: TakesOf, Peer: "stranger", Type: "block", Most: 4 << 20})
+	x.step(Event{Kind: Publish, Manifest: x.m, ID: x.id, Digest: x.d, Data: x.data})
+	for p, told := range map[peer.ID]bool{"a": false, "b": false, "c": true, "stranger": false} {
+		if x.did(Say, p) != told {
+			t.Errorf("%s was told: %v", p, !told)
+		}
+	}
+	x.step(Event{Kind: TakesOf, Peer: "a", Type: "other", Most: 4 << 20})
+	if x.did(Say, "a") {
+		t.Error("a was told of what it does not take")
+	}
+	x.step(Event{Kind: TakesOf, Peer: "a", Type: "block", Most: 4 << 20})
+	if !x.did(Say, "a") {
+		t.Error("a was not told of what it takes by now")
+	}
+}
+
 // TestNothingIsAskedTwice: of two holders each is asked for other chunks, and for no more
 // than the window.
 func TestNothingIsAskedTwice(t *testing.T) {
