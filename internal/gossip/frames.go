@@ -9,8 +9,12 @@ import (
 )
 
 const (
-	// idleBuffer is what a stream on which nothing comes holds.
-	idleBuffer = 512
+	// idleBuffer is what a stream on which nothing comes holds, warmBuffer what one holds
+	// on which more has come of late. Each read of a stream costs as much as to handle
+	// a copy of a small message, so what comes at once is to be read at once.
+	idleBuffer, warmBuffer = 512, 4 << 10
+	// warmth is for how long.
+	warmth = 15 * time.Second
 	// frameStall is how long a frame may stand still, and lowestRate the least that
 	// must come of it on average, in bytes per second.
 	frameStall = 15 * time.Second
@@ -29,19 +33,23 @@ type source interface {
 }
 
 // frames cuts a stream into frames. Its memory grows as bytes come, whatever length
-// a frame claims, and is given back when nothing is left in it.
+// a frame claims, and is given back when nothing is left in it and nothing comes.
 type frames struct {
 	s     source
 	limit int
 
 	buf      []byte
 	r, w     int       // what has come and was not taken is buf[r:w]
+	warm     bool      // idleBuffer was too small since the stream was silent last
 	began    time.Time // the frame of which a part is there; zero if none is
 	deadline time.Time // of the stream
 	small    [idleBuffer]byte
 }
 
-var readBuffers = sync.Pool{New: func() any { b := make([]byte, batchSize); return &b }}
+var (
+	readBuffers = sync.Pool{New: func() any { b := make([]byte, batchSize); return &b }}
+	warmBuffers = sync.Pool{New: func() any { b := make([]byte, warmBuffer); return &b }}
+)
 
 // next returns the next frame, nil if no whole one has come. It is good until the
 // next fill.
@@ -80,7 +88,14 @@ func (f *frames) fill() (n int, err error) {
 	}
 	for err == nil {
 		n, err = f.s.Read(f.buf[f.w:])
-		if n > 0 || !isTimeout(err) || !due.IsZero() && !now().Before(due) {
+		if n > 0 || !isTimeout(err) {
+			break
+		}
+		if f.r == f.w { // between frames, when a peer may be silent for ever
+			f.warm = false
+			f.makeRoom()
+			due = time.Time{}
+		} else if !now().Before(due) {
 			break
 		}
 		err = f.setDeadline(due) // it was that of an earlier read
@@ -95,23 +110,31 @@ func (f *frames) fill() (n int, err error) {
 	return 0, err
 }
 
-// makeRoom chooses a buffer: a small one while nothing has come, one of 64 KiB when
-// there is more, and for a frame that is larger one that doubles as it is filled.
+// makeRoom chooses a buffer: a small one while little comes, the next larger one when
+// that was filled, and for a frame that is larger than all one that doubles as it is
+// filled.
 func (f *frames) makeRoom() {
 	have := f.w - f.r
 	switch {
-	case have == 0 && f.w == len(f.buf) && len(f.buf) == idleBuffer:
-		f.use(*readBuffers.Get().(*[]byte)) // it was filled: more is there
-	case have == 0:
-		f.release()
-		f.use(f.small[:])
-	case f.w == len(f.buf) && f.r > 0 && 2*have <= len(f.buf):
+	case f.w == len(f.buf) && len(f.buf) == idleBuffer: // more is there
+		f.warm = true
+		f.use(*warmBuffers.Get().(*[]byte))
+	case f.w == len(f.buf) && len(f.buf) == warmBuffer:
+		f.use(*readBuffers.Get().(*[]byte))
+	case have > 0 && f.w < len(f.buf):
+	case have > 0 && f.r > 0 && 2*have <= len(f.buf):
 		copy(f.buf, f.buf[f.r:f.w])
 		f.r, f.w = 0, have
-	case f.w == len(f.buf) && len(f.buf) < batchSize:
-		f.use(*readBuffers.Get().(*[]byte))
-	case f.w == len(f.buf):
+	case have > 0:
 		f.use(make([]byte, min(2*len(f.buf), f.need())))
+	case !f.warm:
+		f.release()
+		f.buf = f.small[:]
+	case len(f.buf) != warmBuffer:
+		f.release()
+		f.buf = *warmBuffers.Get().(*[]byte)
+	default:
+		f.r, f.w = 0, 0
 	}
 }
 
@@ -124,29 +147,33 @@ func (f *frames) need() int {
 // use goes on with another buffer.
 func (f *frames) use(b []byte) {
 	n := copy(b, f.buf[f.r:f.w])
-	if len(f.buf) == batchSize {
-		f.release()
-	}
-	f.buf, f.r, f.w = b, 0, n
+	f.release()
+	f.buf, f.w = b, n
 }
 
 // release gives a buffer back.
 func (f *frames) release() {
-	if len(f.buf) == batchSize {
-		b := f.buf
+	b := f.buf
+	switch len(b) {
+	case batchSize:
 		readBuffers.Put(&b)
+	case warmBuffer:
+		warmBuffers.Put(&b)
 	}
 	f.buf, f.r, f.w = nil, 0, 0
 }
 
 // due is when the read that follows must have brought something: a frame that has begun
-// is held to a least rate. It is zero between frames, when a peer may be silent for
-// ever.
+// is held to a least rate, and a buffer that is held between frames is given back. It is
+// zero if neither is so.
 func (f *frames) due() time.Time {
-	if f.r == f.w {
+	if f.r == f.w && !f.warm {
 		return time.Time{}
 	}
 	at := now()
+	if f.r == f.w {
+		return at.Add(warmth)
+	}
 	if f.began.IsZero() {
 		f.began = at
 	}

@@ -17,10 +17,12 @@ type script struct {
 	parts    [][]byte
 	deadline time.Time
 	sets     int // of the deadline
+	reads    int
 	mute     func()
 }
 
 func (s *script) Read(b []byte) (int, error) {
+	s.reads++
 	if len(s.parts) == 0 {
 		if s.mute == nil {
 			return 0, io.EOF
@@ -133,9 +135,58 @@ func TestFrameMemory(t *testing.T) {
 		}
 	}
 	f = &frames{s: &script{parts: [][]byte{framed(1 << 20)}}, limit: limit}
-	if got, _ := readAll(f); len(got) != 1 || len(f.buf) > idleBuffer {
+	if got, _ := readAll(f); len(got) != 1 || len(f.buf) > warmBuffer {
 		t.Errorf("%d bytes are held between frames", len(f.buf))
 	}
+}
+
+// What comes at once is read at once, on a stream on which more than a little comes. A
+// buffer that is held for that is given back when the stream has been silent.
+func TestFramesAreReadAtOnce(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		const messages = 20
+		s := &script{}
+		f := &frames{s: s, limit: 1 << 20}
+		take := func(parts ...[]byte) {
+			t.Helper()
+			s.parts = append(s.parts, parts...)
+			for b, err := f.next(); b == nil; b, err = f.next() {
+				if err != nil {
+					t.Fatal(err)
+				}
+				if _, err := f.fill(); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		for range messages {
+			take(framed(1100))
+			time.Sleep(time.Second)
+		}
+		if s.reads > messages+1 {
+			t.Errorf("%d messages were read in %d parts", messages, s.reads)
+		}
+		if most := messages/int(deadlineStep/time.Second) + 1; s.sets > most {
+			t.Errorf("the deadline was set %d times, more than %d", s.sets, most)
+		}
+		begin, silent := time.Now(), time.Duration(0)
+		s.mute = func() {
+			silent = time.Since(begin)
+			s.mute = func() {
+				if len(f.buf) > idleBuffer {
+					t.Errorf("%d bytes are held on a stream that is silent", len(f.buf))
+				}
+				s.parts = [][]byte{framed(1)}
+			}
+		}
+		take()
+		if silent == 0 || silent > warmth {
+			t.Errorf("the buffer was given back after %v", silent)
+		}
+		if !s.deadline.IsZero() {
+			t.Error("a deadline on a stream that is silent")
+		}
+	})
 }
 
 // Row 51: a frame that has begun has a deadline that follows its size; there is none
