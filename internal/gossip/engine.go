@@ -336,7 +336,7 @@ func (e *Engine) beat() {
 	var evs []router.Event
 	e.mu.Lock()
 	for p, r := range e.peers {
-		if l := r.out.newLoad(); l.Busy > 0 {
+		if l := r.out.beat(); l.Busy > 0 {
 			evs = append(evs, router.Event{Kind: router.Loaded, Peer: p, Load: l})
 		}
 	}
