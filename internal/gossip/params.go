@@ -16,7 +16,8 @@ type Params struct {
 	// peers that this node dialled. Dout < Dlo <= D < Dhi, Dout < D/2.
 	D, Dlo, Dhi, Dscore, Dout int
 	// Dlazy peers outside the mesh, or GossipFactor of them if that is more, are
-	// told at each heartbeat what this node has.
+	// told at each heartbeat what this node has that they were not told of, and once
+	// more of what is announced for the last time.
 	Dlazy        int
 	GossipFactor float64
 	// Heartbeat is the time between two passes over the mesh, at least 100 ms.

@@ -280,6 +280,17 @@ func (r *Router) forgetMessages(t *Topic) {
 	r.weighQueue(t)
 }
 
+// addCopy notes that a further peer has sent the message. Most meshes are of the size for
+// which there is room at first.
+func (e *entry) addCopy(p *Peer) {
+	if e.copies == nil {
+		e.copies = make([]*Peer, 0, 8)
+	}
+	if len(e.copies) < maxServed {
+		e.copies = append(e.copies, p)
+	}
+}
+
 // sentBy reports whether a peer has sent a copy of the message itself.
 func (e *entry) sentBy(p *Peer) bool {
 	return e.from == p || slices.Contains(e.copies, p)

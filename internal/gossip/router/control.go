@@ -2,6 +2,7 @@ package router
 
 import (
 	"slices"
+	"sort"
 	"time"
 
 	"github.com/go-nebnet/nebnet/internal/gossip/rpc"
@@ -280,24 +281,53 @@ func (r *Router) gossip() {
 	if len(lazy) == 0 {
 		return // all are in the meshes
 	}
-	ids := make(map[*Topic][]string)
-	for i := range window {
+	ids := make(map[*Topic]*news)
+	for i := len(window) - 1; i >= 0; i-- {
 		for _, e := range window[i].kept() {
-			if e.msg != nil && lazy[e.topic] != nil {
-				ids[e.topic] = append(ids[e.topic], e.id)
+			if e.msg == nil || lazy[e.topic] == nil {
+				continue
+			}
+			n := ids[e.topic]
+			if n == nil {
+				n = &news{}
+				ids[e.topic] = n
+			}
+			n.ids, n.said = append(n.ids, e.id), append(n.said, e.said)
+			if i == m.HistoryGossip-1 {
+				n.leaving++
 			}
 		}
 	}
 	for _, t := range r.list {
-		have, fit := ids[t], lazy[t]
-		if len(have) == 0 {
+		n, fit := ids[t], lazy[t]
+		if n == nil {
 			continue
 		}
 		r.shuffle(fit)
 		for _, l := range fit[:min(max(m.Dlazy, int(m.GossipFactor*float64(len(fit)))), len(fit))] {
-			r.sayHave(l, r.sampleIDs(r.takenBy(l.p, have)))
+			r.sayHave(l, r.sampleIDs(r.takenBy(l.p, n.beyond(l.told))))
+			l.told = r.said
 		}
 	}
+}
+
+// news is what may be announced of a topic, the oldest first.
+type news struct {
+	ids     []string
+	said    []uint64 // their numbers in the history
+	leaving int      // of them leave the window now
+}
+
+// beyond is what a peer is to be told that was told up to a number of the history: what
+// was said later, and once more what is announced for the last time, since the peer may
+// have had no room for it. To say all of the window at each heartbeat took four tenths of
+// all bytes that were allocated, among 30 nodes and with a hundred messages a second.
+func (n *news) beyond(told uint64) []string {
+	k := sort.Search(len(n.said), func(i int) bool { return n.said[i] > told })
+	if k <= n.leaving {
+		return n.ids
+	}
+	return slices.Concat(n.ids[:n.leaving], n.ids[k:])
 }
 
 // sampleIDs is a part of ids, chosen at random, that a receiver reads in full.

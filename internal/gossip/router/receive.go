@@ -75,16 +75,14 @@ func (r *Router) copyFrom(e *entry, p *Peer) {
 	}
 	switch e.state {
 	case waiting, judging, deferred:
-		if e.live != nil && len(e.copies) < maxServed {
-			e.copies = append(e.copies, p)
+		if e.live != nil {
+			e.addCopy(p)
 		}
 	case accepted, held:
 		if e.msg == nil {
 			return
 		}
-		if len(e.copies) < maxServed {
-			e.copies = append(e.copies, p)
-		}
+		e.addCopy(p)
 		if r.clock-e.saidAt <= t.spec.Score.DeliveryWindow {
 			r.creditMesh(t, p)
 		}
