@@ -102,12 +102,17 @@ type ReachResult struct {
 	Duplicates                float64       // copies per node and message
 	CPU                       float64       // microseconds per delivery
 	Alloc                     float64       // KiB per delivery
+	Wire                      float64       // bytes on the wire for each byte of payload; 0 if it was not measured
 }
 
 func (r ReachResult) String() string {
 	ms := func(d time.Duration) time.Duration { return d.Round(time.Millisecond) }
-	return fmt.Sprintf("lost %d of %d; to all nodes p50 %v p99 %v, to a node p99 %v; %.2f duplicates; %.0f us, %.1f KiB a delivery",
+	text := fmt.Sprintf("lost %d of %d; to all nodes p50 %v p99 %v, to a node p99 %v; %.2f duplicates; %.0f us, %.1f KiB a delivery",
 		r.Lost, r.Lost+r.Delivered, ms(r.P50), ms(r.P99), ms(r.Each99), r.Duplicates, r.CPU, r.Alloc)
+	if r.Wire > 0 {
+		text += fmt.Sprintf("; %.2f bytes on the wire for each of payload", r.Wire)
+	}
+	return text
 }
 
 // Count sums up what came to the nodes that stayed up.
@@ -159,6 +164,7 @@ func Medians(rs []ReachResult) (m ReachResult) {
 	m.P99 = time.Duration(of(func(r ReachResult) float64 { return float64(r.P99) }))
 	m.Duplicates = of(func(r ReachResult) float64 { return r.Duplicates })
 	m.CPU = of(func(r ReachResult) float64 { return r.CPU })
+	m.Wire = of(func(r ReachResult) float64 { return r.Wire })
 	return m
 }
 

@@ -88,8 +88,8 @@
 // # Goroutines
 //
 // An engine runs one goroutine of its own, one for each stream that is read, one for
-// each stream that is written while there is something to write and 100 ms longer,
-// one for each opening of a stream, and one for each message under validation; types
+// each stream that is written while there is something to write and two heartbeats
+// longer, one for each opening of a stream, and one for each message under validation; types
 // without a validator are judged, and signatures of theirs verified, by the goroutine
 // that reads. Close waits for all.
 //
@@ -99,13 +99,13 @@
 //
 //	go test ./internal/gossip -run xxx -bench Broadcast -benchtime 300000x
 //	go test ./internal/gossip -run xxx -bench Reach -benchtime 1x -count 5 -reach.nodes 30 -reach.messages 1000
-//	go test ./internal/gossip -run TestReachComparison -v -timeout 30m -reach.nodes 100 -reach.messages 1000 -reach.runs 3
+//	go test ./internal/gossip -run TestReachComparison -v -timeout 30m -reach.nodes 100 -reach.messages 1000 -reach.runs 3 -reach.systems ours,unsigned,signed,plain
 //	go test ./internal/gossip -run xxx -bench IdlePeers -benchtime 1x -count 3
 //	go test ./internal/gossip -run xxx -bench Topics -benchtime 100000x -count 5
 //
 // CPU, allocations and bytes of a delivery are in the first; the time to all nodes and
-// the bytes on the wire in the second, over TCP on loopback; CPU in larger networks in
-// the third, in virtual time; heap and goroutines of an idle peer in the fourth; many
+// the bytes on the wire in the second, over TCP on loopback; CPU in larger networks, and
+// the bytes on lines of 50 ms, in the third, in virtual time; heap and goroutines of an idle peer in the fourth; many
 // topics beside one in the last. Others' load on the machine shows in all of them but
 // the counts of allocations and goroutines.
 //

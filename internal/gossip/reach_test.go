@@ -19,7 +19,7 @@ var (
 	reachMessages = flag.Int("reach.messages", testkit.RaceOr(30, 100), "messages of the reach tests")
 	reachRuns     = flag.Int("reach.runs", 1, "repetitions of the comparison, of which medians are compared")
 	reachStrict   = flag.Bool("reach.strict", false, "fail the comparison if it is missed, and not only if messages are lost")
-	reachSystems  = flag.String("reach.systems", "ours,plain,unsigned", "systems of the comparison, in this order")
+	reachSystems  = flag.String("reach.systems", "ours,plain,unsigned", "systems of the comparison, in this order: ours and unsigned without signatures, signed and plain with")
 )
 
 const (
@@ -34,6 +34,8 @@ func reachMaker(name string) func(host.Host, func([]byte)) (speaker, error) {
 	switch name {
 	case "ours":
 		return newOurs
+	case "signed":
+		return func(h host.Host, got func([]byte)) (speaker, error) { return newEngine(h, got, true) }
 	case "plain":
 		return func(h host.Host, got func([]byte)) (speaker, error) { return newPlain(h, got, true) }
 	}
@@ -43,6 +45,7 @@ func reachMaker(name string) func(host.Host, func([]byte)) (speaker, error) {
 // TestReachComparison broadcasts over the engine and over go-libp2p-pubsub with
 // its defaults, in equal networks. In full:
 //
+//	go test ./internal/gossip -run TestReachC -v -timeout 30m -reach.nodes 30 -reach.messages 1000 -reach.runs 3 -reach.systems ours,unsigned,signed,plain
 //	go test ./internal/gossip -run TestReach -v -timeout 30m -reach.nodes 100 -reach.messages 1000 -reach.runs 3 -reach.strict
 //	go test ./internal/gossip -run TestReach -v -timeout 30m -reach.nodes 1000 -reach.messages 100
 func TestReachComparison(t *testing.T) {
@@ -56,22 +59,21 @@ func TestReachComparison(t *testing.T) {
 				r := s.broadcast()
 				t.Logf("%-8s %v", name, r)
 				results[name] = append(results[name], r)
-				if name == "ours" && r.Lost+r.Repeated > 0 {
+				if (name == "ours" || name == "signed") && r.Lost+r.Repeated > 0 {
 					t.Errorf("%d lost, %d repeated", r.Lost, r.Repeated)
 				}
 			})
 		}
 	}
-	us := bench.Medians(results["ours"])
-	for _, name := range []string{"plain", "unsigned"} {
-		if len(results[name]) == 0 || len(results["ours"]) == 0 {
+	for _, pair := range [][2]string{{"ours", "unsigned"}, {"signed", "plain"}, {"ours", "plain"}} {
+		if len(results[pair[0]]) == 0 || len(results[pair[1]]) == 0 {
 			continue
 		}
-		base := bench.Medians(results[name])
-		t.Logf("ours / %s: p99 %.2f, duplicates %.2f, cpu %.2f", name,
-			float64(us.P99)/float64(base.P99), us.Duplicates/base.Duplicates, us.CPU/base.CPU)
-		if *reachStrict && name == "plain" && (us.P99 > base.P99 || us.Duplicates > base.Duplicates || us.CPU > 1.1*base.CPU) {
-			t.Errorf("missed: ours %v, plain %v", us, base)
+		us, base := bench.Medians(results[pair[0]]), bench.Medians(results[pair[1]])
+		t.Logf("%s / %s: p99 %.2f, duplicates %.2f, cpu %.2f, wire %.2f", pair[0], pair[1],
+			float64(us.P99)/float64(base.P99), us.Duplicates/base.Duplicates, us.CPU/base.CPU, us.Wire/base.Wire)
+		if *reachStrict && pair[1] == "plain" && (us.P99 > base.P99 || us.Duplicates > base.Duplicates || us.CPU > 1.1*base.CPU) {
+			t.Errorf("missed: %s %v, plain %v", pair[0], us, base)
 		}
 	}
 }

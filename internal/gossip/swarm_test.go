@@ -150,9 +150,18 @@ func (s *swarm) dups() (n int64) {
 	return n
 }
 
+// wire is how many bytes all nodes of a network in virtual time have sent, those of the
+// layers below gossip included.
+func (s *swarm) wire() int64 {
+	if s.net == nil {
+		return 0
+	}
+	return int64(s.net.TotalStats().Sent)
+}
+
 // broadcast publishes all messages at reachRate and lets the last ones arrive.
 func (s *swarm) broadcast() bench.ReachResult {
-	cost, dups := bench.StartCost(), s.dups()
+	cost, dups, wire := bench.StartCost(), s.dups(), s.wire()
 	for i := range s.record.Messages() {
 		s.say(i)
 		time.Sleep(time.Second / reachRate)
@@ -161,5 +170,6 @@ func (s *swarm) broadcast() bench.ReachResult {
 	r := s.record.Count()
 	r.CPU, r.Alloc = cost.Per(r.Delivered)
 	r.Duplicates = float64(s.dups()-dups) / float64(len(s.hosts)*s.record.Messages())
+	r.Wire = float64(s.wire()-wire) / float64(r.Delivered*reachSize)
 	return r
 }
