@@ -143,6 +143,7 @@ func identityName(id gossip.Identity) string {
 func TestPlainPubSub(t *testing.T) {
 	protocols := map[string][]protocol.ID{
 		"all":      nil,
+		"dials":    nil,
 		"meshsub3": {pubsub.GossipSubID_v13},
 		"meshsub2": {pubsub.GossipSubID_v12},
 		"meshsub1": {pubsub.GossipSubID_v11},
@@ -155,7 +156,11 @@ func TestPlainPubSub(t *testing.T) {
 				t.Parallel()
 				eh, e, egot := engine(t, id, 0)
 				ph, top, pgot := plain(t, id, ids)
-				testkit.Connect(t, eh, ph)
+				if name == "dials" {
+					testkit.Connect(t, ph, eh)
+				} else {
+					testkit.Connect(t, eh, ph)
+				}
 				exchange(t, e, egot, top, pgot, sizes)
 				if len(ids) == 1 {
 					if p := e.Stats().Peers[ph.ID()].Protocol; p != string(ids[0]) {
@@ -169,10 +174,14 @@ func TestPlainPubSub(t *testing.T) {
 
 // A payload of exactly 1 MiB is above the frame that others accept by default.
 func TestPlainPubSubOneMiB(t *testing.T) {
-	eh, e, egot := engine(t, gossip.Unsigned, 1<<20)
-	ph, top, pgot := plain(t, gossip.Unsigned, nil, pubsub.WithMaxMessageSize(1<<20+1<<10))
-	testkit.Connect(t, ph, eh)
-	exchange(t, e, egot, top, pgot, []int{1 << 20})
+	for _, id := range []gossip.Identity{gossip.Unsigned, gossip.Signed} {
+		t.Run(identityName(id), func(t *testing.T) {
+			eh, e, egot := engine(t, id, 1<<20)
+			ph, top, pgot := plain(t, id, nil, pubsub.WithMaxMessageSize(1<<20+1<<10))
+			testkit.Connect(t, ph, eh)
+			exchange(t, e, egot, top, pgot, []int{1 << 20})
+		})
+	}
 }
 
 // exchange sends one payload of each size both ways.
