@@ -105,9 +105,9 @@
 //
 // CPU, allocations and bytes of a delivery are in the first; the time to all nodes and
 // the bytes on the wire in the second, over TCP on loopback; CPU in larger networks, and
-// the bytes on lines of 50 ms, in the third, in virtual time; heap and goroutines of an idle peer in the fourth; many
-// topics beside one in the last. Others' load on the machine shows in all of them but
-// the counts of allocations and goroutines.
+// the bytes on lines of 50 ms, in the third, in virtual time; heap and goroutines of an
+// idle peer in the fourth; many topics beside one in the last. Others' load on the
+// machine shows in all of them but the counts of allocations, bytes and goroutines.
 //
 // # Message identity
 //
