@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/go-nebnet/nebnet/internal/lifecycle"
 )
 
 // Start starts the loop, and the goroutines of the subscribers that are
@@ -115,12 +117,12 @@ func (d *Dispatcher) shutdown(soft, end context.Context) error {
 		}
 	}
 	for _, s := range all {
-		wait(s.done, soft)
+		lifecycle.Ended(soft, s.done)
 	}
 	// The queues first: a handler that returns because its context has ended
 	// would be called at once for what waits behind.
 	for _, s := range all {
-		if !closed(s.done) {
+		if !lifecycle.IsClosed(s.done) {
 			s.cut(iStopped)
 		}
 	}
@@ -132,7 +134,7 @@ func (d *Dispatcher) shutdown(soft, end context.Context) error {
 	for _, s := range all {
 		if s.ownCode {
 			<-s.done // cut has ended its send
-		} else if !wait(s.done, end) {
+		} else if !lifecycle.Ended(end, s.done) {
 			stuck = append(stuck, s.name)
 		}
 		if n := s.droppedBy(iStopped); n > 0 {
@@ -143,25 +145,6 @@ func (d *Dispatcher) shutdown(soft, end context.Context) error {
 		return nil
 	}
 	return &UndeliveredError{Types: lost, Stuck: slices.Compact(stuck)}
-}
-
-// wait waits for done, or for ctx to end.
-func wait(done <-chan struct{}, ctx context.Context) bool {
-	select {
-	case <-done:
-		return true
-	case <-ctx.Done():
-		return closed(done)
-	}
-}
-
-func closed(done <-chan struct{}) bool {
-	select {
-	case <-done:
-		return true
-	default:
-		return false
-	}
 }
 
 // subscriptions are those of all topics, sorted by type and, within a type, in
@@ -179,7 +162,7 @@ func (d *Dispatcher) subscriptions() (all []*subscription) {
 // returned.
 func (d *Dispatcher) rememberLocked(s *subscription) {
 	d.former = slices.DeleteFunc(d.former, func(f *subscription) bool {
-		return closed(f.done) && (f.keyed == nil || closed(f.keyed.done))
+		return lifecycle.IsClosed(f.done) && (f.keyed == nil || lifecycle.IsClosed(f.keyed.done))
 	})
 	d.former = append(d.former, s)
 }

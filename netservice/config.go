@@ -145,7 +145,8 @@ type Config struct {
 	// one plus the other. Defaults: 3 s and 5 s.
 	PingInterval Duration `yaml:"ping_interval" json:"ping_interval" toml:"ping_interval" mapstructure:"ping_interval"`
 	PingTimeout  Duration `yaml:"ping_timeout" json:"ping_timeout" toml:"ping_timeout" mapstructure:"ping_timeout"`
-	// ShutdownTimeout bounds Stop. Default: 10 s.
+	// ShutdownTimeout bounds Stop. A fourth of it is kept for the subscribers to take
+	// what has arrived, however long the rest takes. Default: 10 s.
 	ShutdownTimeout Duration `yaml:"shutdown_timeout" json:"shutdown_timeout" toml:"shutdown_timeout" mapstructure:"shutdown_timeout"`
 }
 

@@ -3,6 +3,8 @@ package netservice
 import (
 	"errors"
 	"fmt"
+	"net"
+	"slices"
 
 	ma "github.com/multiformats/go-multiaddr"
 
@@ -132,8 +134,12 @@ func listenErrors(err error) error {
 	return errors.Join(errs...)
 }
 
-// StopError names what had not ended when ShutdownTimeout ran out.
+// StopError is what Stop returns if something has not ended in time, or has failed. It
+// is a net.Error.
 type StopError struct {
+	// Parts has an error for each part of the service that has not ended, or has failed,
+	// and none for those that have only waited for another one. That of the subscribers
+	// wraps a *dispatcher.UndeliveredError.
 	Parts []error
 }
 
@@ -143,3 +149,14 @@ func (e *StopError) Error() string {
 
 // Unwrap returns the errors of the parts.
 func (e *StopError) Unwrap() []error { return e.Parts }
+
+// Timeout tells whether a part ran out of time.
+func (e *StopError) Timeout() bool {
+	return slices.ContainsFunc(e.Parts, func(err error) bool {
+		ne, ok := errors.AsType[net.Error](err)
+		return ok && ne.Timeout()
+	})
+}
+
+// Temporary is false: a service that was stopped stays stopped.
+func (e *StopError) Temporary() bool { return false }

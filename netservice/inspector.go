@@ -2,6 +2,7 @@ package netservice
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"sync"
 	"time"
@@ -9,6 +10,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/go-nebnet/nebnet/internal/inspect"
+	"github.com/go-nebnet/nebnet/internal/lifecycle"
 	"github.com/go-nebnet/nebnet/internal/obs"
 )
 
@@ -95,5 +97,8 @@ func (x *inspection) close(ctx context.Context) error {
 	if h == nil {
 		return nil
 	}
-	return within(ctx, func() error { h.Close(); return nil })
+	if !lifecycle.Ended(ctx, lifecycle.Go(h.Close)) {
+		return fmt.Errorf("a page has not been left: %w", ctx.Err())
+	}
+	return nil
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/go-nebnet/nebnet/internal/gossip"
 	"github.com/go-nebnet/nebnet/internal/handshake"
 	"github.com/go-nebnet/nebnet/internal/identity"
+	"github.com/go-nebnet/nebnet/internal/lifecycle"
 	"github.com/go-nebnet/nebnet/internal/obs"
 	"github.com/go-nebnet/nebnet/internal/pacing"
 	"github.com/go-nebnet/nebnet/internal/peers"
@@ -243,63 +244,58 @@ func (n *Node) start() (err error) {
 
 // stop ends the engines from the top down: no new handshakes and dials, goodbye
 // to the peers, streams, host. Each part waits for its goroutines, until ctx ends
-// or, but for the host, nearly so: a part that is stuck takes nothing from the
-// host. It copes with a node that was not started, or not in full.
-func (n *Node) stop(ctx context.Context) error {
-	var errs []error
-	end := func(what string, err error) {
-		if err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", what, err))
-		}
-	}
-	soft, cancel := share(ctx, hostsShare)
+// or, but for the host, nearly so. It copes with a node that was not started, or not
+// in full.
+func (n *Node) stop(ctx context.Context) (errs []error) {
+	soft, cancel := lifecycle.Share(ctx, hostsShare)
 	defer cancel()
+	var parts, last []part
 	if n.host != nil {
 		n.peerSet.refuseNew() // tunnels wait for handshakes
 		n.stopStreams()
 	}
 	if n.tunnels != nil {
-		end("tunnels", within(soft, n.tunnels.Close))
+		parts = append(parts, part{"tunnels", waited(n.tunnels.Close)})
 	}
-	end("discovery", n.sources.close(soft))
+	parts = append(parts, part{"discovery", n.sources.close})
 	if w := n.reach.Load(); w != nil {
-		w.close()
+		parts = append(parts, part{"reachability", waited(func() error { w.close(); return nil })})
 	}
-	end("peers", within(soft, func() error { n.peers.Close(); return nil }))
+	parts = append(parts, part{"peers", waited(func() error { n.peers.Close(); return nil })})
 	if n.exchange != nil {
-		end("peer exchange", n.exchange.Close(soft))
+		parts = append(parts, part{"peer exchange", n.exchange.Close})
 	}
 	if n.record != nil {
-		end("own addresses", n.record.close())
+		parts = append(parts, part{"own addresses", waited(n.record.close)})
 	}
-	handlers, cancelHandlers := share(soft, handlersShare)
-	defer cancelHandlers()
-	end("requests", n.requests.Close(handlers))
+	parts = append(parts, part{"requests", n.requests.Close})
 	if n.gossip != nil {
-		end("gossip", n.gossip.Close(soft))
+		parts = append(parts, part{"gossip", n.gossip.Close})
 	}
 	if n.swarm != nil {
-		end("large broadcasts", n.swarm.Close(soft))
+		parts = append(parts, part{"large broadcasts", n.swarm.Close})
 	}
 	if n.engine != nil {
-		end("sessions", n.engine.Close(soft))
+		parts = append(parts, part{"sessions", n.engine.Close})
 	}
 	if n.peerSet != nil {
-		end("handshakes", n.peerSet.close(soft))
+		parts = append(parts, part{"handshakes", n.peerSet.close})
 	}
+	errs = endAll(soft, parts)
 	if n.budgets != nil {
 		n.budgets.Close()
 	}
 	if n.host != nil && n.opts.host == nil {
-		end("host", within(ctx, n.host.Close))
-		end("hole punching", within(ctx, func() error { n.repunch.wg.Wait(); return nil }))
+		last = append(last, part{"host", waited(n.host.Close)},
+			part{"hole punching", waited(func() error { n.repunch.wg.Wait(); return nil })})
 	}
-	end("data directory", n.dataDir.Unlock())
+	last = append(last, part{"data directory", waited(n.dataDir.Unlock)})
+	errs = append(errs, endAll(ctx, last)...)
 	if n.unbridge != nil {
 		n.unbridge()
 		n.obs.Log("node").WithField("id", n.id.String()).Info("stopped")
 	}
-	return errors.Join(errs...)
+	return errs
 }
 
 func (n *Node) sessionConfig() session.Config {

@@ -14,6 +14,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/go-nebnet/nebnet/internal/handshake"
+	"github.com/go-nebnet/nebnet/internal/lifecycle"
 	"github.com/go-nebnet/nebnet/internal/session"
 )
 
@@ -126,17 +127,10 @@ func (s *peerSet) refuseNew() {
 // close waits for every goroutine, after refuseNew and once all sessions have
 // ended.
 func (s *peerSet) close(ctx context.Context) error {
-	done := make(chan struct{})
-	go func() {
-		s.wg.Wait()
-		close(done)
-	}()
-	select {
-	case <-done:
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("an application callback of a handshake did not return: %w", ctx.Err())
+	if !lifecycle.Ended(ctx, lifecycle.Go(s.wg.Wait)) {
+		return fmt.Errorf("a callback (WithPeerCheck, WithPayload) has not returned: %w", ctx.Err())
 	}
+	return nil
 }
 
 // get returns the peer if there is a session with it, else nil.

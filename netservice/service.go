@@ -12,6 +12,7 @@ import (
 	"github.com/rcrowley/go-metrics"
 
 	"github.com/go-nebnet/nebnet/dispatcher"
+	"github.com/go-nebnet/nebnet/internal/lifecycle"
 	"github.com/go-nebnet/nebnet/internal/obs"
 )
 
@@ -126,7 +127,8 @@ func (s *NebService) Start() error {
 // are drained to the subscribers, and every goroutine is waited for, all
 // within Config.ShutdownTimeout. It is idempotent; later calls wait for the
 // first and return its error. What did not end in time is named in a
-// *StopError. Stopping a service that was never started is not an error, and
+// *StopError, and nothing else: what is stopped after something that is stuck has
+// time of its own. Stopping a service that was never started is not an error, and
 // one that is being started is stopped as soon as Start has returned.
 //
 // Code that Stop waits for must not wait for Stop. In a subscriber, a handler of
@@ -135,7 +137,7 @@ func (s *NebService) Start() error {
 // a goroutine that calls Stop. In other callbacks (WithPayload, Headers.Make,
 // WithMessageID, options of subscribers and of types), in code that waits for such a
 // goroutine, and in code that set profiler labels of its own, Stop cannot know it: it
-// takes the whole ShutdownTimeout and names what is stuck. Handlers of HandleStream,
+// takes most of ShutdownTimeout and names what is stuck. Handlers of HandleStream,
 // and loops over events and messages, may call it.
 func (s *NebService) Stop() error {
 	if name, ok := s.inCallback(); ok {
@@ -180,21 +182,13 @@ func (s *NebService) inCallback() (name string, ok bool) {
 }
 
 // end stops what there is, and returns the errors of the parts.
-func (s *NebService) end() (parts []error) {
+func (s *NebService) end() []error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(s.cfg.ShutdownTimeout))
 	defer cancel()
-	early, cancelEarly := share(ctx, dispatchersShare)
+	early, cancelEarly := lifecycle.Share(ctx, dispatchersShare)
 	defer cancelEarly()
-	if err := s.node.stop(early); err != nil {
-		parts = append(parts, err)
-	}
-	if err := s.inspection.close(early); err != nil {
-		parts = append(parts, fmt.Errorf("inspector: %w", err))
-	}
-	if err := s.dispatcher.Stop(ctx); err != nil {
-		parts = append(parts, err)
-	}
-	return parts
+	errs := s.node.stop(early)
+	return append(errs, endAll(ctx, []part{{"inspector", s.inspection.close}, {"subscribers", s.dispatcher.Stop}})...)
 }
 
 // running returns nil, ErrNotStarted or ErrStopped.

@@ -86,7 +86,7 @@ func (s *sourceSet) follow(n *Node, cfg Config, p parsed) (errs []error) {
 	for name, r := range s.running {
 		if w, ok := wanted[name]; !ok || w.key != r.key {
 			ctx, cancel := context.WithTimeout(context.Background(), sourceTimeout)
-			errs = append(errs, r.stop(ctx))
+			errs = append(errs, ofSource(name, r.stop(ctx)))
 			cancel()
 			delete(s.running, name)
 		}
@@ -105,18 +105,30 @@ func (s *sourceSet) follow(n *Node, cfg Config, p parsed) (errs []error) {
 	return errs
 }
 
-// close ends all sources and waits for them.
+// close ends all sources at once and waits for them.
 func (s *sourceSet) close(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.closed = true
 	s.cancel()
-	var errs []error
+	errs := make(chan error, len(s.running))
 	for name, r := range s.running {
-		errs = append(errs, r.stop(ctx))
-		delete(s.running, name)
+		go func() { errs <- ofSource(name, r.stop(ctx)) }()
 	}
-	return errors.Join(errs...)
+	var all []error
+	for range s.running {
+		all = append(all, <-errs)
+	}
+	clear(s.running)
+	return errors.Join(all...)
+}
+
+// ofSource is the error with which a source ended.
+func ofSource(source string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s: %w", source, err)
 }
 
 // wantedSource is a source that should run.

@@ -27,22 +27,23 @@ var imports = map[string][]string{
 	"stream":     {"internal/obs"},
 	"listener":   {"internal/obs", "stream"},
 	"p2p":        {"internal/obs", "stream", "listener"},
-	"dispatcher": {"internal/obs", "internal/msgtype", "internal/setting"},
+	"dispatcher": {"internal/obs", "internal/msgtype", "internal/setting", "internal/lifecycle"},
 	"netservice": {"dispatcher", "p2p", "listener", "stream", "internal/..."},
 
 	// The root holds documentation only.
 	"": {},
 
 	// Leaves.
-	"internal/obs":      {},
-	"internal/identity": {},
-	"internal/p2phost":  {"internal/obs", "internal/setting"},
-	"internal/pacing":   {},
-	"internal/random":   {},
-	"internal/setting":  {},
-	"internal/msgtype":  {"internal/setting"},
-	"internal/archtest": {},
-	"internal/bench":    {}, // baselines to compare with
+	"internal/obs":       {},
+	"internal/identity":  {},
+	"internal/p2phost":   {"internal/obs", "internal/setting"},
+	"internal/pacing":    {},
+	"internal/random":    {},
+	"internal/setting":   {},
+	"internal/lifecycle": {},
+	"internal/msgtype":   {"internal/setting"},
+	"internal/archtest":  {},
+	"internal/bench":     {}, // baselines to compare with
 
 	// Engines beside each other. They build on leaves and never on each other.
 	"internal/handshake": {"internal/obs"},
@@ -64,7 +65,7 @@ var imports = map[string][]string{
 
 // engine is what an engine may import: leaves, and the dispatcher where a
 // Message has to be handed over.
-var engine = []string{"internal/obs", "internal/pacing", "internal/random", "internal/identity", "internal/p2phost", "internal/handshake", "internal/setting", "internal/msgtype", "dispatcher"}
+var engine = []string{"internal/obs", "internal/pacing", "internal/random", "internal/identity", "internal/p2phost", "internal/handshake", "internal/setting", "internal/lifecycle", "internal/msgtype", "dispatcher"}
 
 // testSupport may be imported by any test file.
 var testSupport = []string{"internal/testkit", "internal/testnet", "internal/bench", "netservice/nettest", "internal/obs", "internal/identity", "internal/p2phost", "internal/msgtype"}

@@ -14,6 +14,7 @@ import (
 	"github.com/libp2p/go-libp2p/p2p/host/eventbus"
 	"github.com/sirupsen/logrus"
 
+	"github.com/go-nebnet/nebnet/internal/lifecycle"
 	"github.com/go-nebnet/nebnet/internal/obs"
 )
 
@@ -217,15 +218,10 @@ func (x *Exchange) Start() error {
 // It may be called again.
 func (x *Exchange) Close(ctx context.Context) error {
 	x.shut()
-	select {
-	case <-x.ended:
-		return nil
-	case <-ctx.Done():
-		if isClosed(x.ended) {
-			return nil
-		}
-		return fmt.Errorf("a callback has not returned: %w", ctx.Err())
+	if !lifecycle.Ended(ctx, x.ended) {
+		return fmt.Errorf("an exchange or a callback has not ended: %w", ctx.Err())
 	}
+	return nil
 }
 
 // shut tells everything to end and sees to it that ended is closed then.
@@ -247,13 +243,4 @@ func (x *Exchange) shut() {
 		x.wg.Wait()
 		close(x.ended)
 	}()
-}
-
-func isClosed(c <-chan struct{}) bool {
-	select {
-	case <-c:
-		return true
-	default:
-		return false
-	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/peer"
 
+	"github.com/go-nebnet/nebnet/internal/lifecycle"
 	"github.com/go-nebnet/nebnet/internal/obs"
 	"github.com/go-nebnet/nebnet/internal/random"
 )
@@ -130,13 +131,8 @@ func (p *Poller) Start() { p.once.Do(func() { go p.run() }) }
 func (p *Poller) Close(ctx context.Context) error {
 	p.cancel()
 	p.once.Do(func() { close(p.done) }) // it was never started
-	select {
-	case <-p.done:
-		return nil
-	case <-ctx.Done():
-		if isClosed(p.done) {
-			return nil
-		}
+	if !lifecycle.Ended(ctx, p.done) {
 		return ctx.Err()
 	}
+	return nil
 }

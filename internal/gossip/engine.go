@@ -13,6 +13,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/go-nebnet/nebnet/internal/gossip/router"
+	"github.com/go-nebnet/nebnet/internal/lifecycle"
 	"github.com/go-nebnet/nebnet/internal/random"
 )
 
@@ -379,10 +380,10 @@ func (e *Engine) Close(ctx context.Context) error {
 func (e *Engine) close(ctx context.Context) error {
 	idle := e.calls.close()
 	e.stopWork()
-	var left []string
-	if !ended(ctx, idle) {
-		left = e.busy()
-	}
+	// What follows has time of its own, whatever a validator does.
+	half, cancel := lifecycle.Share(ctx, 2)
+	defer cancel()
+	lifecycle.Ended(half, idle)
 	e.ctl.Lock()
 	e.closed = true
 	if e.listens {
@@ -390,15 +391,19 @@ func (e *Engine) close(ctx context.Context) error {
 	}
 	e.ctl.Unlock()
 	if e.started.Load() {
-		ended(ctx, e.ended)
+		lifecycle.Ended(ctx, e.ended)
 		e.cfg.Host.Network().StopNotify((*notifiee)(e))
 	}
 	e.drain(ctx)
 	e.stopLife()
 	gone := e.streams.close()
 	closed := e.closeStreams()
-	if !ended(ctx, gone) || !ended(ctx, closed) {
+	var left []string
+	if !lifecycle.Ended(ctx, gone) || !lifecycle.Ended(ctx, closed) {
 		left = append(left, "streams")
+	}
+	if !lifecycle.Ended(ctx, idle) {
+		left = append(left, e.busy()...)
 	}
 	e.giveUp()
 	if len(left) > 0 {
@@ -433,7 +438,9 @@ func (e *Engine) drain(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, drainTime)
 	defer cancel()
 	for e.writing.Load() > 0 {
-		if !ended(ctx, e.drained) {
+		select {
+		case <-e.drained: // wrote
+		case <-ctx.Done():
 			return
 		}
 	}
@@ -462,18 +469,4 @@ func (e *Engine) busy() []string {
 	}
 	slices.Sort(names)
 	return names
-}
-
-func ended(ctx context.Context, done <-chan struct{}) bool {
-	select {
-	case <-done:
-		return true
-	default:
-	}
-	select {
-	case <-done:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }

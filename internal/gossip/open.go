@@ -14,6 +14,7 @@ import (
 	"github.com/multiformats/go-multistream"
 
 	"github.com/go-nebnet/nebnet/internal/gossip/router"
+	"github.com/go-nebnet/nebnet/internal/lifecycle"
 )
 
 // protocols are those of GossipSub, newest first, with what each can do.
@@ -252,12 +253,7 @@ func (e *Engine) closeStreams() <-chan struct{} {
 	for _, s := range slices.DeleteFunc(in, func(s network.Stream) bool { return s == nil }) {
 		wg.Go(func() { _ = s.Reset() })
 	}
-	ended := make(chan struct{})
-	go func() {
-		wg.Wait()
-		close(ended)
-	}()
-	return ended
+	return lifecycle.Go(wg.Wait)
 }
 
 func sleep(ctx context.Context, d time.Duration) error {

@@ -16,6 +16,7 @@ import (
 	"github.com/rcrowley/go-metrics"
 	"golang.org/x/time/rate"
 
+	"github.com/go-nebnet/nebnet/internal/lifecycle"
 	"github.com/go-nebnet/nebnet/internal/obs"
 	"github.com/go-nebnet/nebnet/internal/pacing"
 	"github.com/go-nebnet/nebnet/internal/setting"
@@ -382,15 +383,11 @@ func (e *Engine) Close(ctx context.Context) error {
 			close(e.ended)
 		}()
 	}
-	select {
-	case <-e.ended:
+	if lifecycle.Ended(ctx, e.ended) {
 		return nil
-	case <-ctx.Done():
 	}
-	select {
-	case <-e.ended: // both at once
-		return nil
-	default:
-		return fmt.Errorf("handlers of %s have not returned: %w", strings.Join(e.desk.stuck(), ", "), ctx.Err())
+	if stuck := e.desk.stuck(); len(stuck) > 0 {
+		return fmt.Errorf("handlers of %s have not returned: %w", strings.Join(stuck, ", "), ctx.Err())
 	}
+	return fmt.Errorf("streams have not ended: %w", ctx.Err())
 }

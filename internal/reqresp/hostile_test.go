@@ -38,6 +38,31 @@ func raw(t *testing.T, from, to *node, number uint32) network.Stream {
 	return s
 }
 
+// Close does not wait for a peer that opens a stream and says nothing on it, or does not
+// read why it is refused; nor is the peer to blame.
+func TestCloseBesideSilentStreams(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		a, b := w.pair(nil)
+		s, err := a.NewStream(network.WithNoDial(t.Context(), "test"), b.ID(), Protocol(testNetwork))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Reset()
+		say(t, s, appendHead(nil, 300)[:1])
+		raw(t, a, b, 999) // no method has that number
+		synctest.Wait()
+		time.Sleep(time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := b.e.Close(ctx); err != nil {
+			t.Error(err)
+		}
+		if f := b.violations(); len(f) > 0 {
+			t.Errorf("blamed for %v", f)
+		}
+	})
+}
+
 func say(t *testing.T, s network.Stream, b []byte) {
 	t.Helper()
 	if _, err := s.Write(b); err != nil {

@@ -11,7 +11,8 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 )
 
-// headTimeout bounds the time in which a stream names its method.
+// headTimeout bounds the time in which a stream names its method, and takes the answer
+// where that is not served.
 const headTimeout = 10 * time.Second
 
 // server is the calls that one peer makes of one method, on a stream of theirs.
@@ -42,25 +43,34 @@ func (e *Engine) handle(s network.Stream) {
 		s.ResetWithError(network.StreamGated)
 		return
 	}
-	s.SetReadDeadline(time.Now().Add(headTimeout))
+	s.SetDeadline(time.Now().Add(headTimeout))
+	// Close does not wait for a peer that says nothing.
+	stop := context.AfterFunc(e.ctx, func() { s.SetDeadline(time.Now()) })
 	number, err := readHead(s)
 	if err != nil {
-		e.faultIn(p, err)
+		if stop() {
+			e.faultIn(p, err)
+		}
 		s.Reset()
 		return
 	}
-	s.SetReadDeadline(time.Time{})
-	if srv := e.serveStream(p, number, s); srv != nil {
-		srv.run()
-	} else {
+	srv := e.serveStream(p, number, s)
+	if srv == nil {
 		refuse(s, Unsupported)
+		stop()
+		return
 	}
+	if stop() {
+		s.SetDeadline(time.Time{})
+	} else {
+		s.Reset() // not by the deadline, for which the peer would be blamed
+	}
+	srv.run()
 }
 
 // refuse tells the caller that none of its calls on this stream are served.
 func refuse(s network.Stream, c Code) {
 	body := appendFailure(nil, failure{code: c})
-	s.SetDeadline(time.Now().Add(headTimeout))
 	if _, err := s.Write(append(appendHeader(nil, header{kind: kindError, size: len(body)}), body...)); err != nil {
 		s.Reset()
 		return

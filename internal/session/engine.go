@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/go-nebnet/nebnet/internal/handshake"
+	"github.com/go-nebnet/nebnet/internal/lifecycle"
 	"github.com/go-nebnet/nebnet/internal/obs"
 	"github.com/go-nebnet/nebnet/internal/pacing"
 	"github.com/libp2p/go-libp2p/core/network"
@@ -133,8 +134,7 @@ func (e *Engine) Close(ctx context.Context) error {
 	for _, s := range live {
 		s.end(handshake.ReasonShuttingDown, false)
 	}
-	ended := make(chan struct{})
-	go func() {
+	if lifecycle.Ended(ctx, lifecycle.Go(func() {
 		for _, s := range live {
 			<-s.Done()
 		}
@@ -143,15 +143,11 @@ func (e *Engine) Close(ctx context.Context) error {
 		if e.cfg.Budgets == nil {
 			e.budgets.Close()
 		}
-		close(ended)
-	}()
-	select {
-	case <-ended:
+	})) {
 		return nil
-	case <-ctx.Done():
-		e.cancel()
-		return &StuckError{Types: stuck(*e.reg.byNumber.Load()), Err: context.Cause(ctx)}
 	}
+	e.cancel()
+	return &StuckError{Types: stuck(*e.reg.byNumber.Load()), Err: context.Cause(ctx)}
 }
 
 func stuck(types []*messageType) (names []string) {

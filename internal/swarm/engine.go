@@ -2,8 +2,10 @@ package swarm
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -12,6 +14,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/protocol"
 	"github.com/rcrowley/go-metrics"
 
+	"github.com/go-nebnet/nebnet/internal/lifecycle"
 	"github.com/go-nebnet/nebnet/internal/msgtype"
 	"github.com/go-nebnet/nebnet/internal/obs"
 	"github.com/go-nebnet/nebnet/internal/random"
@@ -44,6 +47,7 @@ type Engine struct {
 	peers    map[peer.ID]*remote
 	armed    time.Time               // when run wakes the scheduler next
 	exported map[string]sched.Counts // what the metrics were told of
+	checking map[string]int          // calls of Headers.Check that run, by type
 
 	progress *progress // nil without Config.Progress
 }
@@ -59,7 +63,7 @@ func New(cfg Config) (*Engine, error) {
 	e := &Engine{
 		cfg: cfg, protocol: Protocol(cfg.Network), poke: make(chan struct{}, 1),
 		sched: sched.New(sched.Config{Memory: cfg.Memory}, random.Or(cfg.Rand)),
-		types: make(map[string]*messageType), peers: make(map[peer.ID]*remote), exported: make(map[string]sched.Counts),
+		types: make(map[string]*messageType), peers: make(map[peer.ID]*remote), exported: make(map[string]sched.Counts), checking: make(map[string]int),
 	}
 	e.wireIn, e.wireOut = cfg.Obs.Counter(obs.SwarmWireIn), cfg.Obs.Counter(obs.SwarmWireOut)
 	e.life, e.stop = context.WithCancel(context.Background())
@@ -265,7 +269,8 @@ func (e *Engine) Remove(typ string) {
 	e.finish(todo)
 }
 
-// Close ends all streams and waits for every goroutine, or until ctx ends.
+// Close ends all streams and waits for every goroutine, or until ctx ends; then its
+// error names the types whose Headers.Check has not returned.
 func (e *Engine) Close(ctx context.Context) error {
 	e.mu.Lock()
 	first := !e.closed
@@ -280,15 +285,14 @@ func (e *Engine) Close(ctx context.Context) error {
 		e.cfg.Host.RemoveStreamHandler(e.protocol)
 		e.cfg.Host.Network().StopNotify(e.notifiee)
 	}
-	done := make(chan struct{})
-	go func() {
-		e.wg.Wait()
-		close(done)
-	}()
-	select {
-	case <-done:
+	if lifecycle.Ended(ctx, lifecycle.Go(e.wg.Wait)) {
 		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("check of a header did not return: %w", errors.Join(ctx.Err()))
 	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if len(e.checking) > 0 {
+		types := slices.Sorted(maps.Keys(e.checking))
+		return fmt.Errorf("checks of headers of %s have not returned: %w", strings.Join(types, ", "), ctx.Err())
+	}
+	return fmt.Errorf("streams have not ended: %w", ctx.Err())
 }

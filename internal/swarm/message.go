@@ -111,11 +111,22 @@ func (e *Engine) check(m *sched.Message, t *messageType) {
 	v, key := sched.Ignore, ""
 	if t != nil && t.Check != nil {
 		t.labels.Apply()
+		e.checks(t.Name, 1)
+		defer e.checks(t.Name, -1)
 		ctx, cancel := context.WithTimeout(e.life, t.Broadcast.Deadline)
 		v, key = e.ask(ctx, t, headerOf(m.Manifest, m.Digest, m.From))
 		cancel()
 	}
 	e.step(sched.Event{Kind: sched.Checked, ID: m.ID, Verdict: v, Key: key})
+}
+
+// checks counts those that run.
+func (e *Engine) checks(typ string, n int) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.checking[typ] += n; e.checking[typ] == 0 {
+		delete(e.checking, typ)
+	}
 }
 
 func (e *Engine) ask(ctx context.Context, t *messageType, h Header) (v sched.Verdict, key string) {

@@ -16,6 +16,8 @@ import (
 	"github.com/libp2p/go-libp2p/core/protocol"
 	"github.com/libp2p/go-libp2p/p2p/discovery/routing"
 	ma "github.com/multiformats/go-multiaddr"
+
+	"github.com/go-nebnet/nebnet/internal/lifecycle"
 )
 
 // Mode says whether a node answers others.
@@ -204,19 +206,14 @@ func (f *Finder) Known() int { return f.dht.RoutingTable().Size() }
 // Close leaves the table, and waits for its goroutines until ctx ends.
 func (f *Finder) Close(ctx context.Context) error {
 	var err error
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
+	if !lifecycle.Ended(ctx, lifecycle.Go(func() {
 		f.once.Do(func() {
 			f.cancel()
 			err = f.dht.Close()
 		})
 		f.wg.Wait()
-	}()
-	select {
-	case <-done:
-		return err
-	case <-ctx.Done():
-		return fmt.Errorf("kademlia: %w", ctx.Err())
+	})) {
+		return ctx.Err()
 	}
+	return err
 }

@@ -9,6 +9,8 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/p2p/discovery/mdns"
 	ma "github.com/multiformats/go-multiaddr"
+
+	"github.com/go-nebnet/nebnet/internal/lifecycle"
 )
 
 // maxAddrs bounds the addresses taken of one peer.
@@ -42,14 +44,11 @@ func Start(h host.Host, network string, found func(peer.AddrInfo)) (*Finder, err
 
 // Close ends both, and waits for the goroutines until ctx ends.
 func (f *Finder) Close(ctx context.Context) error {
-	done := make(chan error, 1)
-	go func() { done <- f.service.Close() }()
-	select {
-	case err := <-done:
-		return err
-	case <-ctx.Done():
-		return fmt.Errorf("multicast DNS: %w", ctx.Err())
+	var err error
+	if !lifecycle.Ended(ctx, lifecycle.Go(func() { err = f.service.Close() })) {
+		return ctx.Err()
 	}
+	return err
 }
 
 type notifee struct {
