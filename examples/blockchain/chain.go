@@ -111,10 +111,7 @@ func execute(s state, b *block) error {
 	return nil
 }
 
-func (c *chain) has(h hash) bool {
-	_, ok := c.header(h)
-	return ok
-}
+func (c *chain) has(h hash) bool { _, ok := c.header(h); return ok }
 
 func (c *chain) header(h hash) (header, bool) {
 	c.mu.Lock()
@@ -163,14 +160,12 @@ func (c *chain) after(locator []hash) (hs []header) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, id := range locator {
-		h, ok := c.known[id]
-		if !ok || h.Height >= uint64(len(c.main)) || c.main[h.Height] != id {
-			continue
+		if h, ok := c.known[id]; ok && h.Height < uint64(len(c.main)) && c.main[h.Height] == id {
+			for _, next := range c.main[h.Height+1 : min(len(c.main), int(h.Height)+1+maxHeaders)] {
+				hs = append(hs, c.known[next])
+			}
+			break
 		}
-		for _, next := range c.main[h.Height+1 : min(len(c.main), int(h.Height)+1+maxHeaders)] {
-			hs = append(hs, c.known[next])
-		}
-		return hs
 	}
-	return nil
+	return hs
 }
