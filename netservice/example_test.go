@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/go-nebnet/nebnet/dispatcher"
@@ -157,12 +158,14 @@ func ExampleType_Validate() {
 	defer cancel()
 	heights := make(chan uint64, 2)
 	a, b, stop := pair(ctx, func(_, b *netservice.NebService) {
-		known := map[uint64]bool{}
+		var known sync.Map // validators run beside each other
 		newBlock.Validate(b, func(_ context.Context, m netservice.Received[Block]) netservice.Verdict {
-			if parent := m.Value.Height - 1; parent > 0 && !known[parent] {
-				return netservice.Defer(fmt.Sprint(parent)) // until Resume says that it is there
+			if parent := m.Value.Height - 1; parent > 0 {
+				if _, ok := known.Load(parent); !ok {
+					return netservice.Defer(fmt.Sprint(parent)) // until Resume says that it is there
+				}
 			}
-			known[m.Value.Height] = true
+			known.Store(m.Value.Height, true)
 			return netservice.Accept()
 		})
 		newBlock.Subscribe(b, func(_ context.Context, m netservice.Received[Block]) {

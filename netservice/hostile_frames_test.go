@@ -142,12 +142,12 @@ func TestHostileFrameMemoryGrowsAsItArrives(t *testing.T) {
 // Row 2: empty frames are empty messages, each counted, and cost no spin.
 func TestHostileEmptyFrames(t *testing.T) {
 	besiege(t, nil, func(t *testing.T, s *siege) {
-		var empty, other int
+		var empty, other atomic.Int64
 		s.catchBait(func(m netservice.Received[[]byte]) {
 			if len(m.Value) == 0 {
-				empty++
+				empty.Add(1)
 			} else {
-				other++
+				other.Add(1)
 			}
 		})
 		a := s.session()
@@ -161,8 +161,8 @@ func TestHostileEmptyFrames(t *testing.T) {
 		if d := s.victim.Stats().Dispatcher.Types["bait"]; d.Received != n || d.Delivered+d.Duplicate+d.DroppedTotal() != n {
 			t.Errorf("stats: %+v", d)
 		}
-		if empty == 0 || other > 0 {
-			t.Errorf("%d empty messages and %d others", empty, other)
+		if empty.Load() == 0 || other.Load() > 0 {
+			t.Errorf("%d empty messages and %d others", empty.Load(), other.Load())
 		}
 		if s.peers(a.ID()) != 1 {
 			t.Error("the peer was lost")

@@ -331,11 +331,11 @@ func TestHello(t *testing.T) {
 		cfg.Agent, cfg.Capabilities = "prog/1", []string{"archive"}
 		cfg.MinVersion, cfg.MaxVersion = 1, 7
 		a := nw.Add(cfg, quiet(), netservice.WithPayload(func() []byte { return fmt.Append(nil, height.Add(1)) }))
-		var checked netservice.PeerHello
+		hellos := make(chan netservice.PeerHello, 9)
 		cfg = booted(a)
 		cfg.MaxVersion = 5
 		b := nw.Add(cfg, quiet(), netservice.WithPeerCheck(func(_ context.Context, h netservice.PeerHello) error {
-			checked = h
+			hellos <- h
 			return nil
 		}))
 		nw.Start()
@@ -344,7 +344,7 @@ func TestHello(t *testing.T) {
 		if p.Agent != "prog/1" || string(p.Payload) != "42" || p.Version != 5 || len(p.Capabilities) != 1 {
 			t.Errorf("peer: %+v", p)
 		}
-		if checked.ID != a.ID() || checked.Agent != p.Agent || checked.Version != 5 || string(checked.Payload) != "42" {
+		if checked := next(t, "check", hellos); checked.ID != a.ID() || checked.Agent != p.Agent || checked.Version != 5 || string(checked.Payload) != "42" {
 			t.Errorf("checked: %+v", checked)
 		}
 	})

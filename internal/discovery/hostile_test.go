@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -139,13 +140,13 @@ func TestUselessRecords(t *testing.T) {
 // A peer with ever new candidates is heard out to its share of the hour.
 func TestFloodOfCandidates(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		i := 0
+		var told atomic.Int64 // by handlers of streams, one after the other or not
 		n, _ := pair(t, setup{want: 1000, change: func(c *Config) { c.Interval = time.Second }}, func(h host.Host) {
 			h.SetStreamHandler(Protocol(testNetwork), func(s network.Stream) {
 				var records [][]byte
 				for range MaxRecords {
+					i := int(told.Add(1) - 1)
 					records = append(records, signed(t, i, fmt.Sprintf("/ip4/5.%d.%d.1/tcp/4001", 10+i/200, i%200)))
-					i++
 				}
 				io.ReadAll(s)
 				s.Write(appendFrame(nil, encodeReply(records)))
@@ -155,7 +156,7 @@ func TestFloodOfCandidates(t *testing.T) {
 		time.Sleep(2 * time.Minute)
 		found, faults := n.told()
 		if len(found) < DefaultPerSource || len(found) > DefaultPerSource+4 {
-			t.Errorf("handed on %d of %d in two minutes", len(found), i)
+			t.Errorf("handed on %d of %d in two minutes", len(found), told.Load())
 		}
 		if len(faults) != 0 {
 			t.Errorf("faults %v", faults)

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -24,13 +25,13 @@ const testNetwork = "0123456789abcdef"
 // connected has a session, whoever is found is dialled.
 type node struct {
 	host.Host
-	x *Exchange
+	x    *Exchange
+	want atomic.Int64 // peers
 
 	mu       sync.Mutex // guards the fields below
 	sessions map[peer.ID]bool
 	found    []peer.AddrInfo
 	faults   []error
-	want     int // beyond the sessions there are
 }
 
 type setup struct {
@@ -42,14 +43,15 @@ type setup struct {
 
 func newNode(t *testing.T, h host.Host, s setup) *node {
 	t.Helper()
-	n := &node{Host: h, sessions: map[peer.ID]bool{}, want: s.want}
+	n := &node{Host: h, sessions: map[peer.ID]bool{}}
+	n.want.Store(int64(s.want))
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	cfg := Config{
 		Host: h, Network: testNetwork, Obs: obs.Discard(),
 		Member:   n.member,
 		Sessions: n.list,
-		Want:     func() int { return n.want - len(n.list()) },
+		Want:     func() int { return int(n.want.Load()) - len(n.list()) },
 		Found: func(from peer.ID, ai peer.AddrInfo, _ uint64) {
 			n.mu.Lock()
 			n.found = append(n.found, ai)

@@ -33,12 +33,12 @@ func TestRecommended(t *testing.T) {
 		if n.count(obs.ExchangeDropped+"record") != 2 || n.count(obs.ExchangeDropped+"repeated") != 1 || n.count(obs.ExchangeFound) != 1 {
 			t.Error("not counted")
 		}
-		n.want = 0
+		n.want.Store(0)
 		n.x.Recommended(other.ID(), [][]byte{signed(t, 8, addr)})
 		if err := n.x.Close(context.Background()); err != nil {
 			t.Fatal(err)
 		}
-		n.want = 9
+		n.want.Store(9)
 		n.x.Recommended(other.ID(), [][]byte{signed(t, 9, addr)})
 		if found, _ := n.told(); len(found) != 1 {
 			t.Errorf("%v, though none is wanted", found)

@@ -56,11 +56,10 @@ func TestDeferAndResume(t *testing.T) {
 func TestResumeDuringValidation(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
 		var sub *node
-		first := true
+		var asked atomic.Bool
 		pub, sub := w.pair(func(_ *Config, tx *declared) {
 			tx.validate = func(context.Context, Message) Verdict {
-				if first {
-					first = false
+				if asked.CompareAndSwap(false, true) {
 					sub.e.Resume("parent")
 					return Defer("parent")
 				}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"sync/atomic"
 	"testing"
 
 	"github.com/libp2p/go-libp2p/core/crypto"
@@ -106,14 +107,14 @@ func TestKeyringKeepsNoMessage(t *testing.T) {
 // A signature is verified once, however often the message is judged.
 func TestSignatureIsVerifiedOnce(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
-		judged := 0
+		var judged atomic.Int32
 		ns := w.nodes(2, func(c *Config, tx *declared) {
 			c.Identity = Signed
 			tx.validate = func(_ context.Context, m Message) Verdict {
 				if m.raw.Wire != nil {
 					t.Error("a message that was verified is to be verified again")
 				}
-				if judged++; judged == 1 {
+				if judged.Add(1) == 1 {
 					return Defer("parent")
 				}
 				return Accept()
@@ -126,8 +127,8 @@ func TestSignatureIsVerifiedOnce(t *testing.T) {
 		ns[1].e.Resume("parent")
 		settle()
 		wantOnce(t, ns[1:], "child")
-		if judged != 2 {
-			t.Errorf("judged %d times", judged)
+		if n := judged.Load(); n != 2 {
+			t.Errorf("judged %d times", n)
 		}
 	})
 }

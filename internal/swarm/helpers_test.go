@@ -110,6 +110,20 @@ func (nd *node) deliver(w Whole) {
 	nd.e.Judged(w.Ref, v)
 }
 
+// setVerdict is what the node thinks of messages from now on.
+func (nd *node) setVerdict(v sched.Verdict) {
+	nd.mu.Lock()
+	defer nd.mu.Unlock()
+	nd.verdict = v
+}
+
+// first is the first message that was whole.
+func (nd *node) first() Whole {
+	nd.mu.Lock()
+	defer nd.mu.Unlock()
+	return nd.got[0]
+}
+
 // member makes a peer one to speak with.
 func (nd *node) member(p peer.ID, is bool) {
 	nd.mu.Lock()

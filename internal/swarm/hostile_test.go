@@ -247,7 +247,7 @@ func TestNothingUncheckedIsPassedOn(t *testing.T) {
 				a, b, c := newNode(t, n, 1, tt.change), newNode(t, n, 2, tt.change), newNode(t, n, 3, tt.change)
 				join(t, a, b)
 				join(t, b, c)
-				b.verdict = sched.Defer // the application takes its time
+				b.setVerdict(sched.Defer) // the application takes its time
 				data := message(1, 1<<20)
 				a.publish(data)
 				eventually(t, "the message", 20*time.Second, func() bool { return b.has(data) })
@@ -255,7 +255,7 @@ func TestNothingUncheckedIsPassedOn(t *testing.T) {
 				if s := c.e.Stats().Types["block"]; s.Announced != 0 || s.BytesIn != 0 {
 					t.Errorf("the second hop: %+v", s)
 				}
-				b.e.Judged(b.got[0].Ref, sched.Accept)
+				b.e.Judged(b.first().Ref, sched.Accept)
 				eventually(t, "the message at the second hop", 20*time.Second, func() bool { return c.has(data) })
 			})
 		})
@@ -279,7 +279,7 @@ func TestCutThrough(t *testing.T) {
 		a, b, c := newNode(t, n, 1, nil), newNode(t, n, 2, note), newNode(t, n, 3, nil)
 		join(t, a, b)
 		join(t, b, c)
-		b.verdict = sched.Reject
+		b.setVerdict(sched.Reject)
 		n.SetBandwidth(n.Node(1), testnet.Bandwidth{Up: 2e6, Down: 2e6}) // 1 MiB takes 4 s
 		data := message(1, 1<<20)
 		a.publish(data)
