@@ -150,7 +150,7 @@ func (s *subscription) callForeign(deliver func([]Message) int) func(*[]item) {
 }
 
 // send is what the worker of a channel does. It tries without stop first: a
-// select of two costs several times as much, and mostly there is space. That the
+// select of two locks both of them, and mostly there is space. That the
 // owner has closed the channel is a panic.
 func (s *subscription) send(held *[]item) {
 	s.each(held, func(it *item) {

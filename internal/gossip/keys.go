@@ -10,8 +10,9 @@ import (
 	"github.com/go-nebnet/nebnet/internal/gossip/rpc"
 )
 
-// keyring keeps the keys of authors whose signatures were good. To read a key out of
-// each message was two thirds of what was allocated to verify it.
+// keyring keeps the keys of authors whose signatures were good. A key that is read out of
+// each message is allocated for each message; with it, verifying allocates nothing
+// (go test -run '^$' -bench Verify ./internal/gossip).
 type keyring struct {
 	mu    sync.Mutex // guards known
 	known map[string]*knownKey

@@ -17,9 +17,9 @@ const (
 	nearChunk = chunkPiece
 
 	// Largest is the most that goes out in one Write: each is a frame of the
-	// multiplexer, and system calls; 32 to 64 KiB measured best. Yamux sends at
-	// most 64 KiB at once, its own header of 12 bytes included, so one byte more
-	// would be a frame of its own.
+	// multiplexer, and system calls, so there should be few. Yamux sends at most
+	// 64 KiB at once, its own header of 12 bytes included, so one byte more would be a
+	// frame of its own.
 	Largest   = 64<<10 - muxHeader
 	muxHeader = 12
 )

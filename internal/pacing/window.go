@@ -99,7 +99,7 @@ func (w *window) wait(now time.Duration, class Class) {
 	if w.base == 0 || now-w.probed >= probeEvery {
 		// With a round trip without traffic at hand nothing is gained: the smaller of the
 		// two counts, and a window of 16 KiB costs a burst one round trip at each hop of
-		// its way (a broadcast of 1 MiB took 1.2 s in place of 1.0).
+		// its way.
 		w.probing = w.quietRTT(now) == 0
 		if !w.probing {
 			w.base, w.probed = w.quiet, now
