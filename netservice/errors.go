@@ -3,7 +3,6 @@ package netservice
 import (
 	"errors"
 	"fmt"
-	"net"
 	"slices"
 
 	ma "github.com/multiformats/go-multiaddr"
@@ -11,6 +10,7 @@ import (
 	"github.com/go-nebnet/nebnet/dispatcher"
 	"github.com/go-nebnet/nebnet/internal/gossip"
 	"github.com/go-nebnet/nebnet/internal/identity"
+	"github.com/go-nebnet/nebnet/internal/neterr"
 	"github.com/go-nebnet/nebnet/internal/p2phost"
 	"github.com/go-nebnet/nebnet/internal/session"
 )
@@ -152,10 +152,7 @@ func (e *StopError) Unwrap() []error { return e.Parts }
 
 // Timeout tells whether a part ran out of time.
 func (e *StopError) Timeout() bool {
-	return slices.ContainsFunc(e.Parts, func(err error) bool {
-		ne, ok := errors.AsType[net.Error](err)
-		return ok && ne.Timeout()
-	})
+	return slices.ContainsFunc(e.Parts, neterr.IsTimeout)
 }
 
 // Temporary is false: a service that was stopped stays stopped.

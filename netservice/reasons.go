@@ -1,14 +1,13 @@
 package netservice
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"net"
 
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/go-nebnet/nebnet/internal/handshake"
+	"github.com/go-nebnet/nebnet/internal/neterr"
 )
 
 // DisconnectReason says why a peer was refused or a session ended, on this side or
@@ -162,8 +161,7 @@ func (e *outcomeError) Error() string { return fmt.Sprintf("connect to %s: %v", 
 
 // Timeout is for net.Error: of a dial that a deadline ended, libp2p says no.
 func (e *outcomeError) Timeout() bool {
-	ne, ok := errors.AsType[net.Error](e.error)
-	return ok && ne.Timeout() || errors.Is(e.error, context.DeadlineExceeded) || errors.Is(e.error, handshake.ReasonTimeout)
+	return neterr.IsTimeout(e.error) || errors.Is(e.error, handshake.ReasonTimeout)
 }
 
 // Temporary is for net.Error.

@@ -8,6 +8,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 
+	"github.com/go-nebnet/nebnet/internal/neterr"
 	"github.com/go-nebnet/nebnet/stream"
 )
 
@@ -45,7 +46,7 @@ func (p *P2P) checkRemote(ctx context.Context, d dialSpec) (err error) {
 			return nil
 		case err == nil || errors.Is(err, ErrUnreachable) || errors.Is(err, ErrNotServed), ctx.Err() != nil:
 			return err
-		case bounded.Err() != nil || isTimeout(err):
+		case bounded.Err() != nil || neterr.IsTimeout(err):
 			return d.fail("check", fmt.Errorf("%w: %w", ErrUnreachable, err))
 		case p.host.Network().Connectedness(d.peer) != network.NotConnected:
 			return err

@@ -8,6 +8,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
 
+	"github.com/go-nebnet/nebnet/internal/neterr"
 	"github.com/go-nebnet/nebnet/listener"
 	"github.com/go-nebnet/nebnet/stream"
 )
@@ -96,12 +97,7 @@ func (e *opError) Unwrap() error        { return e.err }
 func (e *opError) TunnelReason() string { return e.reason }
 
 // Timeout makes an error that wraps a timeout a net.Error with Timeout.
-func (e *opError) Timeout() bool { return isTimeout(e.err) }
-
-func isTimeout(err error) bool {
-	var t interface{ Timeout() bool }
-	return errors.As(err, &t) && t.Timeout()
-}
+func (e *opError) Timeout() bool { return neterr.IsTimeout(e.err) }
 
 // Temporary is part of net.Error.
 func (e *opError) Temporary() bool { return false }

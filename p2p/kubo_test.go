@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-nebnet/nebnet/internal/neterr"
 	"github.com/go-nebnet/nebnet/internal/testkit"
 )
 
@@ -29,7 +30,7 @@ func TestKuboServes(t *testing.T) {
 			}
 			if proto == "/x/up" {
 				mustEcho(t, connectInfo(t, l), "through kubo")
-			} else if err := firstRead(hostPort(t, l.Listen)); err == nil || isTimeout(err) {
+			} else if err := firstRead(hostPort(t, l.Listen)); err == nil || neterr.IsTimeout(err) {
 				t.Fatalf("a connection to a service that is down: %v", err)
 			}
 			if err := p.CheckRemote(t.Context(), info.ID, "/x/other"); !errors.Is(err, ErrNotServed) {

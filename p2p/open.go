@@ -2,7 +2,6 @@ package p2p
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"time"
@@ -14,6 +13,7 @@ import (
 	ma "github.com/multiformats/go-multiaddr"
 	msmux "github.com/multiformats/go-multistream"
 
+	"github.com/go-nebnet/nebnet/internal/multistream"
 	"github.com/go-nebnet/nebnet/stream"
 )
 
@@ -170,7 +170,7 @@ func (p *P2P) negotiate(ctx context.Context, s network.Stream, d dialSpec) (read
 	}
 	known, err := p.peerstore.SupportsProtocols(d.peer, d.proto)
 	if err == nil && len(known) > 0 {
-		if _, err := s.Write(multistreamHeader(d.proto)); err != nil {
+		if _, err := s.Write(multistream.Lines(d.proto)); err != nil {
 			return nil, err
 		}
 		return func() error { return p.readAnswer(s, d) }, nil
@@ -201,16 +201,6 @@ func (p *P2P) readAnswer(s network.Stream, d dialSpec) error {
 	}
 	p.openings.prove(s.Conn())
 	return s.SetReadDeadline(time.Time{})
-}
-
-// multistreamHeader is the opener's half of the negotiation in one piece.
-func multistreamHeader(proto protocol.ID) []byte {
-	b := make([]byte, 0, len(msmux.ProtocolID)+len(proto)+6)
-	for _, token := range []string{msmux.ProtocolID, string(proto)} {
-		b = binary.AppendUvarint(b, uint64(len(token)+1))
-		b = append(append(b, token...), '\n')
-	}
-	return b
 }
 
 func notServed(err error) error {

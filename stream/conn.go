@@ -11,6 +11,8 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/go-nebnet/nebnet/internal/neterr"
 )
 
 // Conn is a stream as a net.Conn of the program, without any local socket.
@@ -193,7 +195,7 @@ func (c *Conn) wrap(err error) error {
 	switch {
 	case closed:
 		return ErrClosed
-	case isTimeout(err):
+	case neterr.IsTimeout(err):
 		return os.ErrDeadlineExceeded
 	case errors.Is(err, io.EOF):
 		return lost(err)

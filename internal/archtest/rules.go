@@ -24,9 +24,9 @@ const (
 // Test files may also import testSupport.
 var imports = map[string][]string{
 	// Public packages, lowest first.
-	"stream":     {"internal/obs"},
+	"stream":     {"internal/obs", "internal/neterr"},
 	"listener":   {"internal/obs", "stream"},
-	"p2p":        {"internal/obs", "stream", "listener"},
+	"p2p":        {"internal/obs", "internal/neterr", "internal/multistream", "stream", "listener"},
 	"dispatcher": {"internal/obs", "internal/msgtype", "internal/setting", "internal/lifecycle"},
 	"netservice": {"dispatcher", "p2p", "listener", "stream", "internal/..."},
 
@@ -34,19 +34,22 @@ var imports = map[string][]string{
 	"": {},
 
 	// Leaves.
-	"internal/obs":       {},
-	"internal/identity":  {},
-	"internal/p2phost":   {"internal/obs", "internal/setting"},
-	"internal/pacing":    {},
-	"internal/random":    {},
-	"internal/setting":   {},
-	"internal/lifecycle": {},
-	"internal/msgtype":   {"internal/setting"},
-	"internal/archtest":  {},
-	"internal/bench":     {}, // baselines to compare with
+	"internal/obs":         {},
+	"internal/identity":    {},
+	"internal/p2phost":     {"internal/obs", "internal/setting"},
+	"internal/pacing":      {},
+	"internal/random":      {},
+	"internal/setting":     {},
+	"internal/lifecycle":   {},
+	"internal/tokenbucket": {},
+	"internal/neterr":      {},
+	"internal/multistream": {},
+	"internal/msgtype":     {"internal/setting"},
+	"internal/archtest":    {},
+	"internal/bench":       {}, // baselines to compare with
 
 	// Engines beside each other. They build on leaves and never on each other.
-	"internal/handshake": {"internal/obs"},
+	"internal/handshake": {"internal/obs", "internal/neterr"},
 	"internal/session":   engine,
 	"internal/peers":     engine,
 	"internal/discovery": engine,
@@ -65,10 +68,10 @@ var imports = map[string][]string{
 
 // engine is what an engine may import: leaves, and the dispatcher where a
 // Message has to be handed over.
-var engine = []string{"internal/obs", "internal/pacing", "internal/random", "internal/identity", "internal/p2phost", "internal/handshake", "internal/setting", "internal/lifecycle", "internal/msgtype", "dispatcher"}
+var engine = []string{"internal/obs", "internal/pacing", "internal/random", "internal/identity", "internal/p2phost", "internal/handshake", "internal/setting", "internal/lifecycle", "internal/tokenbucket", "internal/neterr", "internal/multistream", "internal/msgtype", "dispatcher"}
 
 // testSupport may be imported by any test file.
-var testSupport = []string{"internal/testkit", "internal/testnet", "internal/bench", "netservice/nettest", "internal/obs", "internal/identity", "internal/p2phost", "internal/msgtype"}
+var testSupport = []string{"internal/neterr", "internal/testkit", "internal/testnet", "internal/bench", "netservice/nettest", "internal/obs", "internal/identity", "internal/p2phost", "internal/msgtype"}
 
 // anyTest lists packages whose tests join everything.
 var anyTest = []string{"internal/inspect/browser", "internal/discovery/kad/interop", "netservice", "netservice/nettest", "internal/testnet", "internal/netns"}

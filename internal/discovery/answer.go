@@ -8,9 +8,9 @@ import (
 	lru "github.com/hashicorp/golang-lru/v2"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
-	"golang.org/x/time/rate"
 
 	"github.com/go-nebnet/nebnet/internal/obs"
+	"github.com/go-nebnet/nebnet/internal/tokenbucket"
 )
 
 // How much is answered. An asker that keeps to the protocol asks five times
@@ -22,6 +22,8 @@ const (
 	maxAnswering  = 64              // streams being answered
 	answerPerPeer = 2               // of them, with one peer
 )
+
+var answerRate = tokenbucket.Rate{PerSecond: 1 / answerEvery.Seconds(), Burst: answerBurst}
 
 // refusal is why a stream is reset unread; it is its metric label too.
 type refusal string
@@ -48,13 +50,13 @@ func (r refusal) code() network.StreamErrorCode {
 
 // desk bounds the answering. It has no clock and no lock of its own.
 type desk struct {
-	rates *lru.Cache[peer.ID, *rate.Limiter]
+	rates *lru.Cache[peer.ID, *tokenbucket.Bucket]
 	open  map[peer.ID]int
 	total int
 }
 
 func newDesk() *desk {
-	return &desk{rates: newLRU[*rate.Limiter](maxAskers), open: make(map[peer.ID]int)}
+	return &desk{rates: newLRU[*tokenbucket.Bucket](maxAskers), open: make(map[peer.ID]int)}
 }
 
 // enter lets a stream of p in; leave must follow when it does.
@@ -62,12 +64,12 @@ func (d *desk) enter(now time.Time, p peer.ID) refusal {
 	if d.total == maxAnswering || d.open[p] == answerPerPeer {
 		return refusedLimit
 	}
-	r, ok := d.rates.Get(p)
+	b, ok := d.rates.Get(p)
 	if !ok {
-		r = rate.NewLimiter(rate.Every(answerEvery), answerBurst)
-		d.rates.Add(p, r)
+		b = new(tokenbucket.Bucket)
+		d.rates.Add(p, b)
 	}
-	if !r.AllowN(now, 1) {
+	if !b.Take(answerRate, now, 1) {
 		return refusedRate
 	}
 	d.total++

@@ -5,7 +5,8 @@ import (
 
 	lru "github.com/hashicorp/golang-lru/v2"
 	"github.com/libp2p/go-libp2p/core/peer"
-	"golang.org/x/time/rate"
+
+	"github.com/go-nebnet/nebnet/internal/tokenbucket"
 )
 
 const (
@@ -33,7 +34,7 @@ const (
 type intake struct {
 	perSource int
 	again     time.Duration
-	sources   *lru.Cache[peer.ID, *rate.Limiter]
+	sources   *lru.Cache[peer.ID, *tokenbucket.Bucket]
 	offers    *lru.Cache[peer.ID, offer]
 }
 
@@ -46,7 +47,7 @@ type offer struct {
 func newIntake(perSource int, again time.Duration) *intake {
 	return &intake{
 		perSource: perSource, again: again,
-		sources: newLRU[*rate.Limiter](maxSources),
+		sources: newLRU[*tokenbucket.Bucket](maxSources),
 		offers:  newLRU[offer](maxOffers),
 	}
 }
@@ -69,10 +70,11 @@ func (in *intake) admit(now time.Time, from, candidate peer.ID, seq uint64) verd
 	}
 	share, known := in.sources.Get(from)
 	if !known {
-		share = rate.NewLimiter(rate.Every(time.Hour/time.Duration(in.perSource)), in.perSource)
+		share = new(tokenbucket.Bucket)
 		in.sources.Add(from, share)
 	}
-	if !share.AllowN(now, 1) {
+	most := float64(in.perSource)
+	if !share.Take(tokenbucket.Rate{PerSecond: most / time.Hour.Seconds(), Burst: most}, now, 1) {
 		return dropSource
 	}
 	if !ok {

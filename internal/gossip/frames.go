@@ -6,6 +6,8 @@ import (
 	"io"
 	"sync"
 	"time"
+
+	"github.com/go-nebnet/nebnet/internal/neterr"
 )
 
 const (
@@ -88,7 +90,7 @@ func (f *frames) fill() (n int, err error) {
 	}
 	for err == nil {
 		n, err = f.s.Read(f.buf[f.w:])
-		if n > 0 || !isTimeout(err) {
+		if n > 0 || !neterr.IsTimeout(err) {
 			break
 		}
 		if f.r == f.w { // between frames, when a peer may be silent for ever

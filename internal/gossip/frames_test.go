@@ -9,6 +9,8 @@ import (
 	"os"
 	"testing"
 	"time"
+
+	"github.com/go-nebnet/nebnet/internal/neterr"
 )
 
 // script is a source that says things bit by bit, and notes deadlines. When it has no
@@ -257,7 +259,7 @@ func TestFrameStall(t *testing.T) {
 			t.Fatal(err)
 		}
 		begin := time.Now()
-		if _, err := f.fill(); !isTimeout(err) || time.Since(begin) != frameStall {
+		if _, err := f.fill(); !neterr.IsTimeout(err) || time.Since(begin) != frameStall {
 			t.Errorf("%v after %v", err, time.Since(begin))
 		}
 	})

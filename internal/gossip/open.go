@@ -15,6 +15,7 @@ import (
 
 	"github.com/go-nebnet/nebnet/internal/gossip/router"
 	"github.com/go-nebnet/nebnet/internal/lifecycle"
+	"github.com/go-nebnet/nebnet/internal/neterr"
 )
 
 // protocols are those of GossipSub, newest first, with what each can do.
@@ -142,7 +143,7 @@ func (e *Engine) newStream(p peer.ID, ids ...protocol.ID) (network.Stream, error
 // been given to without asking. After that its end can be seen by reading.
 func (e *Engine) confirm(r *remote, w *writer, s network.Stream) {
 	_ = s.SetReadDeadline(now().Add(openTimeout))
-	if _, err := s.Read(nil); isTimeout(err) {
+	if _, err := s.Read(nil); neterr.IsTimeout(err) {
 		return // a stream that was negotiated before waits for a byte
 	} else if err != nil {
 		if isUnsupported(err) {
@@ -222,12 +223,7 @@ func hasEnded(s network.Stream) bool {
 	_ = s.SetReadDeadline(now().Add(-time.Second))
 	var b [1]byte
 	_, err := s.Read(b[:])
-	return err != nil && !isTimeout(err)
-}
-
-func isTimeout(err error) bool {
-	var timeout interface{ Timeout() bool }
-	return errors.As(err, &timeout) && timeout.Timeout()
+	return err != nil && !neterr.IsTimeout(err)
 }
 
 // closeStreams ends all streams, each beside the others: on a line that is slow that may

@@ -1,15 +1,14 @@
 package handshake
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"net"
 
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/protocol"
 	"github.com/multiformats/go-multistream"
 
+	"github.com/go-nebnet/nebnet/internal/neterr"
 	"github.com/go-nebnet/nebnet/internal/obs"
 )
 
@@ -142,7 +141,7 @@ func ReasonOf(err error) Reason {
 	if HostFull(err) {
 		return ReasonTooManyPeers
 	}
-	if ne, ok := errors.AsType[net.Error](err); ok && ne.Timeout() || errors.Is(err, context.DeadlineExceeded) {
+	if neterr.IsTimeout(err) {
 		return ReasonTimeout
 	}
 	return ReasonTransportLost

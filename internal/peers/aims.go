@@ -3,26 +3,28 @@ package peers
 import (
 	"net/netip"
 	"time"
+
+	"github.com/go-nebnet/nebnet/internal/tokenbucket"
 )
 
 // How often addresses are dialled on which there never was a peer, by address
 // and by neighbourhood. Others name them: without a budget one hostile peer has
 // this node knock at a third party's doors thousands of times an hour.
 var (
-	aimRate       = rate{burst: 16, perSecond: 1.0 / 300}
-	aimSubnetRate = rate{burst: 64, perSecond: 1.0 / 60}
+	aimRate       = tokenbucket.Rate{PerSecond: 1.0 / 300, Burst: 16}
+	aimSubnetRate = tokenbucket.Rate{PerSecond: 1.0 / 60, Burst: 64}
 )
 
 // aims keeps the budget of each address.
 type aims struct {
-	addrs   *bounded[netip.Prefix, bucket]
-	subnets *bounded[netip.Prefix, bucket]
+	addrs   *bounded[netip.Prefix, tokenbucket.Bucket]
+	subnets *bounded[netip.Prefix, tokenbucket.Bucket]
 }
 
 func newAims() *aims {
 	return &aims{
-		addrs:   newBounded[netip.Prefix](maxBuckets, bucket.less),
-		subnets: newBounded[netip.Prefix](maxBuckets, bucket.less),
+		addrs:   newBounded[netip.Prefix](maxBuckets, tokenbucket.Bucket.Less),
+		subnets: newBounded[netip.Prefix](maxBuckets, tokenbucket.Bucket.Less),
 	}
 }
 
@@ -34,11 +36,7 @@ func (a *aims) take(ip netip.Addr, now time.Time) bool {
 	addr, subnet := neighbourhoods(ip)
 	one, _ := a.addrs.get(addr)
 	many, _ := a.subnets.get(subnet)
-	one, ok := one.take(aimRate, now)
-	if !ok {
-		return false
-	}
-	if many, ok = many.take(aimSubnetRate, now); !ok {
+	if !one.Take(aimRate, now, 1) || !many.Take(aimSubnetRate, now, 1) {
 		return false
 	}
 	a.addrs.put(addr, one)
@@ -47,6 +45,6 @@ func (a *aims) take(ip netip.Addr, now time.Time) bool {
 }
 
 func (a *aims) sweep(now time.Time) {
-	a.addrs.sweep(func(b bucket) bool { return b.usedAt(aimRate, now) == 0 })
-	a.subnets.sweep(func(b bucket) bool { return b.usedAt(aimSubnetRate, now) == 0 })
+	a.addrs.sweep(func(b tokenbucket.Bucket) bool { return b.Used(aimRate, now) == 0 })
+	a.subnets.sweep(func(b tokenbucket.Bucket) bool { return b.Used(aimSubnetRate, now) == 0 })
 }

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/go-nebnet/nebnet/internal/handshake"
+	"github.com/go-nebnet/nebnet/internal/tokenbucket"
 	"github.com/libp2p/go-libp2p/core/peer"
 )
 
@@ -63,7 +64,7 @@ func (m *Manager) sweepLocked(now time.Time) {
 	m.refreshNetsLocked(now)
 	m.avoided.sweep(func(a avoidance) bool { return !now.Before(a.until) })
 	m.scores.sweep(func(s score) bool { return s.now(now) < scoreForgotten })
-	m.hellos.sweep(func(b bucket) bool { return b.usedAt(helloRate, now) == 0 })
+	m.hellos.sweep(func(b tokenbucket.Bucket) bool { return b.Used(helloRate, now) == 0 })
 	m.offences.sweep(func(o offences) bool { return now.After(o.until) })
 	m.words.sweep(func(w word) bool { return now.Sub(w.at) > wordMemory })
 	m.aims.sweep(now)

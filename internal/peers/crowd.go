@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/go-nebnet/nebnet/internal/obs"
+	"github.com/go-nebnet/nebnet/internal/tokenbucket"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	ma "github.com/multiformats/go-multiaddr"
@@ -14,7 +15,7 @@ const crowdedEvery = time.Minute
 
 // crowdedRate bounds the Crowded events of all peers together: whoever makes
 // keys makes peers, and must not push other events out of a subscription.
-var crowdedRate = rate{burst: 16, perSecond: 0.2}
+var crowdedRate = tokenbucket.Rate{PerSecond: 0.2, Burst: 16}
 
 // maxCrowds bounds the peers whose last Crowded event is remembered. The rate
 // makes fewer within crowdedEvery, so that none is forgotten too early.
@@ -22,7 +23,7 @@ const maxCrowds = 64
 
 // crowds remembers who was told of as crowded, and when.
 type crowds struct {
-	all  bucket
+	all  tokenbucket.Bucket
 	last *bounded[peer.ID, time.Time]
 }
 
@@ -35,7 +36,7 @@ func (c *crowds) take(p peer.ID, now time.Time) (ok bool) {
 	if at, told := c.last.get(p); told && now.Sub(at) < crowdedEvery {
 		return false
 	}
-	if c.all, ok = c.all.take(crowdedRate, now); ok {
+	if ok = c.all.Take(crowdedRate, now, 1); ok {
 		c.last.put(p, now)
 	}
 	return ok

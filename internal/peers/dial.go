@@ -11,6 +11,7 @@ import (
 	"github.com/go-nebnet/nebnet/internal/handshake"
 	"github.com/go-nebnet/nebnet/internal/obs"
 	"github.com/go-nebnet/nebnet/internal/peers/book"
+	"github.com/go-nebnet/nebnet/internal/tokenbucket"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	ma "github.com/multiformats/go-multiaddr"
@@ -22,8 +23,8 @@ const sweepEvery = time.Minute
 // How fast peers that are not to be kept are dialled: in general, and while
 // there is no session, when every attempt may fail at once.
 var (
-	dialRate   = rate{burst: 32, perSecond: 8}
-	lonelyRate = rate{burst: 16, perSecond: 2}
+	dialRate   = tokenbucket.Rate{PerSecond: 8, Burst: 32}
+	lonelyRate = tokenbucket.Rate{PerSecond: 2, Burst: 16}
 )
 
 // fullAddrsWait is how long a peer waits none of whose addresses may be dialled
@@ -133,9 +134,9 @@ func (m *Manager) startOthersLocked(now time.Time) time.Duration {
 	if m.lonelyLocked() {
 		r = lonelyRate
 	}
-	if budget := int(r.burst - m.pace.usedAt(r, now)); budget < free {
+	if budget := int(r.Burst - m.pace.Used(r, now)); budget < free {
 		if free = budget; free < 1 {
-			return time.Duration(float64(time.Second) / r.perSecond)
+			return time.Duration(float64(time.Second) / r.PerSecond)
 		}
 	}
 	chosen, wait := choose(m.book.All(), choice{
@@ -149,7 +150,7 @@ func (m *Manager) startOthersLocked(now time.Time) time.Duration {
 			wait = sooner(wait, time.Millisecond) // somebody else may have its place
 			continue
 		}
-		m.pace, _ = m.pace.take(r, now)
+		m.pace.Take(r, now, 1)
 		m.trying[e.ID] = true
 		m.startLocked(e.ID, nil, addrs)
 	}

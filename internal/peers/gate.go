@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/go-nebnet/nebnet/internal/peers/book"
+	"github.com/go-nebnet/nebnet/internal/tokenbucket"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	ma "github.com/multiformats/go-multiaddr"
@@ -16,15 +17,15 @@ import (
 // gate limits connection attempts by address and by neighbourhood.
 type gate struct {
 	mu      sync.Mutex // guards what follows
-	addrs   *bounded[netip.Prefix, bucket]
-	subnets *bounded[netip.Prefix, bucket]
+	addrs   *bounded[netip.Prefix, tokenbucket.Bucket]
+	subnets *bounded[netip.Prefix, tokenbucket.Bucket]
 	nets    []book.Ban // networks that are banned
 }
 
 func newGate() *gate {
 	return &gate{
-		addrs:   newBounded[netip.Prefix](maxBuckets, bucket.less),
-		subnets: newBounded[netip.Prefix](maxBuckets, bucket.less),
+		addrs:   newBounded[netip.Prefix](maxBuckets, tokenbucket.Bucket.Less),
+		subnets: newBounded[netip.Prefix](maxBuckets, tokenbucket.Bucket.Less),
 	}
 }
 
@@ -41,13 +42,13 @@ func (g *gate) allow(ip netip.Addr, now time.Time) bool {
 		}
 	}
 	one, _ := g.addrs.get(addr)
-	one, ok := one.take(addrRate, now)
+	ok := one.Take(addrRate, now, 1)
 	g.addrs.put(addr, one)
 	if !ok {
 		return false // one host that floods does not use up its neighbours' share
 	}
 	many, _ := g.subnets.get(subnet)
-	many, ok = many.take(subnetRate, now)
+	ok = many.Take(subnetRate, now, 1)
 	g.subnets.put(subnet, many)
 	return ok
 }
@@ -61,8 +62,8 @@ func (g *gate) setNets(nets []book.Ban) {
 func (g *gate) sweep(now time.Time) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.addrs.sweep(func(b bucket) bool { return b.usedAt(addrRate, now) == 0 })
-	g.subnets.sweep(func(b bucket) bool { return b.usedAt(subnetRate, now) == 0 })
+	g.addrs.sweep(func(b tokenbucket.Bucket) bool { return b.Used(addrRate, now) == 0 })
+	g.subnets.sweep(func(b tokenbucket.Bucket) bool { return b.Used(subnetRate, now) == 0 })
 }
 
 // AllowDial tells whether the host may dial a peer: not itself, none that is
@@ -91,7 +92,7 @@ func (m *Manager) AllowAccept(remote ma.Multiaddr) bool {
 // mayHelloLocked takes one of a peer's hellos.
 func (m *Manager) mayHelloLocked(p peer.ID, now time.Time) bool {
 	b, _ := m.hellos.get(p)
-	b, ok := b.take(helloRate, now)
+	ok := b.Take(helloRate, now, 1)
 	m.hellos.put(p, b)
 	return ok
 }

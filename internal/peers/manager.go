@@ -10,6 +10,7 @@ import (
 	"github.com/go-nebnet/nebnet/internal/peers/asn"
 	"github.com/go-nebnet/nebnet/internal/peers/book"
 	"github.com/go-nebnet/nebnet/internal/setting"
+	"github.com/go-nebnet/nebnet/internal/tokenbucket"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/rcrowley/go-metrics"
 )
@@ -40,18 +41,18 @@ type Manager struct {
 	targets   map[peer.ID]*target // peers to keep
 	trying    map[peer.ID]bool    // other peers that are being dialled
 	dialling  int                 // both together
-	pace      bucket              // of dials to other peers
+	pace      tokenbucket.Bucket  // of dials to other peers
 	book      *book.Book
 	avoided   *bounded[peer.ID, avoidance]
 	scores    *bounded[peer.ID, score]
-	hellos    *bounded[peer.ID, bucket] // that peers have said
+	hellos    *bounded[peer.ID, tokenbucket.Bucket] // that peers have said
 	offences  *bounded[netip.Prefix, offences]
 	words     *bounded[peer.ID, word] // what was last heard of peers
 	aims      *aims
 	nets      []book.Ban // of networks, out of the book
 	systems   *asn.Table
 	last      departure
-	replacing bucket
+	replacing tokenbucket.Bucket
 	crowds    crowds
 
 	sessions, sessionsIn, sessionsOut, known metrics.Gauge
@@ -76,7 +77,7 @@ func New(cfg Config) (*Manager, error) {
 		book:        book.New(),
 		avoided:     newBounded[peer.ID](maxAvoided, avoidance.before),
 		scores:      newBounded[peer.ID](maxScores, score.less),
-		hellos:      newBounded[peer.ID](maxBuckets, bucket.less),
+		hellos:      newBounded[peer.ID](maxBuckets, tokenbucket.Bucket.Less),
 		offences:    newBounded[netip.Prefix](maxBuckets, offences.before),
 		words:       newBounded[peer.ID](maxWords, word.before),
 		aims:        newAims(),

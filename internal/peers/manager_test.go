@@ -304,7 +304,7 @@ func TestHellosAreLimited(t *testing.T) {
 			}
 			return in
 		}
-		if n := flood(zoe); n != int(helloRate.burst) {
+		if n := flood(zoe); n != int(helloRate.Burst) {
 			t.Errorf("%d hellos at once", n)
 		}
 		time.Sleep(10 * time.Second)
@@ -331,16 +331,16 @@ func TestGateLimitsAttempts(t *testing.T) {
 			}
 			return allowed
 		}
-		if got := flood("/ip4/192.0.2.1/tcp/5", 1000); got != int(addrRate.burst) {
+		if got := flood("/ip4/192.0.2.1/tcp/5", 1000); got != int(addrRate.Burst) {
 			t.Errorf("one address: %d allowed", got)
 		}
-		if got := flood("/ip4/192.0.2.%d/tcp/5", 1000); got != int(subnetRate.burst-addrRate.burst) {
+		if got := flood("/ip4/192.0.2.%d/tcp/5", 1000); got != int(subnetRate.Burst-addrRate.Burst) {
 			t.Errorf("one /24: %d allowed", got)
 		}
 		if got := flood("/ip4/198.51.100.1/tcp/5", 1); got != 1 {
 			t.Error("an honest peer elsewhere is kept out")
 		}
-		if got := flood("/ip6/2001:db8::%d/tcp/5", 1000); got != int(addrRate.burst) {
+		if got := flood("/ip6/2001:db8::%d/tcp/5", 1000); got != int(addrRate.Burst) {
 			t.Errorf("one /64: %d allowed", got)
 		}
 		if got := flood("/ip4/127.0.0.1/tcp/5", 1000); got != 1000 {

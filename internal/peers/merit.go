@@ -9,6 +9,7 @@ import (
 	"github.com/go-nebnet/nebnet/internal/handshake"
 	"github.com/go-nebnet/nebnet/internal/obs"
 	"github.com/go-nebnet/nebnet/internal/peers/book"
+	"github.com/go-nebnet/nebnet/internal/tokenbucket"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	ma "github.com/multiformats/go-multiaddr"
@@ -87,7 +88,7 @@ func (m *Manager) standingsLocked(now time.Time, inbound bool) []standing {
 }
 
 // replaceRate bounds how often a session gives way to a newcomer.
-var replaceRate = rate{burst: 4, perSecond: 0.1}
+var replaceRate = tokenbucket.Rate{PerSecond: 0.1, Burst: 4}
 
 // replaceForLocked tells whether a session is worth less than an inbound peer. With
 // take it is ended and its slot free.
@@ -99,8 +100,8 @@ func (m *Manager) replaceForLocked(t *Ticket, now time.Time, take bool) (after [
 	if !n.group.IsValid() && n.useful == 0 {
 		return nil, false
 	}
-	b, ok := m.replacing.take(replaceRate, now)
-	if !ok {
+	b := m.replacing
+	if !b.Take(replaceRate, now, 1) {
 		return nil, false
 	}
 	id, found := victim(m.standingsLocked(now, true), n)

@@ -235,29 +235,6 @@ func TestScore(t *testing.T) {
 	}
 }
 
-func TestBucket(t *testing.T) {
-	r := rate{burst: 3, perSecond: 0.5}
-	now := time.Now()
-	var b bucket
-	take := func(d time.Duration) (ok bool) {
-		now = now.Add(d)
-		b, ok = b.take(r, now)
-		return ok
-	}
-	for i, want := range []bool{true, true, true, false, false} {
-		if got := take(0); got != want {
-			t.Errorf("attempt %d: %v", i, got)
-		}
-	}
-	if take(1900*time.Millisecond) || !take(100*time.Millisecond) || take(0) {
-		t.Error("a token does not come after 2 s")
-	}
-	take(time.Hour)
-	if got := b.usedAt(r, now); got != 1 {
-		t.Errorf("after an hour %v are used, want 1", got)
-	}
-}
-
 func TestNeighbourhoods(t *testing.T) {
 	for in, want := range map[string][2]string{
 		"192.0.2.77":          {"192.0.2.77/32", "192.0.2.0/24"},

@@ -14,12 +14,12 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
 	"github.com/rcrowley/go-metrics"
-	"golang.org/x/time/rate"
 
 	"github.com/go-nebnet/nebnet/internal/lifecycle"
 	"github.com/go-nebnet/nebnet/internal/obs"
 	"github.com/go-nebnet/nebnet/internal/pacing"
 	"github.com/go-nebnet/nebnet/internal/setting"
+	"github.com/go-nebnet/nebnet/internal/tokenbucket"
 )
 
 const (
@@ -27,10 +27,11 @@ const (
 	// tick is how often streams without calls and calls without a handler are
 	// looked through.
 	tick = 5 * time.Second
-	// streamRate and streamBurst bound the streams that one peer opens; an honest
-	// one opens one for each method, and another one after minutes of silence.
-	streamRate, streamBurst = 10, 256
 )
+
+// streamRate bounds the streams that one peer opens; an honest one opens one for each
+// method, and another one after minutes of silence.
+var streamRate = tokenbucket.Rate{PerSecond: 10, Burst: 256}
 
 // Protocol is the protocol ID of requests in a network.
 func Protocol(network string) protocol.ID {
@@ -63,7 +64,7 @@ type Engine struct {
 	offered map[uint32]*method // by number
 	callers map[callerKey]*caller
 	servers map[serverKey]*server
-	opening *lru.Cache[peer.ID, *rate.Limiter] // of streams
+	opening *lru.Cache[peer.ID, *tokenbucket.Bucket] // of streams
 }
 
 // serverKey: a peer has one stream of a method; a newer one takes its place.
@@ -86,7 +87,7 @@ func New(cfg Config) (*Engine, error) {
 		served: make(map[string]*method), offered: make(map[uint32]*method),
 		callers: make(map[callerKey]*caller), servers: make(map[serverKey]*server),
 	}
-	e.opening, _ = lru.New[peer.ID, *rate.Limiter](maxRated) // fails for sizes below 1 only
+	e.opening, _ = lru.New[peer.ID, *tokenbucket.Bucket](maxRated) // fails for sizes below 1 only
 	e.known.of, _ = lru.New[callerKey, *experience](maxExperience)
 	e.counters.strangers = e.obs.Counter(obs.RequestStrangers)
 	e.ctx, e.cancel = context.WithCancel(context.Background())
@@ -180,12 +181,12 @@ func (e *Engine) enterStream(p peer.ID) (network.StreamErrorCode, bool) {
 		e.mu.Unlock()
 		return network.StreamShutdown, false
 	}
-	l, ok := e.opening.Get(p)
+	b, ok := e.opening.Get(p)
 	if !ok {
-		l = rate.NewLimiter(streamRate, streamBurst)
-		e.opening.Add(p, l)
+		b = new(tokenbucket.Bucket)
+		e.opening.Add(p, b)
 	}
-	if !l.AllowN(time.Now(), 1) {
+	if !b.Take(streamRate, time.Now(), 1) {
 		e.mu.Unlock()
 		e.fault(p, FaultStreams)
 		return network.StreamRateLimited, false

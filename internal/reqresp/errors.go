@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/go-nebnet/nebnet/internal/neterr"
 )
 
 // Code says why a call failed. It travels from peer to peer, and is an error, so
@@ -107,10 +109,7 @@ func (e *TransportError) Error() string {
 func (e *TransportError) Unwrap() error { return e.Err }
 
 // Timeout tells whether no answer came in time.
-func (e *TransportError) Timeout() bool {
-	ne, ok := errors.AsType[net.Error](e.Err)
-	return ok && ne.Timeout()
-}
+func (e *TransportError) Timeout() bool { return neterr.IsTimeout(e.Err) }
 
 // Temporary is for net.Error.
 func (e *TransportError) Temporary() bool { return e.Timeout() }

@@ -454,7 +454,7 @@ func TestStreamStorm(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
 		a, b := w.pair(nil)
 		serve(t, b, ask, echo)
-		for range 2 * streamBurst {
+		for range 2 * int(streamRate.Burst) {
 			s := raw(t, a, b, 1)
 			s.Write(opening(1, "x"))
 			answers(s, 1)

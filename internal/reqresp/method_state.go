@@ -10,9 +10,9 @@ import (
 	lru "github.com/hashicorp/golang-lru/v2"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/rcrowley/go-metrics"
-	"golang.org/x/time/rate"
 
 	"github.com/go-nebnet/nebnet/internal/obs"
+	"github.com/go-nebnet/nebnet/internal/tokenbucket"
 )
 
 // maxRated is how many peers' rates are remembered for a method.
@@ -29,7 +29,7 @@ type method struct {
 	latency   latencies
 
 	mu    sync.Mutex // guards rates
-	rates *lru.Cache[peer.ID, *rate.Limiter]
+	rates *lru.Cache[peer.ID, *tokenbucket.Bucket]
 }
 
 func (e *Engine) newMethod(spec Spec) *method {
@@ -40,7 +40,7 @@ func (e *Engine) newMethod(spec Spec) *method {
 	m.admission = newAdmission(m.spec)
 	m.counters = newCounters(e.obs, spec.Name)
 	if m.spec.Rate > 0 {
-		m.rates, _ = lru.New[peer.ID, *rate.Limiter](maxRated) // fails for sizes below 1 only
+		m.rates, _ = lru.New[peer.ID, *tokenbucket.Bucket](maxRated) // fails for sizes below 1 only
 	}
 	return m
 }
@@ -52,16 +52,13 @@ func (m *method) allow(p peer.ID, now time.Time) (time.Duration, bool) {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	l, ok := m.rates.Get(p)
+	b, ok := m.rates.Get(p)
 	if !ok {
-		l = rate.NewLimiter(rate.Limit(m.spec.Rate), m.spec.Burst)
-		m.rates.Add(p, l)
+		b = new(tokenbucket.Bucket)
+		m.rates.Add(p, b)
 	}
-	if l.AllowN(now, 1) {
-		return 0, true
-	}
-	missing := 1 - l.TokensAt(now)
-	return time.Duration(missing / m.spec.Rate * float64(time.Second)), false
+	rate := tokenbucket.Rate{PerSecond: m.spec.Rate, Burst: float64(m.spec.Burst)}
+	return b.Wait(rate, now, 1), b.Take(rate, now, 1)
 }
 
 // fits checks an answer of the program.

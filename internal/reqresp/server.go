@@ -2,13 +2,14 @@ package reqresp
 
 import (
 	"context"
-	"errors"
 	"io"
 	"sync"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/go-nebnet/nebnet/internal/neterr"
 )
 
 // headTimeout bounds the time in which a stream names its method, and takes the answer
@@ -87,7 +88,7 @@ func (s *server) run() {
 	ctx, cancel := context.WithCancel(s.e.ctx)
 	wg.Go(func() {
 		err := s.out.pump(s.e.newWriter(ctx, s.stream, s.stream))
-		if isTimeout(err) {
+		if neterr.IsTimeout(err) {
 			s.e.fault(s.from, FaultStalled)
 		}
 		s.end(err)
@@ -99,14 +100,6 @@ func (s *server) run() {
 	wg.Wait()
 	s.stream.Reset()
 	s.e.left(s)
-}
-
-func isTimeout(err error) bool {
-	ne, ok := errors.AsType[interface {
-		error
-		Timeout() bool
-	}](err)
-	return ok && ne.Timeout()
 }
 
 func (s *server) read(r *frameReader) error {

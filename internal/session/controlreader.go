@@ -21,7 +21,7 @@ func (s *Session) readControl() {
 	var limit flood
 	for {
 		n, err := s.control.Read(buf[have:])
-		now := s.since()
+		now := time.Now()
 		if n > 0 {
 			s.touch()
 		}
@@ -62,7 +62,7 @@ func (s *Session) discardControl() {
 
 // controlFrames handles the frames that data begins with. It gives what follows
 // them, and how long the frame is that this is the beginning of.
-func (s *Session) controlFrames(data []byte, now time.Duration, limit *flood) (rest []byte, need int, fault Fault) {
+func (s *Session) controlFrames(data []byte, now time.Time, limit *flood) (rest []byte, need int, fault Fault) {
 	for {
 		typ, body, n, need, fault := parseControl(data)
 		if fault != FaultNone || n == 0 {
@@ -79,7 +79,7 @@ func (s *Session) controlFrames(data []byte, now time.Duration, limit *flood) (r
 }
 
 // controlFrame handles one control frame.
-func (s *Session) controlFrame(typ byte, body []byte, now time.Duration, limit *flood) Fault {
+func (s *Session) controlFrame(typ byte, body []byte, now time.Time, limit *flood) Fault {
 	switch typ {
 	case ctlPing:
 		s.ctl.send(s, appendPing(nil, ctlPong, binary.BigEndian.Uint64(body)))
@@ -123,7 +123,7 @@ func (s *Session) takeAnnouncement(typ byte, body []byte) Fault {
 }
 
 // takeOffers notes what the peer offers now.
-func (s *Session) takeOffers(body []byte, now time.Duration, limit *flood) Fault {
+func (s *Session) takeOffers(body []byte, now time.Time, limit *flood) Fault {
 	for len(body) > 0 {
 		e, n, fault := parseEntry(body)
 		if fault == FaultNone && !limit.entry(now) {

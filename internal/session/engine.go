@@ -10,6 +10,7 @@ import (
 
 	"github.com/go-nebnet/nebnet/internal/handshake"
 	"github.com/go-nebnet/nebnet/internal/lifecycle"
+	"github.com/go-nebnet/nebnet/internal/multistream"
 	"github.com/go-nebnet/nebnet/internal/obs"
 	"github.com/go-nebnet/nebnet/internal/pacing"
 	"github.com/libp2p/go-libp2p/core/network"
@@ -33,7 +34,7 @@ type Engine struct {
 	wg     sync.WaitGroup // stream handlers, and whatever outlives its session
 
 	protocol    protocol.ID // of message streams
-	negotiation []byte      // of it
+	negotiation []byte      // of it: goes out with the first data; the answer is read when a stream ends
 	reg         registry
 	announced   announced
 
@@ -60,10 +61,9 @@ func New(cfg Config) (*Engine, error) {
 	if e.budgets == nil {
 		e.budgets = pacing.New(cfg.Host)
 	}
-	e.unpacked.start = e.start
 	e.ctx, e.cancel = context.WithCancel(context.Background())
 	e.protocol = Protocol(cfg.Network)
-	e.negotiation = negotiation(e.protocol)
+	e.negotiation = multistream.Lines(e.protocol)
 	e.reg.init()
 	cfg.Host.SetStreamHandler(e.protocol, e.accept)
 	return e, nil

@@ -387,7 +387,7 @@ func TestStorm(t *testing.T) {
 // TestControlFaults: what is wrong on the control stream ends the session.
 func TestControlFaults(t *testing.T) {
 	flood := []byte{}
-	for range 2 * frameBurst {
+	for range 2 * int(frameRate.Burst) {
 		flood = appendPing(flood, ctlPing, 1)
 	}
 	offer := func(n uint32, name string) []byte {
@@ -397,7 +397,7 @@ func TestControlFaults(t *testing.T) {
 	for i := range MaxOffers + 1 {
 		many = append(many, offer(uint32(i+1), fmt.Sprint(i))...)
 	}
-	for range entryBurst + 1 {
+	for range int(entryRate.Burst) + 1 {
 		churn = append(churn, 2, 1, 0)
 	}
 	long := strings.Repeat("x", 60)

@@ -7,7 +7,6 @@ import (
 	"io"
 	"slices"
 	"testing"
-	"time"
 
 	"github.com/go-nebnet/nebnet/internal/msgtype"
 )
@@ -132,20 +131,6 @@ func TestOfferLog(t *testing.T) {
 			break
 		}
 		log = next
-	}
-}
-
-func TestAllowance(t *testing.T) {
-	var a allowance
-	s := time.Second
-	for i, step := range []struct {
-		at   time.Duration
-		n    int
-		want bool
-	}{{0, 100, true}, {0, 1, false}, {s / 10, 1, true}, {s / 10, 1, false}, {s, 9, true}, {s, 1, false}, {time.Hour, 101, false}, {time.Hour, 100, true}} {
-		if got := a.take(step.at, step.n, 10, 100); got != step.want {
-			t.Errorf("step %d: %v", i, got)
-		}
 	}
 }
 

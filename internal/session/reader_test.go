@@ -68,7 +68,6 @@ func testReader(raw *fakeStream, maxSize int, deliver func(batch [][]byte)) *rea
 		return nil
 	}}.withDefaults()
 	e := &Engine{cfg: cfg, codec: newCodec(), total: newTotals(cfg.Obs)}
-	e.unpacked.start = time.Now()
 	s := &Session{e: e, ctx: context.Background(), start: time.Now(), budget: pacing.NewBudget()}
 	t := newMessageType("x", cfg.Obs, e.total)
 	t.set(&settings{spec: msgtype.Spec{Name: "x", MaxSize: maxSize}, receive: true})

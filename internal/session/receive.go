@@ -146,9 +146,8 @@ func (s *Session) receiverLocked(t *messageType) *receiver {
 // admitRate tells whether the peer opens streams no faster than it may.
 func (s *Session) admitRate() bool {
 	types := len(*s.e.reg.byNumber.Load())
-	rate, burst := s.e.cfg.streamRate(types)
 	s.mu.Lock()
-	if s.opened.take(s.since(), 1, rate, burst) {
+	if s.opened.Take(s.e.cfg.streamRate(types), time.Now(), 1) {
 		s.mu.Unlock()
 		return true
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/go-nebnet/nebnet/internal/handshake"
 	"github.com/go-nebnet/nebnet/internal/pacing"
+	"github.com/go-nebnet/nebnet/internal/tokenbucket"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 )
@@ -50,7 +51,7 @@ type Session struct {
 	ins       []*receiver                 // one of each type that came
 	inStreams map[network.Stream]*arrival // nil when there are none
 	unnamed   int                         // of them, that have not said what they carry
-	opened    allowance                   // of inbound streams
+	opened    tokenbucket.Bucket          // of inbound streams
 	slots     streamSlots                 // of outbound ones
 	refused   uint64                      // inbound streams
 	storm     int                         // of them, in a row, for being opened too fast
@@ -71,7 +72,7 @@ type Session struct {
 
 	ctl controlWriter
 
-	unpacked allowance // guarded by the engine's
+	unpacked tokenbucket.Bucket // guarded by the engine's
 
 	// begun is closed when the peer's first offers have come, or the session ends.
 	begun chan struct{}

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
+
+	"github.com/go-nebnet/nebnet/internal/tokenbucket"
 )
 
 const (
@@ -20,8 +22,8 @@ const (
 // streamRate is how many message streams a peer may open a second, and at once,
 // when it may send so many types: each may need one at the same moment, and again
 // when it has been idle.
-func (c *Config) streamRate(types int) (rate, burst float64) {
-	return c.StreamRate + float64(types), float64(c.StreamBurst + types)
+func (c *Config) streamRate(types int) tokenbucket.Rate {
+	return tokenbucket.Rate{PerSecond: c.StreamRate + float64(types), Burst: float64(c.StreamBurst + types)}
 }
 
 // streamSlots counts the message streams that this side has open. Guarded by the
@@ -29,25 +31,25 @@ func (c *Config) streamRate(types int) (rate, burst float64) {
 type streamSlots struct {
 	open   int
 	ending int // of them, that are being closed to make room
-	opened allowance
+	opened tokenbucket.Bucket
 }
 
 // maxEnding bounds the streams that are closed at once to make room.
 const maxEnding = 32
 
-// take tells whether a stream may be opened now, and if not, for how long that is
-// so for certain: 0 when one has to be closed first. It stays at three quarters of
-// what the peer allows.
-func (s *streamSlots) take(now time.Duration, rate, burst float64) (wait time.Duration, ok bool) {
+// take tells whether a stream may be opened now, in a session of that age, and if not,
+// for how long that is so for certain: 0 when one has to be closed first. It stays at
+// three quarters of what the peer allows.
+func (s *streamSlots) take(now time.Time, age time.Duration, allowed tokenbucket.Rate) (wait time.Duration, ok bool) {
 	most := maxSendStreams
-	if now < time.Second {
+	if age < time.Second {
 		most = earlyStreams
 	}
 	switch {
 	case s.open >= most:
 		return 0, false
-	case !s.opened.take(now, 1, rate*3/4, burst*3/4):
-		return time.Duration(float64(time.Second) / rate), false
+	case !s.opened.Take(tokenbucket.Rate{PerSecond: allowed.PerSecond * 3 / 4, Burst: allowed.Burst * 3 / 4}, now, 1):
+		return time.Duration(float64(time.Second) / allowed.PerSecond), false
 	}
 	s.open++
 	return 0, true
@@ -58,8 +60,7 @@ func (s *Session) acquireStream() (*sendStream, error) {
 	for {
 		changed := s.progress.wait()
 		s.mu.Lock()
-		rate, burst := s.e.cfg.streamRate(len(s.book.entries))
-		wait, ok := s.slots.take(s.since(), rate, burst)
+		wait, ok := s.slots.take(time.Now(), s.since(), s.e.cfg.streamRate(len(s.book.entries)))
 		s.mu.Unlock()
 		if ok {
 			s.progress.done()

@@ -5,6 +5,8 @@ import (
 	"math"
 	"sync"
 	"time"
+
+	"github.com/go-nebnet/nebnet/internal/tokenbucket"
 )
 
 // What a peer's bytes become is bounded as they are: a compressed frame of twenty
@@ -21,10 +23,13 @@ const (
 	// usualRatio is by how much payloads of honest programs shrink. What unpacks to
 	// more is slowed down, by an account for each peer and one for all of them: so
 	// many bytes a second, and so many at once.
-	usualRatio            = 16
-	peerRate, peerBurst   = 8 << 20, 32 << 20
-	totalRate, totalBurst = 64 << 20, 128 << 20
-	mostDebt              = 4 // times the burst
+	usualRatio = 16
+	mostDebt   = 4 // times the burst: nobody waits for longer than a stream may stand still
+)
+
+var (
+	peerUnpackRate  = tokenbucket.Rate{PerSecond: 8 << 20, Burst: 32 << 20}
+	totalUnpackRate = tokenbucket.Rate{PerSecond: 64 << 20, Burst: 128 << 20}
 )
 
 // mostUnpacked is how many bytes a compressed body may stand for.
@@ -37,21 +42,20 @@ func mostUnpacked(body int) int {
 
 // unpackAccount is that of all peers.
 type unpackAccount struct {
-	mu    sync.Mutex // guards the fields below, and the accounts of the peers
-	start time.Time
-	total allowance
+	mu    sync.Mutex // guards total, and the accounts of the peers
+	total tokenbucket.Bucket
 }
 
-// take books what a peer's message unpacks to, or tells how long to wait.
-func (u *unpackAccount) take(peer *allowance, n int) time.Duration {
+// take books what a peer's message unpacks to, or tells how long to wait. It may
+// overdraw: a single message can be larger than all that is ever in an account.
+func (u *unpackAccount) take(peer *tokenbucket.Bucket, now time.Time, n int) time.Duration {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	now := time.Since(u.start)
-	if wait := max(peer.wait(now, peerRate, peerBurst), u.total.wait(now, totalRate, totalBurst)); wait > 0 {
-		return wait
+	if wait := max(peer.Wait(peerUnpackRate, now, 1), u.total.Wait(totalUnpackRate, now, 1)); wait > 0 {
+		return wait + time.Millisecond
 	}
-	peer.spend(n, peerBurst)
-	u.total.spend(n, totalBurst)
+	peer.Owe(peerUnpackRate, now, float64(n), mostDebt)
+	u.total.Owe(totalUnpackRate, now, float64(n), mostDebt)
 	return 0
 }
 
@@ -63,7 +67,7 @@ func (r *reader) mayUnpack(h header, size int) error {
 		return nil
 	}
 	for {
-		wait := r.s.e.unpacked.take(&r.s.unpacked, excess)
+		wait := r.s.e.unpacked.take(&r.s.unpacked, time.Now(), excess)
 		if wait == 0 {
 			return nil
 		}

@@ -12,34 +12,6 @@ import (
 	"github.com/go-nebnet/nebnet/internal/testnet"
 )
 
-func TestAccount(t *testing.T) {
-	const rate, burst = 100, 1000
-	var a allowance
-	for i, step := range []struct {
-		at    time.Duration
-		wait  time.Duration
-		spend int
-	}{
-		{0, 0, 400},
-		{0, 0, 900}, // overdrawn by 300
-		{0, 3 * time.Second, 0},
-		{2 * time.Second, time.Second, 0},
-		{3*time.Second + time.Millisecond, 0, 1 << 30}, // the debt is bounded
-		{3*time.Second + time.Millisecond, 30 * time.Second, 0},
-		{time.Hour, 0, 999}, // and what is saved as well
-		{time.Hour, 0, 1},
-		{time.Hour, time.Millisecond, 0},
-	} {
-		wait := a.wait(step.at, rate, burst)
-		if d := wait - step.wait; d < 0 || d > 2*time.Millisecond {
-			t.Errorf("step %d: wait %s, want %s", i, wait, step.wait)
-		}
-		if step.spend > 0 {
-			a.spend(step.spend, burst)
-		}
-	}
-}
-
 // TestUnpackedBatches: what is handed over at once is bounded by what it unpacks to.
 func TestUnpackedBatches(t *testing.T) {
 	c := newCodec()
@@ -98,7 +70,7 @@ func TestUnpackingIsPaced(t *testing.T) {
 			b.mu.Lock()
 			n := unpacked
 			b.mu.Unlock()
-			if most := peerBurst + (i+2)*peerRate + 2*size; n > most+most/usualRatio {
+			if most := int(peerUnpackRate.Burst) + (i+2)*int(peerUnpackRate.PerSecond) + 2*size; n > most+most/usualRatio {
 				t.Errorf("%d MiB after %d s", n>>20, i+1)
 			}
 		}
@@ -106,9 +78,11 @@ func TestUnpackingIsPaced(t *testing.T) {
 		send(t, sc, "tx", "other")
 		b.await(t, "others", func() bool { return len(b.got["tx"]) == 2 })
 		time.Sleep(time.Minute)
+		b.mu.Lock()
 		if unpacked != count*size {
 			t.Errorf("%d of %d messages", unpacked/size, count)
 		}
+		b.mu.Unlock()
 		if f := b.faulted(); f != nil {
 			t.Errorf("faults %v", f)
 		}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/go-nebnet/nebnet/internal/handshake"
+	"github.com/go-nebnet/nebnet/internal/neterr"
 	"github.com/go-nebnet/nebnet/internal/pacing"
 	"github.com/libp2p/go-libp2p/core/network"
 )
@@ -218,7 +219,7 @@ func (w *writer) chunk(st *sendStream, b []byte) (int, error) {
 	st.writes.end()
 	w.flow.End(n)
 	switch {
-	case err == nil || !timedOut(err):
+	case err == nil || !neterr.IsTimeout(err):
 		return n, err
 	case n == 0 && s.since()-began >= s.e.cfg.WriteTimeout:
 		return 0, errStalled
@@ -278,11 +279,6 @@ func dropReason(err error) DropReason {
 	return DropReset
 }
 
-func timedOut(err error) bool {
-	ne, ok := errors.AsType[net.Error](err)
-	return ok && ne.Timeout()
-}
-
 // recover decides what becomes of the queue after a stream failed. The stream
 // is gone in any case; the writer goes on with what is left or has come since.
 func (w *writer) recover(err error) {
@@ -312,7 +308,7 @@ func (w *writer) recover(err error) {
 		why = DropSlow
 		o.stalls = min(o.stalls, math.MaxUint16-1) + 1
 		slow = int(o.stalls) >= s.e.cfg.StallLimit
-	case errors.Is(err, errOpen) && (o.resets > openTries || timedOut(err)):
+	case errors.Is(err, errOpen) && (o.resets > openTries || neterr.IsTimeout(err)):
 		why = DropOpen
 		o.resets = 0
 	default:

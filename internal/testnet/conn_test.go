@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"golang.org/x/net/nettest"
+
+	"github.com/go-nebnet/nebnet/internal/neterr"
 )
 
 // TestConnContract runs in real time: the suite starts subtests, which a bubble
@@ -81,7 +83,7 @@ func TestWindowStopsTheWriter(t *testing.T) {
 		_, a, b := pair(t, WithWindow(1000))
 		a.SetWriteDeadline(time.Now().Add(time.Minute))
 		n, err := a.Write(make([]byte, 5000))
-		if n != 1000 || !errors.Is(err, os.ErrDeadlineExceeded) || !isTimeout(err) {
+		if n != 1000 || !errors.Is(err, os.ErrDeadlineExceeded) || !neterr.IsTimeout(err) {
 			t.Fatalf("wrote %d, %v", n, err)
 		}
 		a.SetWriteDeadline(time.Time{})

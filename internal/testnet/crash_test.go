@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
+
+	"github.com/go-nebnet/nebnet/internal/neterr"
 )
 
 const testLatency = 20 * time.Millisecond
@@ -80,7 +82,7 @@ func TestCrashIsSilent(t *testing.T) {
 			t.Errorf("write on the crashed node: %v", err)
 		}
 		mustWrite(t, a, "into the dark")
-		if _, _, err := readWithin(a, time.Hour); !isTimeout(err) {
+		if _, _, err := readWithin(a, time.Hour); !neterr.IsTimeout(err) {
 			t.Errorf("read from the crashed node: %v", err)
 		}
 		start := time.Now()
@@ -110,7 +112,7 @@ func TestLostWithThePower(t *testing.T) {
 		mustWrite(t, b, "in the air")
 		n.Crash(n.Node(2))
 		n.Restart(n.Node(2))
-		if got, _, err := readWithin(a, time.Hour); !isTimeout(err) {
+		if got, _, err := readWithin(a, time.Hour); !neterr.IsTimeout(err) {
 			t.Errorf("read %q, %v", got, err)
 		}
 	})
@@ -145,7 +147,7 @@ func TestRestartAnswersTheNextWrite(t *testing.T) {
 		n, a, _ := pair(t)
 		n.Crash(n.Node(2))
 		n.Restart(n.Node(2))
-		if _, _, err := readWithin(a, time.Hour); !isTimeout(err) {
+		if _, _, err := readWithin(a, time.Hour); !neterr.IsTimeout(err) {
 			t.Errorf("nothing was sent, but read: %v", err)
 		}
 		mustWrite(t, a, "hello?")
@@ -164,11 +166,6 @@ func TestKillResets(t *testing.T) {
 			t.Errorf("dial: %v", err)
 		}
 	})
-}
-
-func isTimeout(err error) bool {
-	var ne net.Error
-	return errors.As(err, &ne) && ne.Timeout()
 }
 
 func TestHostCrashAndRestart(t *testing.T) {

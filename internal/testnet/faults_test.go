@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
+
+	"github.com/go-nebnet/nebnet/internal/neterr"
 )
 
 func TestCutHoldsWhatIsInTheAir(t *testing.T) {
@@ -20,7 +22,7 @@ func TestCutHoldsWhatIsInTheAir(t *testing.T) {
 		time.Sleep(testLatency / 2)
 		n.Cut(n.Node(1), n.Node(2))
 		mustWrite(t, a, "after the cut")
-		if _, _, err := readWithin(b, time.Second); !isTimeout(err) {
+		if _, _, err := readWithin(b, time.Second); !neterr.IsTimeout(err) {
 			t.Fatalf("read through the cut: %v", err)
 		}
 		// The other direction passes.
@@ -60,11 +62,11 @@ func TestFinIsHeldToo(t *testing.T) {
 		n, a, b := pair(t)
 		n.Isolate(n.Node(1))
 		a.Close()
-		if _, _, err := readWithin(b, time.Hour); !isTimeout(err) {
+		if _, _, err := readWithin(b, time.Hour); !neterr.IsTimeout(err) {
 			t.Fatalf("read: %v", err)
 		}
 		n.Heal()
-		if _, took, err := readWithin(b, time.Hour); err == nil || isTimeout(err) || took > DefaultMaxRTO+testLatency {
+		if _, took, err := readWithin(b, time.Hour); err == nil || neterr.IsTimeout(err) || took > DefaultMaxRTO+testLatency {
 			t.Errorf("read after the heal: %v after %v", err, took)
 		}
 	})
@@ -75,7 +77,7 @@ func TestResetIsLostInACut(t *testing.T) {
 		n, a, b := pair(t)
 		n.Cut(n.Node(1), n.Node(2))
 		a.Reset()
-		if _, _, err := readWithin(b, time.Hour); !isTimeout(err) {
+		if _, _, err := readWithin(b, time.Hour); !neterr.IsTimeout(err) {
 			t.Fatalf("read: %v", err)
 		}
 		mustWrite(t, b, "anybody?") // arrives; the answer is lost
@@ -93,7 +95,7 @@ func TestResetInTheAirIsLost(t *testing.T) {
 		a.Reset()
 		time.Sleep(testLatency / 2)
 		n.Isolate(n.Node(1))
-		if _, _, err := readWithin(b, time.Hour); !isTimeout(err) {
+		if _, _, err := readWithin(b, time.Hour); !neterr.IsTimeout(err) {
 			t.Errorf("read: %v", err)
 		}
 	})
@@ -120,7 +122,7 @@ func TestAnswerInACut(t *testing.T) {
 		n.Cut(n.Node(2), n.Node(1))
 		mustWrite(t, a, "in the air")
 		n.Kill(n.Node(2))
-		if _, _, err := readWithin(a, time.Minute); !isTimeout(err) {
+		if _, _, err := readWithin(a, time.Minute); !neterr.IsTimeout(err) {
 			t.Fatalf("read: %v", err)
 		}
 		n.Heal()
@@ -245,10 +247,10 @@ func TestStopReading(t *testing.T) {
 		n, a, b := pair(t, WithWindow(100))
 		n.StopReading(n.Node(2))
 		a.SetWriteDeadline(time.Now().Add(time.Minute))
-		if k, err := a.Write(make([]byte, 150)); k != 100 || !isTimeout(err) {
+		if k, err := a.Write(make([]byte, 150)); k != 100 || !neterr.IsTimeout(err) {
 			t.Errorf("wrote %d, %v", k, err)
 		}
-		if _, _, err := readWithin(b, time.Minute); !isTimeout(err) {
+		if _, _, err := readWithin(b, time.Minute); !neterr.IsTimeout(err) {
 			t.Errorf("read: %v", err)
 		}
 		mustWrite(t, b, "still talking")

@@ -31,7 +31,7 @@ func (s *State) received(ev Event) {
 	if l == nil {
 		if f.Kind == wire.Chunk {
 			// It may have crossed the end of the message.
-			if !p.strays.take(s.now, strayRate, strayBurst) {
+			if !p.strays.Take(strayRate, s.now, 1) {
 				s.do(Effect{Kind: Blame, Peer: p.id, Fault: FaultJunk})
 			}
 		}
@@ -58,7 +58,7 @@ func (s *State) received(ev Event) {
 // announced takes an announcement.
 func (s *State) announced(p *neighbour, ev Event) {
 	f := ev.Frame
-	if !p.announces.take(s.now, announceRate, announceBurst) {
+	if !p.announces.Take(announceRate, s.now, 1) {
 		s.do(Effect{Kind: Blame, Peer: p.id, Fault: FaultAnnounce})
 		return
 	}

@@ -7,19 +7,18 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/go-nebnet/nebnet/internal/swarm/wire"
+	"github.com/go-nebnet/nebnet/internal/tokenbucket"
 )
 
-const (
-	// announceRate and announceBurst bound what one neighbour may announce, per second
-	// and at once.
-	announceRate  = 10
-	announceBurst = 20
-	// junkFree is how many chunks that nobody asked for a neighbour may send.
-	junkFree = 8
-	// strayRate and strayBurst bound chunks of messages that are over: what is on its way
-	// when one ends is what was asked for.
-	strayRate  = 16
-	strayBurst = 2 * windowMost / (16 << 10)
+// junkFree is how many chunks that nobody asked for a neighbour may send.
+const junkFree = 8
+
+var (
+	// announceRate bounds what one neighbour may announce.
+	announceRate = tokenbucket.Rate{PerSecond: 10, Burst: 20}
+	// strayRate bounds chunks of messages that are over: what is on its way when one ends
+	// is what was asked for.
+	strayRate = tokenbucket.Rate{PerSecond: 16, Burst: 2 * windowMost / (16 << 10)}
 )
 
 // neighbour is a peer that can be spoken with.
@@ -33,7 +32,7 @@ type neighbour struct {
 
 	queue []queued // chunks to be sent
 
-	announces tokens
+	announces tokenbucket.Bucket
 
 	rtt      time.Duration // of the line, without queues; 0: unknown
 	answer   time.Duration // smallest time from a request to its chunk; 0: unknown
@@ -43,7 +42,7 @@ type neighbour struct {
 	snubbing time.Duration // how long the next time
 	banned   bool
 	junk     int
-	strays   tokens // chunks of messages that are not known
+	strays   tokenbucket.Bucket // chunks of messages that are not known
 }
 
 // queued is a chunk in a neighbour's queue.
@@ -52,28 +51,10 @@ type queued struct {
 	c int
 }
 
-func newNeighbour(id peer.ID, now time.Time) *neighbour {
+func newNeighbour(id peer.ID) *neighbour {
 	return &neighbour{
-		id: id, ours: make(map[uint32]*link), theirs: make(map[uint32]*link),
-		announces: tokens{announceBurst, now}, strays: tokens{strayBurst, now}, snubbing: snubTime,
+		id: id, ours: make(map[uint32]*link), theirs: make(map[uint32]*link), snubbing: snubTime,
 	}
-}
-
-// tokens bound how often something may be done.
-type tokens struct {
-	n      float64
-	filled time.Time
-}
-
-// take takes one, if there is any: rate come back in a second, up to burst.
-func (t *tokens) take(now time.Time, rate, burst float64) bool {
-	t.n = min(t.n+now.Sub(t.filled).Seconds()*rate, burst)
-	t.filled = now
-	if t.n < 1 {
-		return false
-	}
-	t.n--
-	return true
 }
 
 // What is known of a chunk and a neighbour.

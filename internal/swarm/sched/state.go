@@ -174,7 +174,7 @@ func due(at, now time.Time) bool { return !at.IsZero() && !now.Before(at) }
 func (s *State) takes(id peer.ID, types map[string]int) {
 	p := s.peers[id]
 	if p == nil {
-		p = newNeighbour(id, s.now)
+		p = newNeighbour(id)
 		s.peers[id] = p
 		s.order = append(s.order, p)
 	}
