@@ -37,8 +37,8 @@ type Reachability struct {
 	// registers counters of it with Prometheus' process-wide registry.
 	AutoNAT bool `yaml:"autonat" json:"autonat" toml:"autonat" mapstructure:"autonat"`
 	// PortMapping asks the router to forward the ports listened on, by UPnP or, where
-	// libp2p finds the router's address, by NAT-PMP. On Linux it does not, as of
-	// libp2p 0.52: it looks for the route to 0.0.0.0, which go-netroute 0.4 refuses.
+	// that finds nothing within 11 s, by NAT-PMP (IPv4). The router forwards them for
+	// two minutes after the node has died.
 	PortMapping bool `yaml:"port_mapping" json:"port_mapping" toml:"port_mapping" mapstructure:"port_mapping"`
 	// Relays is the full multiaddrs of relays through which a private node can be
 	// reached. Default: none.

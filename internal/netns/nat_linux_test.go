@@ -138,31 +138,36 @@ func TestReachability(t *testing.T) {
 	private.until("it is private", 2*time.Minute, func(r report) bool { return r.Reach.State == "private" })
 }
 
-// A router that forwards ports when it is asked to by UPnP lets others dial a node behind
-// it, under the address that the node tells them.
+// A router that forwards ports when it is asked to by UPnP, or by NAT-PMP, lets others dial
+// a node behind it, under the address that the node tells them.
 func TestPortMapping(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	r := w.router("20.0.0.1", cone)
-	home := r.behind(1)
-	igd := r.run(part{Do: "igd", Gate: gateway{Inside: "192.168.1.1", Outside: r.outside}})
-	igd.hear("ready", 10*time.Second)
-	n, address := home.service(func(c *netservice.Config) {
-		c.Listen, c.Reachability.PortMapping = everywhere, true
-	})
-	t.Logf("forwarded %s", igd.hear("forwarded", 30*time.Second))
-	mapped := ""
-	n.until("it tells a mapped address", 30*time.Second, func(r report) bool {
-		for _, a := range r.Reach.Addrs {
-			if strings.HasPrefix(a, "/ip4/20.0.0.1/") {
-				mapped = a
-			}
-		}
-		return mapped != "" && r.Reach.Mapped > 0 && r.Reach.Public == r.Reach.Mapped
-	})
-	other, _ := w.add(honestAddr).service(func(c *netservice.Config) { c.Listen = []string{tcpAt(honestAddr)} })
-	other.Say("connect " + mapped + "/p2p/" + id(address))
-	n.hear("connected", 20*time.Second)
-	other.Say("tell " + id(address))
-	n.until("a note is heard", 20*time.Second, func(r report) bool { return r.Heard == 1 })
+	for name, do := range map[string]string{"UPnP": "igd", "NAT-PMP": "pmp"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			r := w.router("20.0.0.1", cone)
+			home := r.behind(1)
+			gate := r.run(part{Do: do, Gate: gateway{Inside: "192.168.1.1", Outside: r.outside}})
+			gate.hear("ready", 10*time.Second)
+			n, address := home.service(func(c *netservice.Config) {
+				c.Listen, c.Reachability.PortMapping = everywhere, true
+			})
+			t.Logf("forwarded %s", gate.hear("forwarded", time.Minute))
+			mapped := ""
+			n.until("it tells a mapped address", 30*time.Second, func(r report) bool {
+				for _, a := range r.Reach.Addrs {
+					if strings.HasPrefix(a, "/ip4/20.0.0.1/") {
+						mapped = a
+					}
+				}
+				return mapped != "" && r.Reach.Mapped > 0 && r.Reach.Public == r.Reach.Mapped
+			})
+			other, _ := w.add(honestAddr).service(func(c *netservice.Config) { c.Listen = []string{tcpAt(honestAddr)} })
+			other.Say("connect " + mapped + "/p2p/" + id(address))
+			n.hear("connected", 20*time.Second)
+			other.Say("tell " + id(address))
+			n.until("a note is heard", 20*time.Second, func(r report) bool { return r.Heard == 1 })
+		})
+	}
 }

@@ -37,12 +37,12 @@ const partEnv = "NETNS_TEST_PART"
 
 // part is what a process does.
 type part struct {
-	Do     string            // node, silence, flood, igd, line, storm, talk
+	Do     string            // node, silence, flood, igd, pmp, line, storm, talk
 	Config netservice.Config // of a node
 	Target string            // of silence and flood: the node's address
 	Count  int               // their connections
 	From   []string
-	Gate   gateway // of igd
+	Gate   gateway // of igd and pmp
 	Line   line    // of line
 	First  bool    // of talk: it says what it has to say first
 	Serve  bool    // of talk: it is dialled
@@ -57,7 +57,7 @@ func TestMain(m *testing.M) {
 	var p part
 	err := json.Unmarshal([]byte(text), &p)
 	if err == nil {
-		err = map[string]func() error{"node": p.node, "silence": p.silence, "flood": p.flood, "igd": p.igd, "line": p.line, "storm": p.storm, "talk": p.talk}[p.Do]()
+		err = map[string]func() error{"node": p.node, "silence": p.silence, "flood": p.flood, "igd": p.igd, "pmp": p.pmp, "line": p.line, "storm": p.storm, "talk": p.talk}[p.Do]()
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

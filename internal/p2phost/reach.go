@@ -22,7 +22,7 @@ func reach(c Config) (opts []libp2p.Option) {
 		opts = append(opts, libp2p.EnableNATService(), libp2p.EnableAutoNATv2())
 	}
 	if c.PortMapping {
-		opts = append(opts, libp2p.NATPortMap())
+		opts = append(opts, libp2p.NATManager(newPortMapper))
 	}
 	if c.RelayClient || c.HolePunching || c.RelayService {
 		opts = append(opts, libp2p.EnableRelay())
