@@ -68,9 +68,9 @@
 // 0.15 and 0.09 (go test -run '^$' -bench Simulated -benchtime 1x -v
 // ./internal/swarm/sched). At 1 MiB services take 0.68 s (four seeds), against 0.59 s of
 // the scheduler alone in lines of their kind. On its way from node to node a chunk waited
-// there, in one network, for 6 ms in pacing, 7 ms in the line of the sender, 4 ms behind other chunks for
-// the same node and 1 ms in the line of the receiver, and a frame 5 ms in lines; all else
-// is latency.
+// there, in one network, for 6 ms in pacing, 7 ms in the line of the sender, 4 ms behind
+// other chunks for the same node and 1 ms in the line of the receiver, and a frame 5 ms in
+// lines; all else is latency.
 //
 // Trials with an earlier schedule, which took 0.35, 0.26 and 0.14, and the same command: a
 // connection begins with 64 KiB on its way; with 32 KiB the first message took 0.47, 0.36
