@@ -90,7 +90,7 @@ func (e *Engine) open(r *remote) {
 		e.mu.Lock()
 		wait := r.notBefore.Sub(now())
 		e.mu.Unlock()
-		if sleep(e.life, wait) != nil || !e.openOnce(r) {
+		if !lifecycle.Sleep(e.life, wait) || !e.openOnce(r) {
 			return
 		}
 	}
@@ -250,18 +250,4 @@ func (e *Engine) closeStreams() <-chan struct{} {
 		wg.Go(func() { _ = s.Reset() })
 	}
 	return lifecycle.Go(wg.Wait)
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	if d <= 0 {
-		return ctx.Err()
-	}
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

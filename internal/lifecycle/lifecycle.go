@@ -1,5 +1,5 @@
 // Package lifecycle is how whoever closes something waits for its goroutines, but not
-// for ever.
+// for ever, and how a goroutine waits that may be closed.
 //
 //	func (e *Engine) Close(ctx context.Context) error {
 //		e.cancel()
@@ -42,6 +42,21 @@ func IsClosed(done <-chan struct{}) bool {
 	case <-done:
 		return true
 	default:
+		return false
+	}
+}
+
+// Sleep waits for d, at most until ctx ends, and reports whether ctx goes on.
+func Sleep(ctx context.Context, d time.Duration) bool {
+	if d <= 0 {
+		return ctx.Err() == nil
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
 		return false
 	}
 }

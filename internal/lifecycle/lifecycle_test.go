@@ -45,6 +45,27 @@ func TestGo(t *testing.T) {
 	})
 }
 
+func TestSleep(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		if !Sleep(t.Context(), time.Second) || time.Since(began) != time.Second {
+			t.Error("after", time.Since(began))
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if !Sleep(ctx, 0) {
+			t.Error("not at once")
+		}
+		began = time.Now()
+		if Sleep(ctx, time.Minute) || time.Since(began) != time.Second {
+			t.Error("with the context, after", time.Since(began))
+		}
+		if Sleep(ctx, 0) {
+			t.Error("as if the context went on")
+		}
+	})
+}
+
 func TestShare(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		begin := time.Now()

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/go-nebnet/nebnet/internal/lifecycle"
 	"github.com/go-nebnet/nebnet/internal/tokenbucket"
 )
 
@@ -74,20 +75,8 @@ func (r *reader) mayUnpack(h header, size int) error {
 		if err := r.deliver(); err != nil {
 			return err
 		}
-		if err := sleep(r.s.ctx, wait); err != nil {
-			return err
+		if !lifecycle.Sleep(r.s.ctx, wait) {
+			return context.Cause(r.s.ctx)
 		}
-	}
-}
-
-// sleep waits, at most until ctx ends.
-func sleep(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/go-nebnet/nebnet/internal/handshake"
+	"github.com/go-nebnet/nebnet/internal/lifecycle"
 	"github.com/go-nebnet/nebnet/internal/neterr"
 	"github.com/go-nebnet/nebnet/internal/pacing"
 	"github.com/libp2p/go-libp2p/core/network"
@@ -318,7 +319,7 @@ func (w *writer) recover(err error) {
 			st.reset(network.StreamNoError)
 		}
 		if resets > 1 {
-			_ = sleep(s.ctx, min(resetDelay<<resets, resetMost)) // the writer looks for the end itself
+			lifecycle.Sleep(s.ctx, min(resetDelay<<resets, resetMost)) // the writer looks for the end itself
 		}
 		return
 	}
