@@ -67,10 +67,10 @@
 // seed: go test -run TestSimulated -v ./internal/swarm/sched). With 200 nodes it is 0.23,
 // 0.15 and 0.09 (go test -run '^$' -bench Simulated -benchtime 1x -v
 // ./internal/swarm/sched). At 1 MiB services take 0.68 s (four seeds), against 0.59 s of
-// the scheduler alone in lines of their kind. On its way from node to node a chunk waited
-// there, in one network, for 6 ms in pacing, 7 ms in the line of the sender, 4 ms behind
-// other chunks for the same node and 1 ms in the line of the receiver, and a frame 5 ms in
-// lines; all else is latency.
+// the scheduler alone in lines of their kind. On its way from node to node a chunk waits
+// there in the line of the sender and in pacing, for about as long, then behind other
+// chunks for the same node, and hardly in the line of the receiver; frames wait in lines,
+// too; all else is latency.
 //
 // Trials with an earlier schedule, which took 0.35, 0.26 and 0.14, and the same command: a
 // connection begins with 64 KiB on its way; with 32 KiB the first message took 0.47, 0.36
@@ -90,7 +90,7 @@
 // is 6 ms later on average, not at all in the median, 20 ms at nine of ten, 55 ms at 99 of
 // a hundred and 95 ms at most (go test -run TestLargeLeavesSmallAlone -v ./netservice):
 // within a connection it passes all chunks, but those that other connections have handed
-// to the same line go first, for 21 ms at nine of ten. For that one budget for all
+// to the same line go first. For that one budget for all
 // connections of a host would help.
 //
 // Over TCP on loopback, 1 MiB among 30 services of eight connections on two cores, a node
@@ -99,10 +99,10 @@
 //
 //	go test -run '^$' -bench LargeLoopback -benchtime 3x ./netservice
 //
-// Half the CPU is the aim, and is missed: what costs there is writes, not bytes. For each
-// delivery a node writes its 65 pieces and some 190 frames in 175 writes (130 HAVE, 30
-// WANT, 20 CANCEL), and makes 35 marks; where pieces were of 4 KiB and marked each, it
-// took more than twice as much. Tried and of no use: news of chunks up to 20 ms late, to
+// Half the CPU is the aim, and is missed: what costs there is writes, not bytes. Beside
+// its chunks a node writes, for each delivery, more frames than there are chunks, most of
+// them HAVE, and marks; where pieces were of 4 KiB and marked each, it took more than
+// twice as much. Tried and of no use: news of chunks up to 20 ms late, to
 // go with other frames; pieces of several chunks in one record of TLS.
 //
 // # What is not
