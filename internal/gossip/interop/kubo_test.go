@@ -32,7 +32,7 @@ func TestKuboPubSub(t *testing.T) {
 				p := e.Stats().Peers[kubo.Info().ID]
 				return strings.Contains(kubo.Run("pubsub", "peers", topic), h.ID().String()) && len(p.Mesh) > 0
 			})
-			for i, size := range []int{1, 1000, 100_000} {
+			for i, size := range sizes {
 				if err := e.Publish(t.Context(), "foreign", payload(size, byte(i))); err != nil {
 					t.Fatal(err)
 				}
