@@ -25,7 +25,8 @@ type Kubo struct {
 }
 
 // StartKubo starts the program that KuboEnv names, and skips the test without it.
-func StartKubo(t testing.TB) *Kubo {
+// config are further settings: a key, and its value in JSON.
+func StartKubo(t testing.TB, config ...[2]string) *Kubo {
 	t.Helper()
 	ipfs := os.Getenv(KuboEnv)
 	if ipfs == "" {
@@ -40,6 +41,9 @@ func StartKubo(t testing.TB) *Kubo {
 		"Swarm.RelayClient.Enabled": "false", "Swarm.Transports.Network.Relay": "false",
 	} {
 		k.Run("config", "--json", key, value)
+	}
+	for _, c := range config {
+		k.Run("config", "--json", c[0], c[1])
 	}
 	daemon := Start(t, k.Command("daemon"))
 	daemon.Killed = true

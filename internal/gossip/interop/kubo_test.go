@@ -56,3 +56,28 @@ func TestKuboPubSub(t *testing.T) {
 		})
 	}
 }
+
+// Without signatures kubo still names author and sequence number, and takes nothing
+// without them. The specification's StrictNoSign forbids both, so there is no unsigned
+// network that kubo can share: what it publishes is refused and counted.
+func TestKuboUnsigned(t *testing.T) {
+	kubo := testkit.StartKubo(t, [2]string{"Pubsub.DisableSigning", "true"})
+	h, e, got := engine(t, gossip.Unsigned, 0)
+	if err := h.Connect(t.Context(), kubo.Info()); err != nil {
+		t.Fatal(err)
+	}
+	testkit.Eventually(t, "kubo knows that the engine subscribes", func() bool {
+		return strings.Contains(kubo.Run("pubsub", "peers", topic), h.ID().String())
+	})
+	file := filepath.Join(t.TempDir(), "message")
+	if err := os.WriteFile(file, payload(1000, 1), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	kubo.Run("pubsub", "pub", topic, file)
+	testkit.Eventually(t, "the message is refused", func() bool { return e.Stats().Types["foreign"].Rejected == 1 })
+	select {
+	case b := <-got:
+		t.Errorf("delivered %d bytes", len(b))
+	default:
+	}
+}
