@@ -245,7 +245,7 @@ func (x *handshaking) fail(err error) {
 	foreigner := foreigner(reason) && n.servesStrangers()
 	if !foreigner && (reason.Permanent() || reason == handshake.ReasonApplication) {
 		// The one mistake of a configuration that shows here only.
-		n.obs.WarnLimited("peerset", "refused/"+reason.Label(), fields, "peer refused")
+		n.obs.InfoLimited("peerset", "refused/"+reason.Label(), fields, "peer refused")
 	} else {
 		n.obs.Log("peerset").WithFields(fields).Debug("no session")
 	}
