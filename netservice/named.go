@@ -4,80 +4,65 @@ import (
 	"sync"
 
 	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/go-nebnet/nebnet/internal/gossip"
+	"github.com/go-nebnet/nebnet/internal/peers"
 )
 
-// role is why the operator named a peer; a peer may have several.
-type role uint8
-
-const (
-	roleBoot role = 1 << iota
-	roleStatic
-	roleReserved
-)
-
-// namedPeers are the peers that the operator named, by configuration or by a call,
-// and why: one that is named twice is still there when one name is taken back.
+// namedPeers gives and takes the roles of the peers that the operator names, by
+// configuration or by a call. Package peers knows who has which; gossip hears of the
+// reserved ones, which it sends every message.
 type namedPeers struct {
-	mu    sync.Mutex // guards what follows
-	roles map[peer.ID]role
-	first []named // of the configuration, until start
+	peers *peers.Manager
+
+	mu     sync.Mutex     // held over a change, so that gossip hears of them in their order
+	gossip *gossip.Engine // nil before the start
 }
 
-type named struct {
-	role role
-	info peer.AddrInfo
-}
-
-func newNamedPeers(p parsed) *namedPeers {
-	l := &namedPeers{roles: make(map[peer.ID]role)}
-	for r, list := range map[role][]peer.AddrInfo{roleBoot: p.bootstrap, roleStatic: p.static, roleReserved: p.reserved} {
+func newNamedPeers(m *peers.Manager, p parsed) *namedPeers {
+	l := &namedPeers{peers: m}
+	for r, list := range map[peers.Role][]peer.AddrInfo{peers.RoleBoot: p.bootstrap, peers.RoleStatic: p.static, peers.RoleReserved: p.reserved} {
 		for _, ai := range list {
-			l.first = append(l.first, named{r, ai})
+			m.Name(ai, r) // the one reason against it is that it is this node itself
 		}
 	}
 	return l
 }
 
-// start tells the engines of the peers of the configuration.
-func (l *namedPeers) start(n *Node) {
-	for _, x := range l.first {
-		_ = l.add(n, x.role, x.info) // the one reason against it is that it is this node itself
+// attach tells gossip of all reserved peers, and of every change from then on.
+func (l *namedPeers) attach(e *gossip.Engine) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.gossip = e
+	for _, p := range l.peers.Named(peers.RoleReserved) {
+		if err := e.SetDirect(p, true); err != nil {
+			return broadcastError(err)
+		}
 	}
+	return nil
 }
 
 // add gives a peer a role.
-func (l *namedPeers) add(n *Node, r role, ai peer.AddrInfo) error {
-	if r == roleReserved {
-		n.peers.Reserve(ai.ID)
-	}
-	if why := DisconnectReason(n.peers.AddPersistent(ai)); why != ReasonNone {
+func (l *namedPeers) add(r peers.Role, ai peer.AddrInfo) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if why := DisconnectReason(l.peers.Name(ai, r)); why != ReasonNone {
 		return why
 	}
-	l.mu.Lock()
-	l.roles[ai.ID] |= r
-	l.mu.Unlock()
-	if r == roleReserved {
-		return n.direct.add(ai)
-	}
-	return nil
+	return l.told(r, ai.ID, true)
 }
 
 // remove takes a role from a peer. Its session is left alone.
-func (l *namedPeers) remove(n *Node, r role, p peer.ID) error {
+func (l *namedPeers) remove(r peers.Role, p peer.ID) error {
 	l.mu.Lock()
-	left := l.roles[p] &^ r
-	if left == 0 {
-		delete(l.roles, p)
-	} else {
-		l.roles[p] = left
+	defer l.mu.Unlock()
+	l.peers.Unname(p, r)
+	return l.told(r, p, false)
+}
+
+func (l *namedPeers) told(r peers.Role, p peer.ID, on bool) error {
+	if r != peers.RoleReserved || l.gossip == nil {
+		return nil
 	}
-	l.mu.Unlock()
-	if left == 0 {
-		n.peers.RemovePersistent(p)
-	}
-	if r == roleReserved {
-		n.peers.Unreserve(p)
-		return n.direct.remove(p)
-	}
-	return nil
+	return broadcastError(l.gossip.SetDirect(p, on))
 }

@@ -59,7 +59,6 @@ type Node struct {
 	// reloading is held by Reload: one change at a time.
 	reloading sync.Mutex
 	scores    atomic.Pointer[map[peer.ID]gossip.Score]
-	direct    *directPeers
 	// tracing is held to change who traces; tracer is nil when nobody does.
 	tracing sync.Mutex
 	tracer  atomic.Pointer[tracer]
@@ -90,9 +89,7 @@ func newNode(cfg Config, addrs parsed, opts options, o *obs.Obs, d *dispatcher.D
 		network:  handshake.NetworkID(cfg.ChainID, addrs.genesis),
 		instance: rand.Uint64(),
 		types:    newTypeTable(cfg.MaxMessageSize),
-		direct:   newDirectPeers(addrs.reserved),
 		guests:   newGuests(),
-		named:    newNamedPeers(addrs),
 		sources:  newSourceSet(),
 		punching: newPunching(),
 		repunch:  newRepunch(opts.random.For("punching")),
@@ -113,6 +110,7 @@ func newNode(cfg Config, addrs parsed, opts options, o *obs.Obs, d *dispatcher.D
 	if n.peers, err = peers.New(n.peersConfig(systems)); err != nil {
 		return nil, err
 	}
+	n.named = newNamedPeers(n.peers, addrs)
 	n.requests, err = reqresp.New(n.requestConfig())
 	return n, err
 }
@@ -211,7 +209,7 @@ func (n *Node) start() (err error) {
 	if err = n.swarm.Start(); err != nil {
 		return err
 	}
-	if err = n.direct.attach(n.gossip); err != nil {
+	if err = n.named.attach(n.gossip); err != nil {
 		return err
 	}
 	if n.record, err = n.tellRecord(); err != nil {
@@ -223,7 +221,6 @@ func (n *Node) start() (err error) {
 	if err = n.exchange.Start(); err != nil {
 		return err
 	}
-	n.named.start(n)
 	n.tunnels = n.newTunnels()
 	n.startStreams()
 	n.peerSet.start()

@@ -16,21 +16,23 @@ import (
 // (…/p2p/ID) is kept connected, within the limits. The error says that addr is
 // none, that it cannot be dialled, or that it is of this node itself, or is
 // ErrStopped.
-func (s *NebService) AddStaticPeer(addr string) error { return s.name(roleStatic, addr) }
+func (s *NebService) AddStaticPeer(addr string) error { return s.name(peers.RoleStatic, addr) }
 
 // RemoveStaticPeer undoes AddStaticPeer and Config.Static. A session that stands
 // is left alone. The error says that peerID is none.
-func (s *NebService) RemoveStaticPeer(peerID string) error { return s.unname(roleStatic, peerID) }
+func (s *NebService) RemoveStaticPeer(peerID string) error { return s.unname(peers.RoleStatic, peerID) }
 
 // AddBootstrapPeer is Config.Bootstrap at run time, with the errors of
 // AddStaticPeer.
-func (s *NebService) AddBootstrapPeer(addr string) error { return s.name(roleBoot, addr) }
+func (s *NebService) AddBootstrapPeer(addr string) error { return s.name(peers.RoleBoot, addr) }
 
 // RemoveBootstrapPeer undoes AddBootstrapPeer and Config.Bootstrap. A session that
 // stands is left alone. The error says that peerID is none.
-func (s *NebService) RemoveBootstrapPeer(peerID string) error { return s.unname(roleBoot, peerID) }
+func (s *NebService) RemoveBootstrapPeer(peerID string) error {
+	return s.unname(peers.RoleBoot, peerID)
+}
 
-func (s *NebService) name(r role, addr string) error {
+func (s *NebService) name(r peers.Role, addr string) error {
 	ai, err := parsePeerAddr(addr)
 	if err != nil {
 		return err
@@ -43,8 +45,8 @@ func (s *NebService) name(r role, addr string) error {
 	return s.addNamed(r, *ai)
 }
 
-func (s *NebService) addNamed(r role, ai peer.AddrInfo) error {
-	err := s.node.named.add(s.node, r, ai)
+func (s *NebService) addNamed(r peers.Role, ai peer.AddrInfo) error {
+	err := s.node.named.add(r, ai)
 	switch {
 	case err == nil:
 		return nil
@@ -54,12 +56,12 @@ func (s *NebService) addNamed(r role, ai peer.AddrInfo) error {
 	return fmt.Errorf("peer %s: %w", ai.ID, err)
 }
 
-func (s *NebService) unname(r role, peerID string) error {
+func (s *NebService) unname(r peers.Role, peerID string) error {
 	p, err := parsePeerID(peerID)
 	if err != nil {
 		return err
 	}
-	if err := s.node.named.remove(s.node, r, p); err != nil && !errors.Is(err, ErrStopped) {
+	if err := s.node.named.remove(r, p); err != nil && !errors.Is(err, ErrStopped) {
 		return err
 	}
 	return nil // after Stop nothing is sent to it any more

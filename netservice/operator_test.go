@@ -55,6 +55,38 @@ func TestStaticPeerLive(t *testing.T) {
 	})
 }
 
+// A peer of the configuration may be taken back before the start; one that had two
+// roles has one left.
+func TestNamesAreTakenBackBeforeStart(t *testing.T) {
+	inBubble(t, func(t *testing.T, nw *nettest.Network) {
+		a := nw.Add(chain(), quiet())
+		boot, static, reserved, two := booted(a), chain(), chain(), booted(a)
+		static.Static, reserved.Reserved, two.Reserved = booted(a).Bootstrap, booted(a).Bootstrap, booted(a).Bootstrap
+		id, remove := a.ID().String(), (*netservice.NebService).RemoveBootstrapPeer
+		for _, x := range []struct {
+			cfg    netservice.Config
+			remove func(*netservice.NebService, string) error
+		}{
+			{boot, remove},
+			{static, (*netservice.NebService).RemoveStaticPeer},
+			{reserved, (*netservice.NebService).UnreservePeer},
+			{two, remove},
+		} {
+			if err := x.remove(nw.Add(x.cfg, quiet()).Service(), id); err != nil {
+				t.Error(err)
+			}
+		}
+		nw.Start()
+		time.Sleep(time.Minute)
+		for i, nd := range nw.Nodes()[1:] {
+			w, err := nd.Service().Why(id)
+			if kept := i == 3; err != nil || w.Persistent != kept || w.Reserved != kept {
+				t.Errorf("node %d: %+v, %v", i, w, err)
+			}
+		}
+	})
+}
+
 func TestWhy(t *testing.T) {
 	inBubble(t, func(t *testing.T, nw *nettest.Network) {
 		other := netservice.Config{ChainID: "other"}

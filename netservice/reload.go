@@ -66,12 +66,12 @@ func (s *NebService) Reload(cfg Config) error {
 	}
 	n.live.Store(&liveConfig{cfg, p})
 	for _, l := range []struct {
-		r         role
+		r         peers.Role
 		old, next []peer.AddrInfo
 	}{
-		{roleBoot, old.addrs.bootstrap, p.bootstrap},
-		{roleStatic, old.addrs.static, p.static},
-		{roleReserved, old.addrs.reserved, p.reserved},
+		{peers.RoleBoot, old.addrs.bootstrap, p.bootstrap},
+		{peers.RoleStatic, old.addrs.static, p.static},
+		{peers.RoleReserved, old.addrs.reserved, p.reserved},
 	} {
 		errs = append(errs, n.rename(l.r, l.old, l.next)...)
 	}
@@ -88,18 +88,18 @@ func (s *NebService) Reload(cfg Config) error {
 }
 
 // rename makes a list of named peers another one.
-func (n *Node) rename(r role, old, next []peer.AddrInfo) (errs []error) {
+func (n *Node) rename(r peers.Role, old, next []peer.AddrInfo) (errs []error) {
 	listed := func(l []peer.AddrInfo, p peer.ID) bool {
 		return slices.ContainsFunc(l, func(ai peer.AddrInfo) bool { return ai.ID == p })
 	}
 	for _, ai := range next {
-		if err := n.named.add(n, r, ai); err != nil {
+		if err := n.named.add(r, ai); err != nil {
 			errs = append(errs, fmt.Errorf("peer %s: %w", ai.ID, err))
 		}
 	}
 	for _, ai := range old {
 		if !listed(next, ai.ID) {
-			if err := n.named.remove(n, r, ai.ID); err != nil {
+			if err := n.named.remove(r, ai.ID); err != nil {
 				errs = append(errs, fmt.Errorf("peer %s: %w", ai.ID, err))
 			}
 		}

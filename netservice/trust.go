@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/go-nebnet/nebnet/internal/peers"
 )
 
 // BanPeer ends what there is with a peer, with ReasonBanned, and keeps it out for
@@ -47,13 +49,13 @@ func (s *NebService) ReservePeer(addr string) error {
 	if err != nil {
 		return err
 	}
-	return s.addNamed(roleReserved, *ai)
+	return s.addNamed(peers.RoleReserved, *ai)
 }
 
 // UnreservePeer undoes ReservePeer and Config.Reserved: the peer is not dialled
 // any more, unless it is a boot node or a static peer as well. A session that
 // stands is left alone. The error says that peerID is none.
-func (s *NebService) UnreservePeer(peerID string) error { return s.unname(roleReserved, peerID) }
+func (s *NebService) UnreservePeer(peerID string) error { return s.unname(peers.RoleReserved, peerID) }
 
 // parsePeerAddr reads a full multiaddr.
 func parsePeerAddr(text string) (*peer.AddrInfo, error) {

@@ -103,11 +103,6 @@ type Config struct {
 	// runs in a goroutine of its own and may be late. Optional.
 	OnScore       func(map[peer.ID]Score)
 	ScoreInterval time.Duration
-	// Direct peers are sent every message and are never scored away. The other
-	// side should have this node as direct peer too. The engine does not dial
-	// them. See also AddDirect.
-	Direct []peer.AddrInfo
-
 	// MaxMessageSize bounds the data of one message on the stream that everybody
 	// understands, in bytes; a frame may be 1 KiB more. Default 1 MiB. Other
 	// implementations may accept frames of 1 MiB at most, see FrameOfOthers:

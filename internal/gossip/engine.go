@@ -94,9 +94,6 @@ func New(cfg Config) (*Engine, error) {
 	e.life, e.stopLife = context.WithCancel(context.Background())
 	e.table.Store(&table{byType: map[string]*topic{}, byName: map[string]*topic{}})
 	e.router = router.New(e.routerConfig(), random.Or(cfg.Rand))
-	for _, d := range e.cfg.Direct {
-		e.router.Step(router.Event{Kind: router.Direct, Peer: d.ID, On: true}, now())
-	}
 	return e, nil
 }
 

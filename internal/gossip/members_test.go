@@ -186,11 +186,11 @@ func TestDirectPeersAndScores(t *testing.T) {
 		if a.box.count("ignored") != 0 {
 			t.Error("a graylisted peer was heard")
 		}
-		must(t, a.e.AddDirect(peer.AddrInfo{ID: id}))
+		must(t, a.e.SetDirect(id, true))
 		b.publish(t, "direct")
 		settle()
 		wantOnce(t, []*node{a}, "direct")
-		must(t, a.e.RemoveDirect(id))
+		must(t, a.e.SetDirect(id, false))
 	})
 }
 

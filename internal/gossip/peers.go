@@ -8,7 +8,6 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
-	"github.com/libp2p/go-libp2p/core/peerstore"
 	ma "github.com/multiformats/go-multiaddr"
 	manet "github.com/multiformats/go-multiaddr/net"
 
@@ -267,16 +266,10 @@ func (e *Engine) admitForeigners() {
 	}
 }
 
-// AddDirect makes a peer a direct one, see Config.Direct.
-func (e *Engine) AddDirect(p peer.AddrInfo) error {
-	e.cfg.Host.Peerstore().AddAddrs(p.ID, p.Addrs, peerstore.PermanentAddrTTL)
-	return e.setDirect(p.ID, true)
-}
-
-// RemoveDirect undoes AddDirect, and Config.Direct.
-func (e *Engine) RemoveDirect(p peer.ID) error { return e.setDirect(p, false) }
-
-func (e *Engine) setDirect(p peer.ID, on bool) error {
+// SetDirect makes a peer a direct one, or not. Direct peers are sent every message and
+// are never scored away. The other side should have this node as direct peer too. The
+// engine does not dial them.
+func (e *Engine) SetDirect(p peer.ID, on bool) error {
 	if !e.calls.enter() {
 		return ErrClosed
 	}

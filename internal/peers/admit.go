@@ -91,7 +91,7 @@ func (m *Manager) crowdedInLocked(ip netip.Addr) bool {
 // candidateLocked is what admission needs to know of the peer of a ticket.
 func (m *Manager) candidateLocked(t *Ticket) candidate {
 	c := candidate{
-		self: t.p == m.cfg.Self, kept: m.reserved[t.p] || m.targets[t.p] != nil,
+		self: t.p == m.cfg.Self, kept: m.targets[t.p] != nil,
 		inbound: t.dir == network.DirInbound, counted: m.entries[t.p].slot(),
 	}
 	if c.inbound {

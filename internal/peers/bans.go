@@ -103,7 +103,7 @@ func (m *Manager) banNetworkLocked(n netip.Prefix, d time.Duration, reason strin
 	var after []func()
 	for p, e := range m.entries {
 		for _, t := range e.tickets() {
-			if n.Contains(t.ip) && !m.reserved[p] && m.targets[p] == nil {
+			if n.Contains(t.ip) && m.targets[p] == nil {
 				after = append(after, m.endLocked(t, handshake.ReasonBanned, false))
 			}
 		}
@@ -256,7 +256,7 @@ func (m *Manager) penaliseLocked(p peer.ID, reason string, weight float64) []fun
 	}
 	m.scores.delete(p)
 	m.cfg.Obs.WarnLimited("peers", "banned", logrus.Fields{"peer": p, "reason": obs.Clean(reason)}, "peer misbehaved and is disconnected")
-	if m.reserved[p] {
+	if m.reservedLocked(p) {
 		return m.dropLocked(p, handshake.ReasonProtocol)
 	}
 	var ips []netip.Addr

@@ -259,7 +259,7 @@ func TestConverge(t *testing.T) {
 				link := func(n *simNode) {
 					for _, p := range ids {
 						if p != n.id {
-							n.m.AddPersistent(peer.AddrInfo{ID: p})
+							n.m.Name(peer.AddrInfo{ID: p}, RoleStatic)
 						}
 					}
 				}

@@ -116,7 +116,7 @@ func (m *Manager) mayDialLocked(t *target, now time.Time) bool {
 		}
 		return false
 	}
-	if m.reserved[t.id] || m.freeLocked() > 0 {
+	if m.reservedLocked(t.id) || m.freeLocked() > 0 {
 		return true
 	}
 	t.waiting = true

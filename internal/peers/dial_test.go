@@ -26,8 +26,8 @@ func refuseWith(r handshake.Reason) func(*fixture, context.Context, peer.AddrInf
 // wait.
 func TestPersistentForEver(t *testing.T) {
 	play(t, Config{}, nil, func(t *testing.T, fx *fixture) {
-		fx.AddPersistent(info(zoe, "/ip4/192.0.2.1/tcp/1"))
-		fx.AddPersistent(info(zoe, "/dns4/boot.example.org/tcp/1"))
+		fx.Name(info(zoe, "/ip4/192.0.2.1/tcp/1"), RoleStatic)
+		fx.Name(info(zoe, "/dns4/boot.example.org/tcp/1"), RoleStatic)
 		time.Sleep(24 * time.Hour)
 		got := fx.dials(zoe)
 		last := time.Duration(0)
@@ -87,7 +87,7 @@ func TestDialsByReason(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.reason.Label(), func(t *testing.T) {
 			play(t, Config{}, refuseWith(tt.reason), func(t *testing.T, fx *fixture) {
-				fx.AddPersistent(info(zoe))
+				fx.Name(info(zoe), RoleStatic)
 				fx.learn(at(alice))
 				time.Sleep(time.Second)
 				if v := fx.learn(at(alice)); (v == book.Useless) != tt.forgotten {
@@ -110,7 +110,7 @@ func TestDialsByReason(t *testing.T) {
 
 func TestSessionLostIsRedialled(t *testing.T) {
 	play(t, Config{}, succeed, func(t *testing.T, fx *fixture) {
-		fx.AddPersistent(info(zoe))
+		fx.Name(info(zoe), RoleStatic)
 		fx.learn(at(alice))
 		for round := range 20 {
 			time.Sleep(time.Hour) // long enough to end the row of failures
@@ -137,7 +137,7 @@ func TestShortSessionsBackOff(t *testing.T) {
 		return err
 	}
 	play(t, Config{}, flap, func(t *testing.T, fx *fixture) {
-		fx.AddPersistent(info(zoe))
+		fx.Name(info(zoe), RoleStatic)
 		time.Sleep(time.Hour)
 		if got := len(fx.dials(zoe)); got > 400 || got < 120 {
 			t.Errorf("%d attempts in an hour", got)
@@ -149,7 +149,7 @@ func TestShortSessionsBackOff(t *testing.T) {
 func TestInboundSessionStandsForADial(t *testing.T) {
 	play(t, Config{}, succeed, func(t *testing.T, fx *fixture) {
 		tk := fx.accept(zoe, 1)
-		fx.AddPersistent(info(zoe))
+		fx.Name(info(zoe), RoleStatic)
 		fx.learn(at(zoe))
 		time.Sleep(time.Hour)
 		if got := len(fx.dials(zoe)); got != 0 {
@@ -182,7 +182,7 @@ func TestDialLosesCrossing(t *testing.T) {
 		return err
 	}
 	play(t, Config{}, lose, func(t *testing.T, fx *fixture) {
-		fx.AddPersistent(info(alice))
+		fx.Name(info(alice), RoleStatic)
 		time.Sleep(5*time.Second - 1)
 		if got := len(fx.dials(alice)); got != 1 {
 			t.Errorf("%d attempts while the winner is under way", got)
@@ -235,14 +235,14 @@ func TestFullNodeDoesNotDial(t *testing.T) {
 	play(t, Config{MaxPeers: 2, InboundShare: 1}, succeed, func(t *testing.T, fx *fixture) {
 		first := fx.accept(peerN(1), 1)
 		fx.accept(peerN(2), 1)
-		fx.AddPersistent(info(zoe))
+		fx.Name(info(zoe), RoleStatic)
 		fx.learn(at(alice))
 		time.Sleep(time.Minute)
 		if n := len(fx.dials(zoe)) + len(fx.dials(alice)); n != 0 {
 			t.Errorf("%d dials of a full node", n)
 		}
-		fx.Reserve(peerN(9))
-		fx.AddPersistent(info(peerN(9)))
+		fx.Name(info(peerN(9)), RoleReserved)
+		fx.Name(info(peerN(9)), RoleStatic)
 		time.Sleep(time.Second)
 		if n := len(fx.dials(peerN(9))); n != 1 || fx.live() != 3 {
 			t.Errorf("reserved peer: %d dials", n)
@@ -261,10 +261,9 @@ func TestPutOffTargetsDoNotBlock(t *testing.T) {
 	play(t, Config{MaxPeers: 1, InboundShare: 1, MaxDials: 1}, succeed, func(t *testing.T, fx *fixture) {
 		fx.accept(peerN(1), 1)
 		synctest.Wait()
-		fx.Reserve(alice)
 		fx.Manager.mu.Lock() // both are due before the loop looks
-		fx.addTargetLocked(info(zoe))
-		fx.addTargetLocked(info(alice))
+		fx.nameLocked(info(zoe), RoleStatic)
+		fx.nameLocked(info(alice), RoleReserved)
 		fx.Manager.mu.Unlock()
 		fx.kick()
 		if got := len(fx.dials(alice)); got != 1 {
@@ -280,7 +279,7 @@ func TestBookIsBounded(t *testing.T) {
 		for i := range 2 * book.MaxPeers {
 			fx.Learn(book.Told{Peer: at(peerN(i)), Source: book.FromExchange, Teller: peerN(i / 100)})
 		}
-		if r := fx.AddPersistent(info(zoe)); r != none {
+		if r := fx.Name(info(zoe), RoleStatic); r != none {
 			t.Errorf("a boot node has no place: %v", r)
 		}
 		if n := fx.book.Len(); n > book.MaxPeers+1 || fx.book.Get(zoe) == nil {
@@ -291,7 +290,7 @@ func TestBookIsBounded(t *testing.T) {
 
 func TestDialAnswers(t *testing.T) {
 	play(t, Config{}, nil, func(t *testing.T, fx *fixture) {
-		if r := fx.AddPersistent(info(self)); r != handshake.ReasonSelf {
+		if r := fx.Name(info(self), RoleStatic); r != handshake.ReasonSelf {
 			t.Errorf("self: %v", r)
 		}
 		if v := fx.learn(at(self)); v != book.Useless {
@@ -320,11 +319,11 @@ func TestDialAnswers(t *testing.T) {
 	})
 }
 
-func TestRemovePersistent(t *testing.T) {
+func TestUnname(t *testing.T) {
 	play(t, Config{}, nil, func(t *testing.T, fx *fixture) {
-		fx.AddPersistent(info(zoe))
+		fx.Name(info(zoe), RoleStatic)
 		time.Sleep(time.Minute)
-		fx.RemovePersistent(zoe)
+		fx.Unname(zoe, RoleStatic)
 		n := len(fx.dials(zoe))
 		time.Sleep(time.Hour)
 		if got := len(fx.dials(zoe)); got != n {
@@ -343,7 +342,7 @@ func TestCloseEndsDials(t *testing.T) {
 		return ctx.Err()
 	}
 	play(t, Config{}, hang, func(t *testing.T, fx *fixture) {
-		fx.AddPersistent(info(zoe))
+		fx.Name(info(zoe), RoleStatic)
 		synctest.Wait()
 		fx.Close()
 		if got, _ := cause.Load().(error); !errors.Is(got, handshake.ReasonShuttingDown) {

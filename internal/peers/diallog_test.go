@@ -33,10 +33,10 @@ func TestFailedDialsAreLogged(t *testing.T) {
 		warns bool
 		text  string
 	}{
-		"unreachable": {func(fx *fixture) { fx.AddPersistent(info(zoe, addr.String())) }, errors.New("no\nroute"), false, "no?route"},
+		"unreachable": {func(fx *fixture) { fx.Name(info(zoe, addr.String()), RoleStatic) }, errors.New("no\nroute"), false, "no?route"},
 		"ordinary":    {func(fx *fixture) { fx.learn(info(zoe, addr.String())) }, mismatch, false, ""},
-		"persistent":  {func(fx *fixture) { fx.AddPersistent(info(zoe, addr.String())) }, mismatch, true, ""},
-		"reserved":    {func(fx *fixture) { fx.Reserve(zoe); fx.AddPersistent(info(zoe, addr.String())) }, mismatch, true, ""},
+		"persistent":  {func(fx *fixture) { fx.Name(info(zoe, addr.String()), RoleStatic) }, mismatch, true, ""},
+		"reserved":    {func(fx *fixture) { fx.Name(info(zoe, addr.String()), RoleReserved) }, mismatch, true, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			log, hook := test.NewNullLogger()
@@ -84,7 +84,7 @@ func TestWrongKeyIsSaidRarely(t *testing.T) {
 	}}
 	fails := func(*fixture, context.Context, peer.AddrInfo) error { return fmt.Errorf("connect: %w", mismatch) }
 	play(t, Config{Obs: obs.New(log, nil)}, fails, func(t *testing.T, fx *fixture) {
-		fx.AddPersistent(info(zoe, "/ip4/192.0.2.1/tcp/1"))
+		fx.Name(info(zoe, "/ip4/192.0.2.1/tcp/1"), RoleStatic)
 		time.Sleep(24 * time.Hour)
 		if n := len(fx.dials(zoe)); n < 12 || n > 144 {
 			t.Errorf("%d dials in a day", n)
@@ -103,7 +103,7 @@ func TestWrongKeyAtOneAddress(t *testing.T) {
 	}}
 	fails := func(*fixture, context.Context, peer.AddrInfo) error { return err }
 	play(t, Config{}, fails, func(t *testing.T, fx *fixture) {
-		fx.AddPersistent(info(zoe, "/ip4/192.0.2.1/tcp/1", "/ip4/192.0.2.2/tcp/1"))
+		fx.Name(info(zoe, "/ip4/192.0.2.1/tcp/1", "/ip4/192.0.2.2/tcp/1"), RoleStatic)
 		time.Sleep(time.Hour)
 		if n := len(fx.dials(zoe)); n < 100 {
 			t.Errorf("%d dials in an hour", n)

@@ -74,7 +74,7 @@ func eclipse(t *testing.T, seed uint64, restarted bool, subnets int, known *asn.
 				fx.Learn(book.Told{Peer: evil(), Source: book.FromPeer})
 			}
 		} else {
-			fx.AddPersistent(honest(0))
+			fx.Name(honest(0), RoleStatic)
 		}
 		for range 60 { // ten minutes
 			time.Sleep(10 * time.Second)

@@ -37,7 +37,6 @@ type Manager struct {
 	outbound  int // the others
 	liveIn    int
 	liveOut   int
-	reserved  map[peer.ID]bool
 	targets   map[peer.ID]*target // peers to keep
 	trying    map[peer.ID]bool    // other peers that are being dialled
 	dialling  int                 // both together
@@ -71,7 +70,6 @@ func New(cfg Config) (*Manager, error) {
 		gate:        newGate(),
 		wake:        make(chan struct{}, 1),
 		entries:     make(map[peer.ID]*entry),
-		reserved:    make(map[peer.ID]bool),
 		targets:     make(map[peer.ID]*target),
 		trying:      make(map[peer.ID]bool),
 		book:        book.New(),
@@ -167,28 +165,6 @@ func (m *Manager) Limits() Limits {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.limits
-}
-
-// Reserve lets a peer pass over the maximum; the operator's trust also spares
-// it bans by score.
-func (m *Manager) Reserve(p peer.ID) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.reserved[p] = true
-}
-
-// Unreserve undoes Reserve. A session that stands is left alone.
-func (m *Manager) Unreserve(p peer.ID) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	delete(m.reserved, p)
-}
-
-// Reserved tells whether a peer is reserved.
-func (m *Manager) Reserved(p peer.ID) bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.reserved[p]
 }
 
 // run calls what was put off until the lock was released.

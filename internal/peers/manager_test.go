@@ -49,7 +49,7 @@ func TestMaximum(t *testing.T) {
 		if _, r := fx.Admit(peerN(6), dirOut, 0, nil); r != handshake.ReasonTooManyPeers {
 			t.Errorf("fifth peer: %v", r)
 		}
-		fx.Reserve(zoe)
+		fx.Name(info(zoe), RoleReserved)
 		fx.accept(zoe, 1)
 		for name, want := range map[string]int64{obs.Sessions: 5, obs.SessionsInbound: 3, obs.SessionsOutbound: 2} {
 			if got := o.Gauge(name).Value(); got != want {
@@ -72,7 +72,7 @@ func TestKeptPeersLeaveOutboundSlots(t *testing.T) {
 	play(t, Config{MaxPeers: 4, InboundShare: 0.5}, succeed, func(t *testing.T, fx *fixture) {
 		fx.accept(peerN(1), 1)
 		fx.accept(peerN(2), 1)
-		fx.Reserve(zoe)
+		fx.Name(info(zoe), RoleReserved)
 		fx.accept(zoe, 1)
 		fx.learn(at(peerN(4)), at(peerN(5)), at(peerN(6)))
 		time.Sleep(time.Minute)
@@ -84,7 +84,7 @@ func TestKeptPeersLeaveOutboundSlots(t *testing.T) {
 
 func TestBan(t *testing.T) {
 	play(t, Config{}, succeed, func(t *testing.T, fx *fixture) {
-		fx.AddPersistent(info(zoe))
+		fx.Name(info(zoe), RoleStatic)
 		time.Sleep(time.Second)
 		fx.Ban(zoe, time.Hour, "test")
 		if r := fx.closedFor(zoe); r != handshake.ReasonBanned {
@@ -135,7 +135,7 @@ func TestPenalise(t *testing.T) {
 		if r := fx.closedFor(zoe); r != handshake.ReasonBanned {
 			t.Errorf("session was closed for %v", r)
 		}
-		fx.Reserve(alice)
+		fx.Name(info(alice), RoleReserved)
 		fx.accept(alice, 1)
 		fx.Penalise(alice, 1000)
 		if _, banned := fx.Banned(alice); banned || fx.closedFor(alice) != handshake.ReasonProtocol {
@@ -291,7 +291,7 @@ func TestChurnLeavesNothing(t *testing.T) {
 // A peer may say hello at a rate; a reserved one as it likes.
 func TestHellosAreLimited(t *testing.T) {
 	play(t, Config{}, nil, func(t *testing.T, fx *fixture) {
-		fx.Reserve(alice)
+		fx.Name(info(alice), RoleReserved)
 		flood := func(p peer.ID) (in int) {
 			for i := range 100 {
 				tk, r := fx.Admit(p, dirIn, uint64(i+1), nil)

@@ -80,7 +80,7 @@ func (m *Manager) standingsLocked(now time.Time, inbound bool) []standing {
 		}
 		r := m.recordLocked(e.live, now)
 		all = append(all, standing{
-			id: p, group: m.groupOf(e.live.ip), safe: m.reserved[p] || m.targets[p] != nil,
+			id: p, group: m.groupOf(e.live.ip), safe: m.targets[p] != nil,
 			age: r.age, rtt: r.rtt, value: r.value(),
 		})
 	}

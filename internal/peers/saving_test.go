@@ -142,7 +142,7 @@ func TestBanBeforeStart(t *testing.T) {
 			t.Fatal(err)
 		}
 		m.Ban(zoe, time.Hour, "")
-		m.AddPersistent(at(peerN(1)))
+		m.Name(at(peerN(1)), RoleStatic)
 		m.Start()
 		defer m.Close()
 		if len(m.Bans()) != 2 || !m.book.Get(peerN(1)).Kept {
@@ -211,7 +211,7 @@ func TestNetworkBan(t *testing.T) {
 			tk, _ := fx.Admit(peerN(int(p)), dirIn, 1, from)
 			fx.commit(tk)
 		}
-		fx.Reserve(peerN(1))
+		fx.Name(info(peerN(1)), RoleReserved)
 		fx.BanNetwork(net, time.Hour, "x")
 		if fx.closedFor(peerN(2)) == none || fx.closedFor(peerN(1)) != none || fx.AllowAccept(from) {
 			t.Error("who is there is left, or a reserved peer is not")

@@ -12,9 +12,22 @@ import (
 // fullWait is how long a peer to keep waits when no slot is free, before jitter.
 const fullWait = 5 * time.Second
 
-// target is a peer to keep: it is dialled for ever.
+// Role is why the operator named a peer. A peer may have several: it is kept until
+// the last one is taken from it.
+type Role uint8
+
+const (
+	RoleBoot Role = 1 << iota
+	RoleStatic
+	// RoleReserved lets a peer pass over the maximum; the operator's trust also spares
+	// it bans by score.
+	RoleReserved
+)
+
+// target is a peer to keep, which the operator has named: it is dialled for ever.
 type target struct {
 	id       peer.ID
+	roles    Role
 	failures int       // in a row
 	due      time.Time // zero: nothing to do, connected or being dialled
 	dialling bool
@@ -24,17 +37,17 @@ type target struct {
 	blameless bool
 }
 
-// AddPersistent adds a peer that is dialled for ever, such as a boot node. Its
-// addresses are kept whatever happens; those of further calls are added.
-func (m *Manager) AddPersistent(ai peer.AddrInfo) handshake.Reason {
+// Name gives a peer a role. From then on it is dialled for ever, and its addresses
+// are kept whatever happens; those of further calls are added.
+func (m *Manager) Name(ai peer.AddrInfo, role Role) handshake.Reason {
 	m.mu.Lock()
-	r := m.addTargetLocked(ai)
+	r := m.nameLocked(ai, role)
 	m.mu.Unlock()
 	m.kick()
 	return r
 }
 
-func (m *Manager) addTargetLocked(ai peer.AddrInfo) handshake.Reason {
+func (m *Manager) nameLocked(ai peer.AddrInfo, role Role) handshake.Reason {
 	switch {
 	case m.closed:
 		return handshake.ReasonShuttingDown
@@ -45,9 +58,10 @@ func (m *Manager) addTargetLocked(ai peer.AddrInfo) handshake.Reason {
 	m.avoided.delete(ai.ID)
 	m.book.Add(now, book.Told{Peer: ai, Source: book.FromOperator})
 	if t := m.targets[ai.ID]; t != nil {
+		t.roles |= role
 		return handshake.ReasonNone
 	}
-	t := &target{id: ai.ID}
+	t := &target{id: ai.ID, roles: role}
 	if e := m.entries[ai.ID]; e == nil || e.live == nil {
 		t.due = now
 	}
@@ -55,12 +69,43 @@ func (m *Manager) addTargetLocked(ai peer.AddrInfo) handshake.Reason {
 	return handshake.ReasonNone
 }
 
-// RemovePersistent stops dialling a persistent peer. Its session is left alone.
-func (m *Manager) RemovePersistent(p peer.ID) {
+// Unname takes a role from a peer, which is not dialled for ever any more when it has
+// no other. Its session is left alone.
+func (m *Manager) Unname(p peer.ID, role Role) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	delete(m.targets, p)
-	m.book.Release(p)
+	t := m.targets[p]
+	if t == nil {
+		return
+	}
+	if t.roles &^= role; t.roles == 0 {
+		delete(m.targets, p)
+		m.book.Release(p)
+	}
+}
+
+// Named are the peers with a role.
+func (m *Manager) Named(role Role) (ids []peer.ID) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for p, t := range m.targets {
+		if t.roles&role != 0 {
+			ids = append(ids, p)
+		}
+	}
+	return ids
+}
+
+// Reserved tells whether a peer is reserved.
+func (m *Manager) Reserved(p peer.ID) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.reservedLocked(p)
+}
+
+func (m *Manager) reservedLocked(p peer.ID) bool {
+	t := m.targets[p]
+	return t != nil && t.roles&RoleReserved != 0
 }
 
 // Persistent tells whether a peer is one to keep.

@@ -81,7 +81,7 @@ func (m *Manager) admitLocked(p peer.ID, dir network.Direction, instance uint64,
 	_, banned := m.bannedLocked(p, now)
 	c.banned = banned || ip.IsValid() && m.bannedIPLocked(ip, now) && m.targets[p] == nil
 	r, _ := m.placeLocked(t, c, now, false)
-	if r == handshake.ReasonNone && dir == network.DirInbound && !m.reserved[p] && !m.mayHelloLocked(p, now) {
+	if r == handshake.ReasonNone && dir == network.DirInbound && !m.reservedLocked(p) && !m.mayHelloLocked(p, now) {
 		r = handshake.ReasonRateLimited
 	}
 	if r != handshake.ReasonNone {

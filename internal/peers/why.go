@@ -42,7 +42,7 @@ func (m *Manager) Why(p peer.ID) Standing {
 	now := time.Now()
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	s := Standing{Peer: p, Reserved: m.reserved[p], Persistent: m.targets[p] != nil, Dialling: m.trying[p]}
+	s := Standing{Peer: p, Reserved: m.reservedLocked(p), Persistent: m.targets[p] != nil, Dialling: m.trying[p]}
 	if t := m.targets[p]; t != nil {
 		s.Dialling = t.dialling
 		s.Next = t.due
@@ -73,7 +73,7 @@ func (m *Manager) banOfLocked(p peer.ID, now time.Time) *book.Ban {
 	if x, ok := m.book.Ban(p); ok && now.Before(x.Until) {
 		return &x
 	}
-	if m.reserved[p] || m.targets[p] != nil || m.book.Get(p) == nil {
+	if m.targets[p] != nil || m.book.Get(p) == nil {
 		return nil
 	}
 	for _, a := range m.book.Get(p).Multiaddrs() {
@@ -175,7 +175,7 @@ func lastWords(s *Standing) string {
 func (m *Manager) protectionLocked(p peer.ID, now time.Time) string {
 	e := m.entries[p]
 	switch {
-	case m.reserved[p]:
+	case m.reservedLocked(p):
 		return "reserved"
 	case m.targets[p] != nil:
 		return "persistent"
@@ -217,7 +217,7 @@ func (m *Manager) Describe() map[peer.ID]Described {
 		if e.live == nil {
 			continue
 		}
-		d := Described{Value: m.recordLocked(e.live, now).value(), Protected: safe[p], Reserved: m.reserved[p], Persistent: m.targets[p] != nil}
+		d := Described{Value: m.recordLocked(e.live, now).value(), Protected: safe[p], Reserved: m.reservedLocked(p), Persistent: m.targets[p] != nil}
 		if w, ok := m.words.get(p); ok {
 			d.Last = cmp.Or(w.ended, w.reason)
 		}
