@@ -296,6 +296,37 @@ func TestHostileRecords(t *testing.T) {
 	})
 }
 
+// Row 39: a peer's clock was an hour ahead and is set right. Its last word counts, here
+// and with those that are told of it.
+func TestRecordOfAClockThatWasAhead(t *testing.T) {
+	besiege(t, nil, func(t *testing.T, s *siege) {
+		a := s.session()
+		a.identified()
+		key := a.Peerstore().PrivKey(a.ID())
+		for _, at := range []struct {
+			ahead time.Duration
+			addr  string
+		}{{time.Hour, "/ip4/5.0.0.1/tcp/1"}, {0, "/ip4/5.0.0.2/tcp/1"}} {
+			raw := sealed(t, key, &peer.PeerRecord{
+				PeerID: a.ID(), Seq: uint64(time.Now().Add(at.ahead).UnixNano()), Addrs: []ma.Multiaddr{ma.StringCast(at.addr)},
+			})
+			a.control.Write(append(binary.AppendUvarint([]byte{6}, uint64(len(raw))), raw...))
+			time.Sleep(time.Second)
+			book, _ := peerstore.GetCertifiedAddrBook(s.victim.Node().Host().Peerstore())
+			rec, err := book.GetPeerRecord(a.ID()).Record()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if addrs := rec.(*peer.PeerRecord).Addrs; addrs[0].String() != at.addr {
+				t.Errorf("the host has %s of it, not %s", addrs[0], at.addr)
+			}
+			if got := s.session().asks(a.ID()); len(got) != 1 || got[0].String() != at.addr {
+				t.Errorf("others are told of %v, not %s", got, at.addr)
+			}
+		}
+	})
+}
+
 // recordOf is a record signed by a host, with so many addresses.
 func recordOf(t *testing.T, h host.Host, addrs int) []byte {
 	t.Helper()

@@ -1,13 +1,11 @@
 package netservice
 
 import (
-	"errors"
 	"fmt"
 
 	"github.com/libp2p/go-libp2p/core/event"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/peerstore"
-	"github.com/libp2p/go-libp2p/core/record"
 )
 
 // ownRecord tells the peers of this node's signed address record as it changes.
@@ -45,30 +43,23 @@ func (o *ownRecord) close() error {
 	return err
 }
 
-// maxRecordAddrs bounds the addresses of a peer's record. What a record unpacks to
-// is many times its size.
-const maxRecordAddrs = 64
-
-var errRecord = errors.New("record is not the peer's own")
-
-// takeRecord puts the record that a peer told of itself where discovery looks for
-// it. The error means that no honest peer sends it.
+// takeRecord hands the record that a peer told of itself to discovery, and to those parts
+// of libp2p that dial. The error means that no honest peer sends it.
 func (n *Node) takeRecord(p peer.ID, raw []byte) error {
-	var rec peer.PeerRecord
-	env, err := record.ConsumeTypedEnvelope(raw, &rec)
-	switch {
-	case err != nil:
+	env, err := n.exchange.Told(p, raw)
+	if err != nil {
 		return err
-	case rec.PeerID != p || !p.MatchesPublicKey(env.PublicKey) || string(env.PayloadType) != string(rec.Codec()):
-		return errRecord
-	case len(rec.Addrs) > maxRecordAddrs:
-		return fmt.Errorf("record has %d addresses, at most %d are allowed", len(rec.Addrs), maxRecordAddrs)
 	}
 	if book, ok := peerstore.GetCertifiedAddrBook(n.host.Peerstore()); ok {
 		// Not as those of a connected peer: it may just have left, and nobody
 		// would take them away again. It fails when the book is full.
-		_, _ = book.ConsumePeerRecord(env, peerstore.RecentlyConnectedAddrTTL)
-		n.exchange.Renewed(p)
+		took, err := book.ConsumePeerRecord(env, peerstore.RecentlyConnectedAddrTTL)
+		if !took && err == nil {
+			// The peer was here before with a greater number, of a clock that was
+			// ahead. What it says now is what counts.
+			n.host.Peerstore().ClearAddrs(p)
+			_, _ = book.ConsumePeerRecord(env, peerstore.RecentlyConnectedAddrTTL)
+		}
 		n.repunch.changed(p)
 	}
 	return nil

@@ -152,7 +152,7 @@ func (x *Exchange) answer(s network.Stream, p peer.ID) (err error) {
 	if err != nil {
 		return err
 	}
-	records := sample(x.cfg.Rand, x.cfg.Sessions(), p, count, x.book.get)
+	records := sample(x.cfg.Rand, x.cfg.Sessions(), p, count, x.book.sharable)
 	if _, err := s.Write(appendFrame(nil, encodeReply(records))); err != nil {
 		return fmt.Errorf("write reply: %w", err)
 	}

@@ -49,7 +49,7 @@ func (x *Exchange) take(p peer.ID) {
 
 // ask runs one exchange as the asker. The stream is opened on a connection that
 // exists: asking dials nobody.
-func (x *Exchange) ask(ctx context.Context, p peer.ID, count int) (_ []*peer.PeerRecord, err error) {
+func (x *Exchange) ask(ctx context.Context, p peer.ID, count int) (_ []*signedRecord, err error) {
 	s, err := x.cfg.Host.NewStream(network.WithNoDial(ctx, "peer exchange"), p, x.protocol)
 	if err != nil {
 		return nil, fmt.Errorf("open stream: %w", err)
@@ -75,7 +75,7 @@ func (x *Exchange) ask(ctx context.Context, p peer.ID, count int) (_ []*peer.Pee
 	if err != nil {
 		return nil, err
 	}
-	return parseRecords(raw)
+	return x.book.parseAll(raw)
 }
 
 // readReply reads the one frame that answers a request for count records, and
@@ -97,14 +97,16 @@ func readReply(r io.Reader, count int) ([][]byte, error) {
 }
 
 // consider hands a candidate on, if it is one.
-func (x *Exchange) consider(from peer.ID, rec *peer.PeerRecord) {
-	v, addrs := x.judge(from, rec)
+func (x *Exchange) consider(from peer.ID, rec *signedRecord) {
+	now := time.Now()
+	seq := dated(now, rec.Seq)
+	v, addrs := x.judge(now, from, rec.PeerRecord, seq)
 	if v != accepted {
 		x.obs.Counter(obs.ExchangeDropped + string(v)).Inc(1)
 		return
 	}
 	x.obs.Counter(obs.ExchangeFound).Inc(1)
-	x.cfg.Found(from, peer.AddrInfo{ID: rec.PeerID, Addrs: addrs}, rec.Seq)
+	x.cfg.Found(from, peer.AddrInfo{ID: rec.PeerID, Addrs: addrs}, seq)
 }
 
 // AskGuest asks a peer that has just refused this node for want of a place whom
@@ -155,7 +157,7 @@ func (x *Exchange) Recommended(from peer.ID, records [][]byte) {
 			return
 		}
 		for _, b := range records[:min(len(records), MaxRecords)] {
-			rec, err := parseRecord(b)
+			rec, err := x.book.parse(b, MaxRecord)
 			if err != nil {
 				x.obs.Counter(obs.ExchangeDropped + string(dropRecord)).Inc(1)
 				continue
@@ -165,27 +167,28 @@ func (x *Exchange) Recommended(from peer.ID, records [][]byte) {
 	})
 }
 
-// tell hands on what a session peer says of itself.
-func (x *Exchange) tell(p peer.ID, raw []byte) {
-	if x.cfg.Member(p) {
-		x.tellOf(p, raw)
+// tell hands on what a session peer says of itself. Several goroutines may bring records
+// of one peer, and come here in another order; the last that the owner hears is the one
+// in the book.
+func (x *Exchange) tell(p peer.ID) {
+	var told *signedRecord
+	for r := x.book.get(p); r != told && x.cfg.Member(p); r = x.book.get(p) {
+		x.tellOf(r)
+		told = r
 	}
 }
 
-func (x *Exchange) tellOf(p peer.ID, raw []byte) {
-	if len(raw) == 0 {
+func (x *Exchange) tellOf(r *signedRecord) {
+	if r == nil {
 		return
 	}
-	rec, err := parseRecord(raw)
-	if err != nil || rec.PeerID != p {
-		return
-	}
-	if addrs := usable(rec, func(a ma.Multiaddr) bool { return x.cfg.Allow(p, a) }, x.cfg.Relay); len(addrs) > 0 {
-		x.cfg.Own(peer.AddrInfo{ID: p, Addrs: addrs}, rec.Seq)
+	p := r.PeerID
+	if addrs := usable(r.PeerRecord, func(a ma.Multiaddr) bool { return x.cfg.Allow(p, a) }, x.cfg.Relay); len(addrs) > 0 {
+		x.cfg.Own(peer.AddrInfo{ID: p, Addrs: addrs}, heard(time.Now(), r.Seq))
 	}
 }
 
-func (x *Exchange) judge(from peer.ID, rec *peer.PeerRecord) (v verdict, addrs []ma.Multiaddr) {
+func (x *Exchange) judge(now time.Time, from peer.ID, rec *peer.PeerRecord, seq uint64) (v verdict, addrs []ma.Multiaddr) {
 	if rec.PeerID == x.cfg.Host.ID() {
 		return dropSelf, nil
 	}
@@ -197,5 +200,5 @@ func (x *Exchange) judge(from peer.ID, rec *peer.PeerRecord) (v verdict, addrs [
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	return x.intake.admit(time.Now(), from, rec.PeerID, rec.Seq), addrs
+	return x.intake.admit(now, from, rec.PeerID, seq), addrs
 }

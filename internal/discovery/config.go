@@ -35,11 +35,12 @@ type Config struct {
 	// nobody is asked while it is 0 or less. Required.
 	Want func() int
 	// Found gets each candidate, with 1 to 8 addresses without a /p2p part, the
-	// sequence number of the record, and the peer that told of it. Required.
+	// sequence number of the record as far as it is believed, and the peer that told
+	// of it. Required.
 	Found func(from peer.ID, ai peer.AddrInfo, seq uint64)
 	// Own gets the record in which a session peer, or one that was refused for want
-	// of a place (see Exchange.Refused), tells of itself, held to the
-	// same rules. Default: nobody does.
+	// of a place (see Exchange.Refused), tells of itself, held to the same rules: what
+	// it says now, whatever came before. seq is no later than that. Default: nobody does.
 	Own func(ai peer.AddrInfo, seq uint64)
 	// Guest tells whether a peer without a session may ask once, because it was
 	// refused for want of a place. Default: nobody may.

@@ -15,6 +15,7 @@
 //	})
 //	err = x.Start()
 //	x.Met(p)           // whenever a session with p has been made
+//	_, err = x.Told(p, raw) // whenever p tells of itself in it
 //	err = x.Close(ctx) // waits for all goroutines
 //
 // # When it asks
@@ -31,6 +32,11 @@
 // not handed on a short while ago, and the peer that told of it has not used
 // up its share of the hour. Of one candidate at most eight addresses are kept.
 // A reply that breaks the protocol is a [Fault], given to Config.Penalise.
+//
+// What a peer tells of itself holds against all records of it that others tell of,
+// whatever their numbers; a number from the future counts for nothing. Each
+// record that a connected peer has told of itself is verified once: the book of
+// them knows its very bytes.
 //
 // # Goroutines
 //

@@ -11,6 +11,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/event"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
+	"github.com/libp2p/go-libp2p/core/record"
 	"github.com/libp2p/go-libp2p/p2p/host/eventbus"
 	"github.com/sirupsen/logrus"
 
@@ -21,6 +22,9 @@ import (
 const (
 	component = "discovery"
 	maxAsking = 8 // asks under way
+	// maxOwnAddrs bounds the addresses of a record that a peer tells of itself. What a
+	// record unpacks to is many times its size.
+	maxOwnAddrs = 64
 )
 
 // Protocol is the protocol ID of peer exchange in a network.
@@ -93,15 +97,29 @@ func (x *Exchange) Met(p peer.ID) {
 	}
 	x.mu.Unlock()
 	x.notify()
-	x.guarded("Found", func() { x.tell(p, x.book.get(p)) })
+	x.guarded("Own", func() { x.tell(p) })
 }
 
-// Renewed tells that a session peer has put another record of its own into the host's
-// certified address book. After Close it does nothing.
-func (x *Exchange) Renewed(p peer.ID) {
-	if x.ctx.Err() == nil {
-		x.guarded("Found", func() { x.tell(p, x.book.get(p)) })
+// Told takes the signed record in which a peer tells of itself in its session, one after
+// the other: the last one counts, whatever its number. It is verified, kept for those who
+// ask, and the owner hears of it if p is a session peer. Told returns the envelope. Its
+// error, a Fault, means that no honest peer sends this. raw belongs to the exchange from
+// here on. After Close nobody hears of it.
+func (x *Exchange) Told(p peer.ID, raw []byte) (*record.Envelope, error) {
+	r, err := x.book.parse(raw, maxOwn)
+	switch {
+	case err != nil:
+		return nil, err
+	case r.PeerID != p:
+		return nil, faultf(FaultRecord, "of another peer")
+	case len(r.Addrs) > maxOwnAddrs:
+		return nil, faultf(FaultRecord, "%d addresses, at most %d are allowed", len(r.Addrs), maxOwnAddrs)
 	}
+	x.book.put(r, true)
+	if x.ctx.Err() == nil {
+		x.guarded("Own", func() { x.tell(p) })
+	}
+	return r.env, nil
 }
 
 // Refused tells of a peer that was refused for want of a place and is still
@@ -109,7 +127,7 @@ func (x *Exchange) Renewed(p peer.ID) {
 // of a session peer's. After Close it does nothing.
 func (x *Exchange) Refused(p peer.ID) {
 	if x.ctx.Err() == nil {
-		x.guarded("Found", func() { x.tellOf(p, x.book.get(p)) })
+		x.guarded("Own", func() { x.tellOf(x.book.get(p)) })
 	}
 }
 
@@ -204,7 +222,7 @@ func (x *Exchange) Start() error {
 		for ev := range sub.Out() { // ends with the subscription
 			x.book.follow(ev)
 			if ev, ok := ev.(event.EvtPeerIdentificationCompleted); ok {
-				x.guarded("Found", func() { x.tell(ev.Peer, x.book.get(ev.Peer)) })
+				x.guarded("Own", func() { x.tell(ev.Peer) })
 			}
 		}
 	})

@@ -1,16 +1,20 @@
 package discovery
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
+	"math/rand/v2"
 	"net"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/event"
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/peer"
-	"github.com/libp2p/go-libp2p/core/peerstore"
 	"github.com/libp2p/go-libp2p/core/record"
 	ma "github.com/multiformats/go-multiaddr"
 
@@ -375,25 +379,10 @@ func TestConfig(t *testing.T) {
 	}
 }
 
-// A record in the host's certified address book does as well as one that
-// identify brought.
-func TestBookFallsBackOnPeerstore(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		net := testnet.New(1)
-		h := net.Host(t, net.Node(0))
-		if newBook(h).get(h.ID()) == nil {
-			t.Error("the host's own record was not found")
-		}
-		var other host.Host = net.Host(t, net.Node(1))
-		if newBook(h).get(other.ID()) != nil {
-			t.Error("found a record of a stranger")
-		}
-	})
-}
-
-// What a session peer says of itself later than by identify is what others are told,
-// and the owner hears of it; an older record changes nothing.
-func TestRenewedRecord(t *testing.T) {
+// What a session peer says of itself in its session is what others are told, and the
+// owner hears of it: its last word, whatever the number, and not later than now. What
+// identify brings counts if its number is greater.
+func TestOwnWord(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		net := testnet.New(1)
 		moved, err := net.Key(net.Node(1))
@@ -423,39 +412,141 @@ func TestRenewedRecord(t *testing.T) {
 		seq := drain()
 		asker := newNode(t, net.Host(t, net.Node(2)), setup{want: 4})
 		for _, c := range []struct {
-			seq  uint64
-			addr string
-			want string
+			name     string
+			identify bool
+			seq      uint64
+			addr     string
+			want     string // none when nobody hears of it
 		}{
-			{seq + 1, "/ip4/5.77.7.7/tcp/4001", "/ip4/5.77.7.7/tcp/4001"},
-			{1, "/ip4/5.88.8.8/tcp/4001", "/ip4/5.77.7.7/tcp/4001"},
+			{"newer", false, seq + 1, "/ip4/5.77.7.7/tcp/4001", "/ip4/5.77.7.7/tcp/4001"},
+			{"of an hour ahead", false, seq + uint64(time.Hour), "/ip4/5.66.6.6/tcp/4001", "/ip4/5.66.6.6/tcp/4001"},
+			{"with a smaller number", false, seq + 2, "/ip4/5.55.5.5/tcp/4001", "/ip4/5.55.5.5/tcp/4001"},
+			{"by identify, with a smaller number", true, 1, "/ip4/5.88.8.8/tcp/4001", "/ip4/5.55.5.5/tcp/4001"},
+			{"by identify, with a greater number", true, seq + 3, "/ip4/5.99.9.9/tcp/4001", "/ip4/5.99.9.9/tcp/4001"},
+			{"last", false, seq + 2, "/ip4/5.55.5.5/tcp/4001", "/ip4/5.55.5.5/tcp/4001"},
 		} {
 			env, err := record.Seal(&peer.PeerRecord{PeerID: h.ID(), Seq: c.seq, Addrs: multiaddrs(c.addr)}, moved)
 			if err != nil {
 				t.Fatal(err)
 			}
-			book, _ := peerstore.GetCertifiedAddrBook(boot.Peerstore())
-			if _, err := book.ConsumePeerRecord(env, time.Hour); err != nil {
+			if c.identify {
+				boot.x.book.follow(event.EvtPeerIdentificationCompleted{Peer: h.ID(), SignedPeerRecord: env})
+				boot.x.Met(h.ID())
+			} else if raw, err := env.Marshal(); err != nil {
+				t.Fatal(err)
+			} else if _, err := boot.x.Told(h.ID(), raw); err != nil {
 				t.Fatal(err)
 			}
-			boot.x.Renewed(h.ID())
-			if ai := <-own; ai.ID != h.ID() || len(ai.Addrs) != 1 || ai.Addrs[0].String() != c.want {
-				t.Errorf("the owner hears of %v, want %s", ai, c.want)
+			ai := <-own
+			if ai.ID != h.ID() || len(ai.Addrs) != 1 || ai.Addrs[0].String() != c.want {
+				t.Errorf("%s: the owner hears of %v, want %s", c.name, ai, c.want)
+			}
+			if now := uint64(time.Now().UnixNano()); ai.seq > now {
+				t.Errorf("%s: as of %s from now", c.name, time.Duration(ai.seq-now))
 			}
 		}
 		connect(t, asker, boot)
 		time.Sleep(5 * time.Second)
 		found, _ := asker.told()
-		if len(found) != 1 || found[0].Addrs[0].String() != "/ip4/5.77.7.7/tcp/4001" {
+		if len(found) != 1 || found[0].Addrs[0].String() != "/ip4/5.55.5.5/tcp/4001" {
 			t.Errorf("others are told of %v", found)
 		}
 		if err := boot.x.Close(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		drain()
-		boot.x.Renewed(h.ID())
+		if _, err := boot.x.Told(h.ID(), seal(t, moved, &peer.PeerRecord{PeerID: h.ID(), Seq: 9, Addrs: multiaddrs("/ip4/5.44.4.4/tcp/1")})); err != nil {
+			t.Fatal(err)
+		}
 		if len(own) > 0 {
 			t.Error("told after Close")
+		}
+	})
+}
+
+// Several records of one peer at once: the last that the owner hears is the one that
+// is kept.
+func TestOwnWordsAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		net := testnet.New(1)
+		key, err := net.Key(net.Node(1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var mu sync.Mutex // guards last
+		var last string
+		boot := newNode(t, net.Host(t, net.Node(0)), setup{change: func(c *Config) {
+			c.Own = func(ai peer.AddrInfo, _ uint64) {
+				time.Sleep(time.Duration(rand.IntN(10)) * time.Millisecond) // of the bubble: it is overtaken
+				mu.Lock()
+				last = ai.Addrs[0].String()
+				mu.Unlock()
+			}
+		}})
+		h := net.Host(t, net.Node(1))
+		connect(t, newNode(t, h, setup{}), boot)
+		time.Sleep(time.Second)
+		var wg sync.WaitGroup
+		for i := range 20 {
+			raw := seal(t, key, &peer.PeerRecord{PeerID: h.ID(), Seq: uint64(i), Addrs: multiaddrs(fmt.Sprintf("/ip4/5.7.7.%d/tcp/1", i))})
+			wg.Go(func() {
+				if _, err := boot.x.Told(h.ID(), raw); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		mu.Lock()
+		defer mu.Unlock()
+		if kept := boot.x.book.get(h.ID()).Addrs[0].String(); last != kept {
+			t.Errorf("the owner has heard %s, kept is %s", last, kept)
+		}
+	})
+}
+
+// What no honest peer tells of itself is a fault, and changes nothing.
+func TestToldFaults(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		net := testnet.New(1)
+		boot := newNode(t, net.Host(t, net.Node(0)), setup{})
+		h := net.Host(t, net.Node(1))
+		key, err := net.Key(net.Node(1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		connect(t, newNode(t, h, setup{}), boot)
+		time.Sleep(time.Second)
+		kept := boot.x.book.get(h.ID())
+		if kept == nil {
+			t.Fatal("identify brought no record")
+		}
+		rec := recordOf(h.ID(), many(maxOwnAddrs+1, "/ip4/5.0.1.1/tcp/4001")...)
+		forged := bytes.Clone(kept.raw)
+		forged[len(forged)-1] ^= 1
+		for name, raw := range map[string][]byte{
+			"junk":           []byte("junk"),
+			"another peer's": signed(t, 7, "/ip4/5.0.1.1/tcp/4001"),
+			"many addresses": seal(t, key, rec),
+			"forged":         forged,
+		} {
+			if _, err := boot.x.Told(h.ID(), raw); !is(err, FaultRecord) {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		if _, err := boot.x.Told(h.ID(), make([]byte, maxOwn+1)); !is(err, FaultOversize) {
+			t.Errorf("long: %v", err)
+		}
+		if boot.x.book.get(h.ID()) != kept {
+			t.Error("it is kept")
+		}
+		// What comes when the peer has left is not kept either.
+		h.Network().ClosePeer(boot.ID())
+		synctest.Wait()
+		if _, err := boot.x.Told(h.ID(), kept.raw); err != nil {
+			t.Error(err)
+		}
+		if boot.x.book.get(h.ID()) != nil {
+			t.Error("record of a departed peer")
 		}
 	})
 }

@@ -43,7 +43,7 @@ func FuzzReply(f *testing.F) {
 		if err != nil || len(again) != len(records) {
 			t.Fatalf("%d records became %d, %v", len(records), len(again), err)
 		}
-		parseRecords(records)
+		newBook(nil).parseAll(records)
 	})
 }
 
@@ -52,11 +52,11 @@ func FuzzReply(f *testing.F) {
 func FuzzRecord(f *testing.F) {
 	f.Add(signed(f, 1, "/ip4/5.0.1.1/tcp/4001", "/dns4/a.example/tcp/1"))
 	f.Fuzz(func(t *testing.T, in []byte) {
-		rec, err := parseRecord(in)
+		rec, err := newBook(nil).parse(in, MaxRecord)
 		if err != nil {
 			return
 		}
-		check(t, usable(rec, func(ma.Multiaddr) bool { return true }, func(peer.ID) bool { return true }))
+		check(t, usable(rec.PeerRecord, func(ma.Multiaddr) bool { return true }, func(peer.ID) bool { return true }))
 	})
 }
 

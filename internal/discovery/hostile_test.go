@@ -308,7 +308,7 @@ func TestAnswerOnTheWire(t *testing.T) {
 			if len(records) != c.want {
 				t.Errorf("asked for %d, got %d", c.ask, len(records))
 			}
-			parsed, err := parseRecords(records)
+			parsed, err := newBook(nil).parseAll(records)
 			if err != nil {
 				t.Fatal(err)
 			}

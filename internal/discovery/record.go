@@ -1,19 +1,22 @@
 package discovery
 
 import (
+	"time"
+
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/record"
 )
 
-// parseRecord verifies a signed peer record: an envelope of the peer record
-// type, signed by the key that the peer ID stands for.
-//
-// An answerer passes on only what it has put through here itself, so that a
-// peer cannot make others violate the protocol by the record it gives them.
-func parseRecord(b []byte) (*peer.PeerRecord, error) {
-	if len(b) > MaxRecord {
-		return nil, faultf(FaultOversize, "record of %d bytes", len(b))
-	}
+// signedRecord is a peer record that its peer has signed. Nobody changes it.
+type signedRecord struct {
+	*peer.PeerRecord
+	raw []byte // as it came
+	env *record.Envelope
+}
+
+// verify takes an envelope of the peer record type, signed by the key that the peer ID
+// stands for.
+func verify(b []byte) (*signedRecord, error) {
 	var rec peer.PeerRecord
 	env, err := record.ConsumeTypedEnvelope(b, &rec)
 	switch {
@@ -24,23 +27,34 @@ func parseRecord(b []byte) (*peer.PeerRecord, error) {
 	case !rec.PeerID.MatchesPublicKey(env.PublicKey):
 		return nil, faultf(FaultRecord, "not signed by its peer")
 	}
-	return &rec, nil
+	return &signedRecord{PeerRecord: &rec, raw: b, env: env}, nil
 }
 
-// parseRecords verifies the records of one reply, all of them or none.
-func parseRecords(raw [][]byte) ([]*peer.PeerRecord, error) {
-	seen := make(map[peer.ID]bool, len(raw))
-	out := make([]*peer.PeerRecord, 0, len(raw))
-	for _, b := range raw {
-		rec, err := parseRecord(b)
-		if err != nil {
-			return nil, err
-		}
-		if seen[rec.PeerID] {
-			return nil, faultf(FaultCount, "a peer twice")
-		}
-		seen[rec.PeerID] = true
-		out = append(out, rec)
+// maxAhead is by how much the clock of a peer may be ahead of this node's before its
+// records count as undated.
+const maxAhead = 10 * time.Minute
+
+// dated is the sequence number of a record that another peer has passed on, as far as it
+// is believed. Such numbers are times, in nanoseconds, by the clock of the peer that
+// signs. One from the future tells nothing of when that was: the clock was ahead, and
+// whoever keeps the record could hold it against all that the peer signs after its clock
+// was set right. It becomes one that is smaller than all that are believed. Those keep
+// their order: it may be this node's clock that is wrong.
+func dated(now time.Time, seq uint64) uint64 {
+	if seq > nanoseconds(now.Add(maxAhead)) {
+		return seq >> 16
 	}
-	return out, nil
+	return seq
 }
+
+// heard is the sequence number of a record in which a peer tells of itself now: it is no
+// later than that, whatever the peer's clock says.
+func heard(now time.Time, seq uint64) uint64 {
+	if at := nanoseconds(now); seq > at {
+		return max(at, seq>>16) // what others pass on of the same record is not newer
+	}
+	return seq
+}
+
+// nanoseconds is a time as sequence numbers are, 0 before 1970.
+func nanoseconds(t time.Time) uint64 { return uint64(max(t.UnixNano(), 0)) }

@@ -137,7 +137,8 @@ func (m *Manager) learnLocked(t book.Told) book.Verdict {
 		seq = e.Seq
 	}
 	v := m.book.Add(now, t)
-	if v == book.Updated && t.Seq > seq && ours(handshake.Reason(m.book.Get(t.Peer.ID).Reason)) {
+	newer := t.Source == book.FromPeer || t.Seq > seq
+	if v == book.Updated && newer && ours(handshake.Reason(m.book.Get(t.Peer.ID).Reason)) {
 		m.book.Moved(t.Peer.ID)
 	}
 	m.known.Update(int64(m.book.Len()))

@@ -117,7 +117,10 @@ func (b *Book) Add(now time.Time, t Told) Verdict {
 		b.count(e, 1)
 		b.changed = true
 	}
-	if t.Seq != 0 && t.Seq < e.Seq {
+	// What a peer says of itself comes in the order in which it was said. A greater number
+	// that was known of it is one of a clock that was ahead.
+	own := t.Source == FromPeer
+	if !own && t.Seq != 0 && t.Seq < e.Seq {
 		return Stale
 	}
 	at := b.clock.at(now)
@@ -125,8 +128,10 @@ func (b *Book) Add(now time.Time, t Told) Verdict {
 	if t.Agent != "" {
 		e.Agent = cut(t.Agent)
 	}
-	fresh := t.Seq > e.Seq
-	e.Seq = max(e.Seq, t.Seq)
+	fresh := own || t.Seq > e.Seq
+	if fresh {
+		e.Seq = t.Seq
+	}
 	before := b.ungroup(e)
 	added := e.merge(at, t, fresh)
 	b.regroup(e, before)

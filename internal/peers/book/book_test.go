@@ -76,6 +76,40 @@ func TestNewerRecords(t *testing.T) {
 	}
 }
 
+// What a peer says of itself takes the place of what a record with a greater number says:
+// the clock that the number is of was ahead, and is right now. The order of what others
+// pass on goes by the number of that.
+func TestOwnWord(t *testing.T) {
+	b := New()
+	for i, step := range []struct {
+		source Source
+		seq    uint64
+		addr   string
+		want   Verdict
+		addrs  string
+	}{
+		{FromExchange, 9, "/ip4/1.0.0.9/tcp/1", Added, "[/ip4/1.0.0.9/tcp/1]"},
+		{FromExchange, 5, "/ip4/1.0.0.5/tcp/1", Stale, "[/ip4/1.0.0.9/tcp/1]"},
+		{FromPeer, 5, "/ip4/1.0.0.5/tcp/1", Updated, "[/ip4/1.0.0.5/tcp/1]"},
+		{FromExchange, 4, "/ip4/1.0.0.4/tcp/1", Stale, "[/ip4/1.0.0.5/tcp/1]"},
+		{FromExchange, 5, "/ip4/1.0.0.5/tcp/1", Known, "[/ip4/1.0.0.5/tcp/1]"},
+		{FromExchange, 6, "/ip4/1.0.0.6/tcp/1", Updated, "[/ip4/1.0.0.6/tcp/1]"},
+		// Without a number it pushes out nothing.
+		{FromExchange, 0, "/ip4/1.0.0.8/tcp/1", Updated, "[/ip4/1.0.0.6/tcp/1 /ip4/1.0.0.8/tcp/1]"},
+		{FromExchange, 5, "/ip4/1.0.0.5/tcp/1", Stale, "[/ip4/1.0.0.6/tcp/1 /ip4/1.0.0.8/tcp/1]"},
+		{FromPeer, 6, "/ip4/1.0.0.7/tcp/1", Updated, "[/ip4/1.0.0.7/tcp/1]"},
+	} {
+		told := said("A", "T", step.addr)
+		told.Source, told.Seq = step.source, step.seq
+		if v := b.Add(t0, told); v != step.want {
+			t.Errorf("step %d: %s, want %s", i, v, step.want)
+		}
+		if got := fmt.Sprint(b.Get("A").Multiaddrs()); got != step.addrs {
+			t.Errorf("step %d: %s, want %s", i, got, step.addrs)
+		}
+	}
+}
+
 // Row 31: however much is told, the book has its bounds, and what was reached
 // before is not pushed out.
 func TestBounds(t *testing.T) {

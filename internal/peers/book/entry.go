@@ -91,7 +91,7 @@ type Entry struct {
 	Source Source
 	Teller peer.ID // who told of it first, empty when no other peer did
 	Kept   bool    // named by the operator: never forgotten
-	Seq    uint64  // of its newest signed record
+	Seq    uint64  // of its newest signed record, or of what it said of itself last
 	Added  int64
 	Seen   int64 // last named, or here
 	Tried  int64 // last dialled
