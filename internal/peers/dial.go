@@ -146,7 +146,7 @@ func (m *Manager) startOthersLocked(now time.Time) time.Duration {
 	for _, e := range chosen {
 		addrs := m.otherAddrsLocked(e, now)
 		if len(addrs) == 0 {
-			m.book.Failed(e.ID, e.Reason, now.Add(fullAddrsWait+time.Duration(m.cfg.Rand()*float64(fullAddrsWait))), false)
+			m.book.PutOff(e.ID, now.Add(fullAddrsWait+time.Duration(m.cfg.Rand()*float64(fullAddrsWait))))
 			wait = sooner(wait, time.Millisecond) // somebody else may have its place
 			continue
 		}

@@ -71,6 +71,7 @@ type ending struct {
 	stranger   bool          // another peer answers at every address that answers
 	lonely     bool          // there is no session with anybody
 	ownLimit   bool          // this node's host refused the attempt
+	moved      bool          // the attempt was at addresses that a newer record has replaced
 	failures   int           // in a row before this one
 	lived      time.Duration // of the session, 0 for an attempt
 	inbound    bool          // the peer had dialled
@@ -82,7 +83,7 @@ func (e ending) counts() bool {
 	if e.reason == handshake.ReasonTooManyPeers {
 		return e.byRemote
 	}
-	return !e.ownLimit && !(e.lonely && ours(e.reason))
+	return !e.ownLimit && !e.moved && !(e.lonely && ours(e.reason))
 }
 
 // next is what to do with a peer after an ending.
@@ -109,6 +110,9 @@ func redial(e ending, rnd float64) next {
 	failures := e.failures + 1
 	if e.lived >= stableAfter {
 		failures = 0
+	}
+	if e.moved { // nothing is known of where the peer is now
+		return next{failures: e.failures}
 	}
 	b := backoffFor(e.reason)
 	switch {

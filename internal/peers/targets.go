@@ -191,7 +191,7 @@ func (m *Manager) endedLocked(t *Ticket, r handshake.Reason, byRemote bool, live
 }
 
 func (m *Manager) planLocked(t *target, e ending) {
-	e.persistent, e.failures = true, t.failures
+	e.persistent, e.failures, e.moved = true, t.failures, m.movedLocked(t.id, e)
 	n := redial(e, m.cfg.Rand())
 	t.failures, t.blameless = n.failures, ours(e.reason) && !e.stranger
 	now := time.Now()
@@ -209,7 +209,7 @@ func (m *Manager) planOtherLocked(p peer.ID, e ending) {
 	now := time.Now()
 	entry := m.book.Get(p)
 	if entry != nil {
-		e.failures, e.proven = int(entry.Fails), entry.Proven()
+		e.failures, e.proven, e.moved = int(entry.Fails), entry.Proven(), m.movedLocked(p, e)
 	}
 	n := redial(e, m.cfg.Rand())
 	if e.lived > 0 {
@@ -222,4 +222,11 @@ func (m *Manager) planOtherLocked(p peer.ID, e ending) {
 		m.avoidLocked(p, n.after, e.reason)
 	}
 	m.kick()
+}
+
+// movedLocked tells of an attempt that it failed at addresses which a newer record has
+// replaced meanwhile.
+func (m *Manager) movedLocked(p peer.ID, e ending) bool {
+	entry := m.book.Get(p)
+	return entry != nil && entry.Renewed && e.lived == 0 && (e.stranger || ours(e.reason))
 }

@@ -115,6 +115,10 @@ func (m *Manager) reasonLocked(s *Standing, now time.Time) string {
 		return lastWords(s) + "; it is not in the address book"
 	case e == nil:
 		return "nothing is known of it"
+	case !slices.ContainsFunc(e.Multiaddrs(), m.cfg.Allow):
+		return "none of its addresses may be dialled by this node (PublicOnly)"
+	case s.Next.After(now) && e.PutOff:
+		return "its addresses were dialled too often on others' word: one on which there never was a peer is dialled 12 times an hour at most, and all of its neighbourhood 60 times"
 	case s.Next.After(now):
 		return lastWords(s)
 	case m.freeLocked() <= 0:
@@ -123,8 +127,6 @@ func (m *Manager) reasonLocked(s *Standing, now time.Time) string {
 		return fmt.Sprintf("this node has %d peers of its own choice, and looks for no more (OutboundPeers)", m.outbound)
 	case m.spreadLocked("").full(e.Group()):
 		return m.crowdedTextLocked(e.Group())
-	case !slices.ContainsFunc(e.Multiaddrs(), m.cfg.Allow):
-		return "none of its addresses may be dialled by this node (PublicOnly)"
 	case s.Last != handshake.ReasonNone:
 		return lastWords(s)
 	}

@@ -137,6 +137,10 @@ func (b *Book) Add(now time.Time, t Told) Verdict {
 	b.regroup(e, before)
 	if added {
 		b.changed = true
+		e.Renewed = e.Renewed || fresh
+		if e.PutOff {
+			e.Next, e.PutOff = time.Time{}, false
+		}
 		return Updated
 	}
 	return Known

@@ -105,8 +105,14 @@ type Entry struct {
 
 	// Next is when it may be dialled again. It carries the monotonic clock and
 	// is not saved: after a restart everybody may be tried.
-	Next  time.Time
-	group netip.Prefix // of its first public address
+	Next time.Time
+	// PutOff tells that Next is not for what came of an attempt, but because none of its
+	// addresses could be dialled: another address ends that wait.
+	PutOff bool
+	// Renewed tells that a newer record has brought another address since the last attempt
+	// began: that it failed says nothing of the new one. It is not saved.
+	Renewed bool
+	group   netip.Prefix // of its first public address
 }
 
 // Proven tells whether a dial has led to a session: what only others say of a

@@ -11,7 +11,7 @@ import (
 // Trying notes that a peer is being dialled.
 func (b *Book) Trying(now time.Time, p peer.ID) {
 	if e := b.entries[p]; e != nil {
-		e.Tried = b.clock.at(now)
+		e.Tried, e.Renewed = b.clock.at(now), false
 	}
 }
 
@@ -53,7 +53,7 @@ func (b *Book) Failed(p peer.ID, reason uint16, next time.Time, counts bool) {
 	if e == nil {
 		return
 	}
-	e.Reason, e.Next = reason, next
+	e.Reason, e.Next, e.PutOff = reason, next, false
 	if !counts {
 		return
 	}
@@ -72,7 +72,7 @@ func (b *Book) Failed(p peer.ID, reason uint16, next time.Time, counts bool) {
 // dialled again.
 func (b *Book) Left(now time.Time, p peer.ID, reason uint16, useful float64, next time.Time) {
 	if e := b.entries[p]; e != nil {
-		e.Met, e.Reason, e.Useful, e.Next = b.clock.at(now), reason, useful, next
+		e.Met, e.Reason, e.Useful, e.Next, e.PutOff = b.clock.at(now), reason, useful, next, false
 		e.Seen = e.Met
 		b.changed = true
 	}
@@ -82,7 +82,15 @@ func (b *Book) Left(now time.Time, p peer.ID, reason uint16, useful float64, nex
 // the peer may be dialled now.
 func (b *Book) Moved(p peer.ID) {
 	if e := b.entries[p]; e != nil {
-		e.Next, e.Fails = time.Time{}, 0
+		e.Next, e.PutOff, e.Fails = time.Time{}, false, 0
+	}
+}
+
+// PutOff notes that a peer was not dialled, as none of its addresses can be now, and when
+// it may be: at a time, or as soon as there is another address.
+func (b *Book) PutOff(p peer.ID, next time.Time) {
+	if e := b.entries[p]; e != nil {
+		e.Next, e.PutOff = next, true
 	}
 }
 
