@@ -180,12 +180,12 @@ func (e *Engine) refreshScores() {
 		}
 	}
 	e.step(evs...)
+	if e.cfg.OnScore == nil {
+		return
+	}
 	scores := make(map[peer.ID]Score, len(ids))
 	e.mu.Lock()
-	e.router.Peers(func(v router.PeerView) bool {
-		scores[v.ID] = Score{v.Score, v.Passed}
-		return true
-	})
+	e.router.Scores(func(p peer.ID, score, passed float64) { scores[p] = Score{score, passed} })
 	e.mu.Unlock()
 	e.tellScores(scores)
 }
@@ -221,9 +221,6 @@ func (e *Engine) recommend(all []router.Effect) {
 }
 
 func (e *Engine) tellScores(scores map[peer.ID]Score) {
-	if e.cfg.OnScore == nil {
-		return
-	}
 	defer func() {
 		if r := recover(); r != nil {
 			e.panicked("OnScore", r, e.cfg.Obs.Counter(obs.GossipPanics))

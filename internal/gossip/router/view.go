@@ -46,10 +46,10 @@ func (r *Router) Peers(f func(PeerView) bool) {
 		if !p.in && !p.out {
 			continue
 		}
-		v := PeerView{ID: p.ID, Score: r.score(p), In: p.in, Out: p.out}
+		v := PeerView{ID: p.ID, In: p.in, Out: p.out}
+		v.Score, v.Passed = r.scores(p)
 		v.Parts = p.stats.cached
 		for _, l := range p.links {
-			v.Passed += r.standingIn(l) - v.Score
 			if l.mesh {
 				v.Mesh = append(v.Mesh, l.t.spec.Name)
 			}
@@ -61,6 +61,26 @@ func (r *Router) Peers(f func(PeerView) bool) {
 			return
 		}
 	}
+}
+
+// Scores calls f with the score of every peer that has a stream, and what its part in
+// passing messages on counts beside it, as in PeerView. It builds no names: it is for
+// who asks each second.
+func (r *Router) Scores(f func(p peer.ID, score, passed float64)) {
+	for _, p := range r.order {
+		if p.in || p.out {
+			score, passed := r.scores(p)
+			f(p.ID, score, passed)
+		}
+	}
+}
+
+func (r *Router) scores(p *Peer) (score, passed float64) {
+	score = r.score(p)
+	for _, l := range p.links {
+		passed += r.standingIn(l) - score
+	}
+	return score, passed
 }
 
 // Score returns the score of a peer, 0 for one that is not known.
