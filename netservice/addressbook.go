@@ -118,7 +118,7 @@ func (n *Node) measure(p peer.ID) peers.Measured {
 // first to bring it. Without a validator anything would count.
 func (n *Node) useful(from peer.ID, msgType string) {
 	if k := n.peerSet.get(from); k != nil {
-		k.ticket.Useful(1, uint64(n.dispatch.Weight(msgType)))
+		k.admission.Useful(1, uint64(n.dispatch.Weight(msgType)))
 	}
 }
 

@@ -55,7 +55,7 @@ func (n *Node) exchangeConfig() discovery.Config {
 			if n.live.Load().cfg.NoPeerExchange {
 				return 0
 			}
-			return n.peers.Room()
+			return n.peers.Wanted()
 		},
 		Found: func(from peer.ID, ai peer.AddrInfo, seq uint64) {
 			n.peers.Learn(book.Told{Peer: ai, Source: book.FromExchange, Teller: from, Seq: seq})

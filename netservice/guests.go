@@ -79,7 +79,7 @@ func (n *Node) seeOff(ctx context.Context, x *handshaking, err error) {
 		return
 	}
 	if refused.ByRemote {
-		if !n.live.Load().cfg.NoPeerExchange && n.peers.Room() > 0 {
+		if !n.live.Load().cfg.NoPeerExchange && n.peers.Wanted() > 0 {
 			ctx, cancel := context.WithTimeout(ctx, guestTime)
 			defer cancel()
 			_ = n.exchange.AskGuest(ctx, x.c.RemotePeer()) // what comes of it is counted there
@@ -93,7 +93,7 @@ func (n *Node) seeOff(ctx context.Context, x *handshaking, err error) {
 	// and know nobody who is not full as well: those who come are not. What they say
 	// of themselves has come by the time they ask, and is gone when they are.
 	learn := func() {
-		if n.peers.Room() > 0 {
+		if n.peers.Wanted() > 0 {
 			n.exchange.Refused(x.c.RemotePeer())
 		}
 	}

@@ -20,12 +20,12 @@ import (
 
 // handshaking is one handshake under way. It belongs to one goroutine.
 type handshaking struct {
-	s      *peerSet
-	e      *peerEntry
-	c      network.Conn
-	opener bool
-	began  time.Time
-	ticket *peers.Ticket // its place among the peers, once it has one
+	s         *peerSet
+	e         *peerEntry
+	c         network.Conn
+	opener    bool
+	began     time.Time
+	admission *peers.Admission // its place among the peers, once it has one
 }
 
 // maxHellos bounds the handshakes under way on one connection: an own one, one
@@ -101,7 +101,7 @@ func (s *peerSet) shake(c network.Conn) {
 			x.fail(&handshake.RefusedError{Reason: r})
 			return
 		}
-		x.ticket = t
+		x.admission = t
 		st, err := openHello(ctx, c, handshake.Protocols(s.n.network))
 		if err != nil {
 			x.fail(err)
@@ -146,7 +146,7 @@ func (s *peerSet) answer(st network.Stream) {
 		if r != handshake.ReasonNone {
 			return r
 		}
-		x.ticket = t
+		x.admission = t
 		return s.n.check(ctx, c, remote)
 	})
 	x.conclude(st, res, err)
@@ -203,7 +203,7 @@ func (x *handshaking) conclude(st network.Stream, res handshake.Result, err erro
 	x.s.n.obs.Histogram(obs.HandshakeTime).Update(time.Since(x.began).Microseconds())
 	x.s.onSession(x, &sessionPeer{
 		id: sess.Peer(), name: sess.Name(), conn: x.c,
-		session: sess, ticket: x.ticket, opener: x.opener, since: time.Now(),
+		session: sess, admission: x.admission, opener: x.opener, since: time.Now(),
 		number: fmt.Sprintf("%016x", res.Session), version: res.Version, agent: res.Remote.Agent, capabilities: res.Remote.Capabilities,
 	}, res.Remote.Payload)
 }
@@ -223,7 +223,7 @@ func (x *handshaking) fail(err error) {
 		x.c.Close() // it is dead, but is not known as such for a moment: the next dial would be given it again
 	}
 	x.failed(err)
-	if reason == handshake.ReasonAlreadyConnected && x.opener && x.ticket == nil {
+	if reason == handshake.ReasonAlreadyConnected && x.opener && x.admission == nil {
 		// Not even tried. A second connection to a peer with a session was
 		// dialled for protocols of its own; one beside a handshake that is being
 		// answered is the loser of a simultaneous dial.
@@ -236,8 +236,8 @@ func (x *handshaking) fail(err error) {
 	if x.opener {
 		dir = network.DirOutbound
 	}
-	if x.ticket != nil {
-		x.ticket.Abort(err)
+	if x.admission != nil {
+		x.admission.Abort(err)
 	} else {
 		n.peers.NoteRefused(p, dir, err)
 	}

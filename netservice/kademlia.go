@@ -116,7 +116,7 @@ func (h membersHost) Connect(ctx context.Context, ai peer.AddrInfo) error {
 	if h.n.peerSet.has(ai.ID) {
 		return nil
 	}
-	if h.n.peers.Room() <= 0 {
+	if h.n.peers.Wanted() <= 0 {
 		return errNoPlace
 	}
 	if len(ai.Addrs) == 0 {

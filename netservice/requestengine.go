@@ -73,7 +73,7 @@ func (n *Node) callEnded(p peer.ID, o reqresp.Outcome) {
 		return
 	}
 	if t, ok := errors.AsType[*reqresp.TransportError](o.Err); !ok || t.Timeout() {
-		k.ticket.Answered(!ok)
+		k.admission.Answered(!ok)
 	}
 }
 

@@ -16,14 +16,14 @@ import (
 
 // sessionPeer is a peer with a session.
 type sessionPeer struct {
-	id      peer.ID
-	name    string // the ID as text, as in Message.MessageFrom
-	number  string // names the session in the logs of both sides
-	conn    network.Conn
-	session *session.Session
-	ticket  *peers.Ticket
-	since   time.Time
-	opener  bool // this node opened the hello
+	id        peer.ID
+	name      string // the ID as text, as in Message.MessageFrom
+	number    string // names the session in the logs of both sides
+	conn      network.Conn
+	session   *session.Session
+	admission *peers.Admission
+	since     time.Time
+	opener    bool // this node opened the hello
 
 	// What the peer's hello says, apart from what was checked.
 	version      uint32 // the highest that both speak
@@ -40,7 +40,7 @@ func (s *peerSet) onSession(x *handshaking, k *sessionPeer, payload []byte) {
 	n := s.n
 	k.payload.Store(&payload)
 	s.wg.Add(1)
-	reason := k.ticket.Commit(func(r handshake.Reason) { s.part(k, r) }, func() {
+	reason := k.admission.Commit(func(r handshake.Reason) { s.part(k, r) }, func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.made++
@@ -116,8 +116,8 @@ func (s *peerSet) onClosed(k *sessionPeer) {
 			"peer": k.name, "session": k.number, "reason": reason.Label(), "by_peer": byRemote,
 		}, "peer disconnected")
 	}
-	k.ticket.Say(k.session.Text())
-	k.ticket.Release(reason, byRemote)
+	k.admission.Say(k.session.Text())
+	k.admission.Release(reason, byRemote)
 	s.hangUp(k.conn)
 	if last {
 		s.hangUpOnIdle(k.id)

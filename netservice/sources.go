@@ -158,7 +158,7 @@ func (n *Node) wantedSources(cfg Config, p parsed) map[string]wantedSource {
 func (n *Node) polled(src discovery.Source, from book.Source, key string) wantedSource {
 	return wantedSource{key: key, start: func(context.Context) (func(context.Context) error, error) {
 		p := discovery.NewPoller(src, discovery.PollerConfig{
-			Obs: n.obs, Want: n.peers.Room, Rand: n.opts.random.For(src.Name()),
+			Obs: n.obs, Want: n.peers.Wanted, Rand: n.opts.random.For(src.Name()),
 			Found: func(ai peer.AddrInfo) bool {
 				v := n.peers.Learn(book.Told{Peer: ai, Source: from})
 				return v == book.Added || v == book.Updated

@@ -26,12 +26,12 @@ func (s slots) free() int { return s.max - min(s.inbound, s.maxInbound) - s.outb
 
 // candidate is what admission needs to know of a peer.
 type candidate struct {
-	self    bool
-	banned  bool
-	kept    bool // reserved or persistent: the operator's choice
-	inbound bool // it opened the hello
-	counted bool // it already has a slot
-	crowded bool // there are enough peers of its address, neighbourhood or system
+	self       bool
+	banned     bool
+	kept       bool // reserved or persistent: the operator's choice
+	inbound    bool // it opened the hello
+	counted    bool // it already has a slot
+	shareTaken bool // there are enough peers of its address, neighbourhood or system
 }
 
 // admit decides whether a peer gets a slot. Peers to keep pass over the
@@ -44,7 +44,7 @@ func admit(s slots, c candidate) handshake.Reason {
 		return handshake.ReasonBanned
 	case c.kept || c.counted:
 		return handshake.ReasonNone
-	case c.crowded:
+	case c.shareTaken:
 		return handshake.ReasonTooManyPeers
 	case s.free() <= 0:
 		return handshake.ReasonTooManyPeers
@@ -61,9 +61,9 @@ func inboundShare(maxInbound int) (address, group, system int) {
 	return max(2, maxInbound/8), max(4, maxInbound/4), max(8, maxInbound/2)
 }
 
-// crowdedInLocked tells whether an address, its neighbourhood, or its autonomous
+// shareTakenLocked tells whether an address, its neighbourhood, or its autonomous
 // system, has its share of the inbound slots.
-func (m *Manager) crowdedInLocked(ip netip.Addr) bool {
+func (m *Manager) shareTakenLocked(ip netip.Addr) bool {
 	group := m.groupOf(ip)
 	if !group.IsValid() {
 		return false
@@ -71,7 +71,7 @@ func (m *Manager) crowdedInLocked(ip netip.Addr) bool {
 	from := providerOf(group, m.systems)
 	ofAddress, ofGroup, ofSystem := inboundShare(m.limits.maxInbound())
 	for _, e := range m.entries {
-		if !e.slot() || !e.inbound() {
+		if !e.takesSlot() || !e.inbound() {
 			continue
 		}
 		g := e.group()
@@ -88,25 +88,25 @@ func (m *Manager) crowdedInLocked(ip netip.Addr) bool {
 	return ofAddress <= 0 || ofGroup <= 0 || ofSystem <= 0
 }
 
-// candidateLocked is what admission needs to know of the peer of a ticket.
-func (m *Manager) candidateLocked(t *Ticket) candidate {
+// candidateLocked is what admission needs to know of the peer of an admission.
+func (m *Manager) candidateLocked(t *Admission) candidate {
 	c := candidate{
 		self: t.p == m.cfg.Self, kept: m.targets[t.p] != nil,
-		inbound: t.dir == network.DirInbound, counted: m.entries[t.p].slot(),
+		inbound: t.dir == network.DirInbound, counted: m.entries[t.p].takesSlot(),
 	}
 	if c.inbound {
-		c.crowded = m.crowdedInLocked(t.ip)
+		c.shareTaken = m.shareTakenLocked(t.ip)
 	} else {
-		c.crowded = m.spreadLocked(t.p).full(m.groupOf(t.ip))
+		c.shareTaken = m.spreadLocked(t.p).full(m.groupOf(t.ip))
 	}
 	return c
 }
 
-// placeLocked tells whether there is a slot for the peer of a ticket. For an
+// placeLocked tells whether there is a slot for the peer of an admission. For an
 // inbound peer a session that is worth less may give way: with take it does.
-func (m *Manager) placeLocked(t *Ticket, c candidate, now time.Time, take bool) (r handshake.Reason, evicted []func()) {
+func (m *Manager) placeLocked(t *Admission, c candidate, now time.Time, take bool) (r handshake.Reason, evicted []func()) {
 	r = admit(m.slotsLocked(), c)
-	if r != handshake.ReasonTooManyPeers || !c.inbound || c.crowded {
+	if r != handshake.ReasonTooManyPeers || !c.inbound || c.shareTaken {
 		return r, nil
 	}
 	evicted, ok := m.replaceForLocked(t, now, take)

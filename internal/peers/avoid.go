@@ -68,7 +68,7 @@ func (m *Manager) sweepLocked(now time.Time) {
 	m.offences.sweep(func(o offences) bool { return now.After(o.until) })
 	m.words.sweep(func(w word) bool { return now.Sub(w.at) > wordMemory })
 	m.aims.sweep(now)
-	m.crowds.sweep(now)
+	m.excess.sweep(now)
 }
 
 // wordMemory is how long it is remembered what was last heard of a peer.

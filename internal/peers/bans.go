@@ -102,7 +102,7 @@ func (m *Manager) banNetworkLocked(n netip.Prefix, d time.Duration, reason strin
 	m.cfg.Obs.Counter(obs.Bans).Inc(1)
 	var after []func()
 	for p, e := range m.entries {
-		for _, t := range e.tickets() {
+		for _, t := range e.admissions() {
 			if n.Contains(t.ip) && m.targets[p] == nil {
 				after = append(after, m.endLocked(t, handshake.ReasonBanned, false))
 			}
@@ -169,7 +169,7 @@ func (m *Manager) trustedIPLocked(ip netip.Addr) bool {
 func (m *Manager) dropLocked(p peer.ID, r handshake.Reason) []func() {
 	var after []func()
 	if e := m.entries[p]; e != nil {
-		for _, t := range e.tickets() {
+		for _, t := range e.admissions() {
 			after = append(after, m.endLocked(t, r, false))
 		}
 	}
@@ -226,7 +226,7 @@ func (m *Manager) refreshNetsLocked(now time.Time) {
 			m.nets = append(m.nets, x)
 		}
 	}
-	m.gate.setNets(m.nets)
+	m.attempts.setNets(m.nets)
 }
 
 // Penalise is Report without words.
@@ -261,7 +261,7 @@ func (m *Manager) penaliseLocked(p peer.ID, reason string, weight float64) []fun
 	}
 	var ips []netip.Addr
 	if e := m.entries[p]; e != nil {
-		for _, t := range e.tickets() {
+		for _, t := range e.admissions() {
 			if t.ip.IsValid() {
 				ips = append(ips, t.ip)
 			}

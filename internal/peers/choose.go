@@ -16,7 +16,7 @@ import (
 
 // provenShare is how often a peer is chosen among those that were reached
 // before, where there are some. The rest are new ones: with the first kind alone
-// a node would never leave an old crowd, with the second alone whoever floods the
+// a node would never leave old company, with the second alone whoever floods the
 // book with new names would own its places.
 const provenShare = 0.6
 
@@ -76,9 +76,9 @@ type place struct {
 }
 
 // pool holds the best entry of each place.
-type pool map[place]held
+type pool map[place]contestant
 
-type held struct {
+type contestant struct {
 	best *book.Entry
 	draw uint64 // the smallest of those that are alike wins
 }
@@ -96,7 +96,7 @@ func (p pool) add(e *book.Entry, salt uint64) {
 	hash.Write([]byte(e.ID))
 	draw := hash.Sum64()
 	if h.best == nil || better(e, h.best) || !better(h.best, e) && draw < h.draw {
-		p[k] = held{e, draw}
+		p[k] = contestant{e, draw}
 	}
 }
 

@@ -41,7 +41,7 @@ type simEnd struct {
 	uid    uint64
 	node   *simNode
 	remote *simEnd
-	t      *Ticket
+	t      *Admission
 }
 
 func (w *world) latency() time.Duration {
@@ -109,7 +109,7 @@ func (n *simNode) connect(ctx context.Context, ai peer.AddrInfo) error {
 	return err
 }
 
-func (n *simNode) hello(ctx context.Context, t *Ticket, remote *simNode) error {
+func (n *simNode) hello(ctx context.Context, t *Admission, remote *simNode) error {
 	lost := func() error { // nothing comes back: the deadline ends it
 		select {
 		case <-time.After(handshake.DefaultTimeout):
@@ -160,7 +160,7 @@ func (n *simNode) hello(ctx context.Context, t *Ticket, remote *simNode) error {
 	return nil
 }
 
-// stand turns the ticket into a session.
+// stand turns the admission into a session.
 func (e *simEnd) stand(with peer.ID) handshake.Reason {
 	e.node.w.mu.Lock()
 	old := e.node.sessions[with]

@@ -55,7 +55,7 @@ func (m *Manager) loop() {
 			m.mu.Lock()
 			m.sweepLocked(now)
 			m.mu.Unlock()
-			m.gate.sweep(now)
+			m.attempts.sweep(now)
 		}
 		if wait := m.startDue(); wait > 0 {
 			timer.Reset(wait)
@@ -126,7 +126,7 @@ func (m *Manager) mayDialLocked(t *target, now time.Time) bool {
 
 // startOthersLocked dials peers of the book for the places that are free.
 func (m *Manager) startOthersLocked(now time.Time) time.Duration {
-	free := min(m.cfg.MaxDials-m.dialling, m.roomLocked())
+	free := min(m.cfg.MaxDials-m.dialling, m.wantedLocked())
 	if free <= 0 || m.book.Len() == 0 {
 		return 0 // the end of a dial or session comes first
 	}
@@ -217,16 +217,16 @@ func (m *Manager) spreadLocked(except peer.ID) spread {
 	return s
 }
 
-// Room is the number of peers that this node still looks for.
-func (m *Manager) Room() int {
+// Wanted is the number of peers that this node still looks for.
+func (m *Manager) Wanted() int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return max(0, m.roomLocked())
+	return max(0, m.wantedLocked())
 }
 
-// roomLocked is how many more peers are dialled: up to the number of outbound
+// wantedLocked is how many more peers are dialled: up to the number of outbound
 // ones, or of all, whichever wants more.
-func (m *Manager) roomLocked() int {
+func (m *Manager) wantedLocked() int {
 	under := 0
 	for p := range m.trying {
 		if m.entries[p] == nil {
@@ -238,7 +238,7 @@ func (m *Manager) roomLocked() int {
 	return min(want-under, m.freeLocked())
 }
 
-// freeLocked is the number of free slots; a dial that has no ticket yet counts as
+// freeLocked is the number of free slots; a dial that has no admission yet counts as
 // a peer.
 func (m *Manager) freeLocked() int {
 	free := m.slotsLocked().free()

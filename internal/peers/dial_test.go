@@ -118,7 +118,7 @@ func TestSessionLostIsRedialled(t *testing.T) {
 				if got := len(fx.dials(p)); got != round+1 {
 					t.Fatalf("round %d: %d attempts", round, got)
 				}
-				fx.ticket(p).Release(handshake.ReasonTransportLost, false)
+				fx.admission(p).Release(handshake.ReasonTransportLost, false)
 			}
 			time.Sleep(backoffOther.base)
 			if got := fx.live(); got != 2 {
@@ -133,7 +133,7 @@ func TestSessionLostIsRedialled(t *testing.T) {
 func TestShortSessionsBackOff(t *testing.T) {
 	flap := func(fx *fixture, ctx context.Context, ai peer.AddrInfo) error {
 		err := succeed(fx, ctx, ai)
-		time.AfterFunc(time.Second, func() { fx.ticket(ai.ID).Release(handshake.ReasonTransportLost, false) })
+		time.AfterFunc(time.Second, func() { fx.admission(ai.ID).Release(handshake.ReasonTransportLost, false) })
 		return err
 	}
 	play(t, Config{}, flap, func(t *testing.T, fx *fixture) {

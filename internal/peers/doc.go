@@ -7,7 +7,7 @@
 // keeps the state, runs the dials and tells subscribers what happened. What it
 // knows of peers that are not here is in the address book (package book). It knows neither the host nor the
 // session engine: dialling is the callback [Config.Connect], and ending a
-// session is the function given to [Ticket.Commit].
+// session is the function given to [Admission.Commit].
 //
 // # A session's life
 //
@@ -21,7 +21,7 @@
 //	t.Abort(err)                                    // both: the handshake failed
 //	t.Release(reason, byRemote)                     // both: the session ended
 //
-// Each ticket must end with Abort or Release, in any order and however often.
+// Each admission must end with Abort or Release, in any order and however often.
 // A peer has at most one session; where hellos cross or a peer comes back, the
 // rule in tie.go makes both sides keep the same one.
 //
@@ -44,7 +44,7 @@
 // # Replacing
 //
 // When all inbound slots are taken, a peer of another neighbourhood than the
-// largest crowd's, or one that was useful before, takes the place of the one
+// largest group's, or one that was useful before, takes the place of the one
 // worth least that is not protected (replace.go). A [Value] is mostly what the
 // peer was the first to bring and was accepted.
 //

@@ -80,7 +80,7 @@ func eclipse(t *testing.T, seed uint64, restarted bool, subnets int, known *asn.
 			time.Sleep(10 * time.Second)
 			fx.mu.Lock()
 			var here []peer.ID
-			for p := range fx.tickets {
+			for p := range fx.admissions {
 				here = append(here, p)
 			}
 			fx.mu.Unlock()
@@ -94,7 +94,7 @@ func eclipse(t *testing.T, seed uint64, restarted bool, subnets int, known *asn.
 				}
 			}
 		}
-		for p := range fx.tickets {
+		for p := range fx.admissions {
 			all++
 			if p[:4] == "evil" {
 				hostile++

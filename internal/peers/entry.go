@@ -10,12 +10,12 @@ import (
 
 // entry is what there is with one peer. It exists while it is not empty.
 type entry struct {
-	opening, answering, live *Ticket
+	opening, answering, live *Admission
 }
 
-func (e *entry) tickets() []*Ticket {
-	var out []*Ticket
-	for _, t := range []*Ticket{e.opening, e.answering, e.live} {
+func (e *entry) admissions() []*Admission {
+	var out []*Admission
+	for _, t := range []*Admission{e.opening, e.answering, e.live} {
 		if t != nil {
 			out = append(out, t)
 		}
@@ -23,10 +23,10 @@ func (e *entry) tickets() []*Ticket {
 	return out
 }
 
-// slot tells whether the peer takes a slot. One whose hello is being answered does
+// takesSlot tells whether the peer takes a slot. One whose hello is being answered does
 // not yet: whoever begins a handshake and does not finish it must not keep others
 // out.
-func (e *entry) slot() bool { return e != nil && (e.opening != nil || e.live != nil) }
+func (e *entry) takesSlot() bool { return e != nil && (e.opening != nil || e.live != nil) }
 
 // inbound tells which kind of slot the peer takes.
 func (e *entry) inbound() bool {
@@ -35,7 +35,7 @@ func (e *entry) inbound() bool {
 
 // group is the neighbourhood that the peer is connected from.
 func (e *entry) group() netip.Prefix {
-	for _, t := range []*Ticket{e.live, e.opening, e.answering} {
+	for _, t := range []*Admission{e.live, e.opening, e.answering} {
 		if t != nil && t.ip.IsValid() {
 			return t.m.groupOf(t.ip)
 		}
@@ -45,14 +45,14 @@ func (e *entry) group() netip.Prefix {
 
 func (e *entry) empty() bool { return e.opening == nil && e.answering == nil && e.live == nil }
 
-// link is the entry as the rules of tie.go see it.
-func (e *entry) link(now time.Time) link {
-	l := link{opening: e.opening != nil}
+// state is the entry as the rules of tie.go see it.
+func (e *entry) state(now time.Time) peerState {
+	l := peerState{opening: e.opening != nil}
 	if e.answering != nil {
-		l.answering = &halfLink{instance: e.answering.instance}
+		l.answering = &contender{instance: e.answering.instance}
 	}
 	if e.live != nil {
-		l.live = &halfLink{instance: e.live.instance, age: now.Sub(e.live.since), relayed: !e.live.direct()}
+		l.live = &contender{instance: e.live.instance, age: now.Sub(e.live.since), relayed: !e.live.direct()}
 	}
 	return l
 }
@@ -78,7 +78,7 @@ func (m *Manager) changeLocked(p peer.ID, f func(*entry)) {
 }
 
 func (m *Manager) countLocked(e *entry, d int) {
-	if !e.slot() {
+	if !e.takesSlot() {
 		return
 	}
 	if e.inbound() {

@@ -63,7 +63,7 @@ type Subscription[E any] struct {
 	as      func(Event) E // pure
 	kinds   []EventKind
 	dropped atomic.Uint64
-	hub     *hub
+	feed    *feed
 
 	mu     sync.Mutex // guards closed, and sending on ch
 	closed bool
@@ -92,7 +92,7 @@ func (s *Subscription[E]) Dropped() uint64 { return s.dropped.Load() }
 
 // Close ends the subscription. It is idempotent.
 func (s *Subscription[E]) Close() {
-	s.hub.remove(s)
+	s.feed.remove(s)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.closed {
@@ -130,8 +130,8 @@ type subscriber interface {
 	Close()
 }
 
-// hub hands events to all subscriptions.
-type hub struct {
+// feed hands events to all subscriptions.
+type feed struct {
 	lost func() // counts a dropped event
 
 	mu     sync.Mutex // guards subs and closed
@@ -143,17 +143,17 @@ type hub struct {
 // program's own form; without any kind, to all but Refused. A size of 0 means
 // DefaultEventQueue.
 func Subscribe[E any](m *Manager, size int, as func(Event) E, kinds ...EventKind) *Subscription[E] {
-	return subscribe(m.hub, size, as, kinds)
+	return subscribe(m.feed, size, as, kinds)
 }
 
-func subscribe[E any](h *hub, size int, as func(Event) E, kinds []EventKind) *Subscription[E] {
+func subscribe[E any](h *feed, size int, as func(Event) E, kinds []EventKind) *Subscription[E] {
 	if size <= 0 {
 		size = DefaultEventQueue
 	}
 	if len(kinds) == 0 {
 		kinds = defaultEvents
 	}
-	s := &Subscription[E]{ch: make(chan E, size), as: as, kinds: slices.Clone(kinds), hub: h}
+	s := &Subscription[E]{ch: make(chan E, size), as: as, kinds: slices.Clone(kinds), feed: h}
 	if !h.add(s) {
 		s.closed = true
 		close(s.ch)
@@ -161,8 +161,8 @@ func subscribe[E any](h *hub, size int, as func(Event) E, kinds []EventKind) *Su
 	return s
 }
 
-// add is false for a hub that is closed.
-func (h *hub) add(s subscriber) bool {
+// add is false for a feed that is closed.
+func (h *feed) add(s subscriber) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if !h.closed {
@@ -171,7 +171,7 @@ func (h *hub) add(s subscriber) bool {
 	return !h.closed
 }
 
-func (h *hub) publish(e Event) {
+func (h *feed) publish(e Event) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, s := range h.subs {
@@ -179,13 +179,13 @@ func (h *hub) publish(e Event) {
 	}
 }
 
-func (h *hub) remove(s subscriber) {
+func (h *feed) remove(s subscriber) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.subs = slices.DeleteFunc(h.subs, func(o subscriber) bool { return o == s })
 }
 
-func (h *hub) close() {
+func (h *feed) close() {
 	h.mu.Lock()
 	subs := slices.Clone(h.subs) // remove changes the list in place
 	h.closed = true

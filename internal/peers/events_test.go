@@ -104,9 +104,9 @@ func TestSubscriptionClose(t *testing.T) {
 		for range left.All() {
 			break
 		}
-		fx.hub.mu.Lock()
-		n := len(fx.hub.subs)
-		fx.hub.mu.Unlock()
+		fx.feed.mu.Lock()
+		n := len(fx.feed.subs)
+		fx.feed.mu.Unlock()
 		if n != 0 {
 			t.Errorf("%d subscriptions are left", n)
 		}
@@ -155,7 +155,7 @@ func TestEventsUntilClose(t *testing.T) {
 
 // Publishing and closing race with readers that take events themselves.
 func TestSubscriptionRace(t *testing.T) {
-	h := &hub{lost: func() {}}
+	h := &feed{lost: func() {}}
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
 	for range 4 {

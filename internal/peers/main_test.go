@@ -49,7 +49,7 @@ func at(p peer.ID) peer.AddrInfo {
 }
 
 // learn tells the manager of peers on others' word.
-func (fx *fixture) learn(ais ...peer.AddrInfo) (v book.Verdict) {
+func (fx *fixture) learn(ais ...peer.AddrInfo) (v book.Outcome) {
 	for _, ai := range ais {
 		v = fx.Learn(book.Told{Peer: ai, Source: book.FromExchange, Teller: "T-teller"})
 	}
@@ -70,10 +70,10 @@ type fixture struct {
 	t     *testing.T
 	start time.Time
 
-	mu       sync.Mutex
-	attempts []attempt
-	tickets  map[peer.ID]*Ticket // of sessions that succeed made
-	closed   map[peer.ID]handshake.Reason
+	mu         sync.Mutex
+	attempts   []attempt
+	admissions map[peer.ID]*Admission // of sessions that succeed made
+	closed     map[peer.ID]handshake.Reason
 }
 
 // play runs f with a started manager in virtual time. connect nil fails every
@@ -81,7 +81,7 @@ type fixture struct {
 func play(t *testing.T, cfg Config, connect func(fx *fixture, ctx context.Context, ai peer.AddrInfo) error, f func(t *testing.T, fx *fixture)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		fx := &fixture{t: t, start: time.Now(), tickets: map[peer.ID]*Ticket{}, closed: map[peer.ID]handshake.Reason{}}
+		fx := &fixture{t: t, start: time.Now(), admissions: map[peer.ID]*Admission{}, closed: map[peer.ID]handshake.Reason{}}
 		cfg.Self = self
 		cfg.Connect = func(ctx context.Context, ai peer.AddrInfo) error {
 			fx.mu.Lock()
@@ -116,20 +116,20 @@ func succeed(fx *fixture, _ context.Context, ai peer.AddrInfo) error {
 	return fx.commit(t).Err()
 }
 
-func (fx *fixture) commit(t *Ticket) handshake.Reason {
+func (fx *fixture) commit(t *Admission) handshake.Reason {
 	r := t.Commit(func(r handshake.Reason) {
 		fx.mu.Lock()
 		fx.closed[t.p] = r
 		fx.mu.Unlock()
 	}, func() {})
 	fx.mu.Lock()
-	fx.tickets[t.p] = t
+	fx.admissions[t.p] = t
 	fx.mu.Unlock()
 	return r
 }
 
 // accept makes a session with a peer that opened the hello.
-func (fx *fixture) accept(p peer.ID, instance uint64) *Ticket {
+func (fx *fixture) accept(p peer.ID, instance uint64) *Admission {
 	fx.t.Helper()
 	t, r := fx.Admit(p, dirIn, instance, nil)
 	if r == none {
@@ -141,10 +141,10 @@ func (fx *fixture) accept(p peer.ID, instance uint64) *Ticket {
 	return t
 }
 
-func (fx *fixture) ticket(p peer.ID) *Ticket {
+func (fx *fixture) admission(p peer.ID) *Admission {
 	fx.mu.Lock()
 	defer fx.mu.Unlock()
-	return fx.tickets[p]
+	return fx.admissions[p]
 }
 
 func (fx *fixture) closedFor(p peer.ID) handshake.Reason {
@@ -170,9 +170,9 @@ func (fx *fixture) dials(p peer.ID) []attempt {
 func (m *Manager) stateSize() int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.gate.mu.Lock()
-	defer m.gate.mu.Unlock()
+	m.attempts.mu.Lock()
+	defer m.attempts.mu.Unlock()
 	return len(m.entries) + len(m.targets) + len(m.trying) + m.book.Len() + len(m.book.Bans(time.Now())) + len(m.avoided.m) +
-		len(m.offences.m) + len(m.aims.addrs.m) + len(m.aims.subnets.m) + len(m.scores.m) + len(m.hellos.m) + len(m.crowds.last.m) +
-		len(m.gate.addrs.m) + len(m.gate.subnets.m)
+		len(m.offences.m) + len(m.aims.addrs.m) + len(m.aims.subnets.m) + len(m.scores.m) + len(m.hellos.m) + len(m.excess.last.m) +
+		len(m.attempts.addrs.m) + len(m.attempts.subnets.m)
 }

@@ -18,9 +18,9 @@ import (
 // Manager keeps what the node knows of its peers. It is safe for concurrent
 // use.
 type Manager struct {
-	cfg  Config
-	hub  *hub
-	gate *gate
+	cfg      Config
+	feed     *feed
+	attempts *attemptLimiter
 
 	ctx    context.Context // ends with Close; bounds the dials
 	cancel context.CancelCauseFunc
@@ -52,7 +52,7 @@ type Manager struct {
 	systems   *asn.Table
 	last      departure
 	replacing tokenbucket.Bucket
-	crowds    crowds
+	excess    excess
 
 	sessions, sessionsIn, sessionsOut, known metrics.Gauge
 }
@@ -67,7 +67,7 @@ func New(cfg Config) (*Manager, error) {
 		cfg:         cfg,
 		limits:      cfg.limits(),
 		systems:     cfg.Systems,
-		gate:        newGate(),
+		attempts:    newAttemptLimiter(),
 		wake:        make(chan struct{}, 1),
 		entries:     make(map[peer.ID]*entry),
 		targets:     make(map[peer.ID]*target),
@@ -79,14 +79,14 @@ func New(cfg Config) (*Manager, error) {
 		offences:    newBounded[netip.Prefix](maxBuckets, offences.before),
 		words:       newBounded[peer.ID](maxWords, word.before),
 		aims:        newAims(),
-		crowds:      newCrowds(),
+		excess:      newExcess(),
 		sessions:    cfg.Obs.Gauge(obs.Sessions),
 		sessionsIn:  cfg.Obs.Gauge(obs.SessionsInbound),
 		sessionsOut: cfg.Obs.Gauge(obs.SessionsOutbound),
 		known:       cfg.Obs.Gauge(obs.PeersKnown),
 	}
 	lost := cfg.Obs.Counter(obs.PeerEventsDropped)
-	m.hub = &hub{lost: func() { lost.Inc(1) }}
+	m.feed = &feed{lost: func() { lost.Inc(1) }}
 	m.ctx, m.cancel = context.WithCancelCause(context.Background())
 	return m, nil
 }
@@ -117,14 +117,14 @@ func (m *Manager) Close() {
 	m.cancel(handshake.ReasonShuttingDown)
 	var after []func()
 	for _, e := range m.entries {
-		for _, t := range e.tickets() {
+		for _, t := range e.admissions() {
 			after = append(after, m.endLocked(t, handshake.ReasonShuttingDown, false))
 		}
 	}
 	started := m.started
 	m.mu.Unlock()
 	run(after...)
-	m.hub.close()
+	m.feed.close()
 	m.wg.Wait()
 	if first && started {
 		m.save(true)

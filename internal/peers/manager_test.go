@@ -56,12 +56,12 @@ func TestMaximum(t *testing.T) {
 				t.Errorf("%s is %d, want %d", name, got, want)
 			}
 		}
-		fx.ticket(peerN(7)).Release(handshake.ReasonTransportLost, true)
-		fx.ticket(peerN(4)).Release(handshake.ReasonTransportLost, true)
+		fx.admission(peerN(7)).Release(handshake.ReasonTransportLost, true)
+		fx.admission(peerN(4)).Release(handshake.ReasonTransportLost, true)
 		if _, r := fx.Admit(peerN(3), dirIn, 1, nil); r != handshake.ReasonTooManyPeers {
 			t.Errorf("reserved peers count, so the inbound share is full: %v", r)
 		}
-		fx.ticket(zoe).Release(handshake.ReasonTransportLost, true)
+		fx.admission(zoe).Release(handshake.ReasonTransportLost, true)
 		fx.accept(peerN(3), 1)
 	})
 }
@@ -90,12 +90,12 @@ func TestBan(t *testing.T) {
 		if r := fx.closedFor(zoe); r != handshake.ReasonBanned {
 			t.Errorf("session was closed for %v", r)
 		}
-		fx.ticket(zoe).Release(handshake.ReasonTransportLost, false) // as the session says when it is down
+		fx.admission(zoe).Release(handshake.ReasonTransportLost, false) // as the session says when it is down
 		if _, r := fx.Admit(zoe, dirIn, 1, nil); r != handshake.ReasonBanned {
 			t.Errorf("admission: %v", r)
 		}
 		if fx.AllowDial(zoe) || fx.AllowPeer(dirIn, zoe, nil) {
-			t.Error("the gate is open")
+			t.Error("the limiter lets more through")
 		}
 		fx.Ban(zoe, time.Second, "test") // does not shorten the first
 		time.Sleep(time.Hour - 2*time.Second)
@@ -170,7 +170,7 @@ func TestReplacement(t *testing.T) {
 	})
 }
 
-func TestTicketLosesItsPlace(t *testing.T) {
+func TestAdmissionLosesItsPlace(t *testing.T) {
 	play(t, Config{}, nil, func(t *testing.T, fx *fixture) {
 		first, _ := fx.Admit(zoe, dirIn, 1, nil)
 		second, r := fx.Admit(zoe, dirIn, 2, nil)
@@ -178,11 +178,11 @@ func TestTicketLosesItsPlace(t *testing.T) {
 			t.Fatal(r)
 		}
 		if r := first.Commit(nil, func() {}); r != alreadyConnected {
-			t.Errorf("superseded ticket: %v", r)
+			t.Errorf("superseded admission: %v", r)
 		}
 		fx.Ban(zoe, 0, "test")
 		if r := second.Commit(nil, func() {}); r != handshake.ReasonBanned {
-			t.Errorf("ticket of a banned peer: %v", r)
+			t.Errorf("admission of a banned peer: %v", r)
 		}
 		out, _ := fx.Admit(alice, dirOut, 0, nil)
 		in, _ := fx.Admit(alice, dirIn, 1, nil)
@@ -278,7 +278,7 @@ func TestChurnLeavesNothing(t *testing.T) {
 				time.Sleep(100 * time.Millisecond)
 			}
 		}
-		if n, most := fx.stateSize(), book.MaxBans+maxAvoided+maxScores+maxCrowds+3*maxBuckets; n > most {
+		if n, most := fx.stateSize(), book.MaxBans+maxAvoided+maxScores+maxExcess+3*maxBuckets; n > most {
 			t.Errorf("%d entries, more than the caps together", n)
 		}
 		time.Sleep(backoffPermanent.max + 10*sweepEvery)
@@ -317,7 +317,7 @@ func TestHellosAreLimited(t *testing.T) {
 	})
 }
 
-func TestGateLimitsAttempts(t *testing.T) {
+func TestAttemptsAreLimited(t *testing.T) {
 	play(t, Config{}, nil, func(t *testing.T, fx *fixture) {
 		flood := func(format string, n int) (allowed int) {
 			for i := range n {

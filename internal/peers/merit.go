@@ -29,7 +29,7 @@ type merit struct {
 
 // Useful counts n messages that were accepted, and that this peer was the first
 // to bring, times the weight of their type. It is cheap and never waits.
-func (t *Ticket) Useful(n, weight uint64) { t.merit.fresh.Add(n * max(weight, 1)) }
+func (t *Admission) Useful(n, weight uint64) { t.merit.fresh.Add(n * max(weight, 1)) }
 
 // unansweredWeight is what a request costs a peer that it does not answer in time:
 // little, it may have much to do.
@@ -37,7 +37,7 @@ const unansweredWeight = 1
 
 // Answered counts a request that the peer answered, or one that it did not answer
 // in time; that is held against it as well.
-func (t *Ticket) Answered(ok bool) {
+func (t *Admission) Answered(ok bool) {
 	if ok {
 		t.merit.answered.Add(1)
 		return
@@ -61,8 +61,8 @@ func (x *merit) inherit(old *merit, now time.Time) {
 	x.failed.Add(old.failed.Load())
 }
 
-// recordLocked is what the peer of a live ticket has shown.
-func (m *Manager) recordLocked(t *Ticket, now time.Time) record {
+// recordLocked is what the peer of a live admission has shown.
+func (m *Manager) recordLocked(t *Admission, now time.Time) record {
 	measured := m.cfg.Measure(t.p)
 	s, _ := m.scores.get(t.p)
 	return record{
@@ -71,15 +71,15 @@ func (m *Manager) recordLocked(t *Ticket, now time.Time) record {
 	}
 }
 
-// standingsLocked are the session peers as replacement sees them.
-func (m *Manager) standingsLocked(now time.Time, inbound bool) []standing {
-	var all []standing
+// incumbentsLocked are the session peers as replacement sees them.
+func (m *Manager) incumbentsLocked(now time.Time, inbound bool) []incumbent {
+	var all []incumbent
 	for p, e := range m.entries {
 		if e.live == nil || inbound && e.live.dir != network.DirInbound {
 			continue
 		}
 		r := m.recordLocked(e.live, now)
-		all = append(all, standing{
+		all = append(all, incumbent{
 			id: p, group: m.groupOf(e.live.ip), safe: m.targets[p] != nil,
 			age: r.age, rtt: r.rtt, value: r.value(),
 		})
@@ -92,7 +92,7 @@ var replaceRate = tokenbucket.Rate{PerSecond: 0.1, Burst: 4}
 
 // replaceForLocked tells whether a session is worth less than an inbound peer. With
 // take it is ended and its slot free.
-func (m *Manager) replaceForLocked(t *Ticket, now time.Time, take bool) (after []func(), ok bool) {
+func (m *Manager) replaceForLocked(t *Admission, now time.Time, take bool) (after []func(), ok bool) {
 	n := newcomer{group: m.groupOf(t.ip)}
 	if e := m.book.Get(t.p); e != nil {
 		n.useful = e.Useful
@@ -104,7 +104,7 @@ func (m *Manager) replaceForLocked(t *Ticket, now time.Time, take bool) (after [
 	if !b.Take(replaceRate, now, 1) {
 		return nil, false
 	}
-	id, found := victim(m.standingsLocked(now, true), n)
+	id, found := victim(m.incumbentsLocked(now, true), n)
 	if !found || !take {
 		return nil, found
 	}
@@ -122,7 +122,7 @@ func (m *Manager) trimLocked() []func() {
 		if inbound {
 			over = m.inbound - m.limits.maxInbound()
 		}
-		all := m.standingsLocked(now, inbound)
+		all := m.incumbentsLocked(now, inbound)
 		for ; over > 0; over-- {
 			worst := -1
 			for i, s := range all {
@@ -141,7 +141,7 @@ func (m *Manager) trimLocked() []func() {
 }
 
 // arrivedLocked notes a session that has been made.
-func (m *Manager) arrivedLocked(t *Ticket) {
+func (m *Manager) arrivedLocked(t *Admission) {
 	now := time.Now()
 	t.merit.at = now
 	if t.dir == network.DirOutbound {
@@ -179,7 +179,7 @@ func (m *Manager) NetworkChanged() {
 }
 
 // departedLocked works out what a peer was worth that leaves.
-func (m *Manager) departedLocked(t *Ticket) {
+func (m *Manager) departedLocked(t *Admission) {
 	r := m.recordLocked(t, time.Now())
 	m.last = departure{t.p, r.value().Useful}
 }

@@ -32,8 +32,8 @@ func TestAdmit(t *testing.T) {
 		{"banned", slots{max: 4, maxInbound: 2}, candidate{banned: true}, handshake.ReasonBanned},
 		{"banned beats reserved", slots{max: 4}, candidate{banned: true, kept: true}, handshake.ReasonBanned},
 		{"self", slots{max: 4}, candidate{self: true, kept: true}, handshake.ReasonSelf},
-		{"enough of its neighbourhood", slots{max: 4}, candidate{crowded: true}, handshake.ReasonTooManyPeers},
-		{"enough of its neighbourhood, reserved", slots{max: 4}, candidate{crowded: true, kept: true}, none},
+		{"enough of its neighbourhood", slots{max: 4}, candidate{shareTaken: true}, handshake.ReasonTooManyPeers},
+		{"enough of its neighbourhood, reserved", slots{max: 4}, candidate{shareTaken: true, kept: true}, none},
 		{"no inbound at all", slots{max: 4}, candidate{inbound: true}, handshake.ReasonTooManyPeers},
 	}
 	for _, tt := range tests {
@@ -47,36 +47,36 @@ func TestAdmit(t *testing.T) {
 
 func TestTie(t *testing.T) {
 	const timeout = 10 * time.Second
-	relayed := &halfLink{instance: 1, age: time.Second, relayed: true}
-	half := func(instance uint64, age time.Duration) *halfLink { return &halfLink{instance: instance, age: age} }
-	refuse := verdict{refuse: alreadyConnected}
-	replace := verdict{replaceLive: true}
+	relayed := &contender{instance: 1, age: time.Second, relayed: true}
+	half := func(instance uint64, age time.Duration) *contender { return &contender{instance: instance, age: age} }
+	refuse := ruling{refuse: alreadyConnected}
+	replace := ruling{replaceLive: true}
 	tests := []struct {
 		name     string
 		p        peer.ID
-		l        link
+		l        peerState
 		instance uint64
-		answer   verdict
-		confirm  verdict
+		answer   ruling
+		confirm  ruling
 		open     handshake.Reason
 	}{
-		{"nothing", zoe, link{}, 1, verdict{}, verdict{}, none},
-		{"crossing, self smaller", zoe, link{opening: true}, 1, refuse, verdict{}, alreadyConnected},
-		{"crossing, self larger", alice, link{opening: true}, 1, verdict{}, verdict{}, alreadyConnected},
-		{"answering the same", zoe, link{answering: half(1, 0)}, 1, refuse, verdict{replaceAnswering: true}, alreadyConnected},
-		{"answering, restarted", zoe, link{answering: half(1, 0)}, 2, verdict{replaceAnswering: true}, verdict{replaceAnswering: true}, alreadyConnected},
-		{"young session", zoe, link{live: half(1, time.Second)}, 1, refuse, refuse, alreadyConnected},
-		{"session of the timeout's age", zoe, link{live: half(1, timeout)}, 1, refuse, refuse, alreadyConnected},
-		{"old session", zoe, link{live: half(1, timeout+1)}, 1, replace, replace, alreadyConnected},
-		{"young session, restarted", zoe, link{live: half(1, 0)}, 2, replace, replace, alreadyConnected},
-		{"young session, instance unknown", zoe, link{live: half(1, 0)}, 0, refuse, refuse, alreadyConnected},
-		{"young session of unknown instance", zoe, link{live: half(0, 0)}, 5, refuse, refuse, alreadyConnected},
-		{"old session, answering", zoe, link{live: half(1, timeout*2), answering: half(1, 0)}, 1, refuse,
-			verdict{replaceLive: true, replaceAnswering: true}, alreadyConnected},
-		{"session through a relay", zoe, link{live: relayed}, 1, verdict{}, verdict{}, none},
-		{"session through a relay, crossing", zoe, link{live: relayed, opening: true}, 1, refuse, verdict{}, alreadyConnected},
-		{"session through a relay, answering", zoe, link{live: relayed, answering: half(1, 0)}, 1, refuse,
-			verdict{replaceAnswering: true}, alreadyConnected},
+		{"nothing", zoe, peerState{}, 1, ruling{}, ruling{}, none},
+		{"crossing, self smaller", zoe, peerState{opening: true}, 1, refuse, ruling{}, alreadyConnected},
+		{"crossing, self larger", alice, peerState{opening: true}, 1, ruling{}, ruling{}, alreadyConnected},
+		{"answering the same", zoe, peerState{answering: half(1, 0)}, 1, refuse, ruling{replaceAnswering: true}, alreadyConnected},
+		{"answering, restarted", zoe, peerState{answering: half(1, 0)}, 2, ruling{replaceAnswering: true}, ruling{replaceAnswering: true}, alreadyConnected},
+		{"young session", zoe, peerState{live: half(1, time.Second)}, 1, refuse, refuse, alreadyConnected},
+		{"session of the timeout's age", zoe, peerState{live: half(1, timeout)}, 1, refuse, refuse, alreadyConnected},
+		{"old session", zoe, peerState{live: half(1, timeout+1)}, 1, replace, replace, alreadyConnected},
+		{"young session, restarted", zoe, peerState{live: half(1, 0)}, 2, replace, replace, alreadyConnected},
+		{"young session, instance unknown", zoe, peerState{live: half(1, 0)}, 0, refuse, refuse, alreadyConnected},
+		{"young session of unknown instance", zoe, peerState{live: half(0, 0)}, 5, refuse, refuse, alreadyConnected},
+		{"old session, answering", zoe, peerState{live: half(1, timeout*2), answering: half(1, 0)}, 1, refuse,
+			ruling{replaceLive: true, replaceAnswering: true}, alreadyConnected},
+		{"session through a relay", zoe, peerState{live: relayed}, 1, ruling{}, ruling{}, none},
+		{"session through a relay, crossing", zoe, peerState{live: relayed, opening: true}, 1, refuse, ruling{}, alreadyConnected},
+		{"session through a relay, answering", zoe, peerState{live: relayed, answering: half(1, 0)}, 1, refuse,
+			ruling{replaceAnswering: true}, alreadyConnected},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -95,7 +95,7 @@ func TestTie(t *testing.T) {
 
 // Only a direct connection takes a relayed one's place.
 func TestRelayedSessions(t *testing.T) {
-	l := link{live: &halfLink{instance: 1, relayed: true}}
+	l := peerState{live: &contender{instance: 1, relayed: true}}
 	if r := mayOpen(l, false); r != alreadyConnected {
 		t.Errorf("a second hello through a relay: %v", r)
 	}
@@ -112,8 +112,8 @@ func TestRelayedSessions(t *testing.T) {
 func TestCrossingIsDecidedAlike(t *testing.T) {
 	for range 1000 {
 		a, b := peer.ID(fmt.Sprint(rand.Uint64())), peer.ID(fmt.Sprint(rand.Uint64()))
-		atA := mayAnswer(a, b, link{opening: true}, 1, true, time.Second).refuse == none
-		atB := mayAnswer(b, a, link{opening: true}, 1, true, time.Second).refuse == none
+		atA := mayAnswer(a, b, peerState{opening: true}, 1, true, time.Second).refuse == none
+		atB := mayAnswer(b, a, peerState{opening: true}, 1, true, time.Second).refuse == none
 		if atA == atB {
 			t.Fatalf("%s answers: %v, %s answers: %v", a, atA, b, atB)
 		}

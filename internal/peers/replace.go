@@ -12,8 +12,8 @@ import (
 // minStay is how long a peer has its place before a better one may take it.
 const minStay = 30 * time.Second
 
-// standing is a session peer as replacement sees it.
-type standing struct {
+// incumbent is a session peer as replacement sees it.
+type incumbent struct {
 	id    peer.ID
 	group netip.Prefix // neighbourhood, the zero one is exempt
 	safe  bool         // reserved or persistent
@@ -36,29 +36,29 @@ type newcomer struct {
 // useful when it was last here. No peer can better its own standing by messages
 // that nobody else brings later, by many addresses of one network, or by coming
 // again.
-func victim(all []standing, n newcomer) (peer.ID, bool) {
-	rest := slices.DeleteFunc(slices.Clone(all), func(s standing) bool { return s.safe || s.age < minStay })
+func victim(all []incumbent, n newcomer) (peer.ID, bool) {
+	rest := slices.DeleteFunc(slices.Clone(all), func(s incumbent) bool { return s.safe || s.age < minStay })
 	for _, ids := range protections(all) {
-		rest = slices.DeleteFunc(rest, func(s standing) bool { return slices.Contains(ids, s.id) })
+		rest = slices.DeleteFunc(rest, func(s incumbent) bool { return slices.Contains(ids, s.id) })
 	}
 	if len(rest) == 0 {
 		return "", false
 	}
-	crowd := make(map[netip.Prefix]int)
+	perGroup := make(map[netip.Prefix]int)
 	for _, s := range all {
 		if s.group.IsValid() {
-			crowd[s.group]++
+			perGroup[s.group]++
 		}
 	}
-	slices.SortFunc(rest, func(a, b standing) int {
-		return cmp.Or(cmp.Compare(crowd[b.group], crowd[a.group]), cmp.Compare(a.value.Total(), b.value.Total()),
+	slices.SortFunc(rest, func(a, b incumbent) int {
+		return cmp.Or(cmp.Compare(perGroup[b.group], perGroup[a.group]), cmp.Compare(a.value.Total(), b.value.Total()),
 			cmp.Compare(a.age, b.age), cmp.Compare(a.id, b.id))
 	})
 	worst := rest[0]
-	if crowd[worst.group] >= 2 && n.group.IsValid() && crowd[n.group]+1 < crowd[worst.group] {
+	if perGroup[worst.group] >= 2 && n.group.IsValid() && perGroup[n.group]+1 < perGroup[worst.group] {
 		return worst.id, true
 	}
-	worst = slices.MinFunc(rest, func(a, b standing) int { return cmp.Compare(a.value.Total(), b.value.Total()) })
+	worst = slices.MinFunc(rest, func(a, b incumbent) int { return cmp.Compare(a.value.Total(), b.value.Total()) })
 	if n.useful > 0 && n.useful > worst.value.Total() {
 		return worst.id, true
 	}
@@ -67,17 +67,17 @@ func victim(all []standing, n newcomer) (peer.ID, bool) {
 
 // protections are the inbound peers that stay whatever comes, by why: an eighth
 // each, at least one.
-func protections(all []standing) map[string][]peer.ID {
-	rest := slices.DeleteFunc(slices.Clone(all), func(s standing) bool { return s.safe || s.age < minStay })
+func protections(all []incumbent) map[string][]peer.ID {
+	rest := slices.DeleteFunc(slices.Clone(all), func(s incumbent) bool { return s.safe || s.age < minStay })
 	n := max(1, len(all)/8)
 	out := make(map[string][]peer.ID)
 	for _, by := range []struct {
 		kind string
-		cmp  func(a, b standing) int
+		cmp  func(a, b incumbent) int
 	}{
-		{"longest here", func(a, b standing) int { return cmp.Compare(b.age, a.age) }},
-		{"most useful", func(a, b standing) int { return cmp.Compare(b.value.Useful, a.value.Useful) }},
-		{"nearest", func(a, b standing) int { return cmp.Compare(nearness(a), nearness(b)) }},
+		{"longest here", func(a, b incumbent) int { return cmp.Compare(b.age, a.age) }},
+		{"most useful", func(a, b incumbent) int { return cmp.Compare(b.value.Useful, a.value.Useful) }},
+		{"nearest", func(a, b incumbent) int { return cmp.Compare(nearness(a), nearness(b)) }},
 	} {
 		slices.SortStableFunc(rest, by.cmp)
 		k := min(n, len(rest))
@@ -90,7 +90,7 @@ func protections(all []standing) map[string][]peer.ID {
 }
 
 // nearness puts peers whose round trip is not known last.
-func nearness(s standing) time.Duration {
+func nearness(s incumbent) time.Duration {
 	if s.rtt <= 0 {
 		return time.Hour
 	}

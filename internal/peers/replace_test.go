@@ -42,17 +42,17 @@ func TestValue(t *testing.T) {
 }
 
 // place4 places a peer: number, third byte of its address, minutes here, use.
-func place4(n, net int, minutes int, useful float64) standing {
+func place4(n, net int, minutes int, useful float64) incumbent {
 	r := record{useful: useful, age: time.Duration(minutes) * time.Minute}
-	return standing{
+	return incumbent{
 		id: peer.ID(fmt.Sprintf("p%02d", n)), group: netip.MustParsePrefix(fmt.Sprintf("7.7.%d.0/24", net)),
 		age: r.age, value: r.value(),
 	}
 }
 
 func TestVictim(t *testing.T) {
-	crowd := func(change func(i int, s *standing)) []standing {
-		var all []standing
+	incumbents := func(change func(i int, s *incumbent)) []incumbent {
+		var all []incumbent
 		for i := range 16 {
 			s := place4(i, 1, i+1, 0) // all of one network
 			change(i, &s)
@@ -62,23 +62,23 @@ func TestVictim(t *testing.T) {
 	}
 	other := newcomer{group: netip.MustParsePrefix("9.9.9.0/24")}
 	same := newcomer{group: netip.MustParsePrefix("7.7.1.0/24")}
-	diverse := crowd(func(i int, s *standing) { *s = place4(i, i, i+1, float64(i)) })
+	diverse := incumbents(func(i int, s *incumbent) { *s = place4(i, i, i+1, float64(i)) })
 	for _, tt := range []struct {
 		name string
-		all  []standing
+		all  []incumbent
 		n    newcomer
 		want peer.ID // empty for nobody
 	}{
 		{"nobody there", nil, other, ""},
-		{"one network holds all", crowd(func(int, *standing) {}), other, "p00"}, // the youngest
-		{"a newcomer of the same network", crowd(func(int, *standing) {}), same, ""},
-		{"all are reserved", crowd(func(_ int, s *standing) { s.safe = true }), other, ""},
-		{"all have just come", crowd(func(_ int, s *standing) { s.age = time.Second }), other, ""},
+		{"one network holds all", incumbents(func(int, *incumbent) {}), other, "p00"}, // the youngest
+		{"a newcomer of the same network", incumbents(func(int, *incumbent) {}), same, ""},
+		{"all are reserved", incumbents(func(_ int, s *incumbent) { s.safe = true }), other, ""},
+		{"all have just come", incumbents(func(_ int, s *incumbent) { s.age = time.Second }), other, ""},
 		{"all are of different networks", diverse, other, ""},
 		{"and the newcomer was more useful once", diverse, newcomer{group: other.group, useful: 100}, "p00"},
 		{"and it was useful, but less", diverse, newcomer{group: other.group, useful: 0.01}, ""},
-		{"a newcomer of no network", crowd(func(int, *standing) {}), newcomer{}, ""},
-		{"of the largest crowd the one worth least", crowd(func(i int, s *standing) {
+		{"a newcomer of no network", incumbents(func(int, *incumbent) {}), newcomer{}, ""},
+		{"of the largest group the one worth least", incumbents(func(i int, s *incumbent) {
 			*s = place4(i, i/6, i+1, float64(20-i))
 		}), other, "p11"},
 	} {
@@ -91,7 +91,7 @@ func TestVictim(t *testing.T) {
 
 // The oldest, the most useful and the nearest stay, whatever comes.
 func TestTheBestStay(t *testing.T) {
-	var all []standing
+	var all []incumbent
 	for i := range 24 {
 		all = append(all, place4(i, 1, 1, 0))
 	}
@@ -117,7 +117,7 @@ func TestTheBestStay(t *testing.T) {
 
 // Rows 18 and 55: a few networks that hold all inbound places lose them to peers of
 // other networks, and the other way round nobody is pushed out.
-func TestCrowdGivesWay(t *testing.T) {
+func TestLargestGroupGivesWay(t *testing.T) {
 	from := func(i int) peer.AddrInfo { return info("", fmt.Sprintf("/ip4/30.%d.1.1/tcp/1", i)) }
 	play(t, Config{MaxPeers: 20, InboundShare: 0.5}, nil, func(t *testing.T, fx *fixture) {
 		enter := func(p peer.ID, from peer.AddrInfo) bool {
@@ -128,9 +128,9 @@ func TestCrowdGivesWay(t *testing.T) {
 			time.Sleep(20 * time.Second)
 			return r == none
 		}
-		crowd := func(i int) peer.AddrInfo { return info("", fmt.Sprintf("/ip4/66.6.%d.%d/tcp/1", i/4%3, i%250)) }
+		ofOneNetwork := func(i int) peer.AddrInfo { return info("", fmt.Sprintf("/ip4/66.6.%d.%d/tcp/1", i/4%3, i%250)) }
 		for i := range 10 {
-			if !enter(peerN(i), crowd(i)) {
+			if !enter(peerN(i), ofOneNetwork(i)) {
 				t.Fatal("not full yet")
 			}
 		}
@@ -144,8 +144,8 @@ func TestCrowdGivesWay(t *testing.T) {
 			t.Errorf("%d honest nodes got in", honest)
 		}
 		for i := range 100 {
-			if enter(peerN(200+i), crowd(i)) {
-				t.Fatal("the crowd pushes others out")
+			if enter(peerN(200+i), ofOneNetwork(i)) {
+				t.Fatal("the newcomers of one network push others out")
 			}
 		}
 		if fx.live() != 10 {

@@ -117,7 +117,7 @@ func (m *Manager) Persistent(p peer.ID) bool {
 
 // Learn takes in that there is a peer at some addresses. It is dialled when there
 // is a place for it.
-func (m *Manager) Learn(t book.Told) book.Verdict {
+func (m *Manager) Learn(t book.Told) book.Outcome {
 	m.mu.Lock()
 	v := m.learnLocked(t)
 	m.mu.Unlock()
@@ -127,7 +127,7 @@ func (m *Manager) Learn(t book.Told) book.Verdict {
 	return v
 }
 
-func (m *Manager) learnLocked(t book.Told) book.Verdict {
+func (m *Manager) learnLocked(t book.Told) book.Outcome {
 	now := time.Now()
 	if _, avoided := m.avoidedLocked(t.Peer.ID, now); t.Peer.ID == m.cfg.Self || avoided || m.closed {
 		return book.Useless
@@ -174,10 +174,10 @@ func sooner(a, b time.Duration) time.Duration {
 
 // endedLocked plans what comes after a session with a peer, or after a handshake
 // that it began.
-func (m *Manager) endedLocked(t *Ticket, r handshake.Reason, byRemote bool, lived time.Duration) {
+func (m *Manager) endedLocked(t *Admission, r handshake.Reason, byRemote bool, lived time.Duration) {
 	p := t.p
 	if m.entries[p] != nil || m.trying[p] {
-		return // the end of the other ticket or of the dial plans
+		return // the end of the other admission or of the dial plans
 	}
 	kept := m.targets[p]
 	e := ending{reason: r, byRemote: byRemote, lived: lived, lonely: m.lonelyLocked(), inbound: t.dir == network.DirInbound}

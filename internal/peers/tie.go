@@ -35,22 +35,22 @@ import (
 // A peer can only ever replace its own session, since its ID is proven by the
 // connection that the hello came on.
 
-// link is what a node has with one peer, for the rules above.
-type link struct {
+// peerState is what a node has with one peer, for the rules above.
+type peerState struct {
 	opening   bool // own hello under way
-	answering *halfLink
-	live      *halfLink
+	answering *contender
+	live      *contender
 }
 
-// halfLink is a handshake being answered, or a session.
-type halfLink struct {
+// contender is a handshake being answered, or a session.
+type contender struct {
 	instance uint64        // the peer's, 0 unknown
 	age      time.Duration // since the session was made
 	relayed  bool
 }
 
-// verdict is what the rules say about one hello.
-type verdict struct {
+// ruling is what the rules say about one hello.
+type ruling struct {
 	refuse           handshake.Reason // ReasonNone: go on
 	replaceAnswering bool
 	replaceLive      bool
@@ -59,10 +59,10 @@ type verdict struct {
 const alreadyConnected = handshake.ReasonAlreadyConnected
 
 // supersedes is rule 4 for a hello on a connection, direct or not.
-func (l link) supersedes(direct bool) bool { return l.live != nil && l.live.relayed && direct }
+func (l peerState) supersedes(direct bool) bool { return l.live != nil && l.live.relayed && direct }
 
 // mayOpen is rule 1.
-func mayOpen(l link, direct bool) handshake.Reason {
+func mayOpen(l peerState, direct bool) handshake.Reason {
 	if l.live != nil && !l.supersedes(direct) || l.answering != nil || l.opening {
 		return alreadyConnected
 	}
@@ -70,22 +70,22 @@ func mayOpen(l link, direct bool) handshake.Reason {
 }
 
 // mayAnswer is rules 2 to 4 for a hello of p with the given instance.
-func mayAnswer(self, p peer.ID, l link, instance uint64, direct bool, timeout time.Duration) verdict {
-	var v verdict
+func mayAnswer(self, p peer.ID, l peerState, instance uint64, direct bool, timeout time.Duration) ruling {
+	var v ruling
 	if l.live != nil && !l.supersedes(direct) {
 		if !restarted(l.live.instance, instance) && l.live.age <= timeout {
-			return verdict{refuse: alreadyConnected}
+			return ruling{refuse: alreadyConnected}
 		}
 		v.replaceLive = true
 	}
 	if l.answering != nil {
 		if !restarted(l.answering.instance, instance) {
-			return verdict{refuse: alreadyConnected}
+			return ruling{refuse: alreadyConnected}
 		}
 		v.replaceAnswering = true
 	}
 	if l.opening && self < p {
-		return verdict{refuse: alreadyConnected}
+		return ruling{refuse: alreadyConnected}
 	}
 	return v
 }
@@ -93,11 +93,11 @@ func mayAnswer(self, p peer.ID, l link, instance uint64, direct bool, timeout ti
 // mayConfirm is for the opener that has been answered: by rules 1 and 2 the
 // peer then has no hello of its own under way, so what is being answered here
 // is dead. A session made meanwhile stands against it as in rules 3 and 4.
-func mayConfirm(l link, instance uint64, direct bool, timeout time.Duration) verdict {
-	v := verdict{replaceAnswering: l.answering != nil}
+func mayConfirm(l peerState, instance uint64, direct bool, timeout time.Duration) ruling {
+	v := ruling{replaceAnswering: l.answering != nil}
 	if l.live != nil && !l.supersedes(direct) {
 		if !restarted(l.live.instance, instance) && l.live.age <= timeout {
-			return verdict{refuse: alreadyConnected}
+			return ruling{refuse: alreadyConnected}
 		}
 		v.replaceLive = true
 	}

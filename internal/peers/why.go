@@ -123,17 +123,17 @@ func (m *Manager) reasonLocked(s *Standing, now time.Time) string {
 		return lastWords(s)
 	case m.freeLocked() <= 0:
 		return fmt.Sprintf("all %d places of this node are taken (MaxPeers)", m.limits.MaxPeers)
-	case m.roomLocked() <= 0:
+	case m.wantedLocked() <= 0:
 		return fmt.Sprintf("this node has %d peers of its own choice, and looks for no more (OutboundPeers)", m.outbound)
 	case m.spreadLocked("").full(e.Group()):
-		return m.crowdedTextLocked(e.Group())
+		return m.spreadTextLocked(e.Group())
 	case s.Last != handshake.ReasonNone:
 		return lastWords(s)
 	}
 	return "it has not had its turn to be dialled"
 }
 
-func (m *Manager) crowdedTextLocked(g netip.Prefix) string {
+func (m *Manager) spreadTextLocked(g netip.Prefix) string {
 	s := m.spreadLocked("")
 	if p := s.provider(g); s.systemFull(p) {
 		return fmt.Sprintf("this node has chosen %d peers of its autonomous system AS%d, and takes no more", s.providers[p], p.asn)
@@ -184,7 +184,7 @@ func (m *Manager) protectionLocked(p peer.ID, now time.Time) string {
 	case e.live.dir == network.DirOutbound:
 		return "chosen by this node"
 	}
-	all := m.standingsLocked(now, true)
+	all := m.incumbentsLocked(now, true)
 	why := ""
 	for kind, ids := range protections(all) {
 		if slices.Contains(ids, p) {
@@ -210,7 +210,7 @@ func (m *Manager) Describe() map[peer.ID]Described {
 	defer m.mu.Unlock()
 	out := make(map[peer.ID]Described)
 	safe := make(map[peer.ID]string)
-	for kind, ids := range protections(m.standingsLocked(now, true)) {
+	for kind, ids := range protections(m.incumbentsLocked(now, true)) {
 		for _, p := range ids {
 			safe[p] = kind
 		}

@@ -35,17 +35,17 @@ const (
 	maxFailsProven = 40 // of one that was
 )
 
-// Verdict is what became of what was told.
-type Verdict string
+// Outcome is what became of what was told.
+type Outcome string
 
-// The verdicts.
+// The outcomes.
 const (
-	Added   Verdict = "added"
-	Updated Verdict = "updated"
-	Known   Verdict = "known"   // nothing new in it
-	Stale   Verdict = "stale"   // the book has a newer record
-	Full    Verdict = "full"    // no place among those of its source, teller or neighbourhood
-	Useless Verdict = "useless" // no address, or an ID that is none
+	Added   Outcome = "added"
+	Updated Outcome = "updated"
+	Known   Outcome = "known"   // nothing new in it
+	Stale   Outcome = "stale"   // the book has a newer record
+	Full    Outcome = "full"    // no place among those of its source, teller or neighbourhood
+	Useless Outcome = "useless" // no address, or an ID that is none
 )
 
 // Told is what somebody says of a peer.
@@ -102,7 +102,7 @@ func (b *Book) Changed() bool { return b.changed }
 func (b *Book) Touch() { b.changed = true }
 
 // Add takes in what somebody says of a peer.
-func (b *Book) Add(now time.Time, t Told) Verdict {
+func (b *Book) Add(now time.Time, t Told) Outcome {
 	id := t.Peer.ID
 	if id == "" || len(id) > maxID || t.Source >= sources {
 		return Useless
@@ -146,7 +146,7 @@ func (b *Book) Add(now time.Time, t Told) Verdict {
 	return Known
 }
 
-func (b *Book) insert(now time.Time, t Told) Verdict {
+func (b *Book) insert(now time.Time, t Told) Outcome {
 	at := b.clock.at(now)
 	e := &Entry{
 		ID: t.Peer.ID, Source: t.Source, Teller: t.Teller, Kept: t.Source == FromOperator,

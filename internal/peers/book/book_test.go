@@ -34,7 +34,7 @@ func TestAdd(t *testing.T) {
 	for _, step := range []struct {
 		name string
 		told Told
-		want Verdict
+		want Outcome
 	}{
 		{"new", said("A", "T", "/ip4/1.2.3.4/tcp/1"), Added},
 		{"again", said("A", "T", "/ip4/1.2.3.4/tcp/1"), Known},
@@ -58,7 +58,7 @@ func TestAdd(t *testing.T) {
 // that is repeated, changes nothing. What was reached stays.
 func TestNewerRecords(t *testing.T) {
 	b := New()
-	record := func(seq uint64, addrs ...string) Verdict {
+	record := func(seq uint64, addrs ...string) Outcome {
 		told := said("A", "T", addrs...)
 		told.Seq = seq
 		return b.Add(t0, told)
@@ -85,7 +85,7 @@ func TestOwnWord(t *testing.T) {
 		source Source
 		seq    uint64
 		addr   string
-		want   Verdict
+		want   Outcome
 		addrs  string
 	}{
 		{FromExchange, 9, "/ip4/1.0.0.9/tcp/1", Added, "[/ip4/1.0.0.9/tcp/1]"},

@@ -14,20 +14,20 @@ import (
 	ma "github.com/multiformats/go-multiaddr"
 )
 
-// Ticket is one admitted handshake and the session that may come of it. It is
+// Admission is one admitted handshake and the session that may come of it. It is
 // safe for concurrent use.
-type Ticket struct {
+type Admission struct {
 	text string // guarded by the lock of m; see Say
 	m    *Manager
 	p    peer.ID
 	dir  network.Direction
 
 	// Guarded by m.mu.
-	state    ticketState
+	state    admissionState
 	instance uint64
 	since    time.Time // of the session
 	close    func(handshake.Reason)
-	gone     handshake.Reason // why the ticket ended
+	gone     handshake.Reason // why the admission ended
 
 	remote ma.Multiaddr // of the connection, nil when it is not known
 	ip     netip.Addr   // of remote, the zero one when it has none
@@ -36,21 +36,21 @@ type Ticket struct {
 
 // direct tells whether the connection leads through no relay. One whose address is
 // not known counts as direct.
-func (t *Ticket) direct() bool {
+func (t *Admission) direct() bool {
 	return !slices.ContainsFunc(t.remote, func(c ma.Component) bool { return c.Protocol().Code == ma.P_CIRCUIT })
 }
 
-type ticketState uint8
+type admissionState uint8
 
 const (
-	ticketPending ticketState = iota // handshake under way
-	ticketLive                       // session
-	ticketGone
+	admissionPending admissionState = iota // handshake under way
+	admissionLive                          // session
+	admissionGone
 )
 
 // Admit asks for a slot. An opener calls it before it sends its hello, with
 // DirOutbound and instance 0; an answerer in its verify callback, with
-// DirInbound and the instance of the hello it got. The answer is a ticket or
+// DirInbound and the instance of the hello it got. The answer is an admission or
 // the reason to refuse. A session that gives way to this one has been told to
 // end with ReasonReplaced when Admit returns.
 //
@@ -58,7 +58,7 @@ const (
 // outbound peers may be of one neighbourhood, and when all slots are taken, a peer
 // of another one, or one that was useful before, may take that of a session, which
 // is ended with ReasonTooManyPeers.
-func (m *Manager) Admit(p peer.ID, dir network.Direction, instance uint64, remote ma.Multiaddr) (*Ticket, handshake.Reason) {
+func (m *Manager) Admit(p peer.ID, dir network.Direction, instance uint64, remote ma.Multiaddr) (*Admission, handshake.Reason) {
 	m.mu.Lock()
 	t, r, after := m.admitLocked(p, dir, instance, remote)
 	m.mu.Unlock()
@@ -66,7 +66,7 @@ func (m *Manager) Admit(p peer.ID, dir network.Direction, instance uint64, remot
 	return t, r
 }
 
-func (m *Manager) admitLocked(p peer.ID, dir network.Direction, instance uint64, remote ma.Multiaddr) (*Ticket, handshake.Reason, []func()) {
+func (m *Manager) admitLocked(p peer.ID, dir network.Direction, instance uint64, remote ma.Multiaddr) (*Admission, handshake.Reason, []func()) {
 	if m.closed {
 		return nil, handshake.ReasonShuttingDown, nil
 	}
@@ -76,7 +76,7 @@ func (m *Manager) admitLocked(p peer.ID, dir network.Direction, instance uint64,
 	if remote != nil {
 		ip, _ = book.IP(remote)
 	}
-	t := &Ticket{m: m, p: p, dir: dir, instance: instance, remote: remote, ip: ip}
+	t := &Admission{m: m, p: p, dir: dir, instance: instance, remote: remote, ip: ip}
 	c := m.candidateLocked(t)
 	_, banned := m.bannedLocked(p, now)
 	c.banned = banned || ip.IsValid() && m.bannedIPLocked(ip, now) && m.targets[p] == nil
@@ -90,11 +90,11 @@ func (m *Manager) admitLocked(p peer.ID, dir network.Direction, instance uint64,
 	if e == nil {
 		e = &entry{}
 	}
-	var v verdict
+	var v ruling
 	if dir == network.DirInbound {
-		v = mayAnswer(m.cfg.Self, p, e.link(now), instance, t.direct(), m.cfg.HandshakeTimeout)
+		v = mayAnswer(m.cfg.Self, p, e.state(now), instance, t.direct(), m.cfg.HandshakeTimeout)
 	} else {
-		v.refuse = mayOpen(e.link(now), t.direct())
+		v.refuse = mayOpen(e.state(now), t.direct())
 	}
 	if v.refuse != handshake.ReasonNone {
 		return nil, v.refuse, nil
@@ -113,7 +113,7 @@ func (m *Manager) admitLocked(p peer.ID, dir network.Direction, instance uint64,
 // Confirm is the opener's second question, asked in its verify callback: does
 // the session still have its place, now that the peer has said which instance
 // it is. ReasonNone means yes.
-func (t *Ticket) Confirm(instance uint64) handshake.Reason {
+func (t *Admission) Confirm(instance uint64) handshake.Reason {
 	m := t.m
 	m.mu.Lock()
 	r, after := t.confirmLocked(instance)
@@ -122,22 +122,22 @@ func (t *Ticket) Confirm(instance uint64) handshake.Reason {
 	return r
 }
 
-func (t *Ticket) confirmLocked(instance uint64) (handshake.Reason, []func()) {
+func (t *Admission) confirmLocked(instance uint64) (handshake.Reason, []func()) {
 	m := t.m
-	if t.state != ticketPending {
+	if t.state != admissionPending {
 		return t.gone, nil
 	}
 	t.instance = instance
 	e := m.entries[t.p]
-	v := mayConfirm(e.link(time.Now()), instance, t.direct(), m.cfg.HandshakeTimeout)
+	v := mayConfirm(e.state(time.Now()), instance, t.direct(), m.cfg.HandshakeTimeout)
 	if v.refuse != handshake.ReasonNone {
 		return v.refuse, nil
 	}
 	return handshake.ReasonNone, m.replaceLocked(e, v)
 }
 
-// replaceLocked ends what a verdict says has to give way.
-func (m *Manager) replaceLocked(e *entry, v verdict) []func() {
+// replaceLocked ends what a ruling says has to give way.
+func (m *Manager) replaceLocked(e *entry, v ruling) []func() {
 	var after []func()
 	if v.replaceAnswering && e.answering != nil {
 		after = append(after, m.endLocked(e.answering, alreadyConnected, false))
@@ -148,14 +148,14 @@ func (m *Manager) replaceLocked(e *entry, v verdict) []func() {
 	return after
 }
 
-// Commit turns the ticket into a session and announces it. live is called before
+// Commit turns the admission into a session and announces it. live is called before
 // anybody hears of it, under the manager's lock: it must not block, nor call the
 // manager. A slot is taken here by an inbound peer: ReasonTooManyPeers when others
 // were faster. The manager calls close, once and outside its lock, when the session has to end (ban,
 // replacement, Close); close must not block, nor wait for the session to have
-// ended. When Commit returns another reason than ReasonNone, the ticket has
+// ended. When Commit returns another reason than ReasonNone, the admission has
 // lost its place meanwhile, and the caller closes the session itself.
-func (t *Ticket) Commit(close func(handshake.Reason), live func()) handshake.Reason {
+func (t *Admission) Commit(close func(handshake.Reason), live func()) handshake.Reason {
 	m := t.m
 	m.mu.Lock()
 	r, after := t.commitLocked(close, live)
@@ -164,17 +164,17 @@ func (t *Ticket) Commit(close func(handshake.Reason), live func()) handshake.Rea
 	return r
 }
 
-func (t *Ticket) commitLocked(close func(handshake.Reason), live func()) (handshake.Reason, []func()) {
+func (t *Admission) commitLocked(close func(handshake.Reason), live func()) (handshake.Reason, []func()) {
 	m := t.m
 	switch t.state {
-	case ticketGone:
+	case admissionGone:
 		return t.gone, nil
-	case ticketLive:
+	case admissionLive:
 		return handshake.ReasonNone, nil
 	}
 	e := m.entries[t.p]
 	now := time.Now()
-	if e.live != nil && !e.link(now).supersedes(t.direct()) {
+	if e.live != nil && !e.state(now).supersedes(t.direct()) {
 		// The other handshake with this peer was faster.
 		return alreadyConnected, []func(){m.endLocked(t, alreadyConnected, false)}
 	}
@@ -193,7 +193,7 @@ func (t *Ticket) commitLocked(close func(handshake.Reason), live func()) (handsh
 		} else {
 			e.opening = nil
 		}
-		t.state, t.since, t.close = ticketLive, time.Now(), close
+		t.state, t.since, t.close = admissionLive, time.Now(), close
 		e.live = t
 	})
 	m.avoided.delete(t.p)
@@ -206,57 +206,57 @@ func (t *Ticket) commitLocked(close func(handshake.Reason), live func()) (handsh
 	return handshake.ReasonNone, after
 }
 
-// Abort ends a ticket whose handshake failed; the error tells why.
-func (t *Ticket) Abort(err error) {
+// Abort ends an admission whose handshake failed; the error tells why.
+func (t *Admission) Abort(err error) {
 	if refused, ok := errors.AsType[*handshake.RefusedError](err); ok {
 		t.Say(refused.Text)
 	}
 	t.Release(handshake.ReasonOf(err), handshake.ByRemote(err))
 }
 
-// Say notes what the application of the side that ends the ticket says with it, for
+// Say notes what the application of the side that ends the admission says with it, for
 // the event.
-func (t *Ticket) Say(text string) {
+func (t *Admission) Say(text string) {
 	t.m.mu.Lock()
 	defer t.m.mu.Unlock()
 	t.text = text
 }
 
-// Release ends a ticket: the handshake was given up, or the session has ended,
+// Release ends an admission: the handshake was given up, or the session has ended,
 // for a reason that is the peer's or the own one. Only the first ending of a
-// ticket counts; one by the manager itself is among them.
-func (t *Ticket) Release(r handshake.Reason, byRemote bool) {
+// admission counts; one by the manager itself is among them.
+func (t *Admission) Release(r handshake.Reason, byRemote bool) {
 	m := t.m
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if t.state == ticketGone {
+	if t.state == admissionGone {
 		return
 	}
 	t.close = nil // the caller ends the session, if there is one
 	m.endLocked(t, r, byRemote)
 }
 
-// endLocked takes a ticket out of the books. What it returns, if anything, has
+// endLocked takes an admission out of the books. What it returns, if anything, has
 // to be called without the lock: it closes the session.
-func (m *Manager) endLocked(t *Ticket, r handshake.Reason, byRemote bool) func() {
+func (m *Manager) endLocked(t *Admission, r handshake.Reason, byRemote bool) func() {
 	was := t.state
-	if was == ticketGone {
+	if was == admissionGone {
 		return nil
 	}
 	close := t.close
-	t.state, t.gone, t.close = ticketGone, r, nil
+	t.state, t.gone, t.close = admissionGone, r, nil
 	if t.gone == handshake.ReasonNone {
 		t.gone = handshake.ReasonRequested
 	}
 	m.changeLocked(t.p, func(e *entry) {
-		for _, slot := range []**Ticket{&e.opening, &e.answering, &e.live} {
+		for _, slot := range []**Admission{&e.opening, &e.answering, &e.live} {
 			if *slot == t {
 				*slot = nil
 			}
 		}
 	})
 	var lived time.Duration
-	if was == ticketLive {
+	if was == admissionLive {
 		m.noteLocked(t.p, word{reason: r, byRemote: byRemote, session: true})
 		lived = max(time.Since(t.since), 1)
 		m.departedLocked(t)
@@ -273,7 +273,7 @@ func (m *Manager) endLocked(t *Ticket, r handshake.Reason, byRemote bool) func()
 }
 
 // NoteRefused counts and announces a handshake that failed before it had a
-// ticket, such as one whose hello was of another chain, and remembers the peer
+// admission, such as one whose hello was of another chain, and remembers the peer
 // when trying it would be useless.
 func (m *Manager) NoteRefused(p peer.ID, dir network.Direction, err error) {
 	text := ""
@@ -306,5 +306,5 @@ func (m *Manager) refusedLocked(p peer.ID, dir network.Direction, r handshake.Re
 // the order of what happened; it never blocks.
 func (m *Manager) publishLocked(e Event) {
 	e.At = time.Now()
-	m.hub.publish(e)
+	m.feed.publish(e)
 }

@@ -14,22 +14,22 @@ import (
 	manet "github.com/multiformats/go-multiaddr/net"
 )
 
-// gate limits connection attempts by address and by neighbourhood.
-type gate struct {
+// attemptLimiter limits connection attempts by address and by neighbourhood.
+type attemptLimiter struct {
 	mu      sync.Mutex // guards what follows
 	addrs   *bounded[netip.Prefix, tokenbucket.Bucket]
 	subnets *bounded[netip.Prefix, tokenbucket.Bucket]
 	nets    []book.Ban // networks that are banned
 }
 
-func newGate() *gate {
-	return &gate{
+func newAttemptLimiter() *attemptLimiter {
+	return &attemptLimiter{
 		addrs:   newBounded[netip.Prefix](maxBuckets, tokenbucket.Bucket.Less),
 		subnets: newBounded[netip.Prefix](maxBuckets, tokenbucket.Bucket.Less),
 	}
 }
 
-func (g *gate) allow(ip netip.Addr, now time.Time) bool {
+func (g *attemptLimiter) allow(ip netip.Addr, now time.Time) bool {
 	if ip.Unmap().IsLoopback() {
 		return true // many nodes share it in development
 	}
@@ -53,13 +53,13 @@ func (g *gate) allow(ip netip.Addr, now time.Time) bool {
 	return ok
 }
 
-func (g *gate) setNets(nets []book.Ban) {
+func (g *attemptLimiter) setNets(nets []book.Ban) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.nets = slices.Clone(nets)
 }
 
-func (g *gate) sweep(now time.Time) {
+func (g *attemptLimiter) sweep(now time.Time) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.addrs.sweep(func(b tokenbucket.Bucket) bool { return b.Used(addrRate, now) == 0 })
@@ -86,7 +86,7 @@ func (m *Manager) AllowAccept(remote ma.Multiaddr) bool {
 		return true
 	}
 	addr, ok := netip.AddrFromSlice(ip)
-	return !ok || m.gate.allow(addr, time.Now())
+	return !ok || m.attempts.allow(addr, time.Now())
 }
 
 // mayHelloLocked takes one of a peer's hellos.

@@ -10,40 +10,40 @@ import (
 	ma "github.com/multiformats/go-multiaddr"
 )
 
-// crowdedEvery is the least time between two Crowded events of one peer.
-const crowdedEvery = time.Minute
+// excessEvery is the least time between two Crowded events of one peer.
+const excessEvery = time.Minute
 
-// crowdedRate bounds the Crowded events of all peers together: whoever makes
+// excessRate bounds the Crowded events of all peers together: whoever makes
 // keys makes peers, and must not push other events out of a subscription.
-var crowdedRate = tokenbucket.Rate{PerSecond: 0.2, Burst: 16}
+var excessRate = tokenbucket.Rate{PerSecond: 0.2, Burst: 16}
 
-// maxCrowds bounds the peers whose last Crowded event is remembered. The rate
-// makes fewer within crowdedEvery, so that none is forgotten too early.
-const maxCrowds = 64
+// maxExcess bounds the peers whose last Crowded event is remembered. The rate
+// makes fewer within excessEvery, so that none is forgotten too early.
+const maxExcess = 64
 
-// crowds remembers who was told of as crowded, and when.
-type crowds struct {
+// excess remembers who was told of as crowded, and when.
+type excess struct {
 	all  tokenbucket.Bucket
 	last *bounded[peer.ID, time.Time]
 }
 
-func newCrowds() crowds {
-	return crowds{last: newBounded[peer.ID](maxCrowds, time.Time.Before)}
+func newExcess() excess {
+	return excess{last: newBounded[peer.ID](maxExcess, time.Time.Before)}
 }
 
 // take tells whether a further attempt of a crowded peer is worth an event.
-func (c *crowds) take(p peer.ID, now time.Time) (ok bool) {
-	if at, told := c.last.get(p); told && now.Sub(at) < crowdedEvery {
+func (c *excess) take(p peer.ID, now time.Time) (ok bool) {
+	if at, told := c.last.get(p); told && now.Sub(at) < excessEvery {
 		return false
 	}
-	if ok = c.all.Take(crowdedRate, now, 1); ok {
+	if ok = c.all.Take(excessRate, now, 1); ok {
 		c.last.put(p, now)
 	}
 	return ok
 }
 
-func (c *crowds) sweep(now time.Time) {
-	c.last.sweep(func(at time.Time) bool { return now.Sub(at) >= crowdedEvery })
+func (c *excess) sweep(now time.Time) {
+	c.last.sweep(func(at time.Time) bool { return now.Sub(at) >= excessEvery })
 }
 
 // NoteCrowded tells that a peer with as many connections as it may have tried
@@ -53,7 +53,7 @@ func (c *crowds) sweep(now time.Time) {
 func (m *Manager) NoteCrowded(p peer.ID, remote ma.Multiaddr) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if !m.crowds.take(p, time.Now()) {
+	if !m.excess.take(p, time.Now()) {
 		return
 	}
 	m.cfg.Obs.Counter(obs.Crowded).Inc(1)

@@ -17,7 +17,7 @@ func TestCrowded(t *testing.T) {
 			time.Sleep(200 * time.Millisecond)
 		}
 		got := queued(usual)
-		if len(got) != 2 || got[0].Kind != Crowded || got[0].Peer != zoe || got[1].At.Sub(got[0].At) < crowdedEvery {
+		if len(got) != 2 || got[0].Kind != Crowded || got[0].Peer != zoe || got[1].At.Sub(got[0].At) < excessEvery {
 			t.Errorf("two minutes of one peer: %v", got)
 		}
 		for i := range 10_000 {
@@ -27,10 +27,10 @@ func TestCrowded(t *testing.T) {
 		if n := len(queued(usual)); n < 16 || n > 16+21 {
 			t.Errorf("%d events of 10,000 peers in 100 seconds", n)
 		}
-		if n := fx.stateSize(); n > maxCrowds { // there is no other state
+		if n := fx.stateSize(); n > maxExcess { // there is no other state
 			t.Errorf("%d peers are remembered", n)
 		}
-		time.Sleep(crowdedEvery + 2*sweepEvery)
+		time.Sleep(excessEvery + 2*sweepEvery)
 		if n := fx.stateSize(); n != 0 {
 			t.Errorf("%d entries are left", n)
 		}
