@@ -13,7 +13,7 @@ import (
 	"github.com/go-nebnet/nebnet/internal/obs"
 )
 
-// take is one turn of the schedule: p, or anyone, is asked if there is a point
+// take is one round of the schedule: p, or anyone, is asked if there is a point
 // in it.
 func (x *Exchange) take(p peer.ID) {
 	want := x.cfg.Want()
@@ -28,7 +28,7 @@ func (x *Exchange) take(p peer.ID) {
 		p = sessions[x.cfg.Rand.IntN(len(sessions))]
 	}
 	// Also false shortly before the session is known to everybody: the next
-	// turn sees it.
+	// round sees it.
 	if !x.cfg.Member(p) {
 		return
 	}
@@ -188,7 +188,7 @@ func (x *Exchange) tellOf(r *signedRecord) {
 	}
 }
 
-func (x *Exchange) judge(now time.Time, from peer.ID, rec *peer.PeerRecord, seq uint64) (v verdict, addrs []ma.Multiaddr) {
+func (x *Exchange) judge(now time.Time, from peer.ID, rec *peer.PeerRecord, seq uint64) (v outcome, addrs []ma.Multiaddr) {
 	if rec.PeerID == x.cfg.Host.ID() {
 		return dropSelf, nil
 	}

@@ -271,8 +271,8 @@ func TestCloseDuringExchanges(t *testing.T) {
 		net := testnet.New(1)
 		a := newNode(t, net.Host(t, net.Node(0)), setup{want: 10, change: func(c *Config) { c.Timeout = time.Hour }})
 		mute := net.Host(t, net.Node(1))
-		held := holding(mute)
-		defer held.release()
+		silent := silence(mute)
+		defer silent.release()
 		connect(t, a, mute)
 		synctest.Wait() // for a to have heard of it
 		s, err := mute.NewStream(t.Context(), a.ID(), Protocol(testNetwork))

@@ -17,14 +17,14 @@ import (
 	"github.com/go-nebnet/nebnet/internal/testnet"
 )
 
-// held keeps the streams of a handler open without a word.
-type held struct {
+// silent keeps the streams of a handler open without a word.
+type silent struct {
 	mu      sync.Mutex // guards streams
 	streams []network.Stream
 }
 
-func holding(h host.Host) *held {
-	k := &held{}
+func silence(h host.Host) *silent {
+	k := &silent{}
 	h.SetStreamHandler(Protocol(testNetwork), func(s network.Stream) {
 		k.mu.Lock()
 		k.streams = append(k.streams, s)
@@ -33,7 +33,7 @@ func holding(h host.Host) *held {
 	return k
 }
 
-func (k *held) release() {
+func (k *silent) release() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	for _, s := range k.streams {
@@ -57,7 +57,7 @@ func pair(t *testing.T, s setup, behave func(h host.Host)) (*node, host.Host) {
 func TestBadReplies(t *testing.T) {
 	good := signed(t, 1, "/ip4/5.9.1.1/tcp/4001")
 	frame := func(records ...[]byte) []byte { return appendFrame(nil, encodeReply(records)) }
-	crowd := func(n int) (records [][]byte) {
+	several := func(n int) (records [][]byte) {
 		for i := range n {
 			records = append(records, signed(t, 100+i, fmt.Sprintf("/ip4/5.9.%d.1/tcp/4001", i)))
 		}
@@ -72,10 +72,10 @@ func TestBadReplies(t *testing.T) {
 	}{
 		{"oversized frame", protowire.AppendVarint(nil, 1<<40), FaultOversize},
 		{"oversized record", frame(signed(t, 1, many(400, "/ip4/5.9.1.1/tcp/4001")...)), FaultOversize},
-		{"more than was asked for", frame(crowd(MaxRecords + 1)...), FaultCount},
+		{"more than was asked for", frame(several(MaxRecords + 1)...), FaultCount},
 		{"a peer twice", frame(good, good), FaultCount},
 		{"not a message", appendFrame(nil, []byte("\xff\xff")), FaultMalformed},
-		{"forged", frame(crowd(1)[0], forged), FaultRecord},
+		{"forged", frame(several(1)[0], forged), FaultRecord},
 		{"second reply", append(frame(), frame(good)...), FaultTrailing},
 		{"cut", frame(good)[:20], FaultTruncated},
 		{"silence", nil, FaultTruncated},
@@ -129,7 +129,7 @@ func TestUselessRecords(t *testing.T) {
 		if _, id := key(t, 3); len(found) != 1 || found[0].ID != id || len(found[0].Addrs) != 1 {
 			t.Errorf("handed on %v", found)
 		}
-		for v, want := range map[verdict]int64{dropSelf: 1, dropMember: 1, dropAddress: 2} {
+		for v, want := range map[outcome]int64{dropSelf: 1, dropMember: 1, dropAddress: 2} {
 			if got := n.count(obs.ExchangeDropped + string(v)); got != want {
 				t.Errorf("%d dropped as %s, want %d", got, v, want)
 			}

@@ -15,17 +15,17 @@ const (
 	maxOfferAgain = time.Hour
 )
 
-// verdict is what becomes of a candidate; it is its metric label too.
-type verdict string
+// outcome is what becomes of a candidate; it is its metric label too.
+type outcome string
 
 const (
-	accepted     verdict = "accepted"
-	dropSelf     verdict = "self"
-	dropMember   verdict = "member"
-	dropAddress  verdict = "address"
-	dropRepeated verdict = "repeated"
-	dropSource   verdict = "source"
-	dropRecord   verdict = "record"
+	accepted     outcome = "accepted"
+	dropSelf     outcome = "self"
+	dropMember   outcome = "member"
+	dropAddress  outcome = "address"
+	dropRepeated outcome = "repeated"
+	dropSource   outcome = "source"
+	dropRecord   outcome = "record"
 )
 
 // intake bounds what others can make this node dial: a peer tells of so many
@@ -63,7 +63,7 @@ func newLRU[V any](size int) *lru.Cache[peer.ID, V] {
 // is handed on now. A newer record than the one that was is no repetition: whoever
 // repeats a peer's old addresses must not keep its new ones out. Only an accepted one
 // counts against the source.
-func (in *intake) admit(now time.Time, from, candidate peer.ID, seq uint64) verdict {
+func (in *intake) admit(now time.Time, from, candidate peer.ID, seq uint64) outcome {
 	o, ok := in.offers.Get(candidate)
 	if ok && now.Before(o.until) && seq <= o.seq {
 		return dropRepeated

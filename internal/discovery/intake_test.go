@@ -14,12 +14,12 @@ func TestIntake(t *testing.T) {
 		candidate peer.ID
 		seq       uint64
 		met       bool // the candidate is met instead
-		want      verdict
+		want      outcome
 	}
-	tell := func(after time.Duration, from, candidate peer.ID, want verdict) round {
+	tell := func(after time.Duration, from, candidate peer.ID, want outcome) round {
 		return round{after: after, from: from, candidate: candidate, want: want}
 	}
-	newer := func(after time.Duration, from, candidate peer.ID, seq uint64, want verdict) round {
+	newer := func(after time.Duration, from, candidate peer.ID, seq uint64, want outcome) round {
 		return round{after: after, from: from, candidate: candidate, seq: seq, want: want}
 	}
 	met := func(p peer.ID) round { return round{candidate: p, met: true} }

@@ -6,9 +6,9 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 )
 
-// maxTurns bounds the peers waiting to be asked after a meeting; more sessions
+// maxPending bounds the peers waiting to be asked after a meeting; more sessions
 // at once are left to the periodic ask.
-const maxTurns = 1024
+const maxPending = 1024
 
 // pauses stand between the asks after a meeting. What the first ask misses,
 // because identify has not run everywhere, the second finds as a rule.
@@ -24,12 +24,12 @@ const anyone = peer.ID("")
 type schedule struct {
 	interval time.Duration
 	jitter   func(time.Duration) time.Duration
-	turns    map[peer.ID]*turn
+	pending  map[peer.ID]*asks
 	periodic time.Time // next ask of anyone
 }
 
-// turn is where a peer stands after a meeting.
-type turn struct {
+// asks is where a peer stands after a meeting.
+type asks struct {
 	asked int // times asked since the meeting
 	at    time.Time
 	busy  bool // an ask is under way
@@ -39,31 +39,31 @@ type turn struct {
 func newSchedule(now time.Time, interval time.Duration, jitter func(time.Duration) time.Duration) *schedule {
 	return &schedule{
 		interval: interval, jitter: jitter,
-		turns:    make(map[peer.ID]*turn),
+		pending:  make(map[peer.ID]*asks),
 		periodic: now.Add(jitter(interval)),
 	}
 }
 
 // met starts the asks of p from the first one.
 func (s *schedule) met(now time.Time, p peer.ID) {
-	t := s.turns[p]
+	t := s.pending[p]
 	switch {
-	case t == nil && len(s.turns) >= maxTurns:
+	case t == nil && len(s.pending) >= maxPending:
 	case t == nil:
-		s.turns[p] = &turn{at: now}
+		s.pending[p] = &asks{at: now}
 	case t.busy:
 		t.again = true
 	default:
-		*t = turn{at: now}
+		*t = asks{at: now}
 	}
 }
 
-// take returns at most room peers whose time has come; done must follow for
+// take returns at most free peers whose time has come; done must follow for
 // each of them but anyone.
-func (s *schedule) take(now time.Time, room int) []peer.ID {
+func (s *schedule) take(now time.Time, free int) []peer.ID {
 	var due []peer.ID
-	for p, t := range s.turns { // in random order: nobody is starved
-		if len(due) == room {
+	for p, t := range s.pending { // in random order: nobody is starved
+		if len(due) == free {
 			return due
 		}
 		if !t.busy && !now.Before(t.at) {
@@ -71,7 +71,7 @@ func (s *schedule) take(now time.Time, room int) []peer.ID {
 			due = append(due, p)
 		}
 	}
-	if len(due) < room && !now.Before(s.periodic) {
+	if len(due) < free && !now.Before(s.periodic) {
 		s.periodic = now.Add(s.jitter(s.interval))
 		due = append(due, anyone)
 	}
@@ -80,13 +80,13 @@ func (s *schedule) take(now time.Time, room int) []peer.ID {
 
 // done ends an ask of p, with whatever result.
 func (s *schedule) done(now time.Time, p peer.ID) {
-	t := s.turns[p]
+	t := s.pending[p]
 	switch {
 	case t == nil:
 	case t.again:
-		*t = turn{at: now}
+		*t = asks{at: now}
 	case t.asked == len(pauses):
-		delete(s.turns, p)
+		delete(s.pending, p)
 	default:
 		t.busy = false
 		t.at = now.Add(s.jitter(pauses[t.asked]))
@@ -94,10 +94,10 @@ func (s *schedule) done(now time.Time, p peer.ID) {
 	}
 }
 
-// next returns when take will have something, given room.
+// next returns when take will have something, if any are free.
 func (s *schedule) next() time.Time {
 	at := s.periodic
-	for _, t := range s.turns {
+	for _, t := range s.pending {
 		if !t.busy && t.at.Before(at) {
 			at = t.at
 		}

@@ -40,8 +40,8 @@ func TestScheduleOfOneMeeting(t *testing.T) {
 	if want := []time.Duration{30 * time.Second, 60 * time.Second, 90 * time.Second}; !slices.Equal(asks[anyone], want) {
 		t.Errorf("anyone asked at %v, want %v", asks[anyone], want)
 	}
-	if len(s.turns) != 0 {
-		t.Errorf("%d turns are left", len(s.turns))
+	if len(s.pending) != 0 {
+		t.Errorf("%d turns are left", len(s.pending))
 	}
 }
 
@@ -65,7 +65,7 @@ func TestScheduleMetAgain(t *testing.T) {
 	}
 }
 
-func TestScheduleRoom(t *testing.T) {
+func TestScheduleTakesNoMoreThanAreFree(t *testing.T) {
 	start := time.Unix(1000, 0)
 	s := newSchedule(start, time.Second, exactly)
 	for i := range 5 {
@@ -73,10 +73,10 @@ func TestScheduleRoom(t *testing.T) {
 	}
 	now := start.Add(time.Minute) // all are due, anyone too
 	taken := map[peer.ID]bool{}
-	for _, room := range []int{2, 0, 3, 1} {
-		got := s.take(now, room)
-		if len(got) != room {
-			t.Fatalf("room for %d, took %d", room, len(got))
+	for _, free := range []int{2, 0, 3, 1} {
+		got := s.take(now, free)
+		if len(got) != free {
+			t.Fatalf("room for %d, took %d", free, len(got))
 		}
 		for _, p := range got {
 			if taken[p] {
@@ -93,11 +93,11 @@ func TestScheduleRoom(t *testing.T) {
 func TestScheduleIsBounded(t *testing.T) {
 	start := time.Unix(1000, 0)
 	s := newSchedule(start, time.Second, exactly)
-	for i := range 2 * maxTurns {
+	for i := range 2 * maxPending {
 		s.met(start, peer.ID(strconv.Itoa(i)))
 	}
-	if len(s.turns) != maxTurns {
-		t.Errorf("%d turns", len(s.turns))
+	if len(s.pending) != maxPending {
+		t.Errorf("%d turns", len(s.pending))
 	}
 }
 

@@ -40,7 +40,7 @@ const (
 // Config describes a Finder.
 type Config struct {
 	// Host is what the table runs on. For a network's own table it should refuse
-	// who is no peer: see the gate of the owner. Required.
+	// who is no peer: see the connection gater of the owner. Required.
 	Host host.Host
 	// Network is the network ID. Required.
 	Network string
