@@ -73,21 +73,21 @@ func (f *flow) finishEndLocked(i int) {
 // unreadLocked reports whether data has arrived on lane i that nobody has read.
 func (f *flow) unreadLocked(i int, now time.Time) bool {
 	q := f.lanes[i].queue
-	return len(q) > 0 && !q[0].fin && !q[0].held && !q[0].arrives.After(now)
+	return len(q) > 0 && !q[0].fin && !q[0].blackholed && !q[0].arrives.After(now)
 }
 
 // dropUnsentLocked drops what has not left end i's node.
 func (f *flow) dropUnsentLocked(i int, now time.Time) {
 	q := f.lanes[i].queue
 	keep := 0
-	for keep < len(q) && !q[keep].held && !q[keep].leaves.After(now) {
+	for keep < len(q) && !q[keep].blackholed && !q[keep].leaves.After(now) {
 		keep++
 	}
 	f.truncateLocked(i, keep)
 }
 
 // abandonLocked empties lane i, whose reader has died. The first data that was
-// still to come will be answered by a reset; what is held stays, for its sender
+// still to come will be answered by a reset; what is black-holed stays, for its sender
 // goes on trying. Nothing of it is acknowledged any more.
 func (f *flow) abandonLocked(i int) {
 	l := &f.lanes[i]
@@ -96,11 +96,11 @@ func (f *flow) abandonLocked(i int) {
 	for _, s := range l.queue {
 		coming := s.arrives.After(now)
 		switch {
-		case s.held:
+		case s.blackholed:
 			kept = append(kept, s)
 		case coming && f.lanes[1-i].blocked:
 			// It will arrive, but the answer cannot come back.
-			s.held = true
+			s.blackholed = true
 			if l.stalled.IsZero() {
 				l.stalled = s.leaves
 			}

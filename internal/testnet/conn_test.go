@@ -339,8 +339,8 @@ func TestStreamIsIntact(t *testing.T) {
 	})
 }
 
-// checkLanes checks what always holds of a lane: segments arrive in order, held
-// ones come last, and none is held on an open lane.
+// checkLanes checks what always holds of a lane: segments arrive in order, black-holed
+// ones come last, and none is black-holed on an open lane.
 func checkLanes(t *testing.T, n *Net) {
 	t.Helper()
 	n.mu.Lock()
@@ -354,11 +354,11 @@ func checkLanes(t *testing.T, n *Net) {
 			var last segment
 			for _, s := range l.queue {
 				size += len(s.data)
-				if last.held && !s.held || !s.held && s.arrives.Before(last.arrives) {
+				if last.blackholed && !s.blackholed || !s.blackholed && s.arrives.Before(last.arrives) {
 					t.Errorf("lane %d: out of order", i)
 				}
-				if s.held && !f.heldLocked(i) {
-					t.Errorf("lane %d: held for ever", i)
+				if s.blackholed && !f.blockedLocked(i) {
+					t.Errorf("lane %d: black-holed for ever", i)
 				}
 				last = s
 			}

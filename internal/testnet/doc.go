@@ -28,7 +28,7 @@
 //   - Half-close, deadlines, reset on close with unread data, refused ports, a
 //     full accept backlog, unassigned addresses that never answer.
 //   - Partitions by group or predicate, one-way cuts, isolation. What is in the
-//     air when a cut falls is held, and retransmitted with TCP's back-off after
+//     air when a cut falls is black-holed, and retransmitted with TCP's back-off after
 //     the heal.
 //   - Resets, [Net.Crash] (power off: silence) and [Net.Kill] (process death:
 //     peers get resets), a restart on the same address, and a process that hangs

@@ -59,7 +59,7 @@ func (n *Net) Isolate(node netip.Addr) {
 	})
 }
 
-// Heal ends all partitions, cuts and isolations. What they held is delivered at
+// Heal ends all partitions, cuts and isolations. What they black-holed is delivered at
 // the next retransmission: after a fault of length d, no later than d or the
 // bound of WithMaxRTO after the heal, whichever is shorter, plus the latency.
 // Crashed nodes stay down.

@@ -57,7 +57,7 @@ func TestCutHoldsAcknowledgments(t *testing.T) {
 	})
 }
 
-func TestFinIsHeldToo(t *testing.T) {
+func TestFinIsBlackholedToo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n, a, b := pair(t)
 		n.Isolate(n.Node(1))

@@ -45,22 +45,22 @@ type lane struct {
 	key   laneKey
 	draws draws
 
-	queue    []segment // in the order of arrival; held ones last
+	queue    []segment // in the order of arrival; black-holed ones last
 	size     int       // bytes of the window in use: written, not yet acknowledged
 	unacked  int       // of those, read but the acknowledgment is cut off
 	last     time.Time // arrival of the last segment
-	stalled  time.Time // since when the sender has had no answer, for held segments
+	stalled  time.Time // since when the sender has had no answer, for black-holed segments
 	finished bool      // the writer's FIN is out
 	busy     bool      // a Write is under way
 }
 
 type segment struct {
-	data    []byte
-	fin     bool
-	leaves  time.Time // the sender's node
-	arrives time.Time
-	lost    bool // had to be sent again
-	held    bool // black-holed: arrives when the path has healed
+	data       []byte
+	fin        bool
+	leaves     time.Time // the sender's node
+	arrives    time.Time
+	lost       bool // had to be sent again
+	blackholed bool // black-holed: arrives when the path has healed
 }
 
 func newFlow(n *Net, dialler, acceptor netip.AddrPort, from, to *node, ordinal uint64) *flow {
@@ -76,15 +76,15 @@ func newFlow(n *Net, dialler, acceptor netip.AddrPort, from, to *node, ordinal u
 // sendLocked puts a segment on lane i, ready to leave at start.
 func (f *flow) sendLocked(i int, s segment, start time.Time) {
 	l, dst := &f.lanes[i], &f.ends[1-i]
-	if f.heldLocked(i) {
+	if f.blockedLocked(i) {
 		if l.stalled.IsZero() {
 			l.stalled = start
 		}
-		s.held = true
+		s.blackholed = true
 		f.queueLocked(i, s)
 		return
 	}
-	s.held = false
+	s.blackholed = false
 	s.leaves = f.ends[i].node.reserveUp(start, len(s.data))
 	d, lost := l.delay(l.link, s.leaves, len(s.data), f.net.maxRTO)
 	s.lost = s.lost || lost
@@ -113,8 +113,8 @@ func (f *flow) queueLocked(i int, s segment) {
 	}
 }
 
-// heldLocked reports whether a segment on lane i is held: the lane is blocked,
+// blockedLocked reports whether a segment on lane i is black-holed: the lane is blocked,
 // or the reset that would answer it is.
-func (f *flow) heldLocked(i int) bool {
+func (f *flow) blockedLocked(i int) bool {
 	return f.lanes[i].blocked || f.ends[1-i].dead() && f.lanes[1-i].blocked
 }

@@ -16,7 +16,7 @@ func (f *flow) apply(gen uint64, paths [2]path) {
 		was := f.lanes[i].path
 		f.lanes[i].path = paths[i]
 		if paths[i].blocked && !was.blocked {
-			f.holdLocked(i, now)
+			f.blackholeLocked(i, now)
 		}
 		if was.stopped && !paths[i].stopped {
 			f.ends[1-i].readable.fire()
@@ -27,7 +27,7 @@ func (f *flow) apply(gen uint64, paths [2]path) {
 			f.lanes[i].size -= f.lanes[i].unacked
 			f.lanes[i].unacked = 0
 		}
-		if !f.heldLocked(i) {
+		if !f.blockedLocked(i) {
 			f.releaseLocked(i, now)
 		}
 	}
@@ -37,18 +37,18 @@ func (f *flow) apply(gen uint64, paths [2]path) {
 	}
 }
 
-// holdLocked takes what is in the air on lane i out of it, a reset too.
-func (f *flow) holdLocked(i int, now time.Time) {
+// blackholeLocked takes what is in the air on lane i out of it, a reset too.
+func (f *flow) blackholeLocked(i int, now time.Time) {
 	l, dst := &f.lanes[i], &f.ends[1-i]
 	if dst.reset.After(now) {
 		dst.reset = time.Time{}
 	}
 	for k := range l.queue {
 		s := &l.queue[k]
-		if s.held || !s.arrives.After(now) {
+		if s.blackholed || !s.arrives.After(now) {
 			continue
 		}
-		s.held = true
+		s.blackholed = true
 		if l.stalled.IsZero() {
 			l.stalled = now
 		}
@@ -56,23 +56,23 @@ func (f *flow) holdLocked(i int, now time.Time) {
 	l.last = time.Time{}
 }
 
-// releaseLocked sends what is held on lane i again, at the retransmission that
+// releaseLocked sends what is black-holed on lane i again, at the retransmission that
 // is due next.
 func (f *flow) releaseLocked(i int, now time.Time) {
 	l := &f.lanes[i]
 	first := 0
-	for first < len(l.queue) && !l.queue[first].held {
+	for first < len(l.queue) && !l.queue[first].blackholed {
 		first++
 	}
-	held := append([]segment(nil), l.queue[first:]...)
+	blackholed := append([]segment(nil), l.queue[first:]...)
 	clear(l.queue[first:])
 	l.queue = l.queue[:first]
-	if len(held) == 0 {
+	if len(blackholed) == 0 {
 		return
 	}
 	start := retransmitAt(l.stalled, now, l.link.rto(), f.net.maxRTO)
 	l.stalled = time.Time{}
-	for _, s := range held {
+	for _, s := range blackholed {
 		s.lost = true
 		f.sendLocked(i, s, start)
 	}

@@ -23,7 +23,7 @@ func (f *flow) read(i int, b []byte) (int, error) {
 			return 0, nil
 		}
 		until := e.reset
-		if len(in.queue) > 0 && !in.queue[0].held && !in.stopped {
+		if len(in.queue) > 0 && !in.queue[0].blackholed && !in.stopped {
 			if n := f.takeLocked(i, b, now); n > 0 {
 				return n, nil
 			}
@@ -53,7 +53,7 @@ func (f *flow) takeLocked(i int, b []byte, now time.Time) int {
 	n := 0
 	for n < len(b) && len(in.queue) > 0 {
 		s := &in.queue[0]
-		if s.fin || s.held || s.arrives.After(now) {
+		if s.fin || s.blackholed || s.arrives.After(now) {
 			break
 		}
 		k := copy(b[n:], s.data)

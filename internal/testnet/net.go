@@ -89,7 +89,7 @@ func WithDialTimeout(d time.Duration) Option {
 }
 
 // WithMaxRTO bounds the pause between two retransmissions, and by it the time
-// from a heal to the delivery of what was held. Linux has 120 s here; the
+// from a heal to the delivery of what was black-holed. Linux has 120 s here; the
 // default is DefaultMaxRTO. Values below 1 are ignored.
 func WithMaxRTO(d time.Duration) Option {
 	return func(n *Net) {

@@ -97,7 +97,7 @@ func (c *Conn) Ended() bool {
 		return true
 	}
 	for _, s := range f.lanes[1-c.side].queue {
-		if s.fin && !s.held && passed(s.arrives, now) {
+		if s.fin && !s.blackholed && passed(s.arrives, now) {
 			return true
 		}
 	}

@@ -12,7 +12,7 @@ func (f *flow) sendResetLocked(i int, t time.Time) {
 	// It follows what left before it, though it does not wait for a
 	// retransmission: what is still to come then finds the connection gone.
 	for _, s := range l.queue {
-		if s.lost || s.held || s.leaves.After(t) {
+		if s.lost || s.blackholed || s.leaves.After(t) {
 			break
 		}
 		if s.arrives.After(at) {
@@ -34,7 +34,7 @@ func (f *flow) resetEndLocked(i int, t time.Time) {
 	e.reset = t
 	in := &f.lanes[1-i]
 	keep := 0
-	for keep < len(in.queue) && !in.queue[keep].held && !in.queue[keep].arrives.After(t) {
+	for keep < len(in.queue) && !in.queue[keep].blackholed && !in.queue[keep].arrives.After(t) {
 		keep++
 	}
 	f.truncateLocked(1-i, keep)
