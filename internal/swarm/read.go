@@ -26,9 +26,9 @@ func (e *Engine) incoming(s network.Stream) {
 		return
 	}
 	r := e.remoteLocked(p)
-	old := r.held
+	old := r.early
 	if !r.member {
-		r.held = s
+		r.early = s
 	} else {
 		old = nil
 		e.beginReadLocked(r, s)

@@ -27,7 +27,7 @@ type remote struct {
 
 	member bool
 	in     network.Stream // being read
-	held   network.Stream // not read before the peer is a member
+	early  network.Stream // not read before the peer is a member
 
 	control []byte // frames, encoded
 	ready   bool   // the scheduler may have a chunk
@@ -69,8 +69,8 @@ func (e *Engine) PeerChanged(p peer.ID) {
 		if !r.resting {
 			todo = e.stepLocked(sched.Event{Kind: sched.Takes, Peer: p, Takes: types}, nil)
 		}
-		if s := r.held; s != nil {
-			r.held = nil
+		if s := r.early; s != nil {
+			r.early = nil
 			e.beginReadLocked(r, s)
 		}
 	}
@@ -109,7 +109,7 @@ func (e *Engine) disconnected(p peer.ID) {
 // endLocked ends all streams with a peer. They are reset beside, which may take its time
 // on a line that is slow.
 func (e *Engine) endLocked(r *remote) {
-	for _, s := range []*network.Stream{&r.in, &r.held, &r.out} {
+	for _, s := range []*network.Stream{&r.in, &r.early, &r.out} {
 		if st := *s; st != nil {
 			*s = nil
 			e.wg.Go(func() { _ = st.Reset() })

@@ -37,9 +37,9 @@ func (e *Engine) export() {
 	now := e.sched.Counts()
 	was := e.exported
 	e.exported = now
-	held, own := e.sched.Used()
+	others, own := e.sched.Used()
 	e.mu.Unlock()
-	e.cfg.Obs.Gauge(obs.SwarmHeld).Update(int64(held + own))
+	e.cfg.Obs.Gauge(obs.SwarmHeld).Update(int64(others + own))
 	for typ, n := range now {
 		o := was[typ]
 		if n == o {

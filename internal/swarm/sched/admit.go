@@ -35,7 +35,7 @@ func (s *State) mayWait(p *neighbour) bool {
 
 // onlyOf tells that no other neighbour has announced a message.
 func (m *Message) onlyOf(id peerID) bool {
-	return !slices.ContainsFunc(m.links, func(l *link) bool { return l.known && l.p.id != id })
+	return !slices.ContainsFunc(m.edges, func(l *edge) bool { return l.known && l.p.id != id })
 }
 
 // tally counts messages, in all and by the neighbour that was the first to tell of them.
@@ -63,7 +63,7 @@ func (t *tally) add(m *Message, n int) {
 // the fewest: nobody holds up a message of others by being the first to tell of it.
 func (t *tally) least(m *Message) int {
 	n := t.by[m.From]
-	for _, l := range m.links {
+	for _, l := range m.edges {
 		if l.known {
 			n = min(n, t.by[l.p.id])
 		}
@@ -114,7 +114,7 @@ func (s *State) admit() {
 }
 
 // underWay tells that a message has room, and is not whole.
-func (m *Message) underWay() bool { return m.holds() && m.state < judging }
+func (m *Message) underWay() bool { return m.reserves() && m.state < judging }
 
 // makeRoom tells whether there is room for one more message. What was served for long
 // enough gives way; for one that begins for the first time, what has brought nothing yet
@@ -139,12 +139,12 @@ func (s *State) makeRoom(m *Message, under *tally) bool {
 
 // idle tells that nothing of a message has come yet, for a time since it had room.
 func (m *Message) idle(now time.Time, d time.Duration) bool {
-	return (m.state == fetching || m.state == deferred) && m.holds() && m.n == 0 && now.Sub(m.heard) >= d
+	return (m.state == fetching || m.state == deferred) && m.reserves() && m.n == 0 && now.Sub(m.heard) >= d
 }
 
 // yield has a message wait again.
 func (s *State) yield(m *Message) {
-	for _, l := range m.links {
+	for _, l := range m.edges {
 		s.cancel(l, s.unask(l))
 	}
 	m.state, m.lookAt, m.dueAt = waiting, zero, m.Began.Add(waitTime)

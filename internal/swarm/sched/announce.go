@@ -100,7 +100,7 @@ func (s *State) announced(p *neighbour, ev Event) {
 		s.enter(m)
 		s.countOf(m).Announced++
 	}
-	l := s.link(m, p)
+	l := s.edge(m, p)
 	if l.known {
 		delete(p.theirs, l.their)
 		s.unsay(l)
@@ -123,7 +123,7 @@ func (s *State) announced(p *neighbour, ev Event) {
 }
 
 // unsay forgets what a neighbour has said to have.
-func (s *State) unsay(l *link) {
+func (s *State) unsay(l *edge) {
 	s.unask(l)
 	l.all = false
 	for c := range l.flags {
@@ -131,7 +131,7 @@ func (s *State) unsay(l *link) {
 	}
 }
 
-func (s *State) hasAll(l *link) {
+func (s *State) hasAll(l *edge) {
 	l.all = true
 	for c := range l.m.k {
 		s.has(l, c)
@@ -139,15 +139,15 @@ func (s *State) hasAll(l *link) {
 }
 
 // has notes that a neighbour has a chunk.
-func (s *State) has(l *link, c int) {
+func (s *State) has(l *edge, c int) {
 	l.flags[c] = l.flags[c]&^fWant | fHave
-	if l.m.heldAt[c].IsZero() {
-		l.m.heldAt[c] = s.now
+	if l.m.offeredAt[c].IsZero() {
+		l.m.offeredAt[c] = s.now
 	}
 }
 
 // offered takes what a neighbour has, has asked for, and sends unasked.
-func (s *State) offered(l *link, f *wire.Frame) {
+func (s *State) offered(l *edge, f *wire.Frame) {
 	m := l.m
 	for c := range f.Have.All() {
 		s.has(l, c)
@@ -174,7 +174,7 @@ func (s *State) offered(l *link, f *wire.Frame) {
 // coming takes the names of chunks that a neighbour is about to send. What the source
 // names to this node is named on, that once: nobody else can have it but from here. A
 // neighbour that does so promises it as well. More than a window of them may be false.
-func (s *State) coming(l *link, f *wire.Frame) {
+func (s *State) coming(l *edge, f *wire.Frame) {
 	m := l.m
 	most := 3 * m.window(l, s.usable(m))
 	var no wire.Set
@@ -224,7 +224,7 @@ func (s *State) gather(m *Message) {
 }
 
 // left takes that a neighbour does not go on with a message.
-func (s *State) left(l *link, r wire.Reason) {
+func (s *State) left(l *edge, r wire.Reason) {
 	s.unsay(l)
 	delete(l.p.theirs, l.their)
 	l.known = false
@@ -251,7 +251,7 @@ func (s *State) left(l *link, r wire.Reason) {
 }
 
 // tell announces a message to a neighbour, and what of it is here.
-func (s *State) tell(m *Message, l *link, coming wire.Set) {
+func (s *State) tell(m *Message, l *edge, coming wire.Set) {
 	p := l.p
 	if most, ok := p.takes[m.Manifest.Type]; !ok || m.Manifest.Size > most || l.open || l.refused || l.all || p.banned || !l.againAt.IsZero() {
 		return
@@ -287,7 +287,7 @@ func (s *State) tell(m *Message, l *link, coming wire.Set) {
 }
 
 // foretell promises a neighbour a chunk in f, and names it when it comes from the source.
-func (s *State) foretell(l *link, c int, f *wire.Frame) {
+func (s *State) foretell(l *edge, c int, f *wire.Frame) {
 	l.flags[c] |= fTold
 	f.Soon.Add(c)
 	if l.m.first.Has(c) {
@@ -299,14 +299,14 @@ func (s *State) foretell(l *link, c int, f *wire.Frame) {
 // show announces a message to all neighbours that are not known to have it.
 func (s *State) show(m *Message) {
 	for _, p := range s.order {
-		s.tell(m, s.link(m, p), nil)
+		s.tell(m, s.edge(m, p), nil)
 	}
 }
 
 // flush announces what is new of a message.
 func (s *State) flush(m *Message) {
 	m.flushAt = time.Time{}
-	for _, l := range m.links {
+	for _, l := range m.edges {
 		if !l.open || l.p.banned || l.all {
 			continue
 		}

@@ -27,7 +27,7 @@ const (
 // window is how many bytes may be asked of a neighbour at a time, or sent to it unasked.
 // Only so much is on its way on one connection, so what is twice as far away brings half
 // as much in the same time, and is asked for half as much.
-func (m *Message) window(l *link, usable int) int {
+func (m *Message) window(l *edge, usable int) int {
 	w := min(max(m.Manifest.Size/max(1, min(windowShare, usable+usable/2)), windowLeast), windowMost)
 	near := min(max(float64(usualRTT)/float64(l.p.far()), .5), 2)
 	return int(float64(w)*near) + l.grown
@@ -43,7 +43,7 @@ func (p *neighbour) far() time.Duration {
 
 // expected is when a chunk may come that a neighbour is asked for now: a holder answers,
 // what was promised is here half a round trip after it is there.
-func (m *Message) expected(l *link, has bool, usable int) time.Duration {
+func (m *Message) expected(l *edge, has bool, usable int) time.Duration {
 	d := l.p.far() + fullTime*time.Duration(l.out)/time.Duration(m.window(l, usable))
 	if !has {
 		d += promiseTime - l.p.far()/2
@@ -80,7 +80,7 @@ func (s *State) choose(m *Message) {
 			continue
 		}
 		n := 0
-		for _, l := range m.links {
+		for _, l := range m.edges {
 			if ok, _ := l.offers(c); ok {
 				n++
 			}
@@ -90,7 +90,7 @@ func (s *State) choose(m *Message) {
 		}
 	}
 	slices.SortFunc(cs, func(a, b candidate) int { return a.key - b.key })
-	wants := make(map[*link]*wire.Set)
+	wants := make(map[*edge]*wire.Set)
 	most, asked := s.meter.allowed(s.now), s.asked()
 	idle := s.now.Sub(m.lastChunk) >= suspectAfter
 	for _, x := range cs {
@@ -99,9 +99,9 @@ func (s *State) choose(m *Message) {
 			m.lookAt = s.now.Add(lookEvery)
 			break
 		}
-		var best *link
+		var best *edge
 		soonest := time.Duration(math.MaxInt64)
-		for _, l := range m.links {
+		for _, l := range m.edges {
 			ok, has := l.offers(x.c)
 			// What wants it from here does not have it.
 			if !ok || l.flags[x.c]&fWant != 0 || l.p.snub(s.now) || l.p.suspect && !idle || l.out > 0 && l.out+size > m.window(l, usable) {
@@ -123,7 +123,7 @@ func (s *State) choose(m *Message) {
 		}
 		wants[best].Add(x.c)
 	}
-	for _, l := range slices.Clone(m.links) {
+	for _, l := range slices.Clone(m.edges) {
 		set := wants[l]
 		if set == nil {
 			continue
@@ -142,7 +142,7 @@ func (s *State) choose(m *Message) {
 func (s *State) asked() (n int) {
 	for _, m := range s.list {
 		if m.state < judging && !m.idle(s.now, idleTime) {
-			for _, l := range m.links {
+			for _, l := range m.edges {
 				if l.p.proven {
 					n += l.out
 				}
@@ -153,7 +153,7 @@ func (s *State) asked() (n int) {
 }
 
 // ask notes that a neighbour is to deliver a chunk.
-func (s *State) ask(l *link, c int) {
+func (s *State) ask(l *edge, c int) {
 	m := l.m
 	size := m.size(c)
 	if l.out == 0 {
@@ -176,7 +176,7 @@ func (s *State) release(m *Message, c int) {
 }
 
 // unask takes all requests off a neighbour, without a word. It tells which.
-func (s *State) unask(l *link) (set wire.Set) {
+func (s *State) unask(l *edge) (set wire.Set) {
 	for c, q := range l.m.asked {
 		if q == l {
 			s.release(l.m, c)
@@ -187,7 +187,7 @@ func (s *State) unask(l *link) (set wire.Set) {
 }
 
 // cancel takes a request away from a neighbour.
-func (s *State) cancel(l *link, set wire.Set) {
+func (s *State) cancel(l *edge, set wire.Set) {
 	if set.Empty() || l.p.banned {
 		return
 	}
@@ -199,15 +199,15 @@ func (s *State) cancel(l *link, set wire.Set) {
 // meter measures the download, to bound what is asked of all together: the own line
 // must stay short for what matters more.
 type meter struct {
-	slot  time.Time // began
+	began time.Time // of the interval
 	bytes int       // in it
-	best  [8]int    // of the slots before it
+	best  [8]int    // of the intervals before it
 	next  int
 	any   bool
 }
 
 const (
-	meterSlot = 250 * time.Millisecond
+	meterInterval = 250 * time.Millisecond
 	// askFirst is how many bytes are asked for in all before the line was measured,
 	// askLeast how many at least. What is asked of those that have delivered nothing yet
 	// does not count, nor for a message of which nothing has come in idleTime: they may
@@ -220,13 +220,13 @@ const (
 )
 
 func (t *meter) add(now time.Time, n int) {
-	if now.Sub(t.slot) >= meterSlot {
-		if !t.slot.IsZero() {
+	if now.Sub(t.began) >= meterInterval {
+		if !t.began.IsZero() {
 			t.best[t.next] = t.bytes
 			t.next = (t.next + 1) % len(t.best)
 			t.any = true
 		}
-		t.slot, t.bytes = now, 0
+		t.began, t.bytes = now, 0
 	}
 	t.bytes += n
 }
@@ -240,5 +240,5 @@ func (t *meter) allowed(time.Time) int {
 	for _, b := range t.best {
 		best = max(best, b)
 	}
-	return max(int(float64(best)*float64(askAhead)/float64(meterSlot)), askLeast)
+	return max(int(float64(best)*float64(askAhead)/float64(meterInterval)), askLeast)
 }

@@ -84,7 +84,7 @@ func (s *State) view(m *Message) View {
 	v := View{ID: m.ID, Type: m.Manifest.Type, From: m.From, Phase: m.state.String(), Size: m.Manifest.Size, Began: m.Began, Cut: m.cut, Took: m.tookAll, Tally: m.tally}
 	out := make([]bool, wire.Chunks(m.Manifest.Size))
 	v.Here = min(m.n*wire.ChunkSize(v.Size), v.Size)
-	for _, l := range m.links {
+	for _, l := range m.edges {
 		if l.all {
 			v.Holders++
 		}

@@ -37,13 +37,13 @@ type Message struct {
 	data  [][]byte // by chunk, until whole is there
 	whole []byte
 
-	asked     []*link // by chunk: of whom; nil: of nobody
+	asked     []*edge // by chunk: of whom; nil: of nobody
 	askedAt   []time.Time
-	heldAt    []time.Time // by chunk: when somebody first said to have it
+	offeredAt []time.Time // by chunk: when somebody first said to have it
 	retried   []uint8     // by chunk: how often it was taken from a slow holder
 	promised  wire.Set    // chunks that were promised once
 	first     wire.Set    // those that the source sends this node unasked
-	links     []*link
+	edges     []*edge
 	lastChunk time.Time
 	heard     time.Time     // when a part of a chunk came, or it had room
 	tookAll   time.Duration // from Began to whole
@@ -61,7 +61,7 @@ type Message struct {
 	seeding bool      // the source has not told everybody that it has all
 	drawn   time.Time // when the last chunk was taken from it
 
-	turn   *link // hop by hop: the neighbour that is served
+	turn   *edge // hop by hop: the neighbour that is served
 	turnAt time.Time
 }
 
@@ -101,7 +101,7 @@ func (m *Message) nextDue(now time.Time) time.Time {
 	if t := m.servedAt(); t.After(now) && t.Before(at) {
 		at = t // others may wait for its memory
 	}
-	for _, l := range m.links {
+	for _, l := range m.edges {
 		if !l.againAt.IsZero() && l.againAt.Before(at) {
 			at = l.againAt
 		}
@@ -120,7 +120,7 @@ func newMessage(m *wire.Manifest, id, digest wire.Sum, now time.Time) *Message {
 	return &Message{
 		ID: id, Digest: digest, Manifest: m, Began: now, lastChunk: now, k: k,
 		have: wire.NewSet(k), promised: wire.NewSet(k),
-		asked: make([]*link, k), askedAt: make([]time.Time, k), heldAt: make([]time.Time, k), retried: make([]uint8, k),
+		asked: make([]*edge, k), askedAt: make([]time.Time, k), offeredAt: make([]time.Time, k), retried: make([]uint8, k),
 		data: make([][]byte, k),
 	}
 }

@@ -26,8 +26,8 @@ type neighbour struct {
 	id    peer.ID
 	takes map[string]int // types, and how large a message of each
 
-	links        []*link
-	ours, theirs map[uint32]*link // by the number of this node's announcement, and of its
+	edges        []*edge
+	ours, theirs map[uint32]*edge // by the number of this node's announcement, and of its
 	next         uint32
 
 	queue []queued // chunks to be sent
@@ -47,13 +47,13 @@ type neighbour struct {
 
 // queued is a chunk in a neighbour's queue.
 type queued struct {
-	l *link
+	l *edge
 	c int
 }
 
 func newNeighbour(id peer.ID) *neighbour {
 	return &neighbour{
-		id: id, ours: make(map[uint32]*link), theirs: make(map[uint32]*link), snubbing: snubTime,
+		id: id, ours: make(map[uint32]*edge), theirs: make(map[uint32]*edge), snubbing: snubTime,
 	}
 }
 
@@ -69,8 +69,8 @@ const (
 	fAgain                   // it was sent twice
 )
 
-// link is what is between this node and a neighbour about a message.
-type link struct {
+// edge is what is between this node and a neighbour about a message.
+type edge struct {
 	m *Message
 	p *neighbour
 
@@ -92,39 +92,39 @@ type link struct {
 	served int       // chunks
 }
 
-// link finds or makes what is between a message and a neighbour.
-func (s *State) link(m *Message, p *neighbour) *link {
-	for _, l := range p.links {
+// edge finds or makes what is between a message and a neighbour.
+func (s *State) edge(m *Message, p *neighbour) *edge {
+	for _, l := range p.edges {
 		if l.m == m {
 			return l
 		}
 	}
-	l := &link{m: m, p: p, flags: make([]uint8, m.k)}
-	p.links = append(p.links, l)
-	m.links = append(m.links, l)
+	l := &edge{m: m, p: p, flags: make([]uint8, m.k)}
+	p.edges = append(p.edges, l)
+	m.edges = append(m.edges, l)
 	return l
 }
 
 // about finds what a frame of a neighbour is about.
-func (p *neighbour) about(f *wire.Frame) *link {
+func (p *neighbour) about(f *wire.Frame) *edge {
 	if f.Yours {
 		return p.ours[f.Number]
 	}
 	return p.theirs[f.Number]
 }
 
-// ref is a frame about the link's message, with the number that both know it by.
-func (l *link) ref(k wire.Kind) *wire.Frame {
+// ref is a frame about the edge's message, with the number that both know it by.
+func (l *edge) ref(k wire.Kind) *wire.Frame {
 	if l.told {
 		return &wire.Frame{Kind: k, Number: l.our}
 	}
 	return &wire.Frame{Kind: k, Number: l.their, Yours: true}
 }
 
-// unlink forgets what is between a message and a neighbour.
-func (l *link) unlink() {
+// remove forgets what is between a message and a neighbour.
+func (l *edge) remove() {
 	p := l.p
-	p.links = slices.DeleteFunc(p.links, func(o *link) bool { return o == l })
+	p.edges = slices.DeleteFunc(p.edges, func(o *edge) bool { return o == l })
 	p.queue = slices.DeleteFunc(p.queue, func(q queued) bool { return q.l == l })
 	if p.ours[l.our] == l {
 		delete(p.ours, l.our)
@@ -135,7 +135,7 @@ func (l *link) unlink() {
 }
 
 // offers tells whether the neighbour can be asked for a chunk, and whether it has it.
-func (l *link) offers(c int) (offers, has bool) {
+func (l *edge) offers(c int) (offers, has bool) {
 	f := l.flags[c]
 	return f&(fHave|fSoon) != 0, f&fHave != 0
 }

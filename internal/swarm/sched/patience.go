@@ -34,7 +34,7 @@ func (s *State) look(m *Message) {
 	if m.state != fetching && m.state != checking && m.state != deferred {
 		return
 	}
-	for _, l := range m.links {
+	for _, l := range m.edges {
 		if l.out > 0 {
 			s.lookAtHolder(l)
 		}
@@ -54,7 +54,7 @@ func (s *State) look(m *Message) {
 // lookAtHolder snubs a neighbour that says that it has chunks, was asked, and has sent
 // nothing at all. One that delivers, however slowly, is left alone: a full line is no
 // guilt.
-func (s *State) lookAtHolder(l *link) {
+func (s *State) lookAtHolder(l *edge) {
 	patience := answerMost
 	if rtt := max(l.p.answer, l.p.rtt); rtt > 0 {
 		patience = min(answerLeast+2*rtt, answerMost)
@@ -77,11 +77,11 @@ func (s *State) lookAtHolder(l *link) {
 	p.snubbed = s.now.Add(p.snubbing)
 	p.snubbing = min(2*p.snubbing, snubMost)
 	s.countOf(l.m).Snubs++
-	for _, o := range p.links {
+	for _, o := range p.edges {
 		s.cancel(o, s.unask(o))
 	}
 	p.proven = false
-	for _, o := range p.links {
+	for _, o := range p.edges {
 		if o != l {
 			s.choose(o.m)
 		}
@@ -89,8 +89,8 @@ func (s *State) lookAtHolder(l *link) {
 }
 
 // offeredElsewhere tells whether another neighbour has a chunk or will have it.
-func (s *State) offeredElsewhere(l *link, c int) bool {
-	for _, o := range l.m.links {
+func (s *State) offeredElsewhere(l *edge, c int) bool {
+	for _, o := range l.m.edges {
 		if ok, _ := o.offers(c); ok && o != l && !o.p.snub(s.now) {
 			return true
 		}
@@ -109,10 +109,10 @@ func (s *State) lookAtChunk(m *Message, c int) {
 		}
 		m.retried[c]++
 	} else {
-		held := m.heldAt[c]
+		offered := m.offeredAt[c]
 		switch {
 		case since > 2*answerMost:
-		case held.IsZero() || s.now.Sub(held) < switchAfter || since < switchAfter || !s.another(l, c, false):
+		case offered.IsZero() || s.now.Sub(offered) < switchAfter || since < switchAfter || !s.another(l, c, false):
 			return
 		}
 		s.countOf(m).PromisesBroken++
@@ -130,9 +130,9 @@ func (s *State) lookAtChunk(m *Message, c int) {
 
 // another tells whether a neighbour other than l has a chunk and room for a request;
 // idle: and nothing else to do.
-func (s *State) another(l *link, c int, idle bool) bool {
+func (s *State) another(l *edge, c int, idle bool) bool {
 	usable := s.usable(l.m)
-	for _, o := range l.m.links {
+	for _, o := range l.m.edges {
 		if o == l || o.flags[c]&fHave == 0 || o.p.snub(s.now) {
 			continue
 		}

@@ -26,7 +26,7 @@ func (s *State) heard(ev Event) {
 	}
 	p.proven = true
 	p.suspect, p.snubbed, p.snubbing = false, s.now, snubTime
-	for _, l := range p.links {
+	for _, l := range p.edges {
 		l.heard = s.now
 	}
 	if ev.Frame == nil {
@@ -46,7 +46,7 @@ func (s *State) junk(p *neighbour, m *Message) {
 }
 
 // chunk takes a whole chunk.
-func (s *State) chunk(l *link, ev Event) {
+func (s *State) chunk(l *edge, ev Event) {
 	m, p, c := l.m, l.p, ev.Frame.Index
 	size := m.size(c)
 	counts := s.countOf(m)
@@ -115,10 +115,10 @@ func (s *State) chunk(l *link, ev Event) {
 
 // grow widens the window of a neighbour that serves a message hop by hop, up to a
 // fair share: it has all of it, and serves one after the other.
-func (s *State) grow(l *link, c int) {
+func (s *State) grow(l *edge, c int) {
 	m := l.m
 	holders := 0
-	for _, o := range m.links {
+	for _, o := range m.edges {
 		if o.flags[c]&fHave != 0 {
 			holders++
 		}
@@ -145,7 +145,7 @@ func (s *State) complete(m *Message) {
 func (s *State) judge(m *Message) {
 	from, most := m.From, -1
 	if s.peers[from] == nil {
-		for _, l := range m.links {
+		for _, l := range m.edges {
 			if l.served > most {
 				from, most = l.p.id, l.served
 			}
@@ -159,13 +159,13 @@ func (s *State) ban(p *neighbour) {
 	p.banned = true
 	s.do(Effect{Kind: Ban, Peer: p.id, Fault: FaultChunk})
 	p.queue = nil
-	for _, l := range p.links {
+	for _, l := range p.edges {
 		s.unask(l)
 		for c := range l.flags {
 			l.flags[c] = 0
 		}
 	}
-	for _, l := range p.links {
+	for _, l := range p.edges {
 		s.choose(l.m)
 	}
 }

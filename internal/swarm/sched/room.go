@@ -24,8 +24,8 @@ func (s *State) enter(m *Message) {
 	}
 }
 
-// holds tells whether memory is set aside for a message that came from others.
-func (m *Message) holds() bool { return m.From != "" && m.state != waiting }
+// reserves tells whether memory is set aside for a message that came from others.
+func (m *Message) reserves() bool { return m.From != "" && m.state != waiting }
 
 // roomForOwn makes room for an own message. What others have had the time to fetch
 // gives way.
@@ -58,7 +58,7 @@ func (m *Message) servedAt() time.Time { return m.Began.Add(m.tookAll + serveTim
 
 // spread tells whether all that were told of a message have it.
 func (m *Message) spread() bool {
-	return !m.missed() && slices.ContainsFunc(m.links, func(l *link) bool { return l.told })
+	return !m.missed() && slices.ContainsFunc(m.edges, func(l *edge) bool { return l.told })
 }
 
 // fetch begins to ask for chunks.
@@ -87,22 +87,22 @@ func (s *State) fetch(m *Message) {
 // forget takes a message out of the books. Neighbours that may still ask for it are
 // told. With keep its ID is remembered.
 func (s *State) forget(m *Message, r wire.Reason, keep bool) {
-	held := m.holds()
+	reserved := m.reserves()
 	m.state = gone
 	for c := range m.asked {
 		s.release(m, c)
 	}
-	for _, l := range slices.Clone(m.links) {
+	for _, l := range slices.Clone(m.edges) {
 		// One that has all of it need not know, but when it is to tell of it again.
 		if (l.told || l.known) && !l.p.banned && (!l.all || r == wire.Refused || m.n < m.k) {
 			f := l.ref(wire.Gone)
 			f.Reason = r
 			s.say(l.p, f)
 		}
-		l.unlink()
+		l.remove()
 	}
-	m.links, m.turn = nil, nil
-	if held {
+	m.edges, m.turn = nil, nil
+	if reserved {
 		s.used -= m.Manifest.Size
 	} else if m.From == "" {
 		s.own -= m.Manifest.Size

@@ -354,14 +354,14 @@ func TestServedBeforeItGivesWay(t *testing.T) {
 		x.step(Event{Kind: Received, Peer: "c", ID: m.IDOf(d), Digest: d,
 			Frame: &wire.Frame{Kind: wire.Announce, Number: uint32(i) + 10, Manifest: m}})
 	}
-	held := func() bool { return x.s.msgs[x.id] != nil }
+	known := func() bool { return x.s.msgs[x.id] != nil }
 	x.pass(serveTime/6 - time.Second)
-	if !held() {
+	if !known() {
 		t.Fatal("the message is gone before others could fetch it")
 	}
 	x.pass(2 * time.Second)
-	if used, _ := x.s.Used(); held() || used != 8<<20-1 {
-		t.Errorf("held: %t, %d bytes are set aside", held(), used)
+	if used, _ := x.s.Used(); known() || used != 8<<20-1 {
+		t.Errorf("known: %t, %d bytes are set aside", known(), used)
 	}
 }
 
@@ -475,7 +475,7 @@ func TestNamedIsNamedOn(t *testing.T) {
 		t.Errorf("%v were named to the one that sends them", back)
 	}
 	// c does not need it, and is not sent it.
-	f := wire.Frame{Kind: wire.Cancel, Number: x.s.peers["c"].links[0].our, Yours: true, Chunks: wire.SetOf(0)}
+	f := wire.Frame{Kind: wire.Cancel, Number: x.s.peers["c"].edges[0].our, Yours: true, Chunks: wire.SetOf(0)}
 	x.step(Event{Kind: Received, Peer: "c", Frame: &f})
 	x.out = nil
 	for c := range 3 {

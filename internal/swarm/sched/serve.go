@@ -57,15 +57,15 @@ func (s *State) publish(ev Event) {
 		m.cut, m.seeding = true, true
 		m.pool = s.rng.Perm(m.k)
 	}
-	var to []*link
+	var to []*edge
 	for _, p := range s.order {
 		if most, ok := p.takes[m.Manifest.Type]; ok && size <= most && !p.banned {
-			to = append(to, s.link(m, p))
+			to = append(to, s.edge(m, p))
 		}
 	}
 	// Those that answered fast before come first: each gives away what it gets.
 	s.rng.Shuffle(len(to), func(i, j int) { to[i], to[j] = to[j], to[i] })
-	coming := make(map[*link]wire.Set)
+	coming := make(map[*edge]wire.Set)
 	for range pushMost {
 		for _, l := range to {
 			if c, ok := s.drawFor(l); ok {
@@ -87,7 +87,7 @@ func (s *State) publish(ev Event) {
 
 // drawFor takes a chunk out of the source's pool for a neighbour, if that may have one
 // more in its queue. It is to be named, and given.
-func (s *State) drawFor(l *link) (c int, ok bool) {
+func (s *State) drawFor(l *edge) (c int, ok bool) {
 	m := l.m
 	ahead := (l.pushed + 1) * m.size(0)
 	if len(m.pool) == 0 || l.pushed >= pushMost || l.pushed > 0 && ahead > m.window(l, s.usable(m)) {
@@ -102,7 +102,7 @@ func (s *State) drawFor(l *link) (c int, ok bool) {
 
 // refill has the source queue another chunk for a neighbour, each chunk for one of
 // them only. Whoever takes faster gets more.
-func (s *State) refill(l *link) {
+func (s *State) refill(l *edge) {
 	m := l.m
 	if !m.seeding {
 		return
@@ -125,7 +125,7 @@ func (s *State) seeded(m *Message) {
 		return
 	}
 	left := 0
-	for _, l := range m.links {
+	for _, l := range m.edges {
 		left += l.pushed
 	}
 	if left > 0 && s.now.Sub(m.drawn) < m.seedPatience() {
@@ -145,7 +145,7 @@ func (m *Message) seedPatience() time.Duration {
 }
 
 // tellNew tells a neighbour of a message that came while it was under way.
-func (s *State) tellNew(m *Message, l *link) {
+func (s *State) tellNew(m *Message, l *edge) {
 	var coming wire.Set
 	for m.seeding && !l.told {
 		c, ok := s.drawFor(l)
@@ -165,7 +165,7 @@ func (s *State) serve(m *Message) {
 	m.state = serving
 	m.until = s.now.Add(serveTime)
 	s.show(m)
-	for _, l := range m.links {
+	for _, l := range m.edges {
 		// They need not keep it for this node: not all was said to those that sent it, or
 		// were sent it.
 		if (m.cut && l.open || l.known && l.all) && !l.p.banned {
@@ -176,7 +176,7 @@ func (s *State) serve(m *Message) {
 }
 
 // sayAll tells a neighbour that all of a message is here.
-func (s *State) sayAll(l *link) {
+func (s *State) sayAll(l *edge) {
 	f := l.ref(wire.Have)
 	f.Have = l.m.have
 	s.say(l.p, f)
@@ -185,13 +185,13 @@ func (s *State) sayAll(l *link) {
 // missed tells whether a neighbour was told of the message, or is to be told again because
 // it had no room, and does not have it yet.
 func (m *Message) missed() bool {
-	return slices.ContainsFunc(m.links, func(l *link) bool {
+	return slices.ContainsFunc(m.edges, func(l *edge) bool {
 		return (l.told || !l.againAt.IsZero()) && !l.all && !l.p.banned
 	})
 }
 
 // wanted takes what a neighbour asks for.
-func (s *State) wanted(l *link, set wire.Set) {
+func (s *State) wanted(l *edge, set wire.Set) {
 	m := l.m
 	if !m.shown() || !l.open {
 		return
@@ -208,15 +208,15 @@ func (s *State) wanted(l *link, set wire.Set) {
 
 // serveNew hands a chunk that has just come to those who asked for it before.
 func (s *State) serveNew(m *Message, c int) {
-	for _, i := range s.rng.Perm(len(m.links)) {
-		if l := m.links[i]; l.flags[c]&fWant != 0 {
+	for _, i := range s.rng.Perm(len(m.edges)) {
+		if l := m.edges[i]; l.flags[c]&fWant != 0 {
 			s.give(l, c)
 		}
 	}
 }
 
 // give queues a chunk for a neighbour, twice at most.
-func (s *State) give(l *link, c int) {
+func (s *State) give(l *edge, c int) {
 	f := &l.flags[c]
 	if *f&fAgain != 0 || l.p.banned || slices.Contains(l.p.queue, queued{l, c}) {
 		return
@@ -230,7 +230,7 @@ func (s *State) give(l *link, c int) {
 }
 
 // cancelled takes that a neighbour does not need chunks any more.
-func (s *State) cancelled(l *link, set wire.Set) {
+func (s *State) cancelled(l *edge, set wire.Set) {
 	for c := range set.All() {
 		l.flags[c] &^= fWant
 		if i := slices.Index(l.p.queue, queued{l, c}); i >= 0 {
@@ -243,7 +243,7 @@ func (s *State) cancelled(l *link, set wire.Set) {
 }
 
 // dequeue takes all chunks of a message off a neighbour's queue.
-func (s *State) dequeue(l *link) {
+func (s *State) dequeue(l *edge) {
 	l.p.queue = slices.DeleteFunc(l.p.queue, func(q queued) bool { return q.l == l })
 	l.pushed = 0
 }
@@ -277,7 +277,7 @@ func (s *State) pull(id peerID) {
 // mayServe tells whether it is a neighbour's turn. Hop by hop, one is served to the
 // end before the next: it then serves others, where a tenth of the message at each of
 // ten helps nobody.
-func (s *State) mayServe(l *link) bool {
+func (s *State) mayServe(l *edge) bool {
 	m := l.m
 	if m.cut {
 		return true
@@ -289,17 +289,17 @@ func (s *State) mayServe(l *link) bool {
 	return true
 }
 
-func (l *link) queued() bool {
+func (l *edge) queued() bool {
 	return slices.ContainsFunc(l.p.queue, func(q queued) bool { return q.l == l })
 }
 
 // pass wakes the next neighbour when the one whose turn it was has all it asked for.
-func (s *State) pass(l *link) {
+func (s *State) pass(l *edge) {
 	m := l.m
 	if m.cut || l.queued() {
 		return
 	}
-	for _, o := range m.links {
+	for _, o := range m.edges {
 		if o != l && o.queued() {
 			s.do(Effect{Kind: Ready, Peer: o.p.id})
 		}

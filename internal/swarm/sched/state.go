@@ -181,7 +181,7 @@ func (s *State) takes(id peer.ID, types map[string]int) {
 	p.takes = maps.Clone(types)
 	for _, m := range s.list {
 		if m.shown() {
-			s.tellNew(m, s.link(m, p))
+			s.tellNew(m, s.edge(m, p))
 		}
 	}
 }
@@ -202,7 +202,7 @@ func (s *State) takesOf(id peer.ID, typ string, most int) {
 	p.takes[typ] = most
 	for _, m := range s.list {
 		if m.Manifest.Type == typ && m.shown() {
-			s.tellNew(m, s.link(m, p))
+			s.tellNew(m, s.edge(m, p))
 		}
 	}
 }
@@ -214,11 +214,11 @@ func (s *State) down(id peer.ID) {
 	}
 	delete(s.peers, id)
 	s.order = slices.DeleteFunc(s.order, func(o *neighbour) bool { return o == p })
-	for _, l := range p.links {
+	for _, l := range p.edges {
 		s.unask(l)
-		l.m.links = slices.DeleteFunc(l.m.links, func(o *link) bool { return o == l })
+		l.m.edges = slices.DeleteFunc(l.m.edges, func(o *edge) bool { return o == l })
 	}
-	for _, l := range p.links {
+	for _, l := range p.edges {
 		s.choose(l.m)
 		s.seeded(l.m)
 	}
@@ -255,7 +255,7 @@ func (s *State) fallDue(m *Message) {
 		m.dueAt = time.Time{}
 		s.judge(m)
 	case serving:
-		for _, l := range m.links {
+		for _, l := range m.edges {
 			if due(l.againAt, s.now) {
 				l.againAt = time.Time{}
 				s.tell(m, l, nil)
@@ -292,7 +292,7 @@ func (s *State) checked(ev Event) {
 		m.dueAt = s.now.Add(wait)
 	case Reject:
 		s.countOf(m).Refused++
-		for _, l := range m.links {
+		for _, l := range m.edges {
 			if l.known {
 				s.do(Effect{Kind: Blame, Peer: l.p.id, Fault: FaultRefused, Msg: m})
 			}
