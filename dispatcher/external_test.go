@@ -29,16 +29,16 @@ func (e *external) Deliver(m dispatcher.Message) bool {
 type batcher struct {
 	external
 	batches [][]string
-	room    int
+	space   int
 }
 
 func (b *batcher) DeliverBatch(msgs []dispatcher.Message) int {
-	n := min(len(msgs), b.room)
+	n := min(len(msgs), b.space)
 	var texts []string
 	for _, m := range msgs[:n] {
 		texts = append(texts, string(m.Data()))
 	}
-	b.room -= n
+	b.space -= n
 	b.batches = append(b.batches, texts)
 	return n
 }
@@ -71,11 +71,11 @@ func TestExternalSubscriber(t *testing.T) {
 func TestDeliverMayBlock(t *testing.T) {
 	for _, filter := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
-			turn := make(chan struct{})
+			release := make(chan struct{})
 			var got []string
 			e := &external{id: "slow", typ: "tx", filter: filter}
 			e.deliver = func(m dispatcher.Message) bool {
-				<-turn
+				<-release
 				got = append(got, string(m.Data()))
 				return true
 			}
@@ -93,7 +93,7 @@ func TestDeliverMayBlock(t *testing.T) {
 			if n := len(ch); n != dispatcher.DefaultQueue+1 {
 				t.Errorf("the other one got %d", n)
 			}
-			close(turn)
+			close(release)
 			synctest.Wait()
 			want(t, "slow", got, append(append([]string{"0"}, all...), "one more"))
 			if s := subStats(t, d, "slow"); s.Policy != dispatcher.Lossless || s.DroppedTotal() != 0 {
@@ -106,7 +106,7 @@ func TestDeliverMayBlock(t *testing.T) {
 // What DeliverBatch does not take is lost, what comes behind it is not.
 func TestExternalBatch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := &batcher{external: external{id: "b", typ: "tx"}, room: 3}
+		b := &batcher{external: external{id: "b", typ: "tx"}, space: 3}
 		d := start(t, dispatcher.Config{}, b)
 		var batch []dispatcher.Message
 		for _, text := range numbers(0, 5) {

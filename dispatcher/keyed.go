@@ -16,8 +16,8 @@ func (s *subscription) splitKeyed(key func(Message) string) {
 	s.keyed, s.filters, s.mark = k, false, new(mark)
 	s.maxLen, s.maxBytes = max(s.maxLen, DefaultQueue), max(s.maxBytes, DefaultQueueBytes)
 	s.chunk = 64
-	s.consume = func(held *[]item) {
-		s.each(held, func(it *item) {
+	s.consume = func(batch *[]item) {
+		s.each(batch, func(it *item) {
 			if !k.putKeyed(it, key(it.msg)) {
 				s.unclaim(1) // both were cut
 			}

@@ -85,9 +85,9 @@ func TestPolicies(t *testing.T) {
 		t.Run(c.name+"/handler", func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var r recorder
-				gate := make(chan struct{})
+				release := make(chan struct{})
 				d := start(t, dispatcher.Config{}, dispatcher.NewHandler("s", "tx", func(ctx context.Context, m dispatcher.Message) {
-					<-gate
+					<-release
 					r.add(ctx, m)
 				}, c.policy, dispatcher.WithQueue(2)))
 				put(t, d, "tx", "first")
@@ -96,7 +96,7 @@ func TestPolicies(t *testing.T) {
 					go put(t, d, "tx", text) // may wait
 					synctest.Wait()
 				}
-				close(gate)
+				close(release)
 				synctest.Wait()
 				want(t, "got", r.got(), append([]string{"first"}, c.queue...))
 			})

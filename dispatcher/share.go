@@ -6,7 +6,7 @@ package dispatcher
 // shares: counting then would cost a look into a map for each message.
 type shares struct {
 	perMessage int            // what a message costs besides its bytes
-	held       map[string]int // by sender: bytes, and perMessage for each
+	queued     map[string]int // by sender: bytes, and perMessage for each
 	top        string         // the sender that was found to hold the most
 	seed       uint64         // moves on with each look for it
 }
@@ -14,7 +14,7 @@ type shares struct {
 // newShares counts what is in a full queue. The cost of a message is such that
 // the bounds in messages and in bytes weigh the same.
 func newShares(r *ring, maxLen, maxBytes int) *shares {
-	s := &shares{perMessage: max(maxBytes/maxLen, 1), held: make(map[string]int)}
+	s := &shares{perMessage: max(maxBytes/maxLen, 1), queued: make(map[string]int)}
 	for i := range r.n {
 		s.add(r.at(i))
 	}
@@ -24,18 +24,18 @@ func newShares(r *ring, maxLen, maxBytes int) *shares {
 func (s *shares) cost(it *item) int { return it.size + s.perMessage }
 
 func (s *shares) add(it *item) {
-	held := s.held[it.head.from] + s.cost(it)
-	s.held[it.head.from] = held
-	if held > s.held[s.top] {
+	queued := s.queued[it.head.from] + s.cost(it)
+	s.queued[it.head.from] = queued
+	if queued > s.queued[s.top] {
 		s.top = it.head.from
 	}
 }
 
 func (s *shares) remove(it *item) {
-	if held := s.held[it.head.from] - s.cost(it); held > 0 {
-		s.held[it.head.from] = held
+	if queued := s.queued[it.head.from] - s.cost(it); queued > 0 {
+		s.queued[it.head.from] = queued
 	} else {
-		delete(s.held, it.head.from)
+		delete(s.queued, it.head.from)
 	}
 }
 
@@ -47,12 +47,12 @@ const samples = 8
 // overlooked once in 256 times. Looking at all senders would let a peer that
 // invents names make every message cost thousands of comparisons.
 func (s *shares) heaviest(r *ring) string {
-	most := s.held[s.top]
+	most := s.queued[s.top]
 	for range samples {
 		s.seed += 0x9e3779b97f4a7c15 // 2^64 by the golden ratio: visits all places evenly
 		from := r.at(int(s.seed >> 32 % uint64(r.n))).head.from
-		if held := s.held[from]; held > most {
-			s.top, most = from, held
+		if queued := s.queued[from]; queued > most {
+			s.top, most = from, queued
 		}
 	}
 	return s.top
@@ -62,15 +62,15 @@ func (s *shares) heaviest(r *ring) string {
 // or -1 when that one is. One sender alone pays for itself.
 func (s *shares) payer(p Policy, r *ring, it *item) int {
 	from := it.head.from
-	mine, alone := s.held[from], false
-	if len(s.held) == 1 {
+	mine, alone := s.queued[from], false
+	if len(s.queued) == 1 {
 		alone = mine > 0
 	}
 	if p.evicts() {
 		if alone {
 			return 0
 		}
-		if top := s.heaviest(r); mine < s.held[top] {
+		if top := s.heaviest(r); mine < s.queued[top] {
 			from = top
 		}
 		return oldest(r, from)
@@ -81,7 +81,7 @@ func (s *shares) payer(p Policy, r *ring, it *item) int {
 	// Not beyond what the other is left with: two that hold the same must not
 	// drop each other's messages in turns.
 	top := s.heaviest(r)
-	if mine+s.cost(it) >= s.held[top] {
+	if mine+s.cost(it) >= s.queued[top] {
 		return -1
 	}
 	return newest(r, top)

@@ -46,7 +46,7 @@ type subscription struct {
 	mu       sync.Mutex // guards what follows
 	queue    ring
 	shares   *shares           // nil while the queue has space
-	crowd    *crowd            // nil while the channel has space
+	fair     *fairness         // nil while the channel has space
 	sent     ring              // what may be in ch, to know its keys when it is evicted
 	byKey    map[string]uint64 // position in the queue of a key's message, where there are keys
 	keyAt    map[uint64]string // and the other way round
@@ -136,7 +136,7 @@ func (s *subscription) offerFromLocked(b *block, i int) (next int) {
 	}()
 	// The common case of a channel, with space and without a filter, has a loop of
 	// its own: the other one takes half as long again.
-	for s.direct && s.mark.bit == 0 && s.queue.n == 0 && !s.busy && s.crowd == nil && i < len(b.items) {
+	for s.direct && s.mark.bit == 0 && s.queue.n == 0 && !s.busy && s.fair == nil && i < len(b.items) {
 		s.counts.offered++
 		select {
 		case s.ch <- b.items[i].msg:
@@ -354,10 +354,10 @@ func (s *subscription) cut(reason dropIndex) {
 	}
 	s.closed, s.reason = true, reason
 	// What a worker has taken and not claimed is lost.
-	held := s.out - s.handled.Or(cutBit)
-	s.out -= held
-	s.counts.drops[reason] += held + uint64(s.queue.n)
-	s.queue, s.sent, s.shares, s.crowd, s.byKey, s.keyAt = ring{}, ring{}, nil, nil, nil, nil
+	returned := s.out - s.handled.Or(cutBit)
+	s.out -= returned
+	s.counts.drops[reason] += returned + uint64(s.queue.n)
+	s.queue, s.sent, s.shares, s.fair, s.byKey, s.keyAt = ring{}, ring{}, nil, nil, nil, nil
 	close(s.stop)
 	s.signal()
 	s.finishLocked()

@@ -24,15 +24,15 @@ func (s *subscription) startWorkers() {
 	}
 }
 
-// work is one worker, which begins with the messages in held. It starts
+// work is one worker, which begins with the messages in batch. It starts
 // another in its place when the user's code ends the goroutine, as the FailNow
 // of a test does.
-func (s *subscription) work(held []item) {
+func (s *subscription) work(batch []item) {
 	s.labels.Apply()
 	returned := false
 	defer func() {
 		if !returned {
-			go s.work(held)
+			go s.work(batch)
 			return
 		}
 		s.mu.Lock()
@@ -40,21 +40,21 @@ func (s *subscription) work(held []item) {
 		s.workers--
 		s.finishLocked()
 	}()
-	obs.Callback(func() { s.serve(&held) })
+	obs.Callback(func() { s.serve(&batch) })
 	returned = true
 }
 
-// serve hands messages over, those in *held first, until the queue is closed and
+// serve hands messages over, those in *batch first, until the queue is closed and
 // empty.
-func (s *subscription) serve(held *[]item) {
+func (s *subscription) serve(batch *[]item) {
 	buf := make([]item, s.chunk)
 	for {
-		for len(*held) > 0 && !s.isCut() {
-			s.run(held)
+		for len(*batch) > 0 && !s.isCut() {
+			s.run(batch)
 		}
-		clear(*held)
+		clear(*batch)
 		n, closed := s.take(buf, false)
-		*held = buf[:n]
+		*batch = buf[:n]
 		if n == 0 {
 			if closed {
 				return
@@ -65,8 +65,8 @@ func (s *subscription) serve(held *[]item) {
 }
 
 // run hands messages over, until the user's code panics or ends the goroutine,
-// and takes those from *held.
-func (s *subscription) run(held *[]item) {
+// and takes those from *batch.
+func (s *subscription) run(batch *[]item) {
 	returned := false
 	defer func() {
 		if !returned {
@@ -76,15 +76,15 @@ func (s *subscription) run(held *[]item) {
 			s.mu.Unlock()
 		}
 	}()
-	s.consume(held)
+	s.consume(batch)
 	returned = true
 }
 
 // shift takes the first message.
-func shift(held *[]item) item {
-	it := (*held)[0]
-	(*held)[0] = item{}
-	*held = (*held)[1:]
+func shift(batch *[]item) item {
+	it := (*batch)[0]
+	(*batch)[0] = item{}
+	*batch = (*batch)[1:]
 	return it
 }
 
@@ -92,11 +92,11 @@ const foreignBatch = 128 // messages that DeliverBatch gets at most
 
 // callHandler is what the workers of a handler do.
 func (s *subscription) callHandler(ctx context.Context, fn func(context.Context, Message)) func(*[]item) {
-	return func(held *[]item) {
-		for len(*held) > 0 && s.claim(1) {
-			m := (*held)[0].msg
-			(*held)[0].msg = nil
-			*held = (*held)[1:]
+	return func(batch *[]item) {
+		for len(*batch) > 0 && s.claim(1) {
+			m := (*batch)[0].msg
+			(*batch)[0].msg = nil
+			*batch = (*batch)[1:]
 			fn(ctx, m)
 		}
 	}
@@ -104,7 +104,7 @@ func (s *subscription) callHandler(ctx context.Context, fn func(context.Context,
 
 // each hands messages over one by one. The one whose code panics, or ends the
 // goroutine, is lost.
-func (s *subscription) each(held *[]item, handOver func(*item)) {
+func (s *subscription) each(batch *[]item, handOver func(*item)) {
 	var it item
 	returned := false
 	defer func() {
@@ -112,8 +112,8 @@ func (s *subscription) each(held *[]item, handOver func(*item)) {
 			s.revoke(iPanic, it)
 		}
 	}()
-	for len(*held) > 0 && s.claim(1) {
-		it = shift(held)
+	for len(*batch) > 0 && s.claim(1) {
+		it = shift(batch)
 		handOver(&it)
 	}
 	returned = true
@@ -123,15 +123,15 @@ func (s *subscription) each(held *[]item, handOver func(*item)) {
 // DeliverBatch, or its Deliver for one message.
 func (s *subscription) callForeign(deliver func([]Message) int) func(*[]item) {
 	msgs := make([]Message, 0, s.chunk)
-	return func(held *[]item) {
-		all, returned := *held, false
+	return func(batch *[]item) {
+		all, returned := *batch, false
 		if !s.claim(len(all)) {
 			return
 		}
 		for i := range all {
 			msgs = append(msgs, all[i].msg)
 		}
-		*held = nil
+		*batch = nil
 		defer func() {
 			if !returned {
 				s.revoke(iPanic, all...)
@@ -143,8 +143,8 @@ func (s *subscription) callForeign(deliver func([]Message) int) func(*[]item) {
 		returned = true
 		if took < len(all) {
 			s.revoke(iSubscriberFull, all[took])
-			*held = all[took+1:]
-			s.unclaim(len(*held))
+			*batch = all[took+1:]
+			s.unclaim(len(*batch))
 		}
 	}
 }
@@ -152,8 +152,8 @@ func (s *subscription) callForeign(deliver func([]Message) int) func(*[]item) {
 // send is what the worker of a channel does. It tries without stop first: a
 // select of two locks both of them, and mostly there is space. That the
 // owner has closed the channel is a panic.
-func (s *subscription) send(held *[]item) {
-	s.each(held, func(it *item) {
+func (s *subscription) send(batch *[]item) {
+	s.each(batch, func(it *item) {
 		select {
 		case s.ch <- it.msg:
 			return

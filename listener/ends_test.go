@@ -18,13 +18,13 @@ func dialling(t *testing.T, l *Listener) (ended <-chan struct{}, let chan<- stru
 	if err != nil {
 		t.Fatal(err)
 	}
-	gate := make(chan struct{})
+	release := make(chan struct{})
 	go func() {
 		<-ctx.Done()
-		<-gate
+		<-release
 		s.Fail(context.Cause(ctx))
 	}()
-	return s.Info().Done(), gate
+	return s.Info().Done(), release
 }
 
 func has(ch <-chan struct{}) bool {

@@ -20,7 +20,7 @@ func newProtector(cm connmgr.ConnManager) protector {
 	return protector{cm, "nebnet-tunnel-" + rand.Text()[:8]}
 }
 
-func (p protector) hold(id peer.ID) {
+func (p protector) protect(id peer.ID) {
 	if p.cm != nil {
 		p.cm.Protect(id, p.tag)
 	}

@@ -78,7 +78,7 @@ func NewP2P(identity peer.ID, h host.Host, ps peerstore.Peerstore, opts ...Optio
 	p := &P2P{
 		Listeners: listener.NewRegistry(o.Logger(), o.Registry()),
 		Streams: stream.NewRegistry(stream.Config{
-			Metrics: o.Registry(), Limits: set.limits, Hold: protect.hold, Release: protect.release,
+			Metrics: o.Registry(), Limits: set.limits, Hold: protect.protect, Release: protect.release,
 			Pace: set.pace,
 		}),
 		self: identity, host: h, peerstore: ps, obs: o,

@@ -35,9 +35,9 @@ func newLimitedHost(t testing.TB, listen string) host.Host {
 	return h
 }
 
-// holdingService accepts connections, keeps them, and says when n have come.
+// keepingService accepts connections, keeps them, and says when n have come.
 // It runs one goroutine in all.
-func holdingService(t testing.TB, n int) (ma.Multiaddr, <-chan []net.Conn) {
+func keepingService(t testing.TB, n int) (ma.Multiaddr, <-chan []net.Conn) {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -77,7 +77,7 @@ func TestThousandIdleConnections(t *testing.T) {
 	a, b := newLimitedHost(t, loopback), newLimitedHost(t, loopback)
 	a.Peerstore().AddAddrs(b.ID(), b.Addrs(), peerstore.PermanentAddrTTL)
 	dial, serve := newTunnels(t, a), newTunnels(t, b)
-	target, held := holdingService(t, conns)
+	target, kept := keepingService(t, conns)
 	at := tunnel(t, dial, serve, target)
 
 	// The first connection brings the peers together and fills the pools.
@@ -104,7 +104,7 @@ func TestThousandIdleConnections(t *testing.T) {
 			}
 		}
 	}()
-	services := testkit.Receive(t, held, "all connections at the service")
+	services := testkit.Receive(t, kept, "all connections at the service")
 	defer func() {
 		for _, c := range services {
 			_ = c.Close()

@@ -33,7 +33,7 @@ type bridge struct {
 
 	writing atomic.Bool // up is inside stream.Write
 	telling atomic.Bool // down is inside local.Write
-	holding atomic.Bool // down waits with a full buffer in its hands
+	stuffed atomic.Bool // down waits with a full buffer in its hands
 
 	watch watch
 }
@@ -184,7 +184,7 @@ func (b *bridge) downPeek() {
 	var large *buffer
 	release := func() {
 		if large != nil {
-			b.holding.Store(false)
+			b.stuffed.Store(false)
 			large.release()
 			large = nil
 		}
@@ -202,7 +202,7 @@ func (b *bridge) downPeek() {
 		switch {
 		case err == nil && large == nil && n == len(small):
 			large = bufs.get(false)
-			b.holding.Store(true)
+			b.stuffed.Store(true)
 			b.watch.arm()
 		case err == nil && large != nil && !b.kind.deadlinesAreSafe() && n < peekSize:
 			release()

@@ -95,17 +95,17 @@ func (g *Group) all(closing bool) []*Stream {
 	return list
 }
 
-// holder tells the owner of the registry which peers have streams. The lock is
+// protector tells the owner of the registry which peers have streams. The lock is
 // held during the calls, because they must alternate; they are the connection
 // manager's Protect and Unprotect, which call nobody.
-type holder struct {
+type protector struct {
 	hold, release func(peer.ID)
 
 	mu    sync.Mutex // guards count
 	count map[peer.ID]int
 }
 
-func (h *holder) add(p peer.ID) {
+func (h *protector) add(p peer.ID) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.count[p]++; h.count[p] == 1 && h.hold != nil {
@@ -113,7 +113,7 @@ func (h *holder) add(p peer.ID) {
 	}
 }
 
-func (h *holder) remove(p peer.ID) {
+func (h *protector) remove(p peer.ID) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	decrement(h.count, p)

@@ -37,11 +37,11 @@ type Config struct {
 // Registry knows the running streams. It is safe for concurrent use, and hands
 // out snapshots only.
 type Registry struct {
-	met    *instruments
-	limits Limits
-	bufs   buffers
-	hold   holder
-	pace   func(network.Stream, bool) network.Stream
+	met     *instruments
+	limits  Limits
+	bufs    buffers
+	protect protector
+	pace    func(network.Stream, bool) network.Stream
 
 	mu      sync.Mutex // guards the fields below and those of its groups
 	last    uint64
@@ -60,7 +60,7 @@ func NewRegistry(cfg Config) *Registry {
 		limits:  cfg.Limits,
 		bufs:    newBuffers(),
 		pace:    cfg.Pace,
-		hold:    holder{hold: cfg.Hold, release: cfg.Release, count: make(map[peer.ID]int)},
+		protect: protector{hold: cfg.Hold, release: cfg.Release, count: make(map[peer.ID]int)},
 		streams: make(map[uint64]*Stream),
 		perPeer: make(map[peer.ID]int),
 	}
@@ -171,7 +171,7 @@ func (g *Group) Open(ctx context.Context, p peer.ID, dir Direction) (*Stream, co
 	}
 	g.accepted.Add(1)
 	g.reg.met.opened.Inc(1)
-	g.reg.hold.add(p)
+	g.reg.protect.add(p)
 	ctx, cancel := context.WithCancelCause(ctx)
 	s.mu.Lock()
 	err := s.err
@@ -224,7 +224,7 @@ func (g *Group) remove(s *Stream) {
 	r.met.active.Update(int64(len(r.streams)))
 	empty := g.emptyLocked()
 	r.mu.Unlock()
-	r.hold.remove(s.peer)
+	r.protect.remove(s.peer)
 	if empty != nil {
 		empty()
 	}

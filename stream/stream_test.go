@@ -323,11 +323,11 @@ func TestCloseWhileDialling(t *testing.T) {
 }
 
 func TestLimits(t *testing.T) {
-	var held []string
+	var calls []string
 	reg := NewRegistry(Config{
 		Limits:  Limits{Total: 6, PerPeer: 4},
-		Hold:    func(p peer.ID) { held = append(held, "+"+string(p)) },
-		Release: func(p peer.ID) { held = append(held, "-"+string(p)) },
+		Hold:    func(p peer.ID) { calls = append(calls, "+"+string(p)) },
+		Release: func(p peer.ID) { calls = append(calls, "-"+string(p)) },
 	})
 	small := reg.NewGroup(Settings{Limits: Limits{Total: 3, PerPeer: 2}})
 	wide := reg.NewGroup(Settings{})
@@ -367,7 +367,7 @@ func TestLimits(t *testing.T) {
 	for _, s := range open {
 		s.Fail(ErrClosed)
 	}
-	if diff := cmp.Diff([]string{"+a", "+b", "-a", "-b"}, held); diff != "" {
+	if diff := cmp.Diff([]string{"+a", "+b", "-a", "-b"}, calls); diff != "" {
 		t.Error(diff)
 	}
 	if reg.Len() != 0 || len(reg.perPeer) != 0 || len(small.perPeer) != 0 {

@@ -11,9 +11,9 @@ import (
 // otherwise: one direction has ended, or waits for the peer to take something.
 const lookTime = 5 * time.Second
 
-// holdTime is how long a direction may wait with a large buffer in its hands
+// stuffedTime is how long a direction may wait with a large buffer in its hands
 // before it has to give it back.
-const holdTime = time.Second
+const stuffedTime = time.Second
 
 // watch is the one timer of a bridge. It is armed only while something has to
 // be looked after, and looks at counters: nothing on the path of the data
@@ -25,17 +25,17 @@ type watch struct {
 
 	period atomic.Int64 // of the running timer, 0 when none runs; written with mu
 
-	mu       sync.Mutex // guards the fields below
-	timer    *time.Timer
-	stopped  bool
-	in, out  uint64    // the counters when they were last seen to move
-	inMoved  time.Time // when that was
-	outMoved time.Time
-	stuck    time.Time // when the write that still waits for the peer was first seen
-	blocked  time.Time // since when the peer takes nothing, zero while it does
-	refused  time.Time // since when it is known to refuse data, or gone, and no more comes
-	heldFrom uint64    // in, when a held buffer was first seen
-	held     bool
+	mu          sync.Mutex // guards the fields below
+	timer       *time.Timer
+	stopped     bool
+	in, out     uint64    // the counters when they were last seen to move
+	inMoved     time.Time // when that was
+	outMoved    time.Time
+	stuck       time.Time // when the write that still waits for the peer was first seen
+	blocked     time.Time // since when the peer takes nothing, zero while it does
+	refused     time.Time // since when it is known to refuse data, or gone, and no more comes
+	stuffedFrom uint64    // in, when a full buffer was first seen
+	stuffed     bool
 }
 
 func (w *watch) init(b *bridge, idle, stall time.Duration) {
@@ -92,8 +92,8 @@ func (w *watch) wantLocked() time.Duration {
 	if w.b.writing.Load() {
 		need(lookTime)
 	}
-	if w.b.holding.Load() {
-		need(holdTime)
+	if w.b.stuffed.Load() {
+		need(stuffedTime)
 	}
 	return want
 }
@@ -170,16 +170,16 @@ func since(t *time.Time, holds bool, now time.Time) {
 // releaseLocked takes the large buffer from a read that has brought nothing
 // since the last look.
 func (w *watch) releaseLocked(in uint64) {
-	if !w.b.holding.Load() {
-		w.held = false
+	if !w.b.stuffed.Load() {
+		w.stuffed = false
 		return
 	}
-	if w.held && w.heldFrom == in && w.b.kind.deadlinesAreSafe() {
+	if w.stuffed && w.stuffedFrom == in && w.b.kind.deadlinesAreSafe() {
 		_ = w.b.stream.SetReadDeadline(time.Unix(1, 0))
-		w.held = false
+		w.stuffed = false
 		return
 	}
-	w.held, w.heldFrom = true, in
+	w.stuffed, w.stuffedFrom = true, in
 }
 
 func (w *watch) stop() {

@@ -84,9 +84,9 @@ func (b *Budget) Marked(nonce uint64) (took time.Duration, ok bool) {
 	}
 	took = now - m.at
 	for _, f := range b.writing {
-		if f.began < m.at && !f.held {
+		if f.began < m.at && !f.receiverBound {
 			// It waits for its own receiver; see the package's documentation.
-			f.held = true
+			f.receiverBound = true
 			b.transit.reserve(f.class, -f.size)
 		}
 	}
@@ -182,10 +182,10 @@ func (b *Budget) end(f *Flow, n int) {
 		b.fair.Enter(f.class)
 		f.stalled = false
 	}
-	if !f.held {
+	if !f.receiverBound {
 		b.transit.reserve(f.class, -f.size)
 	}
-	f.held, f.size = false, 0
+	f.receiverBound, f.size = false, 0
 	b.transit.wrote(f.class, n)
 	b.grantLocked(now)
 	ping := b.pingLocked(now)
@@ -376,13 +376,13 @@ type Flow struct {
 	wake chan struct{} // nil until it has to wait
 
 	// Guarded by the budget's lock.
-	class   Class
-	entered bool
-	want    int
-	size    int           // of the write under way
-	began   time.Duration // when it began
-	stalled bool          // it takes so long that nobody waits for it
-	held    bool          // it waits for its own receiver: nothing of it is on the way
+	class         Class
+	entered       bool
+	want          int
+	size          int           // of the write under way
+	began         time.Duration // when it began
+	stalled       bool          // it takes so long that nobody waits for it
+	receiverBound bool          // it waits for its own receiver: nothing of it is on the way
 }
 
 // NewFlow makes a flow.

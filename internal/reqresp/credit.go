@@ -42,15 +42,15 @@ func (f *inflow) arrived(cost int, waiting bool) bool {
 }
 
 // completed ends a message and returns what using it gives back.
-func (f *inflow) completed() (held int) {
-	held, f.part = f.part, 0
-	return held
+func (f *inflow) completed() (size int) {
+	size, f.part = f.part, 0
+	return size
 }
 
 // used books that the program has taken a message; last says that it has
 // taken everything that was complete.
-func (f *inflow) used(held int, last bool) {
-	f.owed += held
+func (f *inflow) used(size int, last bool) {
+	f.owed += size
 	if last {
 		f.owed += f.part
 		f.part = 0

@@ -12,7 +12,7 @@ import (
 // desk books the calls of peers: how many there are of everybody, and which of
 // each method run. The decisions are those of quota and admission.
 type desk struct {
-	mu    sync.Mutex // guards what follows, the admission of each method, and stage and held of each call
+	mu    sync.Mutex // guards what follows, the admission of each method, and stage and booked of each call
 	quota quota
 	// busy is how many handlers run, by method: also those of methods that are
 	// served no longer.
@@ -99,8 +99,8 @@ func (d *desk) stuck() (names []string) {
 func (d *desk) answering(k *served, bytes int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.quota.book(k.s.from, bytes-k.held)
-	k.held = bytes
+	d.quota.book(k.s.from, bytes-k.booked)
+	k.booked = bytes
 }
 
 // withdraw takes a call out that has not got a handler yet. It is false for one
@@ -127,6 +127,6 @@ func (d *desk) finish(k *served) bool {
 		return false
 	}
 	k.stage = over
-	d.quota.leave(k.s.from, k.held)
+	d.quota.leave(k.s.from, k.booked)
 	return true
 }

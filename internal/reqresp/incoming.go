@@ -26,8 +26,8 @@ type incoming struct {
 
 // received is a complete message, with the credit that taking it gives back.
 type received struct {
-	data []byte
-	held int
+	data   []byte
+	booked int
 }
 
 // init prepares for messages of at most so many bytes, with flow control if there
@@ -59,7 +59,7 @@ func (in *incoming) read(r *frameReader, end bool, admit func(size int) error) (
 	if complete && !in.ended {
 		m := received{data: msg}
 		if in.flow {
-			m.held = in.credit.completed()
+			m.booked = in.credit.completed()
 		}
 		in.msgs = append(in.msgs, m)
 	}
@@ -144,7 +144,7 @@ func (in *incoming) poll() (msg []byte, grant int, ended bool, err error) {
 		in.msgs = nil
 	}
 	if in.flow {
-		in.credit.used(m.held, len(in.msgs) == 0)
+		in.credit.used(m.booked, len(in.msgs) == 0)
 		grant = in.credit.grant()
 	}
 	return m.data, grant, false, nil

@@ -28,10 +28,10 @@ type Plan struct {
 type Part struct {
 	from, to uint64
 	got      uint64 // the next item that is missing
-	holders  []holder
+	fetchers []fetcher
 }
 
-type holder struct {
+type fetcher struct {
 	peer  peer.ID
 	since time.Time
 	first uint64
@@ -83,7 +83,7 @@ func (p *Plan) Take(id peer.ID, now time.Time) (s Span, ok bool, again time.Time
 		return Span{}, false, w.resume
 	}
 	for _, part := range p.parts {
-		if len(part.holders) == 0 && part.got < part.to {
+		if len(part.fetchers) == 0 && part.got < part.to {
 			return part.give(id, now), true, time.Time{}
 		}
 	}
@@ -123,7 +123,7 @@ func (p *Plan) worthTaking(part *Part, id peer.ID, w *worker, now time.Time) boo
 	if mine == 0 {
 		mine = p.defaultEvery
 	}
-	for _, h := range part.holders {
+	for _, h := range part.fetchers {
 		elapsed := now.Sub(h.since)
 		theirs := elapsed / time.Duration(max(part.got-h.first, 1))
 		if h.peer == id || elapsed < p.slowAtLeast || theirs*left <= 2*mine*left+p.slowAtLeast/2 {
@@ -134,7 +134,7 @@ func (p *Plan) worthTaking(part *Part, id peer.ID, w *worker, now time.Time) boo
 }
 
 func (part *Part) give(id peer.ID, now time.Time) Span {
-	part.holders = append(part.holders, holder{id, now, part.got})
+	part.fetchers = append(part.fetchers, fetcher{id, now, part.got})
 	return Span{part, part.got, part.to}
 }
 
@@ -143,8 +143,8 @@ func (part *Part) give(id peer.ID, now time.Time) Span {
 // before it was faster this once, else it would never get past a peer that is slow.
 func (p *Plan) Bring(id peer.ID, part *Part, index uint64) (isNew, more bool) {
 	if index < part.got {
-		n := len(part.holders)
-		return false, n > 0 && part.holders[n-1].peer == id && part.got < part.to
+		n := len(part.fetchers)
+		return false, n > 0 && part.fetchers[n-1].peer == id && part.got < part.to
 	}
 	if index > part.got || index >= part.to {
 		return false, false
@@ -176,9 +176,9 @@ func (p *Plan) Finish(id peer.ID, part *Part, items uint64, took time.Duration, 
 }
 
 func (part *Part) drop(id peer.ID) {
-	for i, h := range part.holders {
+	for i, h := range part.fetchers {
 		if h.peer == id {
-			part.holders = append(part.holders[:i:i], part.holders[i+1:]...)
+			part.fetchers = append(part.fetchers[:i:i], part.fetchers[i+1:]...)
 			return
 		}
 	}
@@ -218,7 +218,7 @@ func (p *Plan) Rewind() (to uint64) {
 	part := p.parts[0]
 	to = part.got
 	part.got = p.next
-	part.holders = nil // what they still bring starts too late
+	part.fetchers = nil // what they still bring starts too late
 	return to
 }
 

@@ -178,7 +178,7 @@ func TestCredit(t *testing.T) {
 			t.Run(fmt.Sprint(size, greedy), func(t *testing.T) {
 				const window, messages = 256 << 10, 200
 				f, credit := newInflow(window), window
-				type msg struct{ held, bytes int }
+				type msg struct{ booked, bytes int }
 				var queue []msg
 				used, held, most := 0, 0, 0
 				left, begins := size, true
@@ -211,7 +211,7 @@ func TestCredit(t *testing.T) {
 					if len(queue) > 0 && (greedy || !moved) {
 						m := queue[0]
 						queue = queue[1:]
-						f.used(m.held, len(queue) == 0)
+						f.used(m.booked, len(queue) == 0)
 						used++
 						held -= m.bytes + messageCost
 						credit += f.grant()

@@ -39,8 +39,8 @@ type served struct {
 	requested bool // the reader's: everything has come
 	began     time.Time
 
-	stage stage // guarded by the engine's desk
-	held  int   // bytes, likewise
+	stage  stage // guarded by the engine's desk
+	booked int   // bytes, likewise
 }
 
 // newServed takes a call in, or says why not.
@@ -125,7 +125,7 @@ func (k *served) book(size int) error {
 		return Busy
 	}
 	d.quota.book(k.s.from, size)
-	k.held += size
+	k.booked += size
 	return nil
 }
 

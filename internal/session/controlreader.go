@@ -179,9 +179,9 @@ func (s *Session) tick() {
 		s.end(handshake.ReasonPingTimeout, false)
 		return
 	}
-	if late := s.overdue(now); len(late) > 0 {
+	if streams := s.overdue(now); len(streams) > 0 {
 		s.spawn(func() { // a reset may block on a connection that is stuck
-			for _, st := range late {
+			for _, st := range streams {
 				st.ResetWithError(network.StreamGarbageCollected)
 			}
 		})

@@ -51,7 +51,7 @@ func BenchmarkIdlePeers(b *testing.B) {
 		}
 	}
 	for b.Loop() {
-		plain := settled()
+		plain := measure()
 		// Both ends of every session are in this process: half of it is one peer's.
 		var sessions []*Session
 		for _, n := range nodes {
@@ -70,7 +70,7 @@ func BenchmarkIdlePeers(b *testing.B) {
 			<-hubGot.hit
 		}
 		time.Sleep(time.Second) // idle streams close
-		with := settled()
+		with := measure()
 		b.ReportMetric(0, "ns/op")
 		b.ReportMetric(float64(with.heap-plain.heap)/(2*peers), "heap-B/peer")
 		b.ReportMetric(float64(with.stack-plain.stack)/(2*peers), "stack-B/peer")
@@ -83,7 +83,7 @@ func BenchmarkIdlePeers(b *testing.B) {
 
 type footprint struct{ heap, stack, goroutines int64 }
 
-func settled() footprint {
+func measure() footprint {
 	time.Sleep(500 * time.Millisecond)
 	var m runtime.MemStats
 	for range 3 {

@@ -15,21 +15,21 @@ func TestQueueOfMixedFrames(t *testing.T) {
 		m = testMessage(small)
 		q.push(1, m.head, m.body, true)
 	}
-	booked, held := q.bytes, 0
+	booked, allocated := q.bytes, 0
 	for {
 		seg, ok := q.pop(1)
 		if !ok {
 			break
 		}
-		held += cap(seg.block.b)
+		allocated += cap(seg.block.b)
 		for _, b := range seg.chain {
-			held += cap(b.b)
+			allocated += cap(b.b)
 		}
 		seg.release()
 	}
 	// A large frame of a quarter of a block holds a whole one.
-	if most := booked * 9 / 2; held > most {
-		t.Errorf("%d bytes are held for %d booked, want at most %d", held, booked, most)
+	if most := booked * 9 / 2; allocated > most {
+		t.Errorf("%d bytes are held for %d booked, want at most %d", allocated, booked, most)
 	}
 }
 

@@ -93,7 +93,7 @@ func (o *sendQueue) push(m *message, class int) error {
 	if start {
 		o.startLocked()
 	}
-	if need := o.heldLocked() - o.booked; need > 0 {
+	if need := o.queuedLocked() - o.booked; need > 0 {
 		o.bookLocked(need)
 	}
 	o.mu.Unlock()
@@ -122,8 +122,8 @@ func (o *sendQueue) restLocked() {
 	o.q.shrink()
 }
 
-// heldLocked is how many bytes are queued or being written.
-func (o *sendQueue) heldLocked() int {
+// queuedLocked is how many bytes are queued or being written.
+func (o *sendQueue) queuedLocked() int {
 	if o.w == nil {
 		return o.q.bytes
 	}
@@ -147,7 +147,7 @@ func (o *sendQueue) admitLocked(m *message, size int) error {
 	case m.head.raw > o.offer.maxSize:
 		return &TooLargeError{Type: o.t.name, Size: m.head.raw, Max: o.offer.maxSize, Peer: o.s.peer}
 	}
-	have := o.heldLocked()
+	have := o.queuedLocked()
 	if have == 0 {
 		return nil
 	}
@@ -159,7 +159,7 @@ func (o *sendQueue) admitLocked(m *message, size int) error {
 	return nil
 }
 
-// bookLocked books bytes that are held, and some ahead where there is room.
+// bookLocked books bytes that are queued, and some ahead where there is room.
 func (o *sendQueue) bookLocked(bytes int) {
 	room := o.s.e.cfg.QueueBytes - int(o.s.queued.Load()) - bytes
 	bytes += max(min(bookAhead, room), 0)
@@ -171,11 +171,11 @@ func (o *sendQueue) bookLocked(bytes int) {
 // unbookLocked returns how many bytes are booked for no reason. They no longer
 // are; the caller tells the session.
 func (o *sendQueue) unbookLocked() (bytes int) {
-	held := o.heldLocked()
-	if held > 0 {
-		held += bookAhead
+	queued := o.queuedLocked()
+	if queued > 0 {
+		queued += bookAhead
 	}
-	bytes = max(o.booked-held, 0)
+	bytes = max(o.booked-queued, 0)
 	o.booked -= bytes
 	return bytes
 }
@@ -234,7 +234,7 @@ func (o *sendQueue) stats() SendStats {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	st := o.sent.stats()
-	st.Pending, st.PendingBytes = o.q.count, o.heldLocked()
+	st.Pending, st.PendingBytes = o.q.count, o.queuedLocked()
 	if o.w != nil {
 		st.Pending += o.w.poppedCount
 	}

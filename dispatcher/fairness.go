@@ -2,11 +2,11 @@ package dispatcher
 
 import "reflect"
 
-// crowd shares a subscriber's channel fairly among senders once the channel
+// fairness shares a subscriber's channel fairly among senders once the channel
 // has been found full. What is in a channel cannot be taken out again but for
 // the oldest, so a place has to be kept free for those who come later: a sender
 // that has taken more than an equal share of late does not get the last places.
-type crowd struct {
+type fairness struct {
 	reserve int            // places that are kept
 	taken   map[string]int // messages taken, by sender; halved now and then
 	sum     int            // of taken
@@ -14,13 +14,13 @@ type crowd struct {
 	most    int            // messages after which it is halved
 }
 
-func newCrowd(size int) *crowd {
-	return &crowd{reserve: max(size/4, 1), taken: make(map[string]int), most: max(4*size, 64)}
+func newFairness(size int) *fairness {
+	return &fairness{reserve: max(size/4, 1), taken: make(map[string]int), most: max(4*size, 64)}
 }
 
 // admits tells whether a sender's message may be taken while so many places are
 // free. One sender alone gets all of them.
-func (c *crowd) admits(from string, free int) bool {
+func (c *fairness) admits(from string, free int) bool {
 	if c.seen++; c.seen > c.most {
 		c.halve()
 	}
@@ -31,12 +31,12 @@ func (c *crowd) admits(from string, free int) bool {
 	return free > c.reserve || mine*len(c.taken) <= c.sum
 }
 
-func (c *crowd) took(from string) {
+func (c *fairness) took(from string) {
 	c.taken[from]++
 	c.sum++
 }
 
-func (c *crowd) halve() {
+func (c *fairness) halve() {
 	c.seen, c.sum = 0, 0
 	for from, n := range c.taken {
 		if n /= 2; n == 0 {
@@ -51,8 +51,8 @@ func (c *crowd) halve() {
 // sendLocked puts a message into the channel if there is space, or, with
 // DropOldest, makes space. It panics when the owner has closed the channel.
 func (s *subscription) sendLocked(it *item) bool {
-	if s.crowd != nil {
-		return s.sendCrowdedLocked(it)
+	if s.fair != nil {
+		return s.sendFairLocked(it)
 	}
 	select {
 	case s.ch <- it.msg:
@@ -64,19 +64,19 @@ func (s *subscription) sendLocked(it *item) bool {
 		return false
 	}
 	if cap(s.ch) > 0 {
-		s.crowd = newCrowd(cap(s.ch))
-		return s.sendCrowdedLocked(it)
+		s.fair = newFairness(cap(s.ch))
+		return s.sendFairLocked(it)
 	}
 	return false
 }
 
-func (s *subscription) sendCrowdedLocked(it *item) bool {
+func (s *subscription) sendFairLocked(it *item) bool {
 	free := cap(s.ch) - len(s.ch)
 	if 2*free >= cap(s.ch) && free > 0 {
-		s.crowd = nil
+		s.fair = nil
 		return s.sendLocked(it)
 	}
-	if !s.crowd.admits(it.head.from, free) {
+	if !s.fair.admits(it.head.from, free) {
 		return false
 	}
 	// Another goroutine may send on the channel too and be faster, so it tries
@@ -84,7 +84,7 @@ func (s *subscription) sendCrowdedLocked(it *item) bool {
 	for range 8 {
 		select {
 		case s.ch <- it.msg:
-			s.crowd.took(it.head.from)
+			s.fair.took(it.head.from)
 			s.sentLocked(it)
 			return true
 		default:
