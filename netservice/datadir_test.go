@@ -65,15 +65,15 @@ func TestPSKFileIsHeldToTheRulesOfSecrets(t *testing.T) {
 	if _, err := newIn(t, netservice.Config{PSKFile: path}); err != nil {
 		t.Fatal(err)
 	}
-	link := path + ".link"
-	if err := os.Symlink(path, link); err != nil {
+	symlink := path + ".link"
+	if err := os.Symlink(path, symlink); err != nil {
 		t.Fatal(err)
 	}
 	for _, tc := range []struct {
 		path string
 		mode os.FileMode
 		want error
-	}{{path, 0o644, netservice.ErrKeyPermissions}, {link, 0o600, netservice.ErrKeySymlink}} {
+	}{{path, 0o644, netservice.ErrKeyPermissions}, {symlink, 0o600, netservice.ErrKeySymlink}} {
 		if err := os.Chmod(path, tc.mode); err != nil {
 			t.Fatal(err)
 		}

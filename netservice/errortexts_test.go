@@ -56,7 +56,7 @@ func (f failure) check(t *testing.T) {
 			said[phrase] = true
 		}
 	}
-	if room.MatchString(text) {
+	if prefixed.MatchString(text) {
 		t.Errorf("%s: %q names a package", f.name, text)
 	}
 	if errors.Is(f.err, context.DeadlineExceeded) {
@@ -66,8 +66,8 @@ func (f failure) check(t *testing.T) {
 	}
 }
 
-// room is a package of ours as a prefix.
-var room = regexp.MustCompile(`(^|: |\n)(netservice|dispatcher|session|gossip|swarm|reqresp|peers|p2phost|obs|msgtype|pacing|router|sched|wire|engine)(:| )`)
+// prefixed is a package of ours as a prefix.
+var prefixed = regexp.MustCompile(`(^|: |\n)(netservice|dispatcher|session|gossip|swarm|reqresp|peers|p2phost|obs|msgtype|pacing|router|sched|wire|engine)(:| )`)
 
 // What programs get of a service that is not running.
 func TestErrorsOfLifeCycle(t *testing.T) {
@@ -142,11 +142,11 @@ func TestErrorsOfSending(t *testing.T) {
 			b.Service().Declare(netservice.MessageSpec{Name: "asym", MaxSize: 10})); err != nil {
 			t.Fatal(err)
 		}
-		hold := make(chan struct{})
-		register(t, b.Service(), dispatcher.NewHandler("slow", "text", func(ctx context.Context, _ dispatcher.Message) { <-hold }, dispatcher.WithPolicy(dispatcher.Lossless), dispatcher.WithQueue(1)))
+		release := make(chan struct{})
+		register(t, b.Service(), dispatcher.NewHandler("slow", "text", func(ctx context.Context, _ dispatcher.Message) { <-release }, dispatcher.WithPolicy(dispatcher.Lossless), dispatcher.WithQueue(1)))
 		register(t, b.Service(), dispatcher.NewSubscription("x", "asym"))
-		register(t, s, dispatcher.NewHandler("slow", "own", func(ctx context.Context, _ dispatcher.Message) { <-hold }, dispatcher.WithPolicy(dispatcher.Lossless), dispatcher.WithQueue(1)))
-		defer close(hold)
+		register(t, s, dispatcher.NewHandler("slow", "own", func(ctx context.Context, _ dispatcher.Message) { <-release }, dispatcher.WithPolicy(dispatcher.Lossless), dispatcher.WithQueue(1)))
+		defer close(release)
 		if err := s.Register(); err != nil {
 			t.Fatal(err)
 		}

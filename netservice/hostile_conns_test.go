@@ -73,7 +73,7 @@ func TestHostileSilence(t *testing.T) {
 				if level == "peers" && (evicted+late != 100 || late > 63) {
 					t.Errorf("%d evicted and %d timeouts are counted", evicted, late)
 				}
-				settled(t, base)
+				awaitGoroutines(t, base)
 			})
 		})
 	}

@@ -48,7 +48,7 @@ func TestHostileConnectionFlood(t *testing.T) {
 				}
 				s.mustServe("during")
 				time.Sleep(30 * time.Second)
-				settled(t, base)
+				awaitGoroutines(t, base)
 			})
 		})
 	}
@@ -139,7 +139,7 @@ func TestHostileChurn(t *testing.T) {
 				if n := s.conns(); n != 0 {
 					t.Errorf("%d connections", n)
 				}
-				settled(t, base)
+				awaitGoroutines(t, base)
 				if n := len(s.victim.Node().Host().Peerstore().Peers()); n > known+3 {
 					t.Errorf("the address book grew from %d to %d peers", known, n)
 				}

@@ -178,7 +178,7 @@ func TestHostileHelloStorm(t *testing.T) {
 				}
 				s.mustServe("after")
 				a.Close()
-				settled(t, base)
+				awaitGoroutines(t, base)
 			})
 		})
 	}

@@ -175,7 +175,7 @@ func TestHostileTakers(t *testing.T) {
 				}
 				s.mustServe("after")
 				a.Close()
-				settled(t, base)
+				awaitGoroutines(t, base)
 			})
 		})
 	}

@@ -48,7 +48,7 @@ func TestHostileMuteStreams(t *testing.T) {
 		if n := len(s.victim.Node().Host().Network().Conns()); n != 0 {
 			t.Errorf("%d connections are left", n)
 		}
-		settled(t, base)
+		awaitGoroutines(t, base)
 		s.mustServe("after")
 	})
 }
@@ -192,7 +192,7 @@ func floodStreams(t *testing.T, s *siege, faults int64) {
 	a := s.session()
 	a.identified()
 	base := runtime.NumGoroutine()
-	held := func() int { return s.messageStreams(a) }
+	streams := func() int { return s.messageStreams(a) }
 	refused := func() int64 { return s.count("neb.net.streams.refused.excess") }
 	flood := func(n int) {
 		for range n {
@@ -213,11 +213,11 @@ func floodStreams(t *testing.T, s *siege, faults int64) {
 		}
 	}
 	flood(2)
-	testkit.Equal(t, "streams that are held", 3, held)
+	testkit.Equal(t, "streams that are held", 3, streams)
 	flood(6)
 	testkit.Equal(t, "streams refused", 6, refused)
-	if held() != 3 {
-		t.Errorf("%d streams are held", held())
+	if streams() != 3 {
+		t.Errorf("%d streams are held", streams())
 	}
 	if n := s.count("neb.net.faults.streams"); n != faults {
 		t.Errorf("%d faults are counted, want %d", n, faults)
@@ -394,7 +394,7 @@ func TestHostileStorm(t *testing.T) {
 				}
 				s.mustServe("during")
 				p.Close()
-				settled(t, base)
+				awaitGoroutines(t, base)
 				s.mustServe("after")
 			})
 		})
@@ -425,6 +425,6 @@ func TestHostileStormOfPeer(t *testing.T) {
 		s.event(netservice.PeerBanned, a.ID())
 		s.mustServe("during")
 		a.Close()
-		settled(t, base)
+		awaitGoroutines(t, base)
 	})
 }

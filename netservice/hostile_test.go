@@ -200,8 +200,8 @@ func allocated() uint64 {
 	return m.TotalAlloc
 }
 
-// settled waits until the number of goroutines is back at base, give or take.
-func settled(t *testing.T, base int) {
+// awaitGoroutines waits until the number of goroutines is back at base, give or take.
+func awaitGoroutines(t *testing.T, base int) {
 	t.Helper()
 	for range 20 {
 		synctest.Wait()

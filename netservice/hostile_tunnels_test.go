@@ -71,7 +71,7 @@ func TestHostileTunnelFlood(t *testing.T) {
 			t.Errorf("served %s", <-served)
 		}
 		flooder.Close()
-		settled(t, base)
+		awaitGoroutines(t, base)
 	})
 }
 

@@ -149,7 +149,7 @@ func passOn(t *testing.T, nw *nettest.Network, p passing) {
 	if got := next(t, "message of another type", good); got != "another type" {
 		t.Errorf("C got %q", got)
 	}
-	held := func(when string) {
+	blamed := func(when string) {
 		t.Helper()
 		for _, info := range c.Service().Peers() {
 			if info.ID == b.ID() && info.Value.Penalty != 0 {
@@ -160,7 +160,7 @@ func passOn(t *testing.T, nw *nettest.Network, p passing) {
 			t.Errorf("%s: B is no peer of C: %+v, %v", when, w, err)
 		}
 	}
-	held("A sends through B")
+	blamed("A sends through B")
 	if n := len(c.Service().Bans()); n != 0 {
 		t.Errorf("C has %d bans", n)
 	}
@@ -176,7 +176,7 @@ func passOn(t *testing.T, nw *nettest.Network, p passing) {
 		send(strict, a, fmt.Sprintf("bad A%03d", i))
 		time.Sleep(time.Second)
 	}
-	held("A sends to C")
+	blamed("A sends to C")
 	if all := c.Service().Bans(); len(all) != 1 || all[0].Peer != a.ID() {
 		t.Errorf("C bans %+v, want A alone", all)
 	}

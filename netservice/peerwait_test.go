@@ -12,13 +12,13 @@ import (
 	"github.com/go-nebnet/nebnet/internal/handshake"
 )
 
-// held is a stream of a handshake whose accept waits for the test.
-type held struct {
+// delayed is a stream of a handshake whose accept waits for the test.
+type delayed struct {
 	network.Stream
 	release chan struct{}
 }
 
-func (h held) Write(b []byte) (int, error) {
+func (h delayed) Write(b []byte) (int, error) {
 	if len(b) > 1 && b[1] == 3<<3|2 { // an accept
 		<-h.release
 	}
@@ -35,7 +35,7 @@ func (a *attacker) halfway() (st network.Stream, release func()) {
 	if err != nil {
 		a.s.t.Fatal(err)
 	}
-	h := held{st, make(chan struct{})}
+	h := delayed{st, make(chan struct{})}
 	go func() {
 		if _, err := handshake.Open(a.s.t.Context(), h, greeting(), nil); err == nil {
 			st.Write(firstOffers())

@@ -125,11 +125,11 @@ func TestSoak(t *testing.T) {
 			}
 			return up
 		}
-		settle := func() { time.Sleep(35 * time.Second) } // a lost peer is dialled again within 30 s
+		recover := func() { time.Sleep(35 * time.Second) } // a lost peer is dialled again within 30 s
 		var firstHeap, lastHeap int64
 		var firstGo, lastGo int
 		began := time.Now()
-		settle()
+		recover()
 		for time.Since(began) < *soak {
 			talk("whole", running())
 			events++
@@ -152,7 +152,7 @@ func TestSoak(t *testing.T) {
 						n.Stop()
 					}
 				}
-				settle()
+				recover()
 				talk("some are gone", running())
 				for _, n := range gone {
 					n.Restart(func(s *netservice.NebService) { n.subscribe(s) })
@@ -171,7 +171,7 @@ func TestSoak(t *testing.T) {
 					}
 				}
 				nw.Partition(an)
-				settle()
+				recover()
 				talk("parted", a, b)
 				nw.Heal()
 			default: // connections break
@@ -182,7 +182,7 @@ func TestSoak(t *testing.T) {
 					}
 				}
 			}
-			settle()
+			recover()
 			lastHeap, lastGo = live(), runtime.NumGoroutine()
 			if time.Since(began) < warm {
 				firstHeap, firstGo = lastHeap, lastGo

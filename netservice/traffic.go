@@ -98,7 +98,7 @@ func (n *Node) sendToMany(msgType string, data []byte, filter PeerFilter, o sess
 			t.sent(k.id, msgType, data, err)
 		}
 	}
-	return sent, tally.verdict(msgType)
+	return sent, tally.outcome(msgType)
 }
 
 // tally sums up what became of one message that went to several peers.
@@ -118,9 +118,9 @@ func (t *tally) add(err error) bool {
 	return false
 }
 
-// verdict is nil when the message was queued for somebody, and else the most
+// outcome is nil when the message was queued for somebody, and else the most
 // telling reason why not.
-func (t *tally) verdict(msgType string) error {
+func (t *tally) outcome(msgType string) error {
 	switch {
 	case t.queued > 0:
 		return nil

@@ -35,13 +35,13 @@ type undecided struct {
 // decided in a few round trips and is not the oldest for long. Peers to keep go
 // when there are no others.
 func evict[C comparable](pool map[C]*undecided) (worst C) {
-	crowd := make(map[netip.Prefix]int)
+	perGroup := make(map[netip.Prefix]int)
 	for _, u := range pool {
-		crowd[u.group]++
+		perGroup[u.group]++
 	}
 	var found *undecided
 	for c, u := range pool {
-		if found == nil || cmp.Or(kept(u)-kept(found), crowd[found.group]-crowd[u.group], u.since.Compare(found.since)) < 0 {
+		if found == nil || cmp.Or(kept(u)-kept(found), perGroup[found.group]-perGroup[u.group], u.since.Compare(found.since)) < 0 {
 			worst, found = c, u
 		}
 	}

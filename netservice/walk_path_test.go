@@ -60,8 +60,8 @@ func ours() map[string]string {
 	all := make(map[string]string)
 	for g := range strings.SplitSeq(string(buf[:runtime.Stack(buf, true)]), "\n\n") {
 		head, stack, _ := strings.Cut(g, "\n")
-		for _, room := range []string{"/nebnet/dispatcher.", "/nebnet/internal/session.", "/nebnet/netservice.("} {
-			if strings.Contains(stack, room) {
+		for _, pkg := range []string{"/nebnet/dispatcher.", "/nebnet/internal/session.", "/nebnet/netservice.("} {
+			if strings.Contains(stack, pkg) {
 				id, _, _ := strings.Cut(head, " [")
 				all[id] = stack
 			}

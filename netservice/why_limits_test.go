@@ -20,7 +20,7 @@ func occupy(t *testing.T, s *netservice.NebService, dir network.Direction, addr 
 	t.Helper()
 	rm := s.Node().Host().Network().ResourceManager()
 	at := ma.StringCast(addr)
-	var held []network.ConnManagementScope
+	var opened []network.ConnManagementScope
 	for range 1000 {
 		c, err := rm.OpenConnection(dir, true, at)
 		if err == nil && p != "" {
@@ -29,17 +29,17 @@ func occupy(t *testing.T, s *netservice.NebService, dir network.Direction, addr 
 			}
 		}
 		if err == nil {
-			held = append(held, c)
+			opened = append(opened, c)
 			continue
 		}
 		if !errors.Is(err, network.ErrResourceLimitExceeded) {
 			t.Errorf("%v does not say that it is a limit", err)
 		}
-		if len(held) == 0 {
+		if len(opened) == 0 {
 			t.Fatal("nothing could be taken")
 		}
 		return func() {
-			for _, c := range held {
+			for _, c := range opened {
 				c.Done()
 			}
 		}

@@ -97,15 +97,15 @@ func (net *network) sum(count func(*node) int64) (total int64) {
 	return total
 }
 
-// settled tells whether every node has every message of the others.
-func (t totals) settled(nodes int) bool {
+// complete tells whether every node has every message of the others.
+func (t totals) complete(nodes int) bool {
 	return t.waiting == 0 && t.arrived == t.broadcast*int64(nodes-1)
 }
 
 // addsUp tells whether every message reached every other node exactly once,
 // and what became of it there.
 func (t totals) addsUp(nodes int) bool {
-	return t.settled(nodes) && uint64(t.arrived) == t.delivered+t.dropped
+	return t.complete(nodes) && uint64(t.arrived) == t.delivered+t.dropped
 }
 
 // settle waits until what is on the way has arrived, a few seconds at most.
@@ -114,7 +114,7 @@ func (net *network) settle() {
 	defer cancel()
 	await(ctx, func() bool {
 		n := len(net.nodes)
-		return net.totals(newBlock.Name()).settled(n) && net.totals(newPrice.Name()).settled(n)
+		return net.totals(newBlock.Name()).complete(n) && net.totals(newPrice.Name()).complete(n)
 	})
 }
 
@@ -128,11 +128,11 @@ func (net *network) summary(w io.Writer) bool {
 		lossless bool
 	}{{newBlock.Name(), true}, {newPrice.Name(), false}} {
 		x := net.totals(t.name)
-		verdict := "adds up"
+		result := "adds up"
 		if !x.addsUp(len(net.nodes)) || t.lossless && x.handled != x.arrived {
-			verdict, ok = "does not add up", false
+			result, ok = "does not add up", false
 		}
-		fmt.Fprintf(w, "%-9s %9d %8d %8d %8d %8d %8d %s\n", t.name, x.broadcast, x.arrived, x.handled, x.dropped, x.copies, x.unsent, verdict)
+		fmt.Fprintf(w, "%-9s %9d %8d %8d %8d %8d %8d %s\n", t.name, x.broadcast, x.arrived, x.handled, x.dropped, x.copies, x.unsent, result)
 	}
 	if ok {
 		fmt.Fprintf(w, "each of the %d nodes got every message of the %d others once; copies came over other paths\n", len(net.nodes), len(net.nodes)-1)

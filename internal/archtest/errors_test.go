@@ -12,7 +12,7 @@ import (
 )
 
 // Texts of errors begin with no package of ours: a program prefixes them with what it
-// was about, and its users know nothing of our rooms.
+// was about, and its users know nothing of our packages.
 func TestErrorsNameNoPackage(t *testing.T) {
 	root := filepath.Join("..", "..")
 	packages := map[string]bool{}

@@ -17,11 +17,11 @@ func TestSymlinkIsRefused(t *testing.T) {
 	real := filepath.Join(dir, "real.key")
 	key := mustLoad(t, real)
 	for name, target := range map[string]string{"link": real, "relative": "real.key", "dangling": "nowhere", "loop": "loop"} {
-		link := filepath.Join(dir, name)
-		if err := os.Symlink(target, link); err != nil {
+		symlink := filepath.Join(dir, name)
+		if err := os.Symlink(target, symlink); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := Load(link); !errors.Is(err, ErrSymlink) {
+		if _, err := Load(symlink); !errors.Is(err, ErrSymlink) {
 			t.Errorf("%s: error %v", name, err)
 		}
 	}

@@ -34,7 +34,7 @@ const (
 
 // igd runs a gateway in the namespace of its router until the input ends.
 func (p part) igd() error {
-	at, err := net.Listen("tcp4", p.Gate.Inside+":5000")
+	at, err := net.Listen("tcp4", p.Gateway.Inside+":5000")
 	if err != nil {
 		return err
 	}
@@ -48,8 +48,8 @@ func (p part) igd() error {
 		return err
 	}
 	defer search.Close()
-	go p.Gate.found(search)
-	go http.Serve(at, http.HandlerFunc(p.Gate.control))
+	go p.Gateway.found(search)
+	go http.Serve(at, http.HandlerFunc(p.Gateway.control))
 	fmt.Println("ready to forward")
 	_, err = io.Copy(io.Discard, os.Stdin)
 	return err

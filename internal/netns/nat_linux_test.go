@@ -148,12 +148,12 @@ func TestPortMapping(t *testing.T) {
 			w := newWorld(t)
 			r := w.router("20.0.0.1", cone)
 			home := r.behind(1)
-			gate := r.run(part{Do: do, Gate: gateway{Inside: "192.168.1.1", Outside: r.outside}})
-			gate.hear("ready", 10*time.Second)
+			device := r.run(part{Do: do, Gateway: gateway{Inside: "192.168.1.1", Outside: r.outside}})
+			device.hear("ready", 10*time.Second)
 			n, address := home.service(func(c *netservice.Config) {
 				c.Listen, c.Reachability.PortMapping = everywhere, true
 			})
-			t.Logf("forwarded %s", gate.hear("forwarded", time.Minute))
+			t.Logf("forwarded %s", device.hear("forwarded", time.Minute))
 			mapped := ""
 			n.until("it tells a mapped address", 30*time.Second, func(r report) bool {
 				for _, a := range r.Reach.Addrs {

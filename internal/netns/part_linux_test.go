@@ -37,15 +37,15 @@ const partEnv = "NETNS_TEST_PART"
 
 // part is what a process does.
 type part struct {
-	Do     string            // node, silence, flood, igd, pmp, line, storm, talk
-	Config netservice.Config // of a node
-	Target string            // of silence and flood: the node's address
-	Count  int               // their connections
-	From   []string
-	Gate   gateway // of igd and pmp
-	Line   line    // of line
-	First  bool    // of talk: it says what it has to say first
-	Serve  bool    // of talk: it is dialled
+	Do      string            // node, silence, flood, igd, pmp, line, storm, talk
+	Config  netservice.Config // of a node
+	Target  string            // of silence and flood: the node's address
+	Count   int               // their connections
+	From    []string
+	Gateway gateway // of igd and pmp
+	Line    line    // of line
+	First   bool    // of talk: it says what it has to say first
+	Serve   bool    // of talk: it is dialled
 }
 
 func TestMain(m *testing.M) {

@@ -12,14 +12,14 @@ import (
 
 // pmp runs a gateway of NAT-PMP in the namespace of its router until the input ends.
 func (p part) pmp() error {
-	conn, err := net.ListenUDP("udp4", net.UDPAddrFromAddrPort(netip.AddrPortFrom(netip.MustParseAddr(p.Gate.Inside), 5351)))
+	conn, err := net.ListenUDP("udp4", net.UDPAddrFromAddrPort(netip.AddrPortFrom(netip.MustParseAddr(p.Gateway.Inside), 5351)))
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
 	go testkit.PMP{
-		Outside: func() netip.Addr { return netip.MustParseAddr(p.Gate.Outside) },
-		Forward: p.Gate.grant(),
+		Outside: func() netip.Addr { return netip.MustParseAddr(p.Gateway.Outside) },
+		Forward: p.Gateway.grant(),
 	}.Serve(conn)
 	fmt.Println("ready to forward")
 	_, err = io.Copy(io.Discard, os.Stdin)

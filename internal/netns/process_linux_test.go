@@ -67,7 +67,7 @@ func (p *process) hear(word string, within time.Duration) string {
 type report struct {
 	Most    int               // at once
 	Now     int               // at present
-	Refused int64             // by addresses, limits and gate
+	Refused int64             // by addresses, limits and connection gater
 	Peers   map[string]string // transports of the sessions
 	Heard   int               // notes
 	Told    int               // notes to one peer

@@ -115,9 +115,9 @@ func (h bridgeHandler) Handle(ctx context.Context, r slog.Record) error {
 	// Peers can cause these lines, so they are limited by their text. The
 	// record may come without a time, hence the clock.
 	key := Clean(r.Message)
-	if ok, held := o.limit.allow("libp2p/"+key, time.Now()); ok {
-		if held > 0 {
-			fields["suppressed"] = held
+	if ok, suppressed := o.limit.allow("libp2p/"+key, time.Now()); ok {
+		if suppressed > 0 {
+			fields["suppressed"] = suppressed
 		}
 		o.log.WithFields(fields).Log(at, key)
 	}

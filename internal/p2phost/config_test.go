@@ -249,10 +249,10 @@ func TestOptionThatFails(t *testing.T) {
 	goleak.VerifyNone(t, before)
 }
 
-// holdEnv makes the test binary a foreign program that sits on a port.
-const holdEnv = "P2PHOST_TEST_HOLD"
+// occupyEnv makes the test binary a foreign program that sits on a port.
+const occupyEnv = "P2PHOST_TEST_HOLD"
 
-func hold(network string) {
+func occupy(network string) {
 	var at net.Addr
 	switch network {
 	case "tcp":
@@ -275,7 +275,7 @@ func hold(network string) {
 // Row 45: another process has the port.
 func TestPortInUseByAnotherProcess(t *testing.T) {
 	for network, form := range map[string]string{"tcp": "/ip4/127.0.0.1/tcp/%s", "udp": "/ip4/127.0.0.1/udp/%s/quic-v1"} {
-		cmd := testkit.Self(t, []string{holdEnv + "=" + network})
+		cmd := testkit.Self(t, []string{occupyEnv + "=" + network})
 		cmd.Stderr = os.Stderr
 		p := testkit.Start(t, cmd)
 		_, port, _ := net.SplitHostPort(p.Line(":"))

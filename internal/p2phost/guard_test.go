@@ -36,9 +36,9 @@ func TestInboundStreamsWaitForTheirOwnPeer(t *testing.T) {
 			}
 			return s
 		}
-		var held []network.StreamManagementScope
+		var opened []network.StreamManagementScope
 		for range negotiatingPerPeer {
-			held = append(held, open("evil"))
+			opened = append(opened, open("evil"))
 		}
 		open("honest").Done()
 		if _, err := g.OpenStream("evil", network.DirOutbound); err != nil {
@@ -57,9 +57,9 @@ func TestInboundStreamsWaitForTheirOwnPeer(t *testing.T) {
 			func(s network.StreamManagementScope) { _ = s.SetProtocol("/x"); s.Done(); s.Done() },
 			func(s network.StreamManagementScope) { s.Done() },
 		} {
-			time.AfterFunc(time.Second, func() { free(held[i]) })
+			time.AfterFunc(time.Second, func() { free(opened[i]) })
 			begun = time.Now()
-			held = append(held, open("evil"))
+			opened = append(opened, open("evil"))
 			if d := time.Since(begun); d != time.Second {
 				t.Errorf("waited %v", d)
 			}
@@ -74,7 +74,7 @@ func TestInboundStreamsWaitForTheirOwnPeer(t *testing.T) {
 		if _, err := g.OpenStream("evil", network.DirInbound); err == nil || time.Since(begun) != time.Second {
 			t.Errorf("after %v: %v", time.Since(begun), err)
 		}
-		for _, s := range held {
+		for _, s := range opened {
 			s.Done()
 		}
 		if len(g.streams.peers) != 0 {

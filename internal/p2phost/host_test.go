@@ -26,8 +26,8 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if network := os.Getenv(holdEnv); network != "" {
-		hold(network)
+	if network := os.Getenv(occupyEnv); network != "" {
+		occupy(network)
 		os.Exit(0)
 	}
 	goleak.VerifyTestMain(m)

@@ -81,12 +81,12 @@ func TestStreamsThatNeverNegotiate(t *testing.T) {
 			wg.Go(func() { _, _ = conn.NewStream(ctx) })
 		}
 		time.Sleep(time.Second)
-		held := 0
+		open := 0
 		for _, c := range l.victim.Network().ConnsToPeer(evil.ID()) {
-			held += len(c.GetStreams())
+			open += len(c.GetStreams())
 		}
-		if held == 0 || held > 40 {
-			t.Errorf("the peer holds %d streams without a protocol", held)
+		if open == 0 || open > 40 {
+			t.Errorf("the peer holds %d streams without a protocol", open)
 		}
 		l.mustServe(public(1), "during")
 		cancel()

@@ -29,9 +29,9 @@ func (c *slowWrites) Write(b []byte) (int, error) {
 	if len(b) < 1<<10 {
 		return c.Conn.Write(b)
 	}
-	late := !c.deadline.IsZero() && time.Now().Add(c.takes).After(c.deadline)
+	tooLate := !c.deadline.IsZero() && time.Now().Add(c.takes).After(c.deadline)
 	wait := c.takes
-	if late {
+	if tooLate {
 		wait = time.Until(c.deadline)
 	}
 	select {
@@ -39,7 +39,7 @@ func (c *slowWrites) Write(b []byte) (int, error) {
 	case <-c.closed:
 		return 0, net.ErrClosed
 	}
-	if late {
+	if tooLate {
 		return 0, errSlow{}
 	}
 	return c.Conn.Write(b)

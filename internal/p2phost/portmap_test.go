@@ -51,7 +51,7 @@ type home struct {
 	mu      sync.Mutex // guards what follows
 	ports   map[string]uint16
 	renewed int
-	hold    chan struct{} // when set, each request waits for it
+	pause   chan struct{} // when set, each request waits for it
 	ended   map[string]bool
 }
 
@@ -83,11 +83,11 @@ func (h *home) is(outside string) {
 
 func (h *home) forward(protocol string, inside netip.AddrPort, wanted uint16, lifetime uint32) uint16 {
 	h.mu.Lock()
-	hold := h.hold
+	pause := h.pause
 	h.mu.Unlock()
-	if hold != nil {
-		hold <- struct{}{} // it is told that there is a request
-		<-hold
+	if pause != nil {
+		pause <- struct{}{} // it is told that there is a request
+		<-pause
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -182,16 +182,16 @@ func TestPortMapperEndsWhileRenewing(t *testing.T) {
 	h := newHome(t, "127.5.35.5")
 	m := h.mapper(&byUPnP{})
 	testkit.Eventually(t, "the first mappings", func() bool { return strings.Count(m.outside(), " ") == 2 })
-	hold := make(chan struct{})
+	pause := make(chan struct{})
 	h.mu.Lock()
-	h.hold = hold
+	h.pause = pause
 	h.mu.Unlock()
-	testkit.Receive(t, hold, "a renewal")
+	testkit.Receive(t, pause, "a renewal")
 	m.cancel()
 	h.mu.Lock()
-	h.hold = nil
+	h.pause = nil
 	h.mu.Unlock()
-	close(hold)
+	close(pause)
 	if err := m.Close(); err != nil {
 		t.Error(err)
 	}
