@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/sec"
 
 	"github.com/go-nebnet/nebnet/internal/peers/book"
 )
@@ -88,6 +89,43 @@ func TestAnotherAddressEndsTheWait(t *testing.T) {
 				fx.Learn(told)
 				if got := fx.dials(zoe); len(got) != 1 {
 					t.Errorf("%d dials of another address", len(got))
+				}
+			})
+		})
+	}
+}
+
+// Where another peer answers at the address of one, it is the address that is wrong: the
+// peer is not dialled there again soon, whoever repeats it, and is dialled at once where
+// its newer record says that it is.
+func TestMovedFromWhereAnotherAnswers(t *testing.T) {
+	for name, keep := range map[string]bool{"ordinary": false, "to keep": true} {
+		t.Run(name, func(t *testing.T) {
+			connect := func(*fixture, context.Context, peer.AddrInfo) error {
+				return sec.ErrPeerIDMismatch{Expected: zoe, Actual: alice}
+			}
+			play(t, Config{}, connect, func(t *testing.T, fx *fixture) {
+				fx.accept(alice, 1)
+				told := book.Told{Peer: info(zoe, "/ip4/10.1.1.1/tcp/1"), Source: book.FromExchange, Teller: alice, Seq: 5}
+				fx.Learn(told)
+				for range 9 {
+					fx.dials(zoe)
+					time.Sleep(time.Minute)
+					fx.Learn(told)
+				}
+				if got := len(fx.dials(zoe)); got != 1 {
+					t.Fatalf("%d dials where another answers", got)
+				}
+				if keep {
+					fx.Name(info(zoe), RoleStatic)
+					fx.dials(zoe)
+				}
+				before := len(fx.dials(zoe))
+				told.Peer, told.Seq = info(zoe, "/ip4/10.2.2.2/tcp/1"), 6
+				fx.Learn(told)
+				got := fx.dials(zoe)
+				if len(got) != before+1 || got[before].ai.Addrs[0].String() != "/ip4/10.2.2.2/tcp/1" {
+					t.Errorf("%d dials when the newer record comes, %v", len(got)-before, got)
 				}
 			})
 		})

@@ -170,7 +170,7 @@ func TestRedial(t *testing.T) {
 			next{after: backoffPermanent.delay(0, rnd), failures: 1}},
 		{"wrong version, persistent", ending{reason: handshake.ReasonWrongVersion, persistent: true, failures: 1},
 			next{after: backoffPermanent.delay(1, rnd), failures: 2}},
-		{"another key", ending{reason: handshake.ReasonUnreachable, stranger: true}, next{after: backoffPermanent.delay(0, rnd), failures: 1, forget: true}},
+		{"another key", ending{reason: handshake.ReasonUnreachable, stranger: true}, next{after: backoffPermanent.delay(0, rnd), failures: 1}},
 		{"another key, persistent", ending{reason: handshake.ReasonUnreachable, stranger: true, persistent: true},
 			next{after: backoffPermanent.delay(0, rnd), failures: 1}},
 		{"self, persistent", ending{reason: handshake.ReasonSelf, byRemote: true, persistent: true}, next{after: backoffPermanent.delay(0, rnd), failures: 1}},

@@ -105,7 +105,8 @@ func ours(r handshake.Reason) bool {
 // redial decides when a peer is dialled again. One to keep is dialled again
 // whatever happened. Any other is forgotten when it can never be one of ours, so
 // that no discovery brings it back soon; one that said no waits as long as any.
-// The book gives up those that are tried in vain too often.
+// The book gives up those that are tried in vain too often. One at whose addresses
+// another peer answers is not forgotten: its newer record is known by the older one.
 func redial(e ending, rnd float64) next {
 	failures := e.failures + 1
 	if e.lived >= stableAfter {
@@ -136,6 +137,6 @@ func redial(e ending, rnd float64) next {
 	return next{
 		after:    after,
 		failures: failures,
-		forget:   !e.persistent && (e.reason.Permanent() || e.stranger || e.reason == handshake.ReasonNotNebnet && !e.proven),
+		forget:   !e.persistent && (e.reason.Permanent() || e.reason == handshake.ReasonNotNebnet && !e.proven),
 	}
 }

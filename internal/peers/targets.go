@@ -140,6 +140,9 @@ func (m *Manager) learnLocked(t book.Told) book.Outcome {
 	newer := t.Source == book.FromPeer || t.Seq > seq
 	if v == book.Updated && newer && ours(handshake.Reason(m.book.Get(t.Peer.ID).Reason)) {
 		m.book.Moved(t.Peer.ID)
+		if kept := m.targets[t.Peer.ID]; kept != nil && !kept.due.IsZero() {
+			kept.due, kept.failures = now, 0
+		}
 	}
 	m.known.Update(int64(m.book.Len()))
 	return v
