@@ -252,6 +252,7 @@ func (m *Manager) penaliseLocked(p peer.ID, reason string, weight float64) []fun
 	s := old.add(weight, now)
 	if s.value < BanScore {
 		m.scores.put(p, s)
+		m.book.Touch()
 		return nil
 	}
 	m.scores.delete(p)

@@ -64,6 +64,11 @@ func (m *Manager) load() {
 	for _, x := range m.book.Bans(now) {
 		old.SetBan(x)
 	}
+	for e := range old.All() {
+		if _, known := m.scores.get(e.ID); e.Faults >= scoreForgotten && !known {
+			m.scores.put(e.ID, score{}.add(e.Faults, now))
+		}
+	}
 	m.book = old
 	m.refreshNetsLocked(now)
 	log.WithFields(logrus.Fields{"peers": old.Len(), "bans": len(old.Bans(now))}).Debug("address book loaded")
@@ -120,13 +125,18 @@ func (m *Manager) save(force bool) bool {
 	return true
 }
 
-// rememberLocked notes in the book that those who are here still are.
+// rememberLocked notes in the book that those who are here still are, and what stands
+// against anybody: a restart must not make a peer blameless.
 func (m *Manager) rememberLocked(now time.Time) {
 	for p, e := range m.entries {
 		if e.live != nil {
 			m.book.Met(now, p)
 		}
 	}
+	m.book.Blame(func(p peer.ID) float64 {
+		s, _ := m.scores.get(p)
+		return s.now(now)
+	})
 }
 
 // BookInfo describes the address book.

@@ -98,6 +98,31 @@ func TestBookOutlivesTheRun(t *testing.T) {
 	})
 }
 
+// A restart makes no peer blameless: what stood against it is saved soon, and a crash
+// loses no more of it than of the rest.
+func TestFaultsOutliveTheRun(t *testing.T) {
+	s := &shelf{}
+	var crashed []byte
+	play(t, Config{Store: s}, nil, func(t *testing.T, fx *fixture) {
+		fx.learn(at(zoe))
+		time.Sleep(saveEvery + saveSoon)
+		fx.Penalise(zoe, 60)
+		time.Sleep(saveEvery + saveSoon)
+		synctest.Wait()
+		s.do(func() { crashed = s.raw })
+	})
+	s = &shelf{raw: crashed}
+	play(t, Config{Store: s}, nil, func(t *testing.T, fx *fixture) {
+		if got := fx.penalties(zoe); got < 55 || got > 60 {
+			t.Errorf("penalties of %.1f stand, of 60", got)
+		}
+		fx.Penalise(zoe, 50)
+		if fx.AllowDial(zoe) {
+			t.Error("not banned for 110 penalties")
+		}
+	})
+}
+
 // Row 40: a node that cannot save says so, runs on, and saves when it can.
 func TestBookCannotBeSaved(t *testing.T) {
 	log, hook := test.NewNullLogger()

@@ -72,6 +72,7 @@ func appendEntry(dst, inner []byte, e *Entry, wall func(int64) int64) ([]byte, [
 		}
 		dst = putBytes(dst, 15, inner)
 	}
+	dst = putInt(dst, 16, int64(math.Float64bits(e.Faults)))
 	return dst, inner
 }
 
@@ -194,9 +195,7 @@ func decodeEntry(raw []byte, past func(uint64) int64) (*Entry, error) {
 		case 12:
 			e.Agent = cut(string(part))
 		case 13:
-			if f := math.Float64frombits(v); f >= 0 && !math.IsInf(f, 0) {
-				e.Useful = f
-			}
+			e.Useful = positive(v)
 		case 14:
 			e.Reason = uint16(min(v, math.MaxUint16))
 		case 15:
@@ -209,10 +208,20 @@ func decodeEntry(raw []byte, past func(uint64) int64) (*Entry, error) {
 				e.Addrs = append(e.Addrs, a)
 			}
 			return err
+		case 16:
+			e.Faults = positive(v)
 		}
 		return nil
 	})
 	return e, err
+}
+
+// positive is a number of these bits, 0 for what is none or below 0.
+func positive(bits uint64) float64 {
+	if f := math.Float64frombits(bits); f >= 0 && !math.IsInf(f, 0) {
+		return f
+	}
+	return 0
 }
 
 func decodeAddr(raw []byte, past func(uint64) int64) (a Addr, err error) {

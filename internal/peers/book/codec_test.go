@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/libp2p/go-libp2p/core/peer"
 	ma "github.com/multiformats/go-multiaddr"
 
 	"github.com/go-nebnet/nebnet/internal/testkit"
@@ -28,6 +29,7 @@ func sampleBook() *Book {
 	b.Add(t0, said("B", "", own(2)))
 	b.Failed("B", 18, t0, true)
 	b.Add(t0, Told{Peer: said("C", "", "/dns4/boot.example/tcp/1").Peer, Source: FromOperator})
+	b.Blame(func(p peer.ID) float64 { return map[peer.ID]float64{"B": 61.5}[p] })
 	b.SetBan(Ban{ID: "D", Since: t0, Until: t0.Add(time.Hour), Times: 2, Reason: "spam"})
 	b.SetBan(Ban{Prefix: netip.MustParsePrefix("192.0.2.1/32"), Since: t0, Until: t0.Add(time.Minute), Times: 1})
 	return b

@@ -100,6 +100,7 @@ type Entry struct {
 	Fails  uint16
 	Agent  string
 	Useful float64 // what it was worth when it was last here
+	Faults float64 // the penalties that stood against it when the book was saved
 	Reason uint16  // wire code of why the last attempt or session ended
 	Addrs  []Addr
 

@@ -94,6 +94,13 @@ func (b *Book) PutOff(p peer.ID, next time.Time) {
 	}
 }
 
+// Blame notes the penalties that stand against each peer, to be saved.
+func (b *Book) Blame(faults func(peer.ID) float64) {
+	for p, e := range b.entries {
+		e.Faults = faults(p)
+	}
+}
+
 // Retry brings forward when peers may be tried again, to what at says of those it
 // is true of: the network is back.
 func (b *Book) Retry(at func(*Entry) (time.Time, bool)) {
