@@ -8,6 +8,8 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	ma "github.com/multiformats/go-multiaddr"
 	manet "github.com/multiformats/go-multiaddr/net"
+
+	"github.com/go-nebnet/nebnet/internal/p2phost"
 )
 
 // checkDialable finds addresses that nobody could dial: without a port, of no
@@ -52,7 +54,7 @@ func (c Config) checkDialable(self peer.ID) (errs []error) {
 				bad(list.field, i, text, fmt.Errorf("is this node itself"))
 			default:
 				err = c.undialable(at)
-				if err == nil && relayed(at) && !c.Reachability.RelayClient && !c.Reachability.RelayService {
+				if err == nil && p2phost.Relayed(at) && !c.Reachability.RelayClient && !c.Reachability.RelayService {
 					err = fmt.Errorf("leads through a relay: needs Reachability.RelayClient")
 				}
 				if err != nil {

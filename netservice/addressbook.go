@@ -13,6 +13,7 @@ import (
 	manet "github.com/multiformats/go-multiaddr/net"
 
 	"github.com/go-nebnet/nebnet/internal/handshake"
+	"github.com/go-nebnet/nebnet/internal/p2phost"
 	"github.com/go-nebnet/nebnet/internal/peers"
 	"github.com/go-nebnet/nebnet/internal/peers/asn"
 	"github.com/go-nebnet/nebnet/internal/peers/book"
@@ -94,7 +95,7 @@ func (n *Node) mayDial(a ma.Multiaddr) bool {
 	if n.cfg.PublicOnly && !manet.IsPublicAddr(a) {
 		return false
 	}
-	if relayed(a) {
+	if p2phost.Relayed(a) {
 		relay, err := a.ValueForProtocol(ma.P_P2P)
 		return n.cfg.Reachability.RelayClient && err == nil && relay != n.id.String()
 	}

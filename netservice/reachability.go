@@ -15,6 +15,8 @@ import (
 	"github.com/libp2p/go-libp2p/p2p/protocol/holepunch"
 	ma "github.com/multiformats/go-multiaddr"
 	manet "github.com/multiformats/go-multiaddr/net"
+
+	"github.com/go-nebnet/nebnet/internal/p2phost"
 )
 
 // ReachabilityStats tells whether others can reach this node, and through what.
@@ -101,7 +103,7 @@ const relayYield = 3 * time.Second
 
 // awaitPunching comes before the dial of a peer that is behind a relay.
 func (n *Node) awaitPunching(ctx context.Context, w *peerWait, addrs []ma.Multiaddr) {
-	if !n.cfg.Reachability.HolePunching || len(addrs) == 0 || slices.ContainsFunc(addrs, func(a ma.Multiaddr) bool { return !relayed(a) }) {
+	if !n.cfg.Reachability.HolePunching || len(addrs) == 0 || slices.ContainsFunc(addrs, func(a ma.Multiaddr) bool { return !p2phost.Relayed(a) }) {
 		return
 	}
 	select {
@@ -141,7 +143,7 @@ func (n *Node) reachability() (r ReachabilityStats) {
 	for _, a := range n.host.Addrs() {
 		r.Addrs = append(r.Addrs, a.String())
 		switch {
-		case relayed(a):
+		case p2phost.Relayed(a):
 			r.Relayed++
 		case manet.IsPublicAddr(a):
 			r.Public++
@@ -151,11 +153,6 @@ func (n *Node) reachability() (r ReachabilityStats) {
 		}
 	}
 	return r
-}
-
-func relayed(a ma.Multiaddr) bool {
-	_, err := a.ValueForProtocol(ma.P_CIRCUIT)
-	return err == nil
 }
 
 // mayReserve lets session peers use this node as a relay. A peer asks as soon as it

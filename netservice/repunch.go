@@ -9,6 +9,8 @@ import (
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/p2p/protocol/holepunch"
+
+	"github.com/go-nebnet/nebnet/internal/p2phost"
 )
 
 // When a session that goes through a relay is tried to be made direct again. libp2p
@@ -80,7 +82,7 @@ func (r *repunch) look(able bool, conns []network.Conn, now time.Time) {
 		}
 	}
 	for _, c := range conns {
-		if !relayed(c.RemoteMultiaddr()) || c.Stat().Direction != network.DirInbound {
+		if !p2phost.Relayed(c.RemoteMultiaddr()) || c.Stat().Direction != network.DirInbound {
 			continue
 		}
 		p, planned := r.plans[c]

@@ -10,7 +10,8 @@ import (
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
-	"github.com/multiformats/go-multistream"
+
+	"github.com/go-nebnet/nebnet/internal/multistream"
 )
 
 // streamHandlers are the program's own protocols. They may be set before there is a
@@ -104,7 +105,7 @@ func (s *NebService) NewStream(ctx context.Context, to peer.ID, id protocol.ID) 
 	if err == nil {
 		err = st.SetDeadline(time.Time{})
 	}
-	if _, refused := errors.AsType[multistream.ErrNotSupported[protocol.ID]](err); refused {
+	if multistream.NotSupported(err) {
 		err = also(errors.New("the peer does not serve the protocol"), ErrUnsupported)
 	}
 	if err != nil {

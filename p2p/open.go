@@ -204,7 +204,7 @@ func (p *P2P) readAnswer(s network.Stream, d dialSpec) error {
 }
 
 func notServed(err error) error {
-	if errors.Is(err, msmux.ErrNotSupported[protocol.ID]{}) {
+	if multistream.NotSupported(err) {
 		return ErrNotServed
 	}
 	return err

@@ -49,7 +49,7 @@ var imports = map[string][]string{
 	"internal/bench":       {}, // baselines to compare with
 
 	// Engines beside each other. They build on leaves and never on each other.
-	"internal/handshake": {"internal/obs", "internal/neterr"},
+	"internal/handshake": {"internal/obs", "internal/neterr", "internal/multistream"},
 	"internal/session":   engine,
 	"internal/peers":     engine,
 	"internal/discovery": engine,

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/go-nebnet/nebnet/internal/neterr"
+	"github.com/go-nebnet/nebnet/internal/pacing"
 )
 
 const (
@@ -17,10 +18,9 @@ const (
 	idleBuffer, warmBuffer = 512, 4 << 10
 	// warmth is for how long.
 	warmth = 15 * time.Second
-	// frameStall is how long a frame may stand still, and lowestRate the least that
-	// must come of it on average, in bytes per second.
+	// frameStall is how long a frame may stand still. On average it must come at
+	// pacing.LowestRate.
 	frameStall = 15 * time.Second
-	lowestRate = 4 << 10
 )
 
 var (
@@ -179,7 +179,7 @@ func (f *frames) due() time.Time {
 	if f.began.IsZero() {
 		f.began = at
 	}
-	whole := f.began.Add(frameStall + time.Duration(f.need())*(time.Second/lowestRate))
+	whole := f.began.Add(frameStall + pacing.Allowance(int64(f.need())))
 	if next := at.Add(frameStall); next.Before(whole) {
 		return next
 	}

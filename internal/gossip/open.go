@@ -2,7 +2,6 @@ package gossip
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"strings"
 	"sync"
@@ -11,10 +10,10 @@ import (
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
-	"github.com/multiformats/go-multistream"
 
 	"github.com/go-nebnet/nebnet/internal/gossip/router"
 	"github.com/go-nebnet/nebnet/internal/lifecycle"
+	"github.com/go-nebnet/nebnet/internal/multistream"
 	"github.com/go-nebnet/nebnet/internal/neterr"
 )
 
@@ -159,8 +158,7 @@ func (e *Engine) confirm(r *remote, w *writer, s network.Stream) {
 }
 
 func isUnsupported(err error) bool {
-	var one multistream.ErrNotSupported[protocol.ID]
-	return errors.As(err, &one) || strings.Contains(err.Error(), "protocols not supported")
+	return multistream.NotSupported(err) || strings.Contains(err.Error(), "protocols not supported")
 }
 
 // outEnded is called when a stream to a peer has ended, by itself or for an error.

@@ -5,9 +5,8 @@ import (
 	"fmt"
 
 	"github.com/libp2p/go-libp2p/core/network"
-	"github.com/libp2p/go-libp2p/core/protocol"
-	"github.com/multiformats/go-multistream"
 
+	"github.com/go-nebnet/nebnet/internal/multistream"
 	"github.com/go-nebnet/nebnet/internal/neterr"
 	"github.com/go-nebnet/nebnet/internal/obs"
 )
@@ -135,7 +134,7 @@ func ReasonOf(err error) Reason {
 	if _, ok := errors.AsType[protocolError](err); ok {
 		return ReasonProtocol
 	}
-	if _, ok := errors.AsType[multistream.ErrNotSupported[protocol.ID]](err); ok {
+	if multistream.NotSupported(err) {
 		return ReasonNotNebnet
 	}
 	if HostFull(err) {

@@ -3,6 +3,7 @@ package multistream
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"strings"
 	"testing"
 
@@ -29,4 +30,27 @@ func TestLines(t *testing.T) {
 func ExampleLines() {
 	fmt.Printf("%q\n", Lines("/x/1"))
 	// Output: "\x13/multistream/1.0.0\n\x05/x/1\n"
+}
+
+// What was not negotiated is told from other errors, also behind others.
+func TestNotSupported(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		want bool
+	}{
+		{nil, false},
+		{io.EOF, false},
+		{multistream.ErrNotSupported[protocol.ID]{Protos: []protocol.ID{"/x/1"}}, true},
+		{fmt.Errorf("open: %w", multistream.ErrNotSupported[protocol.ID]{}), true},
+	} {
+		if got := NotSupported(c.err); got != c.want {
+			t.Errorf("%v: %v", c.err, got)
+		}
+	}
+}
+
+func ExampleNotSupported() {
+	err := fmt.Errorf("open a stream: %w", multistream.ErrNotSupported[protocol.ID]{Protos: []protocol.ID{"/x/1"}})
+	fmt.Println(NotSupported(err))
+	// Output: true
 }

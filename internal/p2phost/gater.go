@@ -69,7 +69,7 @@ func (g *gater) InterceptUpgraded(c network.Conn) (bool, control.DisconnectReaso
 	}
 	alike := 0
 	for _, other := range (*n).ConnsToPeer(c.RemotePeer()) {
-		if relayed(other.RemoteMultiaddr()) == relayed(c.RemoteMultiaddr()) {
+		if Relayed(other.RemoteMultiaddr()) == Relayed(c.RemoteMultiaddr()) {
 			alike++
 		}
 	}

@@ -55,8 +55,8 @@ func reach(c Config) (opts []libp2p.Option) {
 	return opts
 }
 
-// relayed tells whether an address leads through a relay.
-func relayed(a ma.Multiaddr) bool {
+// Relayed tells whether an address leads through a relay.
+func Relayed(a ma.Multiaddr) bool {
 	return slices.ContainsFunc(a, func(c ma.Component) bool { return c.Protocol().Code == ma.P_CIRCUIT })
 }
 

@@ -133,7 +133,7 @@ func TestRelayed(t *testing.T) {
 		"/ip4/5.0.0.1/tcp/1": false,
 		"/ip4/5.0.0.1/tcp/1/p2p/12D3KooWAHpWw3ab4cdh1iUAjyJPuW23osuy6zJdvkMuPU4Sttxp/p2p-circuit": true,
 	} {
-		if got := relayed(ma.StringCast(text)); got != want {
+		if got := Relayed(ma.StringCast(text)); got != want {
 			t.Errorf("%s: %v", text, got)
 		}
 	}

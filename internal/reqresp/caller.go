@@ -11,8 +11,9 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
-	"github.com/libp2p/go-libp2p/core/protocol"
-	"github.com/multiformats/go-multistream"
+	msmux "github.com/multiformats/go-multistream"
+
+	"github.com/go-nebnet/nebnet/internal/multistream"
 )
 
 // openTimeout bounds how long the calls that wait for a stream wait.
@@ -131,7 +132,7 @@ func (c *caller) openStream(conn network.Conn) (network.Stream, io.ReadWriter, e
 		s.Reset()
 		return nil, nil, err
 	}
-	return s, multistream.NewMSSelect(s, c.e.protocol), nil
+	return s, msmux.NewMSSelect(s, c.e.protocol), nil
 }
 
 func (c *caller) write(w io.Writer) error {
@@ -293,7 +294,7 @@ func (c *caller) failed(err error, unsent bool) error {
 // notSpoken tells whether an error says that the peer does not know the protocol
 // at all. Its reset may overtake the answer itself.
 func notSpoken(err error) bool {
-	if errors.Is(err, multistream.ErrNotSupported[protocol.ID]{}) {
+	if multistream.NotSupported(err) {
 		return true
 	}
 	se, ok := errors.AsType[*network.StreamError](err)
