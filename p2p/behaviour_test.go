@@ -258,7 +258,7 @@ func TestContextEndsTheTunnel(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		l, err := dial.Dial(ctx, nil, serve.self, web, addr(t, loopback))
+		l, err := dial.Dial(ctx, nil, serve.self, web, testkit.Addr(t, loopback))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -272,7 +272,7 @@ func TestContextEndsTheTunnel(t *testing.T) {
 		if serve.CheckProtoExists(web) {
 			t.Error("still served")
 		}
-		if _, err := dial.Dial(ctx, nil, serve.self, web, addr(t, loopback)); !errors.Is(err, context.Canceled) {
+		if _, err := dial.Dial(ctx, nil, serve.self, web, testkit.Addr(t, loopback)); !errors.Is(err, context.Canceled) {
 			t.Errorf("Dial under a context that has ended: %v", err)
 		}
 	})
@@ -300,7 +300,7 @@ func TestCloseEndsEverything(t *testing.T) {
 		wantErr(t, err, net.ErrClosed)
 		_, err = dial.NewListener(t.Context(), web, echoService(t))
 		wantErr(t, err, net.ErrClosed)
-		_, err = dial.Dial(t.Context(), nil, serve.self, web, addr(t, loopback))
+		_, err = dial.Dial(t.Context(), nil, serve.self, web, testkit.Addr(t, loopback))
 		wantErr(t, err, ErrClosed)
 	})
 }
@@ -324,10 +324,10 @@ func TestUnixSockets(t *testing.T) {
 			all, _ := io.ReadAll(c)
 			_, _ = c.Write(all)
 		})
-		if _, err := serve.NewListener(t.Context(), web, addr(t, "/unix"+dir+"/service")); err != nil {
+		if _, err := serve.NewListener(t.Context(), web, testkit.Addr(t, "/unix"+dir+"/service")); err != nil {
 			t.Fatal(err)
 		}
-		l, err := dial.Dial(t.Context(), nil, serve.self, web, addr(t, "/unix"+dir+"/bind"))
+		l, err := dial.Dial(t.Context(), nil, serve.self, web, testkit.Addr(t, "/unix"+dir+"/bind"))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -159,7 +159,7 @@ func TestSlowTargetDelaysNobody(t *testing.T) {
 		if _, err := serve.NewListener(t.Context(), "/x/stuck", stuck, WithDialTimeout(time.Second)); err != nil {
 			t.Fatal(err)
 		}
-		slow, err := dial.Dial(t.Context(), nil, serve.self, "/x/stuck", addr(t, loopback))
+		slow, err := dial.Dial(t.Context(), nil, serve.self, "/x/stuck", testkit.Addr(t, loopback))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -261,7 +261,7 @@ func TestAddressIsKeptWithTheTunnel(t *testing.T) {
 		t.Fatal(err)
 	}
 	known := b.Addrs()[0]
-	l, err := dial.Dial(t.Context(), known, b.ID(), web, addr(t, loopback))
+	l, err := dial.Dial(t.Context(), known, b.ID(), web, testkit.Addr(t, loopback))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -326,18 +326,18 @@ func TestLimitedRelay(t *testing.T) {
 	if _, err := client.Reserve(t.Context(), hidden, hopInfo); err != nil {
 		t.Fatal(err)
 	}
-	via := addr(t, hop.Addrs()[0].String()+"/p2p/"+hop.ID().String()+"/p2p-circuit")
+	via := testkit.Addr(t, hop.Addrs()[0].String()+"/p2p/"+hop.ID().String()+"/p2p-circuit")
 
 	serve, dial := newTunnels(t, hidden), newTunnels(t, outside)
 	if _, err := serve.NewListener(t.Context(), web, echoService(t)); err != nil {
 		t.Fatal(err)
 	}
-	refusing, err := dial.Dial(t.Context(), via, hidden.ID(), web, addr(t, loopback), WithDialTimeout(2*time.Second))
+	refusing, err := dial.Dial(t.Context(), via, hidden.ID(), web, testkit.Addr(t, loopback), WithDialTimeout(2*time.Second))
 	if err != nil {
 		t.Fatal(err)
 	}
 	wantRefused(t, hostPort(t, refusing.Listen)) // not asked for
-	l, err := dial.Dial(t.Context(), via, hidden.ID(), web, addr(t, loopback), WithLimitedRelay())
+	l, err := dial.Dial(t.Context(), via, hidden.ID(), web, testkit.Addr(t, loopback), WithLimitedRelay())
 	if err != nil {
 		t.Fatal(err)
 	}

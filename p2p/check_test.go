@@ -7,6 +7,7 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/network"
 
+	"github.com/go-nebnet/nebnet/internal/testkit"
 	"github.com/go-nebnet/nebnet/listener"
 )
 
@@ -14,7 +15,7 @@ import (
 
 func TestCheckRemote(t *testing.T) {
 	overTransports(t, func(t *testing.T, dial, serve *P2P) {
-		_, err := dial.Dial(t.Context(), nil, serve.self, web, addr(t, loopback), WithCheck())
+		_, err := dial.Dial(t.Context(), nil, serve.self, web, testkit.Addr(t, loopback), WithCheck())
 		wantErr(t, err, ErrNotServed)
 		wantErr(t, dial.CheckRemote(t.Context(), serve.self, web), ErrNotServed)
 		_, err = dial.DialConn(t.Context(), serve.self, web)
@@ -27,7 +28,7 @@ func TestCheckRemote(t *testing.T) {
 		}
 		nobody := newHost(t, transports[0])
 		_ = nobody.Close()
-		_, err = dial.Dial(t.Context(), nil, nobody.ID(), web, addr(t, loopback), WithCheck())
+		_, err = dial.Dial(t.Context(), nil, nobody.ID(), web, testkit.Addr(t, loopback), WithCheck())
 		wantErr(t, err, ErrUnreachable)
 		if n := len(dial.Listeners.List()); n != 0 {
 			t.Errorf("%d listeners left", n)
@@ -77,7 +78,7 @@ func TestConnectionsWorkAgainAfterAnOutage(t *testing.T) {
 			if _, err := serve.NewListener(t.Context(), web, target); err != nil {
 				t.Fatal(err)
 			}
-			l, err := dial.Dial(t.Context(), b.Addrs()[0], b.ID(), web, addr(t, loopback), WithDialTimeout(2*time.Second))
+			l, err := dial.Dial(t.Context(), b.Addrs()[0], b.ID(), web, testkit.Addr(t, loopback), WithDialTimeout(2*time.Second))
 			if err != nil {
 				t.Fatal(err)
 			}

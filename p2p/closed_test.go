@@ -13,6 +13,7 @@ import (
 	logtest "github.com/sirupsen/logrus/hooks/test"
 
 	"github.com/go-nebnet/nebnet/internal/obs"
+	"github.com/go-nebnet/nebnet/internal/testkit"
 	"github.com/go-nebnet/nebnet/stream"
 )
 
@@ -51,7 +52,7 @@ func TestVirtualClosedWhileTheTargetIsDialled(t *testing.T) {
 					<-ctx.Done()
 					return nil, ErrTargetRefused
 				}
-				if _, err := w.serve.NewListener(t.Context(), web, addr(t, "/ip4/127.0.0.1/tcp/80")); err != nil {
+				if _, err := w.serve.NewListener(t.Context(), web, testkit.Addr(t, "/ip4/127.0.0.1/tcp/80")); err != nil {
 					t.Fatal(err)
 				}
 				s := openStream(t, w.dial.host, w.serve.self)
@@ -101,7 +102,7 @@ func TestVirtualClosedWhileAPeerIsChecked(t *testing.T) {
 		checked := make(chan error, 2)
 		go func() { checked <- w.dial.CheckRemote(context.Background(), w.serve.self, web) }()
 		go func() {
-			_, err := w.dial.Dial(context.Background(), nil, w.serve.self, web, addr(t, loopback), WithCheck())
+			_, err := w.dial.Dial(context.Background(), nil, w.serve.self, web, testkit.Addr(t, loopback), WithCheck())
 			checked <- err
 		}()
 		time.Sleep(time.Second)

@@ -97,7 +97,7 @@ func TestContextEndsStreamsOfAClosedListener(t *testing.T) {
 			t.Fatal(err)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
-		l, err := dial.Dial(ctx, nil, serve.self, web, addr(t, loopback))
+		l, err := dial.Dial(ctx, nil, serve.self, web, testkit.Addr(t, loopback))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -11,6 +11,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	ma "github.com/multiformats/go-multiaddr"
 
+	"github.com/go-nebnet/nebnet/internal/testkit"
 	"github.com/go-nebnet/nebnet/internal/testnet"
 	"github.com/go-nebnet/nebnet/listener"
 	"github.com/go-nebnet/nebnet/stream"
@@ -22,11 +23,11 @@ func TestErrorTexts(t *testing.T) {
 	long := "/unix" + filepath.Join("/tmp", strings.Repeat("x", 200))
 	inWorld(t, func(t *testing.T, w *world) {
 		ctx, far := context.Background(), w.serve.self
-		target := addr(t, "/ip4/127.0.0.1/tcp/80")
+		target := testkit.Addr(t, "/ip4/127.0.0.1/tcp/80")
 		nobody, _ := peer.Decode("12D3KooWGRUjCoYV7TU9zN6Z7T5ebwLRqp3qPuYtQjmE5rWJ2Jx1")
 		second := func(_ any, err error) error { return err }
 		dial := func(proto string, bind string, opts ...Option) error {
-			return second(w.dial.Dial(ctx, nil, far, proto, addr(t, bind), opts...))
+			return second(w.dial.Dial(ctx, nil, far, proto, testkit.Addr(t, bind), opts...))
 		}
 		conn := func(p *P2P, proto string, opts ...Option) (net.Conn, error) {
 			return p.DialConn(ctx, far, proto, opts...)
@@ -81,8 +82,8 @@ func TestErrorTexts(t *testing.T) {
 			"taken, listener's": {listen(web, target), listener.ErrProtocolTaken, []string{web}},
 			"bind":              {dial(web, "/ip4/127.0.0.1/udp/1"), ErrAddress, []string{web, "/udp/1"}},
 			"long path":         {dial(web, long), ErrAddress, []string{web, "205 bytes", "at most"}},
-			"target port":       {listen("/x/other", addr(t, "/ip4/127.0.0.1/tcp/0")), ErrAddress, []string{"/x/other", "port 0"}},
-			"target denied": {listen("/x/other", addr(t, "/ip4/10.0.0.1/tcp/80"), WithTargetRule(func(Target) bool { return false })),
+			"target port":       {listen("/x/other", testkit.Addr(t, "/ip4/127.0.0.1/tcp/0")), ErrAddress, []string{"/x/other", "port 0"}},
+			"target denied": {listen("/x/other", testkit.Addr(t, "/ip4/10.0.0.1/tcp/80"), WithTargetRule(func(Target) bool { return false })),
 				ErrTargetDenied, []string{"/x/other", "10.0.0.1"}},
 			"not served":   {second(conn(w.dial, "/x/nothing")), ErrNotServed, []string{"/x/nothing", far.String()}},
 			"check":        {w.dial.CheckRemote(ctx, far, "/x/nothing"), ErrNotServed, []string{"/x/nothing", far.String()}},
@@ -93,7 +94,7 @@ func TestErrorTexts(t *testing.T) {
 			"limit there":  {crowded, stream.ErrLimit, []string{"/x/few", far.String()}},
 			"closed":       {second(conn(ended, web)), net.ErrClosed, []string{web}},
 			"closed check": {ended.CheckRemote(ctx, far, web), ErrClosed, []string{web}},
-			"closed dial":  {second(ended.Dial(ctx, nil, far, web, addr(t, loopback))), stream.ErrClosed, []string{web}},
+			"closed dial":  {second(ended.Dial(ctx, nil, far, web, testkit.Addr(t, loopback))), stream.ErrClosed, []string{web}},
 			"closed serve": {second(ended.NewListener(ctx, web, target)), listener.ErrClosed, []string{web}},
 		} {
 			checkText(t, name, tc.err, tc.is, tc.names)

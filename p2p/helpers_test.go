@@ -107,15 +107,6 @@ func multiaddr(t testing.TB, a net.Addr) ma.Multiaddr {
 	return m
 }
 
-func addr(t testing.TB, s string) ma.Multiaddr {
-	t.Helper()
-	a, err := ma.NewMultiaddr(s)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return a
-}
-
 // tunnel joins a local port on dial's side to target on serve's side.
 func tunnel(t testing.TB, dial, serve *P2P, target ma.Multiaddr, opts ...Option) string {
 	t.Helper()
@@ -127,7 +118,7 @@ func tunnel(t testing.TB, dial, serve *P2P, target ma.Multiaddr, opts ...Option)
 
 func bind(t testing.TB, dial *P2P, to peer.ID, opts ...Option) string {
 	t.Helper()
-	l, err := dial.Dial(context.Background(), nil, to, web, addr(t, loopback), opts...)
+	l, err := dial.Dial(context.Background(), nil, to, web, testkit.Addr(t, loopback), opts...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -255,7 +246,7 @@ func connectInfo(t testing.TB, l *listener.Info) *net.TCPConn {
 // freePort returns a loopback address on which nothing listens.
 func freePort(t testing.TB) ma.Multiaddr {
 	t.Helper()
-	return addr(t, fmt.Sprintf("/ip4/127.0.0.1/tcp/%d", testkit.FreePort(t)))
+	return testkit.Addr(t, fmt.Sprintf("/ip4/127.0.0.1/tcp/%d", testkit.FreePort(t)))
 }
 
 // fullBacklog returns the address of a listener that answers no one: its

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peerstore"
+
+	"github.com/go-nebnet/nebnet/internal/testkit"
 )
 
 // The address that a tunnel was given is used for as long as a tunnel lives, whatever
@@ -17,7 +19,7 @@ func TestVirtualAddressIsKept(t *testing.T) {
 			t.Fatal(err)
 		}
 		for range 2 {
-			if _, err := w.dial.Dial(t.Context(), at, w.serve.self, web, addr(t, loopback)); err != nil {
+			if _, err := w.dial.Dial(t.Context(), at, w.serve.self, web, testkit.Addr(t, loopback)); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -47,7 +49,7 @@ func TestVirtualDialConnByTheAddressOfATunnel(t *testing.T) {
 		if _, err := w.serve.NewListener(t.Context(), web, w.service(echoConn)); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := w.dial.Dial(t.Context(), at, w.serve.self, web, addr(t, loopback)); err != nil {
+		if _, err := w.dial.Dial(t.Context(), at, w.serve.self, web, testkit.Addr(t, loopback)); err != nil {
 			t.Fatal(err)
 		}
 		for range 3 {

@@ -24,7 +24,7 @@ func TestKuboServes(t *testing.T) {
 		for _, proto := range []string{"/x/down", "/x/up"} {
 			p := newTunnels(t, testkit.Host(t)) // another peer each time, as a program that is started again
 			info := kubo.Info()
-			l, err := p.Dial(t.Context(), info.Addrs[0], info.ID, proto, addr(t, "/ip4/127.0.0.1/tcp/0"), WithCheck())
+			l, err := p.Dial(t.Context(), info.Addrs[0], info.ID, proto, testkit.Addr(t, "/ip4/127.0.0.1/tcp/0"), WithCheck())
 			if err != nil {
 				t.Fatalf("%s: %v", proto, err)
 			}

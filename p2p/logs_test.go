@@ -13,6 +13,7 @@ import (
 	logtest "github.com/sirupsen/logrus/hooks/test"
 
 	"github.com/go-nebnet/nebnet/internal/obs"
+	"github.com/go-nebnet/nebnet/internal/testkit"
 	"github.com/go-nebnet/nebnet/internal/testnet"
 )
 
@@ -66,7 +67,7 @@ func TestVirtualRefusalsAreLogged(t *testing.T) {
 func TestVirtualFailuresAreLogged(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		hook := logtest.NewLocal(w.serve.obs.Logger())
-		target := addr(t, "/ip4/127.0.0.1/tcp/1")
+		target := testkit.Addr(t, "/ip4/127.0.0.1/tcp/1")
 		_ = echoOnce(w.connect(w.tunnel(target)), "x")
 		synctest.Wait()
 		lines := warnings(hook)

@@ -15,6 +15,7 @@ import (
 	"github.com/rcrowley/go-metrics"
 
 	"github.com/go-nebnet/nebnet/internal/obs"
+	"github.com/go-nebnet/nebnet/internal/testkit"
 	"github.com/go-nebnet/nebnet/stream"
 )
 
@@ -174,7 +175,7 @@ func TestVirtualMetricsOfTimeouts(t *testing.T) {
 	})
 	inWorld(t, func(t *testing.T, w *world) {
 		w.serve.host.SetStreamHandler(web, func(s network.Stream) { _ = s.Close() })
-		l, err := w.dial.Dial(t.Context(), nil, w.serve.self, web, addr(t, loopback))
+		l, err := w.dial.Dial(t.Context(), nil, w.serve.self, web, testkit.Addr(t, loopback))
 		if err != nil {
 			t.Fatal(err)
 		}

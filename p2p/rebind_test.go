@@ -14,6 +14,7 @@ import (
 	"golang.org/x/net/dns/dnsmessage"
 
 	"github.com/go-nebnet/nebnet/internal/obs"
+	"github.com/go-nebnet/nebnet/internal/testkit"
 )
 
 // names is a name server that gives every name the same addresses, which may
@@ -114,7 +115,7 @@ func TestRebindingIsDenied(t *testing.T) {
 		}
 
 		one := AllowPrefixes(netip.MustParsePrefix("127.0.0.1/32"))
-		_, err := serve.NewListener(t.Context(), web, addr(t, fmt.Sprintf("/dns/rebind.test/tcp/%s", port)), WithTargetRule(one))
+		_, err := serve.NewListener(t.Context(), web, testkit.Addr(t, fmt.Sprintf("/dns/rebind.test/tcp/%s", port)), WithTargetRule(one))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -149,7 +150,7 @@ func TestTunnelToAName(t *testing.T) {
 		at := fmt.Sprintf("dnsaddr=%s/p2p/%s", serve.host.Addrs()[0], serve.self)
 		dns.texts = []string{"dnsaddr=/ip4/127.0.0.1/tcp/1", at}
 		const name = "/dnsaddr/node.example.org"
-		l, err := dial.Dial(t.Context(), addr(t, name), "", web, addr(t, loopback))
+		l, err := dial.Dial(t.Context(), testkit.Addr(t, name), "", web, testkit.Addr(t, loopback))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -162,10 +163,10 @@ func TestTunnelToAName(t *testing.T) {
 			t.Error(err)
 		}
 		dns.texts = []string{at, fmt.Sprintf("dnsaddr=/ip4/127.0.0.1/tcp/1/p2p/%s", dial.self)}
-		_, err = dial.Dial(t.Context(), addr(t, name), "", web, addr(t, loopback))
+		_, err = dial.Dial(t.Context(), testkit.Addr(t, name), "", web, testkit.Addr(t, loopback))
 		wantErr(t, err, ErrAddress)
 		dns.texts = nil
-		_, err = dial.Dial(t.Context(), addr(t, name), "", web, addr(t, loopback))
+		_, err = dial.Dial(t.Context(), testkit.Addr(t, name), "", web, testkit.Addr(t, loopback))
 		wantErr(t, err, ErrUnreachable)
 	})
 }

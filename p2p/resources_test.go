@@ -27,7 +27,7 @@ func newLimitedHost(t testing.TB, listen string) host.Host {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h, err := p2phost.New(p2phost.Config{Key: key, Listen: []ma.Multiaddr{addr(t, listen)}, Obs: obs.Discard()})
+	h, err := p2phost.New(p2phost.Config{Key: key, Listen: []ma.Multiaddr{testkit.Addr(t, listen)}, Obs: obs.Discard()})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -25,7 +25,7 @@ func TestProtocolNames(t *testing.T) {
 	for _, bad := range []string{"", "/x/", "web", "/y/web", "/x/a\nb", "/x/" + strings.Repeat("a", 300), "/x/\xff"} {
 		_, err := p.NewListener(t.Context(), bad, target)
 		wantErr(t, err, ErrProtocolName)
-		_, err = p.Dial(t.Context(), nil, "peer", bad, addr(t, loopback))
+		_, err = p.Dial(t.Context(), nil, "peer", bad, testkit.Addr(t, loopback))
 		wantErr(t, err, ErrProtocolName)
 	}
 	if _, err := p.NewListener(t.Context(), "/y/web", target, WithCustomProtocols()); err != nil {
@@ -71,7 +71,7 @@ func TestTargetRules(t *testing.T) {
 		{"/ip4/127.0.0.1/tcp/80", AllowPrefixes(), false},
 		{"/ip4/127.0.0.1/tcp/80", func(Target) bool { panic("rule") }, false},
 	} {
-		l, err := p.NewListener(t.Context(), web, addr(t, tc.target), WithTargetRule(tc.rule))
+		l, err := p.NewListener(t.Context(), web, testkit.Addr(t, tc.target), WithTargetRule(tc.rule))
 		if tc.ok != (err == nil) || !tc.ok && !errors.Is(err, ErrTargetDenied) {
 			t.Errorf("%s: %v", tc.target, err)
 		}
@@ -85,7 +85,7 @@ func TestTargetRules(t *testing.T) {
 	}
 	denyAll := func(Target) bool { return false }
 	for _, name := range []string{"dns", "dns4"} {
-		to, err := parseSocket(addr(t, "/"+name+"/localhost/tcp/80"))
+		to, err := parseSocket(testkit.Addr(t, "/"+name+"/localhost/tcp/80"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -120,12 +120,12 @@ func TestSocketAddresses(t *testing.T) {
 		"/p2p/" + p.self.String():                      {},
 		"/ip4/127.0.0.1/tcp/80/p2p/" + p.self.String(): {},
 	} {
-		got, err := parseSocket(addr(t, text))
+		got, err := parseSocket(testkit.Addr(t, text))
 		if got != want || errors.Is(err, ErrAddress) != (want == socketAddr{}) {
 			t.Errorf("%s: %v, %v", text, got, err)
 		}
 	}
-	more := addr(t, "/ip4/127.0.0.1/tcp/0/ws")
+	more := testkit.Addr(t, "/ip4/127.0.0.1/tcp/0/ws")
 	_, err := p.Dial(t.Context(), nil, p.self, web, more)
 	wantErr(t, err, ErrAddress)
 	_, err = p.NewListener(t.Context(), web, more)
@@ -144,7 +144,7 @@ func TestNilOptions(t *testing.T) {
 func TestTargetHasAPort(t *testing.T) {
 	p := newTunnels(t, newHost(t, transports[0]))
 	for _, text := range []string{"/ip4/127.0.0.1/tcp/0", "/ip6/::1/tcp/0", "/dns/localhost/tcp/0"} {
-		_, err := p.NewListener(t.Context(), web, addr(t, text))
+		_, err := p.NewListener(t.Context(), web, testkit.Addr(t, text))
 		wantErr(t, err, ErrAddress)
 		wantErr(t, Tunnel{Protocol: web, Target: text}.Validate(), ErrAddress)
 	}

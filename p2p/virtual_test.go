@@ -18,6 +18,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peerstore"
 	ma "github.com/multiformats/go-multiaddr"
 
+	"github.com/go-nebnet/nebnet/internal/testkit"
 	"github.com/go-nebnet/nebnet/internal/testnet"
 	"github.com/go-nebnet/nebnet/stream"
 )
@@ -94,7 +95,7 @@ func (w *world) tunnel(target ma.Multiaddr, opts ...Option) ma.Multiaddr {
 	if _, err := w.serve.NewListener(context.Background(), web, target, opts...); err != nil {
 		w.t.Fatal(err)
 	}
-	l, err := w.dial.Dial(context.Background(), nil, w.serve.self, web, addr(w.t, loopback))
+	l, err := w.dial.Dial(context.Background(), nil, w.serve.self, web, testkit.Addr(w.t, loopback))
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -213,7 +214,7 @@ func TestVirtualIdleTimeoutByAdmission(t *testing.T) {
 func TestVirtualStall(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		w.serve.host.SetStreamHandler(web, func(s network.Stream) { _ = s.Close() })
-		l, err := w.dial.Dial(context.Background(), nil, w.serve.self, web, addr(t, loopback))
+		l, err := w.dial.Dial(context.Background(), nil, w.serve.self, web, testkit.Addr(t, loopback))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -300,7 +301,7 @@ func TestVirtualCheckBehindAPartition(t *testing.T) {
 		if d := time.Since(begin); d != limit {
 			t.Errorf("took %v", d)
 		}
-		_, err := w.dial.Dial(t.Context(), nil, w.serve.self, web, addr(t, loopback), WithCheck(), WithDialTimeout(limit))
+		_, err := w.dial.Dial(t.Context(), nil, w.serve.self, web, testkit.Addr(t, loopback), WithCheck(), WithDialTimeout(limit))
 		wantErr(t, err, ErrUnreachable)
 		if n := len(w.dial.Listeners.List()); n != 1 {
 			t.Errorf("%d listeners", n)

@@ -38,8 +38,8 @@ func TestValidate(t *testing.T) {
 	before := goleak.IgnoreCurrent()
 	_, err = p2phost.New(p2phost.Config{
 		Key:       ecdsa,
-		Listen:    []ma.Multiaddr{addr(t, "/ip4/127.0.0.1/tcp/1"), addr(t, "/ip4/127.0.0.1/tcp/1"), addr(t, "/ip4/127.0.0.1/tcp/1/ws"), addr(t, "/dns4/x/tcp/1"), nil, addr(t, quic0)},
-		Announce:  []ma.Multiaddr{addr(t, "/ip4/10.0.0.1/tcp/1"), nil},
+		Listen:    []ma.Multiaddr{testkit.Addr(t, "/ip4/127.0.0.1/tcp/1"), testkit.Addr(t, "/ip4/127.0.0.1/tcp/1"), testkit.Addr(t, "/ip4/127.0.0.1/tcp/1/ws"), testkit.Addr(t, "/dns4/x/tcp/1"), nil, testkit.Addr(t, quic0)},
+		Announce:  []ma.Multiaddr{testkit.Addr(t, "/ip4/10.0.0.1/tcp/1"), nil},
 		NoPrivate: true,
 		PSK:       make([]byte, 31),
 		UserAgent: "a\nb",
@@ -148,7 +148,7 @@ func TestNamesAreJudgedByTheirAddresses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	name := addr(t, "/dns4/public.example/tcp/"+port)
+	name := testkit.Addr(t, "/dns4/public.example/tcp/"+port)
 	resolver, err := madns.NewResolver(madns.WithDomainResolver("example.", &madns.MockResolver{
 		IP: map[string][]net.IPAddr{"public.example": {{IP: net.IPv4(127, 0, 0, 1)}}},
 	}))
@@ -177,7 +177,7 @@ func TestWhatPeersAreTold(t *testing.T) {
 		change func(*p2phost.Config)
 		want   []string
 	}{
-		"announce": {func(c *p2phost.Config) { c.Announce = []ma.Multiaddr{addr(t, "/dns4/node.example/tcp/9")} }, []string{"/dns4/node.example/tcp/9"}},
+		"announce": {func(c *p2phost.Config) { c.Announce = []ma.Multiaddr{testkit.Addr(t, "/dns4/node.example/tcp/9")} }, []string{"/dns4/node.example/tcp/9"}},
 		"public":   {func(c *p2phost.Config) { c.NoPrivate = true }, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -222,7 +222,7 @@ func TestNothingUnaskedFor(t *testing.T) {
 		"/ip4/1.2.3.4/udp/1/webrtc-direct":                           false,
 		"/ip4/1.2.3.4/tcp/1/p2p/" + h.ID().String() + "/p2p-circuit": false,
 	} {
-		if got := n.TransportForDialing(addr(t, a)) != nil; got != want {
+		if got := n.TransportForDialing(testkit.Addr(t, a)) != nil; got != want {
 			t.Errorf("%s can be dialled: %v", a, got)
 		}
 	}

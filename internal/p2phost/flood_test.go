@@ -9,6 +9,7 @@ import (
 
 	"github.com/go-nebnet/nebnet/internal/obs"
 	"github.com/go-nebnet/nebnet/internal/p2phost"
+	"github.com/go-nebnet/nebnet/internal/testkit"
 	"github.com/go-nebnet/nebnet/internal/testnet"
 )
 
@@ -109,7 +110,7 @@ func TestTrustedPeersHaveAReserve(t *testing.T) {
 	boot := public(7)
 	bubble(t, func(c *p2phost.Config) {
 		c.ConnsPerIP = 4
-		c.Trusted = append(c.Trusted, testnet.Multiaddr(boot), addr(t, "/dns4/ignored.example/tcp/1"))
+		c.Trusted = append(c.Trusted, testnet.Multiaddr(boot), testkit.Addr(t, "/dns4/ignored.example/tcp/1"))
 	}, func(t *testing.T, l *lab) {
 		for i := range 12 {
 			if err := l.connect(l.attacker(boot, nil)); err != nil {

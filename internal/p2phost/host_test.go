@@ -18,11 +18,11 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/p2p/security/noise"
 	libp2ptls "github.com/libp2p/go-libp2p/p2p/security/tls"
-	ma "github.com/multiformats/go-multiaddr"
 	"go.uber.org/goleak"
 
 	"github.com/go-nebnet/nebnet/internal/identity"
 	"github.com/go-nebnet/nebnet/internal/p2phost"
+	"github.com/go-nebnet/nebnet/internal/testkit"
 )
 
 func TestMain(m *testing.M) {
@@ -31,15 +31,6 @@ func TestMain(m *testing.M) {
 		os.Exit(0)
 	}
 	goleak.VerifyTestMain(m)
-}
-
-func addr(t testing.TB, s string) ma.Multiaddr {
-	t.Helper()
-	a, err := ma.NewMultiaddr(s)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return a
 }
 
 // config returns a configuration that listens on free loopback ports.
@@ -51,7 +42,7 @@ func config(t testing.TB, listen ...string) p2phost.Config {
 	}
 	c := p2phost.Config{Key: key}
 	for _, l := range listen {
-		c.Listen = append(c.Listen, addr(t, l))
+		c.Listen = append(c.Listen, testkit.Addr(t, l))
 	}
 	return c
 }
