@@ -8,9 +8,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
-	"github.com/rcrowley/go-metrics"
 
+	"github.com/go-nebnet/nebnet/netservice"
 	"github.com/go-nebnet/nebnet/netservice/nettest"
 )
 
@@ -27,35 +28,58 @@ var (
 // outboundTarget is what a node with the default limits looks for.
 const outboundTarget = 12
 
-// wanting returns the running nodes that are below their target.
-func wanting(nodes []*nettest.Node) (short []*nettest.Node) {
+// limited is a node's limits in a network of that many nodes, and how many outbound peers
+// it then looks for. They are the default ones, but in a network that is so small that a
+// node with those would be connected with nearly everybody.
+func limited(cfg netservice.Config, nodes int) (netservice.Config, int) {
+	if nodes >= 200 {
+		return cfg, outboundTarget
+	}
+	cfg.MaxPeers, cfg.OutboundPeers = 20, 5
+	return cfg, cfg.OutboundPeers
+}
+
+// byID are the nodes by their IDs.
+func byID(nodes []*nettest.Node) map[peer.ID]*nettest.Node {
+	m := make(map[peer.ID]*nettest.Node, len(nodes))
 	for _, nd := range nodes {
-		// Who is connected with everybody finds nobody more.
-		if n := outbound(nd); n < outboundTarget && len(nd.Service().Peers()) < len(nodes)-1 {
+		m[nd.ID()] = nd
+	}
+	return m
+}
+
+// living counts the outbound peers of a node that are among nodes. A session with a node
+// that is gone does not count: it may not have been noticed yet.
+func living(nd *nettest.Node, nodes map[peer.ID]*nettest.Node) (out int) {
+	for _, p := range nd.Service().Peers() {
+		if nodes[p.ID] != nil && p.Direction == network.DirOutbound {
+			out++
+		}
+	}
+	return out
+}
+
+// wanting returns the nodes that are below their target of outbound peers.
+func wanting(nodes map[peer.ID]*nettest.Node, target int) (short []*nettest.Node) {
+	for _, nd := range nodes {
+		if living(nd, nodes) < target {
 			short = append(short, nd)
 		}
 	}
 	return short
 }
 
-func outbound(nd *nettest.Node) int {
-	g, _ := nd.Service().Metrics().Get("neb.net.peers.outbound").(metrics.Gauge)
-	if g == nil {
-		return 0
+// reached is how many of the nodes can be reached from one of them.
+func reached(nodes map[peer.ID]*nettest.Node) int {
+	seen := make(map[peer.ID]bool)
+	var queue []*nettest.Node
+	for p, nd := range nodes {
+		seen[p], queue = true, append(queue, nd)
+		break
 	}
-	return int(g.Value())
-}
-
-// reached is how many of the nodes can be reached from the first one.
-func reached(nodes []*nettest.Node) int {
-	byID := make(map[peer.ID]*nettest.Node)
-	for _, nd := range nodes {
-		byID[nd.ID()] = nd
-	}
-	seen := map[peer.ID]bool{nodes[0].ID(): true}
-	for queue := []*nettest.Node{nodes[0]}; len(queue) > 0; queue = queue[1:] {
+	for ; len(queue) > 0; queue = queue[1:] {
 		for _, p := range queue[0].Service().Peers() {
-			if next := byID[p.ID]; next != nil && !seen[p.ID] {
+			if next := nodes[p.ID]; next != nil && !seen[p.ID] {
 				seen[p.ID] = true
 				queue = append(queue, next)
 			}
@@ -64,21 +88,22 @@ func reached(nodes []*nettest.Node) int {
 	return len(seen)
 }
 
-// atTarget waits until all nodes are at their target and the network is one, at
+// atTarget waits until all nodes have so many outbound peers and the network is one, at
 // most so long, and returns how long it took.
-func atTarget(t *testing.T, nodes []*nettest.Node, within time.Duration) time.Duration {
+func atTarget(t *testing.T, list []*nettest.Node, target int, within time.Duration) time.Duration {
 	t.Helper()
-	begun := time.Now()
+	nodes, begun := byID(list), time.Now()
 	for {
-		short := wanting(nodes)
+		short := wanting(nodes, target)
 		if len(short) == 0 && reached(nodes) == len(nodes) {
 			return time.Since(begun)
 		}
 		if time.Since(begun) >= within {
-			least := outboundTarget
+			least := target
 			for _, nd := range short {
-				least = min(least, outbound(nd))
-				t.Logf("%s has %d of %d, knows %d: %v", nd.IP(), outbound(nd), len(nd.Service().Peers()), nd.Service().Stats().Book.Peers, reasons(nd, nodes))
+				out := living(nd, nodes)
+				least = min(least, out)
+				t.Logf("%s has %d of %d, knows %d: %v", nd.IP(), out, len(nd.Service().Peers()), nd.Service().Stats().Book.Peers, reasons(nd, list))
 			}
 			t.Errorf("after %s %d of %d nodes are below their target, one has %d; %d of %d are reached from one of them",
 				within, len(short), len(nodes), least, reached(nodes), len(nodes))
@@ -112,9 +137,11 @@ func TestPopulation(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		nw := nettest.New(t, nettest.WithSeed(*populationSeed), nettest.WithLink(nettest.Link{Latency: 30 * time.Millisecond}))
 		rng := rand.New(rand.NewPCG(*populationSeed, 2))
-		boot := nw.Add(chain(), quiet())
+		cfg, target := limited(chain(), *population)
+		boot := nw.Add(cfg, quiet())
+		cfg.Bootstrap = []string{boot.Addr()}
 		for range *population - 1 {
-			nw.Add(booted(boot), quiet())
+			nw.Add(cfg, quiet())
 		}
 		all := nw.Nodes()
 		boot.Start()
@@ -124,7 +151,7 @@ func TestPopulation(t *testing.T) {
 			time.Sleep(time.Duration(rng.Int64N(int64(2 * time.Minute / time.Duration(len(order))))))
 			nd.Start()
 		}
-		t.Logf("%d nodes at their target after %s", len(all), atTarget(t, all, 2*time.Minute).Round(time.Second))
+		t.Logf("%d nodes at their target after %s", len(all), atTarget(t, all, target, 2*time.Minute).Round(time.Second))
 
 		time.Sleep(40 * time.Second) // what is known is saved
 		dead := append([]*nettest.Node{boot}, order[:len(all)*3/10]...)
@@ -132,7 +159,7 @@ func TestPopulation(t *testing.T) {
 		for _, nd := range dead {
 			nd.Crash()
 		}
-		t.Logf("%d left, at their target after %s", len(left), atTarget(t, left, time.Minute).Round(time.Second))
+		t.Logf("%d left, at their target after %s", len(left), atTarget(t, left, target, time.Minute).Round(time.Second))
 
 		time.Sleep(40 * time.Second)
 		for _, nd := range left {
@@ -141,7 +168,7 @@ func TestPopulation(t *testing.T) {
 		for _, nd := range order { // all but the boot node
 			nd.Restart()
 		}
-		t.Logf("%d restarted without the boot node, at their target after %s", len(order), atTarget(t, order, 3*time.Minute).Round(time.Second))
+		t.Logf("%d restarted without the boot node, at their target after %s", len(order), atTarget(t, order, target, 3*time.Minute).Round(time.Second))
 	})
 }
 
@@ -174,7 +201,7 @@ func TestRecoveryFromAnOutage(t *testing.T) {
 			nw.Heal()
 			begun := time.Now()
 			for _, nd := range away {
-				for outbound(nd) < outboundTarget && len(nd.Service().Peers()) < before[nd] && time.Since(begun) < 30*time.Second {
+				for len(nd.Service().Peers()) < min(before[nd], outboundTarget) && time.Since(begun) < 30*time.Second {
 					time.Sleep(time.Second)
 				}
 				if n := len(nd.Service().Peers()); n < min(before[nd], outboundTarget) {

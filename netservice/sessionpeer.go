@@ -106,6 +106,7 @@ func (s *peerSet) onClosed(k *sessionPeer) {
 	}
 	s.mu.Unlock()
 	if last {
+		n.exchange.Parted()
 		n.gossip.PeerLeft(k.id)
 		n.swarm.PeerChanged(k.id)
 		n.requests.SessionEnded(k.id)

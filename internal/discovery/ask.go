@@ -14,23 +14,23 @@ import (
 )
 
 // take is one round of the schedule: p, or anyone, is asked if there is a point
-// in it.
-func (x *Exchange) take(p peer.ID) {
+// in it. fresh tells that it brought somebody new.
+func (x *Exchange) take(p peer.ID) (fresh bool) {
 	want := x.cfg.Want()
 	if want <= 0 {
-		return
+		return false
 	}
 	sessions := x.cfg.Sessions()
 	if p == anyone {
 		if len(sessions) == 0 {
-			return
+			return false
 		}
 		p = sessions[x.cfg.Rand.IntN(len(sessions))]
 	}
 	// Also false shortly before the session is known to everybody: the next
 	// round sees it.
 	if !x.cfg.Member(p) {
-		return
+		return false
 	}
 	ctx, cancel := context.WithTimeout(x.ctx, x.cfg.Timeout)
 	defer cancel()
@@ -40,11 +40,12 @@ func (x *Exchange) take(p peer.ID) {
 		x.obs.Counter(obs.ExchangeFailed).Inc(1)
 		x.obs.Log(component).WithField("peer", p.String()).WithError(err).Debug("asking for peers failed")
 		x.penalise(p, err)
-		return
+		return false
 	}
 	for _, rec := range records {
-		x.consider(p, rec)
+		fresh = x.consider(p, rec) || fresh
 	}
+	return fresh
 }
 
 // ask runs one exchange as the asker. The stream is opened on a connection that
@@ -97,16 +98,17 @@ func readReply(r io.Reader, count int) ([][]byte, error) {
 }
 
 // consider hands a candidate on, if it is one.
-func (x *Exchange) consider(from peer.ID, rec *signedRecord) {
+func (x *Exchange) consider(from peer.ID, rec *signedRecord) (fresh bool) {
 	now := time.Now()
 	seq := dated(now, rec.Seq)
 	v, addrs := x.judge(now, from, rec.PeerRecord, seq)
 	if v != accepted {
 		x.obs.Counter(obs.ExchangeDropped + string(v)).Inc(1)
-		return
+		return false
 	}
 	x.obs.Counter(obs.ExchangeFound).Inc(1)
 	x.cfg.Found(from, peer.AddrInfo{ID: rec.PeerID, Addrs: addrs}, seq)
+	return true
 }
 
 // AskGuest asks a peer that has just refused this node for want of a place whom

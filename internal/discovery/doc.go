@@ -22,8 +22,10 @@
 //
 // A new session peer is asked at once and four times more, after 0.25, 0.75,
 // 1.75 and 3.75 s, because records reach the other side by identify, shortly
-// after the session. Then one random session peer is asked every 30 s. None of
-// it happens while Want is zero.
+// after the session. Then one random session peer is asked every 30 s; 5 s after
+// the last session with a peer has ended, and after an ask that brought somebody
+// new, and twice as late after each that did not, up to the 30 s. None of it
+// happens while Want is zero.
 //
 // # What it trusts
 //

@@ -100,6 +100,15 @@ func (x *Exchange) Met(p peer.ID) {
 	x.guarded("Own", func() { x.tell(p) })
 }
 
+// Parted tells of the end of the last session with a peer: somebody else is asked soon
+// who could take its place. After Close it does nothing.
+func (x *Exchange) Parted() {
+	x.mu.Lock()
+	x.schedule.parted(time.Now())
+	x.mu.Unlock()
+	x.notify()
+}
+
 // Told takes the signed record in which a peer tells of itself in its session, one after
 // the other: the last one counts, whatever its number. It is verified, kept for those who
 // ask, and the owner hears of it if p is a session peer. Told returns the envelope. Its
@@ -160,8 +169,9 @@ func (x *Exchange) askDue() time.Time {
 	for _, p := range x.schedule.take(time.Now(), maxAsking-x.asking) {
 		x.asking++
 		x.wg.Go(func() {
-			x.guarded("ask", func() { x.take(p) })
-			x.took(p)
+			fresh := false
+			x.guarded("ask", func() { fresh = x.take(p) })
+			x.took(p, fresh)
 		})
 	}
 	if x.asking == maxAsking {
@@ -170,10 +180,10 @@ func (x *Exchange) askDue() time.Time {
 	return x.schedule.next()
 }
 
-func (x *Exchange) took(p peer.ID) {
+func (x *Exchange) took(p peer.ID, fresh bool) {
 	x.mu.Lock()
 	x.asking--
-	x.schedule.done(time.Now(), p)
+	x.schedule.done(time.Now(), p, fresh)
 	x.mu.Unlock()
 	x.notify()
 }

@@ -16,6 +16,9 @@ var pauses = []time.Duration{
 	250 * time.Millisecond, 500 * time.Millisecond, time.Second, 2 * time.Second,
 }
 
+// soonest is the time between two asks of anyone when there is something to learn.
+const soonest = 5 * time.Second
+
 // anyone stands for a random session peer.
 const anyone = peer.ID("")
 
@@ -26,6 +29,9 @@ type schedule struct {
 	jitter   func(time.Duration) time.Duration
 	pending  map[peer.ID]*asks
 	periodic time.Time // next ask of anyone
+	// wait is the time between two of them: soonest after one that brought somebody
+	// new or the loss of a peer, twice as long after each that did not, up to interval.
+	wait time.Duration
 }
 
 // asks is where a peer stands after a meeting.
@@ -40,7 +46,7 @@ func newSchedule(now time.Time, interval time.Duration, jitter func(time.Duratio
 	return &schedule{
 		interval: interval, jitter: jitter,
 		pending:  make(map[peer.ID]*asks),
-		periodic: now.Add(jitter(interval)),
+		periodic: now.Add(jitter(interval)), wait: interval,
 	}
 }
 
@@ -58,8 +64,16 @@ func (s *schedule) met(now time.Time, p peer.ID) {
 	}
 }
 
+// parted brings the next ask of anyone forward: a place is free.
+func (s *schedule) parted(now time.Time) {
+	s.wait = min(soonest, s.interval)
+	if soon := now.Add(s.jitter(s.wait)); soon.Before(s.periodic) {
+		s.periodic = soon
+	}
+}
+
 // take returns at most free peers whose time has come; done must follow for
-// each of them but anyone.
+// each of them.
 func (s *schedule) take(now time.Time, free int) []peer.ID {
 	var due []peer.ID
 	for p, t := range s.pending { // in random order: nobody is starved
@@ -72,14 +86,22 @@ func (s *schedule) take(now time.Time, free int) []peer.ID {
 		}
 	}
 	if len(due) < free && !now.Before(s.periodic) {
-		s.periodic = now.Add(s.jitter(s.interval))
+		s.periodic = now.Add(s.jitter(s.wait))
 		due = append(due, anyone)
 	}
 	return due
 }
 
-// done ends an ask of p, with whatever result.
-func (s *schedule) done(now time.Time, p peer.ID) {
+// done ends an ask of p. fresh tells that it brought somebody new.
+func (s *schedule) done(now time.Time, p peer.ID, fresh bool) {
+	if p == anyone {
+		s.wait = min(2*s.wait, s.interval)
+		if fresh {
+			s.wait = min(soonest, s.interval)
+		}
+		s.periodic = now.Add(s.jitter(s.wait))
+		return
+	}
 	t := s.pending[p]
 	switch {
 	case t == nil:

@@ -20,9 +20,7 @@ func play(s *schedule, start time.Time, d time.Duration) map[peer.ID][]time.Dura
 	for now := s.next(); !now.After(start.Add(d)); now = s.next() {
 		for _, p := range s.take(now, maxAsking) {
 			asks[p] = append(asks[p], now.Sub(start))
-			if p != anyone {
-				s.done(now, p)
-			}
+			s.done(now, p, false)
 		}
 	}
 	return asks
@@ -45,6 +43,34 @@ func TestScheduleOfOneMeeting(t *testing.T) {
 	}
 }
 
+// As long as asks bring somebody new they follow soon one after the other, and then less
+// and less often. The loss of a peer begins anew.
+func TestScheduleOfTheNeedy(t *testing.T) {
+	start := time.Unix(1000, 0)
+	s := newSchedule(start, 30*time.Second, exactly)
+	var at []time.Duration
+	now := start
+	for i := range 9 {
+		now = s.next()
+		if got := s.take(now, maxAsking); len(got) != 1 || got[0] != anyone {
+			t.Fatalf("ask %d: %q", i, got)
+		}
+		at = append(at, now.Sub(start)/time.Second)
+		s.done(now, anyone, i == 1 || i == 2)
+	}
+	if want := []time.Duration{30, 60, 65, 70, 80, 100, 130, 160, 190}; !slices.Equal(at, want) {
+		t.Errorf("asked at %v, want %v", at, want)
+	}
+	s.parted(now)
+	if d := s.next().Sub(now); d != soonest {
+		t.Errorf("the first ask after a loss comes after %s", d)
+	}
+	s.done(now, anyone, false)
+	if d := s.next().Sub(now); d != 2*soonest {
+		t.Errorf("the second comes after %s", d)
+	}
+}
+
 func TestScheduleMetAgain(t *testing.T) {
 	start := time.Unix(1000, 0)
 	s := newSchedule(start, time.Hour, exactly)
@@ -57,7 +83,7 @@ func TestScheduleMetAgain(t *testing.T) {
 		if got := s.take(start, maxAsking); len(got) != 0 {
 			t.Fatalf("asked %v twice at once", got)
 		}
-		s.done(start, "a")
+		s.done(start, "a", false)
 	}
 	s.met(start, "a")
 	if got := len(play(s, start, time.Minute)["a"]); got != 1+len(pauses) {

@@ -24,9 +24,9 @@ func TestDialsCannotBeAimed(t *testing.T) {
 			dials := 0
 			connect := func(fx *fixture, _ context.Context, ai peer.AddrInfo) error {
 				if ai.ID[0] == 'P' {
-					fx.mu.Lock()
+					fx.seen.Lock()
 					dials += len(ai.Addrs)
-					fx.mu.Unlock()
+					fx.seen.Unlock()
 				}
 				return errors.New("refused")
 			}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"iter"
 	"math/bits"
 	"slices"
 	"time"
@@ -30,6 +31,10 @@ var (
 // fullAddrsWait is how long a peer waits none of whose addresses may be dialled
 // now.
 const fullAddrsWait = 5 * time.Minute
+
+// slowDial is how long a dial of a peer that is not to be kept holds the place it is
+// for. Then another peer is dialled beside it: one that is gone takes all of DialTimeout.
+const slowDial = 2 * time.Second
 
 // kick makes the loop look for due targets.
 func (m *Manager) kick() {
@@ -109,9 +114,9 @@ func (m *Manager) mayDialLocked(t *target, now time.Time) bool {
 		t.due = until
 		return false
 	}
-	if m.entries[t.id] != nil || m.trying[t.id] {
+	if m.entries[t.id] != nil || m.tryingLocked(t.id) {
 		t.due = time.Time{} // the end of what there is plans the next dial
-		if m.trying[t.id] {
+		if m.tryingLocked(t.id) {
 			t.due = now.Add(fullWait)
 		}
 		return false
@@ -126,9 +131,13 @@ func (m *Manager) mayDialLocked(t *target, now time.Time) bool {
 
 // startOthersLocked dials peers of the book for the places that are free.
 func (m *Manager) startOthersLocked(now time.Time) time.Duration {
-	free := min(m.cfg.MaxDials-m.dialling, m.wantedLocked())
-	if free <= 0 || m.book.Len() == 0 {
-		return 0 // the end of a dial or session comes first
+	dials := m.cfg.MaxDials - m.dialling
+	if dials <= 0 || m.book.Len() == 0 {
+		return 0 // the end of a dial comes first
+	}
+	free := min(dials, m.wantedLocked(now))
+	if free <= 0 {
+		return m.slowLocked(now) // if not the end of a dial or session
 	}
 	r := dialRate
 	if m.lonelyLocked() {
@@ -151,15 +160,41 @@ func (m *Manager) startOthersLocked(now time.Time) time.Duration {
 			continue
 		}
 		m.pace.Take(r, now, 1)
-		m.trying[e.ID] = true
+		m.trying[e.ID] = now
 		m.startLocked(e.ID, nil, addrs)
+	}
+	return sooner(wait, m.slowLocked(now))
+}
+
+// placesLocked are the peers for which a dial holds a place.
+func (m *Manager) placesLocked(now time.Time) iter.Seq[peer.ID] {
+	return func(yield func(peer.ID) bool) {
+		for p, since := range m.trying {
+			if m.entries[p] == nil && now.Sub(since) < slowDial && !yield(p) {
+				return
+			}
+		}
+	}
+}
+
+// slowLocked is when the next dial gives up its place, 0 for never.
+func (m *Manager) slowLocked(now time.Time) (wait time.Duration) {
+	for _, since := range m.trying {
+		if left := slowDial - now.Sub(since); left > 0 {
+			wait = sooner(wait, left)
+		}
 	}
 	return wait
 }
 
+func (m *Manager) tryingLocked(p peer.ID) bool {
+	_, trying := m.trying[p]
+	return trying
+}
+
 // skipLocked tells of a peer in the book that it is not one to dial now.
 func (m *Manager) skipLocked(e *book.Entry, now time.Time) bool {
-	if m.entries[e.ID] != nil || m.trying[e.ID] || m.targets[e.ID] != nil || e.ID == m.cfg.Self {
+	if m.entries[e.ID] != nil || m.tryingLocked(e.ID) || m.targets[e.ID] != nil || e.ID == m.cfg.Self {
 		return true
 	}
 	_, banned := m.bannedLocked(e.ID, now)
@@ -209,43 +244,45 @@ func (m *Manager) spreadLocked(except peer.ID) spread {
 			s.add(e.group())
 		}
 	}
-	for p := range m.trying {
-		if e := m.book.Get(p); e != nil && m.entries[p] == nil && p != except {
+	for p := range m.placesLocked(time.Now()) {
+		if e := m.book.Get(p); e != nil && p != except {
 			s.add(e.Group())
 		}
 	}
 	return s
 }
 
-// Wanted is the number of peers that this node still looks for.
+// Wanted is the number of peers that this node still looks for. Dials under way do not
+// count: what they lead to is not known, and those of peers that are gone may follow one
+// another for minutes.
 func (m *Manager) Wanted() int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return max(0, m.wantedLocked())
+	return max(0, min(m.missingLocked(), m.slotsLocked().free()))
 }
 
-// wantedLocked is how many more peers are dialled: up to the number of outbound
-// ones, or of all, whichever wants more.
-func (m *Manager) wantedLocked() int {
-	under := 0
-	for p := range m.trying {
-		if m.entries[p] == nil {
-			under++
-		}
-	}
+// missingLocked is how many more peers are looked for: up to the number of outbound ones,
+// or of all, whichever wants more.
+func (m *Manager) missingLocked() int {
 	l := m.limits
-	want := max(l.outbound()-m.outbound, l.enough()-m.outbound-m.inbound)
-	return min(want-under, m.freeLocked())
+	return max(l.outbound()-m.outbound, l.enough()-m.outbound-m.inbound)
+}
+
+// wantedLocked is how many more of them are dialled now.
+func (m *Manager) wantedLocked(now time.Time) int {
+	want := m.missingLocked()
+	for range m.placesLocked(now) {
+		want--
+	}
+	return min(want, m.freeLocked())
 }
 
 // freeLocked is the number of free slots; a dial that has no admission yet counts as
 // a peer.
 func (m *Manager) freeLocked() int {
 	free := m.slotsLocked().free()
-	for p := range m.trying {
-		if m.entries[p] == nil {
-			free--
-		}
+	for range m.placesLocked(time.Now()) {
+		free--
 	}
 	for _, t := range m.targets {
 		if t.dialling && m.entries[t.id] == nil {

@@ -58,8 +58,9 @@ func TestOrdinaryIsForgotten(t *testing.T) {
 		fx.accept(alice, 1) // the network is there
 		n := len(fx.dials(zoe))
 		time.Sleep(12 * time.Hour)
-		if got := len(fx.dials(zoe)) - n; got != 8 || fx.book.Get(zoe) != nil {
-			t.Errorf("%d attempts, want 8; still known: %v", got, fx.book.Get(zoe) != nil)
+		// The eighth is the last, but for what is due before the book is looked through.
+		if got := len(fx.dials(zoe)) - n; got < 8 || got > 10 || fx.book.Get(zoe) != nil {
+			t.Errorf("%d attempts, want 8 to 10; still known: %v", got, fx.book.Get(zoe) != nil)
 		}
 	})
 }
@@ -207,8 +208,8 @@ func TestDialsAreBounded(t *testing.T) {
 			fx.learn(at(peerN(i)))
 		}
 		tried := func() int {
-			fx.mu.Lock()
-			defer fx.mu.Unlock()
+			fx.seen.Lock()
+			defer fx.seen.Unlock()
 			set := map[peer.ID]bool{}
 			for _, a := range fx.attempts {
 				set[a.ai.ID] = true
@@ -231,6 +232,34 @@ func TestDialsAreBounded(t *testing.T) {
 	})
 }
 
+// Dials of peers that are gone, which end with their time-out, keep nobody else waiting:
+// after a loss of many the book is full of those.
+func TestSlowDialsHoldNoPlace(t *testing.T) {
+	gone := make(map[peer.ID]bool)
+	hang := func(fx *fixture, ctx context.Context, ai peer.AddrInfo) error {
+		if gone[ai.ID] {
+			<-ctx.Done()
+			return ctx.Err()
+		}
+		return succeed(fx, ctx, ai)
+	}
+	play(t, Config{MaxPeers: 8, Outbound: 4}, hang, func(t *testing.T, fx *fixture) {
+		for i := range 10 {
+			gone[peerN(i)] = i >= 4
+		}
+		for i := range 10 {
+			fx.learn(info(peerN(i), fmt.Sprintf("/ip4/5.%d.0.1/tcp/1", i)))
+		}
+		time.Sleep(DefaultDialTimeout - time.Second)
+		if n := fx.live(); n != 4 {
+			t.Errorf("%d peers", n)
+		}
+		if n := fx.Wanted(); n != 0 {
+			t.Errorf("%d more are looked for", n)
+		}
+	})
+}
+
 func TestFullNodeDoesNotDial(t *testing.T) {
 	play(t, Config{MaxPeers: 2, InboundShare: 1}, succeed, func(t *testing.T, fx *fixture) {
 		first := fx.accept(peerN(1), 1)
@@ -242,7 +271,6 @@ func TestFullNodeDoesNotDial(t *testing.T) {
 			t.Errorf("%d dials of a full node", n)
 		}
 		fx.Name(info(peerN(9)), RoleReserved)
-		fx.Name(info(peerN(9)), RoleStatic)
 		time.Sleep(time.Second)
 		if n := len(fx.dials(peerN(9))); n != 1 || fx.live() != 3 {
 			t.Errorf("reserved peer: %d dials", n)
@@ -282,6 +310,7 @@ func TestBookIsBounded(t *testing.T) {
 		if r := fx.Name(info(zoe), RoleStatic); r != none {
 			t.Errorf("a boot node has no place: %v", r)
 		}
+		synctest.Wait()
 		if n := fx.book.Len(); n > book.MaxPeers+1 || fx.book.Get(zoe) == nil {
 			t.Errorf("%d peers are known", n)
 		}
@@ -298,9 +327,9 @@ func TestDialAnswers(t *testing.T) {
 		}
 		fx.Ban(zoe, time.Hour, "test")
 		fx.learn(at(zoe))
-		fx.mu.Lock()
+		fx.seen.Lock()
 		fx.avoidLocked(alice, time.Hour, handshake.ReasonTooManyPeers)
-		fx.mu.Unlock()
+		fx.seen.Unlock()
 		if v := fx.learn(at(alice)); v != book.Useless {
 			t.Errorf("avoided: %v", v)
 		}

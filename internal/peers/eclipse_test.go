@@ -78,12 +78,12 @@ func eclipse(t *testing.T, seed uint64, restarted bool, subnets int, known *asn.
 		}
 		for range 60 { // ten minutes
 			time.Sleep(10 * time.Second)
-			fx.mu.Lock()
+			fx.seen.Lock()
 			var here []peer.ID
 			for p := range fx.admissions {
 				here = append(here, p)
 			}
-			fx.mu.Unlock()
+			fx.seen.Unlock()
 			for _, p := range here {
 				for range 4 {
 					told := evil()

@@ -70,7 +70,7 @@ type fixture struct {
 	t     *testing.T
 	start time.Time
 
-	mu         sync.Mutex
+	seen       sync.Mutex // guards what follows
 	attempts   []attempt
 	admissions map[peer.ID]*Admission // of sessions that succeed made
 	closed     map[peer.ID]handshake.Reason
@@ -84,9 +84,9 @@ func play(t *testing.T, cfg Config, connect func(fx *fixture, ctx context.Contex
 		fx := &fixture{t: t, start: time.Now(), admissions: map[peer.ID]*Admission{}, closed: map[peer.ID]handshake.Reason{}}
 		cfg.Self = self
 		cfg.Connect = func(ctx context.Context, ai peer.AddrInfo) error {
-			fx.mu.Lock()
+			fx.seen.Lock()
 			fx.attempts = append(fx.attempts, attempt{ai, time.Since(fx.start)})
-			fx.mu.Unlock()
+			fx.seen.Unlock()
 			if connect == nil {
 				return errors.New("no route")
 			}
@@ -101,6 +101,15 @@ func play(t *testing.T, cfg Config, connect func(fx *fixture, ctx context.Contex
 		defer m.Close()
 		f(t, fx)
 	})
+}
+
+// name gives a peer a role, and waits for the end of the first dial.
+func (fx *fixture) name(ai peer.AddrInfo, role Role) {
+	fx.t.Helper()
+	if r := fx.Name(ai, role); r != none {
+		fx.t.Errorf("%s cannot be named: %v", ai.ID, r)
+	}
+	synctest.Wait()
 }
 
 // succeed is a Connect that makes a session.
@@ -118,13 +127,13 @@ func succeed(fx *fixture, _ context.Context, ai peer.AddrInfo) error {
 
 func (fx *fixture) commit(t *Admission) handshake.Reason {
 	r := t.Commit(func(r handshake.Reason) {
-		fx.mu.Lock()
+		fx.seen.Lock()
 		fx.closed[t.p] = r
-		fx.mu.Unlock()
+		fx.seen.Unlock()
 	}, func() {})
-	fx.mu.Lock()
+	fx.seen.Lock()
 	fx.admissions[t.p] = t
-	fx.mu.Unlock()
+	fx.seen.Unlock()
 	return r
 }
 
@@ -142,21 +151,21 @@ func (fx *fixture) accept(p peer.ID, instance uint64) *Admission {
 }
 
 func (fx *fixture) admission(p peer.ID) *Admission {
-	fx.mu.Lock()
-	defer fx.mu.Unlock()
+	fx.seen.Lock()
+	defer fx.seen.Unlock()
 	return fx.admissions[p]
 }
 
 func (fx *fixture) closedFor(p peer.ID) handshake.Reason {
-	fx.mu.Lock()
-	defer fx.mu.Unlock()
+	fx.seen.Lock()
+	defer fx.seen.Unlock()
 	return fx.closed[p]
 }
 
 func (fx *fixture) dials(p peer.ID) []attempt {
 	synctest.Wait()
-	fx.mu.Lock()
-	defer fx.mu.Unlock()
+	fx.seen.Lock()
+	defer fx.seen.Unlock()
 	var out []attempt
 	for _, a := range fx.attempts {
 		if a.ai.ID == p {

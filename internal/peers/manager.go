@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/netip"
 	"sync"
+	"time"
 
 	"github.com/go-nebnet/nebnet/internal/handshake"
 	"github.com/go-nebnet/nebnet/internal/obs"
@@ -37,10 +38,10 @@ type Manager struct {
 	outbound  int // the others
 	liveIn    int
 	liveOut   int
-	targets   map[peer.ID]*target // peers to keep
-	trying    map[peer.ID]bool    // other peers that are being dialled
-	dialling  int                 // both together
-	pace      tokenbucket.Bucket  // of dials to other peers
+	targets   map[peer.ID]*target   // peers to keep
+	trying    map[peer.ID]time.Time // other peers that are being dialled, and since when
+	dialling  int                   // both together
+	pace      tokenbucket.Bucket    // of dials to other peers
 	book      *book.Book
 	avoided   *bounded[peer.ID, avoidance]
 	scores    *bounded[peer.ID, score]
@@ -71,7 +72,7 @@ func New(cfg Config) (*Manager, error) {
 		wake:        make(chan struct{}, 1),
 		entries:     make(map[peer.ID]*entry),
 		targets:     make(map[peer.ID]*target),
-		trying:      make(map[peer.ID]bool),
+		trying:      make(map[peer.ID]time.Time),
 		book:        book.New(),
 		avoided:     newBounded[peer.ID](maxAvoided, avoidance.before),
 		scores:      newBounded[peer.ID](maxScores, score.less),

@@ -2,6 +2,7 @@ package peers
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -49,7 +50,7 @@ func TestMaximum(t *testing.T) {
 		if _, r := fx.Admit(peerN(6), dirOut, 0, nil); r != handshake.ReasonTooManyPeers {
 			t.Errorf("fifth peer: %v", r)
 		}
-		fx.Name(info(zoe), RoleReserved)
+		fx.name(info(zoe), RoleReserved)
 		fx.accept(zoe, 1)
 		for name, want := range map[string]int64{obs.Sessions: 5, obs.SessionsInbound: 3, obs.SessionsOutbound: 2} {
 			if got := o.Gauge(name).Value(); got != want {
@@ -69,10 +70,16 @@ func TestMaximum(t *testing.T) {
 // A peer to keep that dials this node when the inbound slots are taken does not have
 // one of those that are for peers of this node's own choice.
 func TestKeptPeersLeaveOutboundSlots(t *testing.T) {
-	play(t, Config{MaxPeers: 4, InboundShare: 0.5}, succeed, func(t *testing.T, fx *fixture) {
+	notZoe := func(fx *fixture, ctx context.Context, ai peer.AddrInfo) error {
+		if ai.ID == zoe {
+			return errors.New("no route")
+		}
+		return succeed(fx, ctx, ai)
+	}
+	play(t, Config{MaxPeers: 4, InboundShare: 0.5}, notZoe, func(t *testing.T, fx *fixture) {
 		fx.accept(peerN(1), 1)
 		fx.accept(peerN(2), 1)
-		fx.Name(info(zoe), RoleReserved)
+		fx.name(info(zoe), RoleReserved)
 		fx.accept(zoe, 1)
 		fx.learn(at(peerN(4)), at(peerN(5)), at(peerN(6)))
 		time.Sleep(time.Minute)
@@ -135,8 +142,7 @@ func TestPenalise(t *testing.T) {
 		if r := fx.closedFor(zoe); r != handshake.ReasonBanned {
 			t.Errorf("session was closed for %v", r)
 		}
-		fx.Name(info(alice), RoleReserved)
-		fx.accept(alice, 1)
+		fx.name(info(alice), RoleReserved) // and connects with it
 		fx.Penalise(alice, 1000)
 		if _, banned := fx.Banned(alice); banned || fx.closedFor(alice) != handshake.ReasonProtocol {
 			t.Errorf("reserved peer: banned %v, closed for %v", banned, fx.closedFor(alice))
@@ -291,7 +297,7 @@ func TestChurnLeavesNothing(t *testing.T) {
 // A peer may say hello at a rate; a reserved one as it likes.
 func TestHellosAreLimited(t *testing.T) {
 	play(t, Config{}, nil, func(t *testing.T, fx *fixture) {
-		fx.Name(info(alice), RoleReserved)
+		fx.name(info(alice), RoleReserved)
 		flood := func(p peer.ID) (in int) {
 			for i := range 100 {
 				tk, r := fx.Admit(p, dirIn, uint64(i+1), nil)

@@ -160,7 +160,7 @@ func TestLimitsAreLowered(t *testing.T) {
 		for i := range 20 {
 			fx.accept(peerN(i), 1).Useful(uint64(i), 1)
 		}
-		fx.Name(info(peerN(0)), RoleReserved)
+		fx.name(info(peerN(0)), RoleReserved)
 		fx.SetLimits(Limits{MaxPeers: 5, InboundShare: 1})
 		if fx.live() != 5 || fx.closedFor(peerN(0)) != none || fx.closedFor(peerN(19)) != none || fx.closedFor(peerN(1)) == none {
 			t.Errorf("%d are left", fx.live())

@@ -236,7 +236,7 @@ func TestNetworkBan(t *testing.T) {
 			tk, _ := fx.Admit(peerN(int(p)), dirIn, 1, from)
 			fx.commit(tk)
 		}
-		fx.Name(info(peerN(1)), RoleReserved)
+		fx.name(info(peerN(1)), RoleReserved)
 		fx.BanNetwork(net, time.Hour, "x")
 		if fx.closedFor(peerN(2)) == none || fx.closedFor(peerN(1)) != none || fx.AllowAccept(from) {
 			t.Error("who is there is left, or a reserved peer is not")

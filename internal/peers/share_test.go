@@ -44,8 +44,8 @@ func TestInboundShare(t *testing.T) {
 				if in != tc.want {
 					t.Errorf("%d of 60 got in, want %d", in, tc.want)
 				}
-				fx.Name(info(peerN(300)), RoleReserved)
-				fx.Name(info(peerN(301)), RoleStatic)
+				fx.name(info(peerN(300)), RoleReserved)
+				fx.name(info(peerN(301)), RoleStatic)
 				for _, i := range []int{300, 301} {
 					if r := enter(i); r != none {
 						t.Errorf("a peer to keep: %v", r)

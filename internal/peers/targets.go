@@ -179,7 +179,7 @@ func sooner(a, b time.Duration) time.Duration {
 // that it began.
 func (m *Manager) endedLocked(t *Admission, r handshake.Reason, byRemote bool, lived time.Duration) {
 	p := t.p
-	if m.entries[p] != nil || m.trying[p] {
+	if m.entries[p] != nil || m.tryingLocked(p) {
 		return // the end of the other admission or of the dial plans
 	}
 	kept := m.targets[p]

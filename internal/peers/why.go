@@ -42,7 +42,7 @@ func (m *Manager) Why(p peer.ID) Standing {
 	now := time.Now()
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	s := Standing{Peer: p, Reserved: m.reservedLocked(p), Persistent: m.targets[p] != nil, Dialling: m.trying[p]}
+	s := Standing{Peer: p, Reserved: m.reservedLocked(p), Persistent: m.targets[p] != nil, Dialling: m.tryingLocked(p)}
 	if t := m.targets[p]; t != nil {
 		s.Dialling = t.dialling
 		s.Next = t.due
@@ -123,7 +123,7 @@ func (m *Manager) reasonLocked(s *Standing, now time.Time) string {
 		return lastWords(s)
 	case m.freeLocked() <= 0:
 		return fmt.Sprintf("all %d places of this node are taken (MaxPeers)", m.limits.MaxPeers)
-	case m.wantedLocked() <= 0:
+	case m.wantedLocked(now) <= 0:
 		return fmt.Sprintf("this node has %d peers of its own choice, and looks for no more (OutboundPeers)", m.outbound)
 	case m.spreadLocked("").full(e.Group()):
 		return m.spreadTextLocked(e.Group())
