@@ -294,6 +294,7 @@ func (m *Manager) freeLocked() int {
 
 // dial makes one attempt; t is nil for a peer that is not to be kept.
 func (m *Manager) dial(t *target, ai peer.AddrInfo) {
+	begun := time.Now()
 	ctx, cancel := context.WithTimeout(m.ctx, m.cfg.DialTimeout)
 	err := m.cfg.Connect(ctx, ai)
 	cancel()
@@ -302,7 +303,10 @@ func (m *Manager) dial(t *target, ai peer.AddrInfo) {
 	m.mu.Lock()
 	m.dialling--
 	stranger := wrongKey(err)
-	e := ending{reason: r, byRemote: handshake.ByRemote(err), stranger: stranger, lonely: m.lonelyLocked(), ownLimit: ownLimit(err)}
+	e := ending{
+		reason: r, byRemote: handshake.ByRemote(err), stranger: stranger, lonely: m.lonelyLocked(), ownLimit: ownLimit(err),
+		took: time.Since(begun),
+	}
 	say := false
 	if t == nil {
 		delete(m.trying, ai.ID)

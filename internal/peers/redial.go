@@ -74,6 +74,7 @@ type ending struct {
 	moved      bool          // the attempt was at addresses that a newer record has replaced
 	failures   int           // in a row before this one
 	lived      time.Duration // of the session, 0 for an attempt
+	took       time.Duration // the attempt
 	inbound    bool          // the peer had dialled
 }
 
@@ -131,6 +132,10 @@ func redial(e ending, rnd float64) next {
 		b = backoffOther
 	}
 	after := b.delay(max(failures-1, 0), rnd)
+	if !e.persistent && !e.lonely {
+		// After the loss of many, those that are gone would have all dials all the time.
+		after += e.took
+	}
 	if e.inbound && !e.persistent {
 		after += yield
 	}
