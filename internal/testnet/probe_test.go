@@ -14,6 +14,8 @@ import (
 	"github.com/libp2p/go-libp2p"
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
+
+	"github.com/go-nebnet/nebnet/internal/testkit"
 )
 
 // libp2p's own limits of time, which the probes run into.
@@ -123,14 +125,13 @@ func TestEnded(t *testing.T) {
 func TestChurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n, h := victim(t)
+		synctest.Wait() // all that a host starts runs
 		before := runtime.NumGoroutine()
 		if got := n.Churn(t.Context(), n.Node(2), Addr(n.Node(1)), 500); got != 500 {
 			t.Errorf("%d rounds of 500", got)
 		}
 		time.Sleep(time.Minute)
-		if after := runtime.NumGoroutine(); after > before {
-			t.Errorf("%d goroutines, %d before", after, before)
-		}
+		testkit.Goroutines(t, before)
 		a := n.Host(t, n.Node(3))
 		connect(t, a, h)
 	})
@@ -257,14 +258,13 @@ func TestStorm(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Second)
+		synctest.Wait() // all that a host starts runs
 		before := runtime.NumGoroutine()
 		if got, err := p.Storm(t.Context(), echoProtocol, 2000); got != 2000 || err != nil {
 			t.Errorf("%d rounds, %v", got, err)
 		}
 		time.Sleep(time.Minute)
-		if after := runtime.NumGoroutine(); after > before {
-			t.Errorf("%d goroutines, %d before", after, before)
-		}
+		testkit.Goroutines(t, before)
 		p.Close()
 		if got, err := p.Storm(t.Context(), echoProtocol, 1); got != 0 || err == nil {
 			t.Errorf("storm over a closed connection: %d, %v", got, err)
