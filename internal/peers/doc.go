@@ -34,12 +34,14 @@
 // one; two in twelve may be of one /24 or /48, and four of one autonomous system
 // where that is known (package asn). More than half are peers that were reached
 // before, where there are some. An address that never was a peer's is dialled a few
-// times an hour, whoever names it.
+// times an hour, whoever names it. A dial that has not succeeded after 2 s holds no
+// place any more: another peer is dialled beside it.
 //
 // All waits are exponential with jitter, and depend on why the last attempt or
-// session ended. While there is no session at all, failures say nothing of those
-// who are dialled, and waits stay short; when the first session stands again, all
-// are tried anew. A peer of another chain is forgotten and avoided.
+// session ended; an attempt that took long is repeated later by as much. While
+// there is no session at all, failures say nothing of those who are dialled, and
+// waits stay short; when the first session stands again, all are tried anew. A
+// peer of another chain is forgotten and avoided.
 //
 // # Replacing
 //
