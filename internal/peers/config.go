@@ -18,7 +18,7 @@ import (
 const (
 	DefaultMaxPeers     = 50
 	DefaultInboundShare = 0.75
-	DefaultMaxDials     = 16
+	DefaultMaxDials     = 32
 	DefaultDialTimeout  = 15 * time.Second
 	DefaultBanDuration  = time.Hour
 )

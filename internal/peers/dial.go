@@ -34,7 +34,7 @@ const fullAddrsWait = 5 * time.Minute
 
 // slowDial is how long a dial of a peer that is not to be kept holds the place it is
 // for. Then another peer is dialled beside it: one that is gone takes all of DialTimeout.
-const slowDial = 2 * time.Second
+const slowDial = time.Second
 
 // kick makes the loop look for due targets.
 func (m *Manager) kick() {

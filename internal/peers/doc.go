@@ -34,7 +34,7 @@
 // one; two in twelve may be of one /24 or /48, and four of one autonomous system
 // where that is known (package asn). More than half are peers that were reached
 // before, where there are some. An address that never was a peer's is dialled a few
-// times an hour, whoever names it. A dial that has not succeeded after 2 s holds no
+// times an hour, whoever names it. A dial that has not succeeded after 1 s holds no
 // place any more: another peer is dialled beside it.
 //
 // All waits are exponential with jitter, and depend on why the last attempt or
