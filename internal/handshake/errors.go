@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/quic-go/quic-go"
 
 	"github.com/go-nebnet/nebnet/internal/multistream"
 	"github.com/go-nebnet/nebnet/internal/neterr"
@@ -150,8 +151,12 @@ func ReasonOf(err error) Reason {
 // limits, before there was a handshake. QUIC has a code for that; over TCP it is a
 // connection that is lost.
 func HostFull(err error) bool {
-	c, ok := errors.AsType[*network.ConnError](err)
-	return ok && c.Remote && c.ErrorCode == network.ConnResourceLimitExceeded
+	if c, ok := errors.AsType[*network.ConnError](err); ok {
+		return c.Remote && c.ErrorCode == network.ConnResourceLimitExceeded
+	}
+	// A dial that is cut off at its very end fails with the error of QUIC itself.
+	q, ok := errors.AsType[*quic.ApplicationError](err)
+	return ok && q.Remote && network.ConnErrorCode(q.ErrorCode) == network.ConnResourceLimitExceeded
 }
 
 // ByRemote tells whether it was the other side that did not want: it refused, or its
