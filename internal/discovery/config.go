@@ -56,8 +56,9 @@ type Config struct {
 	// Penalise hears of violations; err wraps a Fault. Default: nobody does.
 	Penalise func(p peer.ID, err error)
 
-	// Interval is the mean time between two asks of a random session peer; each
-	// one varies by a fifth. Default 30 s.
+	// Interval is the longest mean time between two asks of a random session peer;
+	// each one varies by a fifth. There are up to 5 s between them after the loss of a
+	// peer and while they bring somebody new. Default 30 s.
 	Interval time.Duration
 	// Timeout bounds one exchange, on either side, absolutely. Default 10 s.
 	Timeout time.Duration

@@ -135,7 +135,7 @@ func (m *Manager) startOthersLocked(now time.Time) time.Duration {
 	if dials <= 0 || m.book.Len() == 0 {
 		return 0 // the end of a dial comes first
 	}
-	free := min(dials, m.wantedLocked(now))
+	free := min(dials, m.toDialLocked(now))
 	if free <= 0 {
 		return m.slowLocked(now) // if not the end of a dial or session
 	}
@@ -268,8 +268,9 @@ func (m *Manager) missingLocked() int {
 	return max(l.outbound()-m.outbound, l.enough()-m.outbound-m.inbound)
 }
 
-// wantedLocked is how many more of them are dialled now.
-func (m *Manager) wantedLocked(now time.Time) int {
+// toDialLocked is how many more of them are dialled now: a dial holds the place it is for,
+// at first.
+func (m *Manager) toDialLocked(now time.Time) int {
 	want := m.missingLocked()
 	for range m.placesLocked(now) {
 		want--
@@ -277,8 +278,8 @@ func (m *Manager) wantedLocked(now time.Time) int {
 	return min(want, m.freeLocked())
 }
 
-// freeLocked is the number of free slots; a dial that has no admission yet counts as
-// a peer.
+// freeLocked is the number of free slots; a dial that holds a place and has no admission
+// yet counts as a peer, and one of a peer to keep however long it takes.
 func (m *Manager) freeLocked() int {
 	free := m.slotsLocked().free()
 	for range m.placesLocked(time.Now()) {

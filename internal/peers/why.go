@@ -123,7 +123,7 @@ func (m *Manager) reasonLocked(s *Standing, now time.Time) string {
 		return lastWords(s)
 	case m.freeLocked() <= 0:
 		return fmt.Sprintf("all %d places of this node are taken (MaxPeers)", m.limits.MaxPeers)
-	case m.wantedLocked(now) <= 0:
+	case m.toDialLocked(now) <= 0:
 		return fmt.Sprintf("this node has %d peers of its own choice, and looks for no more (OutboundPeers)", m.outbound)
 	case m.spreadLocked("").full(e.Group()):
 		return m.spreadTextLocked(e.Group())
