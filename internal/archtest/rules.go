@@ -59,7 +59,7 @@ var imports = map[string][]string{
 	"internal/inspect":   engine,
 
 	// Test support and programs.
-	"internal/testnet":   {"internal/obs", "internal/identity", "internal/p2phost"},
+	"internal/testnet":   {"internal/obs", "internal/identity", "internal/p2phost", "internal/lifecycle"},
 	"internal/testkit":   {},
 	"internal/netns":     {},
 	"netservice/nettest": {"netservice", "dispatcher", "p2p", "listener", "stream", "internal/..."},

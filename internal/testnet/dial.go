@@ -4,6 +4,8 @@ import (
 	"context"
 	"net/netip"
 	"time"
+
+	"github.com/go-nebnet/nebnet/internal/lifecycle"
 )
 
 // Dial connects the node at src to a listener, in one round trip. It fails with
@@ -140,15 +142,8 @@ func (d *dialer) find(f *flow) (l *Listener, known bool) {
 
 // sleep waits for d or the end of ctx.
 func sleep(ctx context.Context, d time.Duration) error {
-	if d <= 0 {
+	if !lifecycle.Sleep(ctx, d) {
 		return ctx.Err()
 	}
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return nil
 }
