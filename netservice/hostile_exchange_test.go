@@ -21,6 +21,7 @@ import (
 
 	"github.com/go-nebnet/nebnet/internal/discovery"
 	"github.com/go-nebnet/nebnet/internal/handshake"
+	"github.com/go-nebnet/nebnet/internal/testkit"
 	"github.com/go-nebnet/nebnet/netservice"
 )
 
@@ -278,8 +279,6 @@ func TestHostileBootNodeSaysSelf(t *testing.T) {
 // old one has earned, nor for that after the dials which it has cost. Row 39: so it is
 // when the peer's clock was ahead as it signed the old one.
 func TestHostileExchangeRepeated(t *testing.T) {
-	// libp2p numbers all records of a process by one clock that only goes forward, and a
-	// bubble begins in the year 2000.
 	for name, ahead := range map[string]time.Duration{
 		"an older record":          0,
 		"of a clock a year ahead":  365 * 24 * time.Hour,
@@ -287,7 +286,7 @@ func TestHostileExchangeRepeated(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
-				time.Sleep(time.Until(time.Unix(0, int64(peer.TimestampSeq()))))
+				testkit.PastRecords()
 				s := newSiege(t)
 				s.begin(s.service(s.address(), chain()))
 				node := s.address()

@@ -45,7 +45,7 @@ func TestMeshThroughOneBootNode(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				net := testnet.New(1, testnet.WithLink(c.link))
+				net := newNet(testnet.WithLink(c.link))
 				var nodes []*node
 				for i := range c.nodes {
 					nodes = append(nodes, newNode(t, net.Host(t, net.Node(i)), setup{want: 50, dials: true}))
@@ -75,7 +75,7 @@ func TestMeshThroughOneBootNode(t *testing.T) {
 // asking, and those who did not dial it learn nothing new by that.
 func TestLateNode(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		net := testnet.New(1, testnet.WithLink(testnet.Link{Latency: 10 * time.Millisecond}))
+		net := newNet(testnet.WithLink(testnet.Link{Latency: 10 * time.Millisecond}))
 		boot := newNode(t, net.Host(t, net.Node(0)), setup{})
 		early := newNode(t, net.Host(t, net.Node(1)), setup{want: 10, change: func(c *Config) {
 			c.Interval = 10 * time.Minute
@@ -104,7 +104,7 @@ func TestLateNode(t *testing.T) {
 
 func TestNobodyIsAskedWithoutNeed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		net := testnet.New(1)
+		net := newNet()
 		boot := newNode(t, net.Host(t, net.Node(0)), setup{})
 		for i := range 3 {
 			connect(t, newNode(t, net.Host(t, net.Node(i+1)), setup{want: 1}), boot)
@@ -119,7 +119,7 @@ func TestNobodyIsAskedWithoutNeed(t *testing.T) {
 // A peer that is connected and no member, or not yet, is not asked.
 func TestOnlyMembersAreAsked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		net := testnet.New(1)
+		net := newNet()
 		n := newNode(t, net.Host(t, net.Node(0)), setup{want: 10})
 		h := net.Host(t, net.Node(1))
 		n.x.Met(h.ID())
@@ -138,7 +138,7 @@ func TestOnlyMembersAreAsked(t *testing.T) {
 // A candidate that became a peer and left may be handed on again at once.
 func TestLostPeersAreHandedOnAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		net := testnet.New(1)
+		net := newNet()
 		boot := newNode(t, net.Host(t, net.Node(0)), setup{})
 		other := newNode(t, net.Host(t, net.Node(1)), setup{})
 		connect(t, other, boot)
@@ -160,7 +160,7 @@ func TestLostPeersAreHandedOnAgain(t *testing.T) {
 // What is known of a peer goes when it does.
 func TestDepartedPeersAreNotTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		net := testnet.New(1)
+		net := newNet()
 		boot := newNode(t, net.Host(t, net.Node(0)), setup{})
 		gone := newNode(t, net.Host(t, net.Node(1)), setup{})
 		connect(t, gone, boot)
@@ -184,7 +184,7 @@ func TestDepartedPeersAreNotTold(t *testing.T) {
 
 func TestAllowDecides(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		net := testnet.New(1)
+		net := newNet()
 		boot := newNode(t, net.Host(t, net.Node(0)), setup{})
 		connect(t, newNode(t, net.Host(t, net.Node(1)), setup{}), boot)
 		asker := newNode(t, net.Host(t, net.Node(2)), setup{want: 10, change: func(c *Config) {
@@ -203,7 +203,7 @@ func TestAllowDecides(t *testing.T) {
 
 func TestCandidatesAreHandedOnOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		net := testnet.New(1)
+		net := newNet()
 		boot := newNode(t, net.Host(t, net.Node(0)), setup{})
 		connect(t, newNode(t, net.Host(t, net.Node(1)), setup{}), boot)
 		asker := newNode(t, net.Host(t, net.Node(2)), setup{want: 10})
@@ -224,7 +224,7 @@ func TestCandidatesAreHandedOnOnce(t *testing.T) {
 
 func TestLifeCycle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		net := testnet.New(1)
+		net := newNet()
 		n := newNode(t, net.Host(t, net.Node(0)), setup{idle: true})
 		n.x.Met("somebody")
 		if err := n.x.Start(); err != nil {
@@ -257,7 +257,7 @@ var errClosedByNet = net.ErrClosed
 
 func TestCloseWithoutStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		net := testnet.New(1)
+		net := newNet()
 		n := newNode(t, net.Host(t, net.Node(0)), setup{idle: true})
 		if err := n.x.Close(t.Context()); err != nil {
 			t.Error(err)
@@ -268,7 +268,7 @@ func TestCloseWithoutStart(t *testing.T) {
 // Close ends asks and answers that wait for the other side.
 func TestCloseDuringExchanges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		net := testnet.New(1)
+		net := newNet()
 		a := newNode(t, net.Host(t, net.Node(0)), setup{want: 10, change: func(c *Config) { c.Timeout = time.Hour }})
 		mute := net.Host(t, net.Node(1))
 		silent := silence(mute)
@@ -298,7 +298,7 @@ func TestCloseDuringExchanges(t *testing.T) {
 // A callback that does not return holds Close up as long as its context allows.
 func TestCloseIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		net := testnet.New(1)
+		net := newNet()
 		stuck := make(chan struct{})
 		n := newNode(t, net.Host(t, net.Node(0)), setup{change: func(c *Config) {
 			c.Want = func() int { <-stuck; return 0 }
@@ -327,7 +327,7 @@ func TestPanicsOfCallbacks(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				net := testnet.New(1)
+				net := newNet()
 				a := newNode(t, net.Host(t, net.Node(0)), setup{want: 10, change: change})
 				b := newNode(t, net.Host(t, net.Node(1)), setup{want: 10})
 				c := newNode(t, net.Host(t, net.Node(2)), setup{want: 10})
@@ -384,7 +384,7 @@ func TestConfig(t *testing.T) {
 // identify brings counts if its number is greater.
 func TestOwnWord(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		net := testnet.New(1)
+		net := newNet()
 		moved, err := net.Key(net.Node(1))
 		if err != nil {
 			t.Fatal(err)
@@ -468,7 +468,7 @@ func TestOwnWord(t *testing.T) {
 // is kept.
 func TestOwnWordsAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		net := testnet.New(1)
+		net := newNet()
 		key, err := net.Key(net.Node(1))
 		if err != nil {
 			t.Fatal(err)
@@ -507,7 +507,7 @@ func TestOwnWordsAtOnce(t *testing.T) {
 // What no honest peer tells of itself is a fault, and changes nothing.
 func TestToldFaults(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		net := testnet.New(1)
+		net := newNet()
 		boot := newNode(t, net.Host(t, net.Node(0)), setup{})
 		h := net.Host(t, net.Node(1))
 		key, err := net.Key(net.Node(1))

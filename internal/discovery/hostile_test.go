@@ -44,7 +44,7 @@ func (k *silent) release() {
 // pair gives a node with a session to a host whose behaviour is the test's.
 func pair(t *testing.T, s setup, behave func(h host.Host)) (*node, host.Host) {
 	t.Helper()
-	net := testnet.New(1, testnet.WithLink(testnet.Link{Latency: time.Millisecond}))
+	net := newNet(testnet.WithLink(testnet.Link{Latency: time.Millisecond}))
 	n := newNode(t, net.Host(t, net.Node(1)), s)
 	h := net.Host(t, net.Node(2))
 	if behave != nil {
@@ -102,7 +102,7 @@ func TestBadReplies(t *testing.T) {
 // Records that are in order but of no use are dropped one by one.
 func TestUselessRecords(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		net := testnet.New(1)
+		net := newNet()
 		n := newNode(t, net.Host(t, net.Node(1)), setup{want: 100})
 		h := net.Host(t, net.Node(2))
 		own, err := net.Key(net.Node(1))
@@ -211,7 +211,7 @@ func TestSlowAsker(t *testing.T) {
 
 func TestStrangersAreNotAnswered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		net := testnet.New(1)
+		net := newNet()
 		n := newNode(t, net.Host(t, net.Node(1)), setup{})
 		stranger := net.Host(t, net.Node(2))
 		connect(t, stranger, n)
@@ -282,7 +282,7 @@ func TestRequestFloodIsLimited(t *testing.T) {
 // An answer holds what was asked for and not the asker.
 func TestAnswerOnTheWire(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		net := testnet.New(1)
+		net := newNet()
 		n := newNode(t, net.Host(t, net.Node(0)), setup{})
 		var hosts []host.Host
 		for i := range 20 {

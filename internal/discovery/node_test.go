@@ -16,6 +16,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/go-nebnet/nebnet/internal/obs"
+	"github.com/go-nebnet/nebnet/internal/testkit"
 	"github.com/go-nebnet/nebnet/internal/testnet"
 )
 
@@ -39,6 +40,12 @@ type setup struct {
 	change func(*Config)
 	idle   bool // does not start the exchange
 	dials  bool
+}
+
+// newNet makes a network whose records are dated, whatever tests ran before.
+func newNet(opts ...testnet.Option) *testnet.Net {
+	testkit.PastRecords()
+	return testnet.New(1, opts...)
 }
 
 func newNode(t *testing.T, h host.Host, s setup) *node {

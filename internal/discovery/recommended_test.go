@@ -6,14 +6,13 @@ import (
 	"testing/synctest"
 
 	"github.com/go-nebnet/nebnet/internal/obs"
-	"github.com/go-nebnet/nebnet/internal/testnet"
 )
 
 // Records that come by other means are taken as those of an exchange are: from a
 // session peer, signed, for as long as more are wanted.
 func TestRecommended(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		net := testnet.New(1)
+		net := newNet()
 		n := newNode(t, net.Host(t, net.Node(0)), setup{want: 2, change: func(c *Config) { c.Interval = 1 << 60 }})
 		other := newNode(t, net.Host(t, net.Node(1)), setup{})
 		stranger := newNode(t, net.Host(t, net.Node(2)), setup{})
