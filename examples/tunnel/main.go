@@ -9,7 +9,7 @@
 //	tunnel dial -proto /x/web -peer MULTIADDR -bind 127.0.0.1:9090
 //
 // Signal USR1, or -status 10s, prints what is running. TERM and INT end the
-// program.
+// program. With GOLOG_LOG_LEVEL=error in the environment, go-libp2p logs too.
 package main
 
 import (
@@ -18,6 +18,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/signal"
 	"strings"
@@ -26,6 +27,7 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/gologshim"
 	ma "github.com/multiformats/go-multiaddr"
 	"github.com/sirupsen/logrus"
 
@@ -47,6 +49,9 @@ tunnel listen -h and tunnel dial -h for all flags.
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	if os.Getenv("GOLOG_LOG_LEVEL") == "" { // go-libp2p would repeat in its own words some of what run says
+		gologshim.SetDefaultHandler(slog.DiscardHandler)
+	}
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 
