@@ -4,7 +4,10 @@ import (
 	"crypto/sha3"
 	"encoding/binary"
 	"encoding/hex"
+	"fmt"
 	"sync/atomic"
+
+	"github.com/go-nebnet/nebnet/internal/msgtype"
 )
 
 // Message is what the dispatcher hands out. An implementation must be safe for
@@ -138,4 +141,16 @@ func AppendMessages(dst []Message, msgType, from string, payloads [][]byte) []Me
 		dst = append(dst, m)
 	}
 	return dst
+}
+
+// MaxTypeLen is the most bytes of a message type's name.
+const MaxTypeLen = msgtype.MaxName
+
+// ValidType returns nil if name may name a message type: 1 to MaxTypeLen bytes
+// of [A-Za-z0-9._-]. Otherwise the error matches ErrInvalidType.
+func ValidType(name string) error {
+	if err := msgtype.CheckName(name); err != nil {
+		return fmt.Errorf("%w: %.80q %w", ErrInvalidType, name, err)
+	}
+	return nil
 }
