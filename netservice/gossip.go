@@ -31,7 +31,7 @@ func (n *Node) gossipConfig() gossip.Config {
 		MessageID:    n.opts.messageID,
 		Recommended:  n.exchange.Recommended,
 		Most:         n.mostOf,
-		Unjudged:     n.unjudged,
+		Unvalidated:  n.unjudged,
 		Large:        largeCarrier{n},
 		MaxLargeSize: maxLarge(n.cfg.MaxMessageSize),
 		Params:       gossip.Params(gossipProfiles[n.cfg.GossipProfile]()),

@@ -105,12 +105,12 @@ func (c largeCarrier) Ended(ref any, fate gossip.LargeFate) {
 	switch fate {
 	case gossip.LargeRejected:
 		v = sched.Reject
-	case gossip.LargeHeld:
-		v = sched.Hold
+	case gossip.LargeAwaitsRelay:
+		v = sched.AwaitRelay
 	case gossip.LargeLater:
 		v = sched.Later
 	}
-	c.n.swarm.Judged(ref.(*swarm.Ref), v)
+	c.n.swarm.Validated(ref.(*swarm.Ref), v)
 }
 
 // What peers do wrong in large broadcasts, of the hundred points of a ban.

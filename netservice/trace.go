@@ -150,7 +150,7 @@ func (t *tracer) ofGossip(m gossip.Message, what gossip.Step, p peer.ID, detail 
 		step.What, step.Detail = TraceReceived, traceBroadcast
 	case gossip.StepPublished:
 		step.What = TracePublished
-	case gossip.StepJudged:
+	case gossip.StepValidated:
 		step.What = TraceValidated
 	case gossip.StepTurnedAway:
 		step.What = TraceTurnedAway

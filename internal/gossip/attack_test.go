@@ -240,7 +240,7 @@ func TestHostileFloodOfValidators(t *testing.T) {
 		r := w.raw(n)
 		for i := range 300 {
 			rpc := &pb.RPC{}
-			for k := range 40 { // 800 a second, and 160 can be judged
+			for k := range 40 { // 800 a second, and 160 can be validated
 				rpc.Publish = append(rpc.Publish, &pb.Message{Data: []byte(payload(i*1000+k, 30)), Topic: new(reachTopic)})
 			}
 			r.send(rpc)

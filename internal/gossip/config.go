@@ -59,7 +59,7 @@ type Config struct {
 	Network string // network ID, part of topic names and of the protocol of large messages
 	// Deliver takes over a validated message. It is called from many goroutines
 	// at once. If it returns an error, the message counts as turned away: it may
-	// come again. If wait is true it may wait for room until ctx ends; else it
+	// come again. If wait is true it may wait for space until ctx ends; else it
 	// must not block. Required.
 	Deliver func(ctx context.Context, m Message, wait bool) error
 
@@ -112,11 +112,11 @@ type Config struct {
 	// is not known. It is sent no larger messages, and not told of them. It must not
 	// block and not call the engine, which asks again after OfferChanged. Optional.
 	Most func(p peer.ID, typ string) int
-	// Unjudged tells of a member that it passes on messages of a type that it has not
-	// judged by the rules of this node. What is invalid of them counts against it in that
+	// Unvalidated tells of a member that it passes on messages of a type that it has not
+	// validated by the rules of this node. What is invalid of them counts against it in that
 	// type alone, unless it has signed it. It must not block and not call the engine,
 	// which asks again after OfferChanged and RulesChanged. Optional.
-	Unjudged func(p peer.ID, typ string) bool
+	Unvalidated func(p peer.ID, typ string) bool
 	// Large carries what is above LargeFrame between members, in topics that are not
 	// open. Members that do not take it that way get it by GossipSub, if MaxMessageSize
 	// allows. Optional.

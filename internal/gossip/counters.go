@@ -9,10 +9,10 @@ import (
 
 // Reasons for which a message is turned away.
 const (
-	awayFull     = "full"              // the subscriber had no room
+	awayFull     = "full"              // the subscriber had no space
 	awayOverload = router.AwayOverload // too many messages of the type under validation
-	awayTimeout  = router.AwayTimeout  // no slot, verdict or room by the deadline
-	awayParking  = router.AwayParking  // no room among the deferred
+	awayTimeout  = router.AwayTimeout  // no slot, verdict or space by the deadline
+	awayParking  = router.AwayParking  // no place among the deferred
 	awayClosed   = "closed"            // the receiver is gone or failed
 )
 
@@ -30,7 +30,7 @@ type counters struct {
 	bytesIn, bytesOut                    metrics.Counter
 	away                                 map[string]metrics.Counter
 	delay                                metrics.Histogram
-	labels                               obs.Labels // of goroutines that judge
+	labels                               obs.Labels // of goroutines that validate
 }
 
 func newCounters(o *obs.Obs, typ string) counters {

@@ -30,8 +30,7 @@
 // which nothing blocks and no code of the program's runs; a reader does so for all
 // frames that have come at once. A goroutine that owns the router and takes events in
 // batches was tried in place of the lock: each caller waits for it twice a message, and
-// one of 128 B between two nodes took 1.4 times the CPU (1 KiB: the same, with twice
-// the allocations). A message is encoded once, and the same bytes go to all peers.
+// short messages took more CPU (compare with -bench Broadcast). A message is encoded once, and the same bytes go to all peers.
 //
 // A third of all copies cross another one of the same message on their link. To have
 // one of two mesh peers, in turn by message ID, wait 5 ms for the other one's copy was
@@ -47,16 +46,16 @@
 //     Not counted are messages of graylisted peers, of types that are not
 //     joined, and in frames that are refused as a whole, of which the faults
 //     are.
-//   - What a full subscriber has no room for waits in a slot of its topic, up to the
+//   - What a full subscriber has no space for waits in a slot of its topic, up to the
 //     topic's Deadline. When many wait, the peers that bring most of the topic are not
 //     read from, for as long as a hundred messages a second are taken, or 10 s.
-//   - A message turned away under load (too many wait, or for too long, the parking is
-//     full) is not remembered as seen: the next copy is taken, a peer
-//     that announces it is asked for it, and once there is room its sender is
+//   - A message turned away under load (too many wait, or for too long, no place is left
+//     among the deferred ones) is not remembered as seen: the next copy is taken, a peer
+//     that announces it is asked for it, and once there is space its sender is
 //     asked to repeat it, as long as the sender still has it
 //     (Params.HistoryLength heartbeats).
-//   - Slots of validators, places to wait for them, and parking are shared among the
-//     peers that send: one that sends without end keeps nobody out.
+//   - Slots of validators, places to wait for them, and places of deferred messages are
+//     shared among the peers that send: one that sends without end keeps nobody out.
 //   - Publish returns nil only if the queues of the peers that are to have it now
 //     took the message, or if it waits, bounded in number, bytes and time, for the
 //     first peer.
@@ -83,14 +82,14 @@
 // There is one stream for each peer and direction, with the protocols that everybody
 // knows. Messages of more than 256 KiB do not go there, but to members whom Config.Large
 // does not serve; which way a message goes depends on its size alone. Here they are
-// judged, counted and known, whichever way they come.
+// validated, counted and known, whichever way they come.
 //
 // # Goroutines
 //
 // An engine runs one goroutine of its own, one for each stream that is read, one for
 // each stream that is written while there is something to write and two heartbeats
 // longer, one for each opening of a stream, and one for each message under validation; types
-// without a validator are judged, and signatures of theirs verified, by the goroutine
+// without a validator are validated, and signatures of theirs verified, by the goroutine
 // that reads. Close waits for all.
 //
 // # What it costs

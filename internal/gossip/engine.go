@@ -31,7 +31,7 @@ type Engine struct {
 	stopWork       context.CancelFunc
 	life           context.Context // ends when the streams are to end
 	stopLife       context.CancelFunc
-	poke           chan struct{} // to run: the router wants to be woken earlier; holds one
+	poke           chan struct{} // to run: the router wants to be woken earlier; capacity 1
 	ended          chan struct{} // closed when run has returned
 
 	started    atomic.Bool
@@ -39,7 +39,7 @@ type Engine struct {
 	openTopics atomic.Int64
 	pressing   atomic.Bool   // router.Pressing as of the last step
 	writing    atomic.Int64  // messages and controls that wait to be written
-	drained    chan struct{} // to Close: writing has become 0; holds one
+	drained    chan struct{} // to Close: writing has become 0; capacity 1
 
 	table atomic.Pointer[table] // replaced under ctl, never changed in place
 
@@ -53,7 +53,7 @@ type Engine struct {
 	// mu makes whoever holds it the owner of the router. The goroutine that has
 	// something to tell the router does so itself: a goroutine of the router's own
 	// would cost two switches for each message. Nothing under it blocks: messages go
-	// into queues, and what is to be judged is judged afterwards.
+	// into queues, and what is to be validated is validated afterwards.
 	mu     sync.Mutex
 	router *router.Router
 	peers  map[peer.ID]*remote
@@ -123,12 +123,12 @@ type outcome struct {
 	handed, full int // peers whose queue took the message of the step, and did not
 	short        int // peers for which it is too large for GossipSub, which is their only way
 	refused      string
-	judge        []*router.Message
-	try          []*router.Message // is to be judged at once, without waiting
+	validate     []*router.Message
+	validateNow  []*router.Message // is to be validated at once, without waiting
 	connect      []router.Effect
 }
 
-// stepLocked has the router take an event, and does what it says but for judging.
+// stepLocked has the router take an event, and does what it says but for validating.
 func (e *Engine) stepLocked(ev router.Event, out *outcome) {
 	if e.at.IsZero() {
 		e.at = now()
@@ -165,10 +165,10 @@ func (e *Engine) stepLocked(ev router.Event, out *outcome) {
 			if r := e.peers[f.Peer]; r != nil && r.out.cancel(f.Msg) {
 				then = append(then, router.Event{Kind: router.Full, Peer: f.Peer})
 			}
-		case router.Judge:
-			out.judge = append(out.judge, f.Msg)
-		case router.Try:
-			out.try = append(out.try, f.Msg)
+		case router.Validate:
+			out.validate = append(out.validate, f.Msg)
+		case router.ValidateNow:
+			out.validateNow = append(out.validateNow, f.Msg)
 		case router.Refused:
 			out.refused = f.Reason
 		case router.Spread, router.Ended:
@@ -195,7 +195,7 @@ func (e *Engine) sendLocked(f router.Effect) (ok, full bool) {
 	if r == nil {
 		return false, false
 	}
-	if f.Msg.Carried && r.standing == member && e.takesLarge(r.id, f.Msg) {
+	if f.Msg.Carried && r.access == member && e.takesLarge(r.id, f.Msg) {
 		return true, false // it hears of it there
 	}
 	if ok, full = r.out.push(f.Msg); !ok {
@@ -208,7 +208,7 @@ func (e *Engine) sendLocked(f router.Effect) (ok, full bool) {
 	return true, full
 }
 
-// step is stepLocked by itself. What is to be judged is judged in goroutines.
+// step is stepLocked by itself. What is to be validated is validated in goroutines.
 func (e *Engine) step(evs ...router.Event) outcome {
 	var out outcome
 	e.mu.Lock()
@@ -216,7 +216,7 @@ func (e *Engine) step(evs ...router.Event) outcome {
 		e.stepLocked(ev, &out)
 	}
 	e.unlock()
-	e.judgeAll(&out)
+	e.validateAll(&out)
 	return out
 }
 

@@ -34,7 +34,7 @@ var (
 	// ErrDuplicate means that the same message was published or relayed within
 	// SeenTTL: it was not sent again. Only content IDs can collide so.
 	ErrDuplicate = errors.New("message already published")
-	// ErrFull is what a Deliver function returns when a message found no room.
+	// ErrFull is what a Deliver function returns when a message found no space.
 	// Any other error of Deliver has the same effect under another reason.
 	ErrFull = errors.New("subscriber full")
 )

@@ -13,7 +13,7 @@ import (
 
 const (
 	// idleBuffer is what a stream on which nothing comes holds, warmBuffer what one holds
-	// on which more has come of late. Each read of a stream costs as much as to handle
+	// on which more has come recently. Each read of a stream costs as much as to handle
 	// a copy of a small message, so what comes at once is to be read at once.
 	idleBuffer, warmBuffer = 512, 4 << 10
 	// warmth is for how long.
@@ -83,7 +83,7 @@ func (f *frames) next() ([]byte, error) {
 // fill reads what comes next, and returns how much. Frames that were taken before
 // are gone.
 func (f *frames) fill() (n int, err error) {
-	f.makeRoom()
+	f.growBuffer()
 	due := f.due()
 	if !due.IsZero() && (f.deadline.IsZero() || f.deadline.After(due) || due.Sub(f.deadline) >= deadlineStep) {
 		err = f.setDeadline(due)
@@ -95,7 +95,7 @@ func (f *frames) fill() (n int, err error) {
 		}
 		if f.r == f.w { // between frames, when a peer may be silent for ever
 			f.warm = false
-			f.makeRoom()
+			f.growBuffer()
 			due = time.Time{}
 		} else if !now().Before(due) {
 			break
@@ -112,10 +112,10 @@ func (f *frames) fill() (n int, err error) {
 	return 0, err
 }
 
-// makeRoom chooses a buffer: a small one while little comes, the next larger one when
+// growBuffer chooses a buffer: a small one while little comes, the next larger one when
 // that was filled, and for a frame that is larger than all one that doubles as it is
 // filled.
-func (f *frames) makeRoom() {
+func (f *frames) growBuffer() {
 	have := f.w - f.r
 	switch {
 	case f.w == len(f.buf) && len(f.buf) == idleBuffer: // more is there

@@ -80,7 +80,7 @@ func TestHostileReplayAfterARestart(t *testing.T) {
 	})
 }
 
-// Row 35: invalid messages are not forwarded, their sender is scored away, and
+// Row 35: invalid messages are not forwarded, their sender is given up for their score, and
 // the honest peer behind whom it sits is not.
 func TestHostileInvalidFlood(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {

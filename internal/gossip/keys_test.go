@@ -104,7 +104,7 @@ func TestKeyringKeepsNoMessage(t *testing.T) {
 	}
 }
 
-// A signature is verified once, however often the message is judged.
+// A signature is verified once, however often the message is validated.
 func TestSignatureIsVerifiedOnce(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
 		var judged atomic.Int32

@@ -36,10 +36,10 @@ type LargeFate uint8
 
 // The fates.
 const (
-	LargeIgnored  LargeFate = iota // or known already
-	LargeRejected                  // by the validator
-	LargeHeld                      // delivered; it is passed on when Relay says so
-	LargeLater                     // no room: to be offered again
+	LargeIgnored     LargeFate = iota // or known already
+	LargeRejected                     // by the validator
+	LargeAwaitsRelay                  // delivered; it is passed on when Relay says so
+	LargeLater                        // no space: to be offered again
 )
 
 // carried tells whether Config.Large carries messages of that size.
@@ -90,7 +90,7 @@ func (e *Engine) TakeLarge(from peer.ID, typ string, frame []byte, ref any, blam
 		e.stepLocked(router.Event{Kind: router.Received, Msg: m}, &out)
 	}
 	e.unlock()
-	e.judgeAll(&out)
+	e.validateAll(&out)
 }
 
 // Heeds reports whether messages of a type are taken from a peer, so that Large need not
@@ -162,7 +162,7 @@ func (e *Engine) tellLarge(fates []router.Effect) (unspread []*router.Message) {
 func fateOf(a router.Action) LargeFate {
 	switch a {
 	case router.Accept:
-		return LargeHeld
+		return LargeAwaitsRelay
 	case router.Reject:
 		return LargeRejected
 	case router.TurnAway:

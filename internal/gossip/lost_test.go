@@ -244,7 +244,7 @@ func TestDeferAgainAtTheInstantOfResume(t *testing.T) {
 }
 
 // Resumed messages that wait for their turn keep their places: no more can be
-// waiting than can be parked.
+// waiting than can be deferred.
 func TestResumedMessagesKeepTheirPlaces(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
 		release := make(chan struct{})
@@ -268,7 +268,7 @@ func TestResumedMessagesKeepTheirPlaces(t *testing.T) {
 			t.Fatalf("%d resumed", n)
 		}
 		time.Sleep(time.Second)
-		if s := sub.e.Stats(); s.Parked != 3 { // one is being judged
+		if s := sub.e.Stats(); s.Parked != 3 { // one is being validated
 			t.Errorf("%d places taken", s.Parked)
 		}
 		close(release)

@@ -76,7 +76,7 @@ const (
 
 // openLocked has a stream to a peer opened, unless there is one.
 func (e *Engine) openLocked(r *remote) {
-	if r.opening || r.unable || r.gone || r.standing == none || r.out.ready() ||
+	if r.opening || r.unable || r.gone || r.access == none || r.out.ready() ||
 		len(e.table.Load().byType) == 0 || !e.started.Load() {
 		return
 	}
@@ -104,18 +104,18 @@ func (e *Engine) openOnce(r *remote) (again bool) {
 		r.tries++
 		r.notBefore = now().Add(min(firstRetry<<min(r.tries-1, 10), lastRetry))
 		r.unable = isUnsupported(err)
-		r.opening = !r.unable && !r.gone && r.standing != none
+		r.opening = !r.unable && !r.gone && r.access != none
 		return r.opening
 	}
 	r.opening = false
-	if r.gone || r.standing == none || e.life.Err() != nil {
+	if r.gone || r.access == none || e.life.Err() != nil {
 		e.resetLocked(s)
 		return false
 	}
 	r.tries = 0
 	r.out.attach(s)
 	var out outcome
-	e.standLocked(r, &out)
+	e.tellAccessLocked(r, &out)
 	e.stepLocked(router.Event{
 		Kind: router.Opened, Peer: r.id, Level: levelOf(s.Protocol()),
 		On: s.Conn().Stat().Direction == network.DirOutbound,
@@ -234,7 +234,7 @@ func (e *Engine) closeStreams() <-chan struct{} {
 			out = append(out, s)
 		}
 		e.loseLocked(r, r.out.close())
-		in = append(in, r.in, r.held)
+		in = append(in, r.in, r.unread)
 	}
 	e.unlock()
 	var wg sync.WaitGroup

@@ -14,13 +14,13 @@ import (
 	"github.com/go-nebnet/nebnet/internal/gossip/router"
 )
 
-// standing is what a peer may do.
-type standing uint8
+// access is what a peer may do.
+type access uint8
 
 const (
-	none    standing = iota // nothing
-	foreign                 // take part in open topics
-	member                  // take part in all
+	none    access = iota // nothing
+	foreign               // take part in open topics
+	member                // take part in all
 )
 
 // remote is a peer that is connected.
@@ -29,18 +29,18 @@ type remote struct {
 	id peer.ID
 
 	// Guarded by Engine.mu.
-	standing  standing
-	in        network.Stream // being read
-	held      network.Stream // not read before it is known what the peer may do
-	opening   bool           // a goroutine is at it
-	tries     int            // openings that failed since the last that did not
-	notBefore time.Time      // of the next opening
-	unable    bool           // it speaks none of the protocols
-	gone      bool
-	slow      int64 // times that nobody waited for it any more
-	bounded   bool  // the router has heard that it takes less of some type
-	unjudged  bool  // the router has heard that it does not judge some type
-	got, sent traffic
+	access      access
+	in          network.Stream // being read
+	unread      network.Stream // not read before it is known what the peer may do
+	opening     bool           // a goroutine is at it
+	tries       int            // openings that failed since the last that did not
+	notBefore   time.Time      // of the next opening
+	unable      bool           // it speaks none of the protocols
+	gone        bool
+	slow        int64 // times that nobody waited for it any more
+	bounded     bool  // the router has heard that it takes less of some type
+	unvalidated bool  // the router has heard that it does not validate some type
+	got, sent   traffic
 
 	out *writer
 }
@@ -74,16 +74,16 @@ func (e *Engine) PeerLeft(p peer.ID) { e.lookAgain(p) }
 // lookAgain finds out what a peer may do, and acts on it.
 func (e *Engine) lookAgain(p peer.ID) {
 	for {
-		st := e.standingOf(p)
-		e.setStanding(p, st)
-		if e.standingOf(p) == st {
+		st := e.accessOf(p)
+		e.setAccess(p, st)
+		if e.accessOf(p) == st {
 			return // and did not change meanwhile
 		}
 	}
 }
 
-// standingOf decides what a peer may do.
-func (e *Engine) standingOf(p peer.ID) standing {
+// accessOf decides what a peer may do.
+func (e *Engine) accessOf(p peer.ID) access {
 	n := e.cfg.Host.Network()
 	switch {
 	case n.Connectedness(p) != network.Connected:
@@ -96,24 +96,24 @@ func (e *Engine) standingOf(p peer.ID) standing {
 	return none
 }
 
-// standLocked tells the router what a peer may take part in, and first what it takes.
-func (e *Engine) standLocked(r *remote, out *outcome) {
+// tellAccessLocked tells the router what a peer may take part in, and first what it takes.
+func (e *Engine) tellAccessLocked(r *remote, out *outcome) {
 	types := e.table.Load().byType
 	for _, typ := range slices.Sorted(maps.Keys(types)) {
 		e.offerLocked(r, types[typ], out)
 	}
-	e.stepLocked(router.Event{Kind: router.Standing, Peer: r.id, On: r.standing == member}, out)
+	e.stepLocked(router.Event{Kind: router.Member, Peer: r.id, On: r.access == member}, out)
 }
 
-// offerLocked tells the router how much a peer takes of a type, and whether it judges it.
+// offerLocked tells the router how much a peer takes of a type, and whether it validates it.
 func (e *Engine) offerLocked(r *remote, t *topic, out *outcome) {
-	unjudged := r.standing == member && e.cfg.Unjudged != nil && e.cfg.Unjudged(r.id, t.Type)
-	if unjudged || r.unjudged {
-		r.unjudged = true
-		e.stepLocked(router.Event{Kind: router.Unjudged, Peer: r.id, Topic: t.Name, On: unjudged}, out)
+	unjudged := r.access == member && e.cfg.Unvalidated != nil && e.cfg.Unvalidated(r.id, t.Type)
+	if unjudged || r.unvalidated {
+		r.unvalidated = true
+		e.stepLocked(router.Event{Kind: router.Unvalidated, Peer: r.id, Topic: t.Name, On: unjudged}, out)
 	}
 	most := 0
-	if r.standing == member && e.cfg.Most != nil {
+	if r.access == member && e.cfg.Most != nil {
 		most = e.cfg.Most(r.id, t.Type)
 	}
 	switch {
@@ -128,7 +128,7 @@ func (e *Engine) offerLocked(r *remote, t *topic, out *outcome) {
 	}
 }
 
-// OfferChanged tells that Config.Most or Config.Unjudged now says something else of a
+// OfferChanged tells that Config.Most or Config.Unvalidated now says something else of a
 // peer and a type.
 func (e *Engine) OfferChanged(p peer.ID, typ string) {
 	t := e.byType(typ)
@@ -141,10 +141,10 @@ func (e *Engine) OfferChanged(p peer.ID, typ string) {
 		e.offerLocked(r, t, &out)
 	}
 	e.unlock()
-	e.judgeAll(&out)
+	e.validateAll(&out)
 }
 
-// RulesChanged tells that Config.Unjudged now says something else of a type.
+// RulesChanged tells that Config.Unvalidated now says something else of a type.
 func (e *Engine) RulesChanged(typ string) {
 	if t := e.byType(typ); t != nil {
 		e.offerAll(t)
@@ -159,7 +159,7 @@ func (e *Engine) offerAll(t *topic) {
 		e.offerLocked(e.peers[p], t, &out)
 	}
 	e.unlock()
-	e.judgeAll(&out)
+	e.validateAll(&out)
 }
 
 // oldest is when the first of some connections was made.
@@ -173,7 +173,7 @@ func oldest(conns []network.Conn) time.Time {
 	return at
 }
 
-func (e *Engine) setStanding(p peer.ID, st standing) {
+func (e *Engine) setAccess(p peer.ID, st access) {
 	var read func()
 	e.mu.Lock()
 	r := e.peers[p]
@@ -184,19 +184,19 @@ func (e *Engine) setStanding(p peer.ID, st standing) {
 		}
 		r = e.remoteLocked(p)
 	}
-	if st != r.standing {
-		r.standing = st
+	if st != r.access {
+		r.access = st
 		r.unable, r.tries, r.notBefore = false, 0, time.Time{}
 		var out outcome
 		if st == none {
 			e.shutLocked(r)
 		} else {
-			e.standLocked(r, &out)
+			e.tellAccessLocked(r, &out)
 		}
 	}
 	if st != none {
-		if s := r.held; s != nil {
-			r.held = nil
+		if s := r.unread; s != nil {
+			r.unread = nil
 			read = e.beginReadLocked(r, s)
 		}
 		e.openLocked(r)
@@ -216,8 +216,8 @@ func (e *Engine) shutLocked(r *remote) {
 		r.in = nil
 		e.stepLocked(router.Event{Kind: router.Silent, Peer: r.id}, &out)
 	}
-	e.resetLocked(r.held)
-	r.held = nil
+	e.resetLocked(r.unread)
+	r.unread = nil
 }
 
 // closedLocked ends the stream to a peer.
@@ -258,7 +258,7 @@ func (e *Engine) admitForeigners() {
 	for _, p := range e.cfg.Host.Network().Peers() {
 		e.mu.Lock()
 		r := e.peers[p]
-		known := r != nil && r.standing != none
+		known := r != nil && r.access != none
 		e.mu.Unlock()
 		if !known {
 			e.lookAgain(p)
@@ -267,8 +267,8 @@ func (e *Engine) admitForeigners() {
 }
 
 // SetDirect makes a peer a direct one, or not. Direct peers are sent every message and
-// are never scored away. The other side should have this node as direct peer too. The
-// engine does not dial them.
+// are taken from whatever their score is. The other side should have this node as direct
+// peer too. The engine does not dial them.
 func (e *Engine) SetDirect(p peer.ID, on bool) error {
 	if !e.calls.enter() {
 		return ErrClosed

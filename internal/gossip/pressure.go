@@ -17,13 +17,13 @@ import (
 // for ever. A reader that waits has its peer's queue here fill up in turn, and so on
 // back to the author. Since a mesh has circles, all of a circle may wait for each
 // other; so a reader waits only the longer the fuller the queue is, and then takes
-// what has come, for which a queue has room far beyond its mark.
+// what has come, for which a queue has space far beyond its mark.
 
 const (
-	// leastHold is how long a reader waits for a queue that is full, mostHold what
+	// leastWait is how long a reader waits for a queue that is full, mostWait what
 	// comes on top when it has used up all of its bound.
-	leastHold = 100 * time.Millisecond
-	mostHold  = 10 * time.Second
+	leastWait = 100 * time.Millisecond
+	mostWait  = 10 * time.Second
 )
 
 // eased is called when the queue of a peer is no longer full.
@@ -75,8 +75,8 @@ func (e *Engine) admitLocked(ctx context.Context, t *topic, from peer.ID) error 
 	}
 }
 
-// holdBack waits while a peer is full that is sent what the reader has brought.
-func (rd *reader) holdBack() {
+// awaitQueues waits while a peer is full that is sent what the reader has brought.
+func (rd *reader) awaitQueues() {
 	e := rd.e
 	defer func() { rd.brought = rd.brought[:0] }()
 	if !e.pressing.Load() {
@@ -91,7 +91,7 @@ func (rd *reader) holdBack() {
 			return
 		}
 		if enough == nil {
-			timer := time.NewTimer(leastHold + time.Duration(e.fillLocked()*float64(mostHold)))
+			timer := time.NewTimer(leastWait + time.Duration(e.fillLocked()*float64(mostWait)))
 			defer timer.Stop()
 			enough = timer.C
 		}
@@ -107,15 +107,15 @@ func (rd *reader) holdBack() {
 	}
 }
 
-// awaitRoom waits while too much of what the reader has brought waits to be judged.
-func (rd *reader) awaitRoom() {
+// awaitValidation waits while too much of what the reader has brought waits to be validated.
+func (rd *reader) awaitValidation() {
 	e := rd.e
 	for len(rd.brought) > 0 && e.pressing.Load() {
 		e.mu.Lock()
-		crowded := slices.ContainsFunc(rd.brought, func(t *topic) bool { return e.router.Crowded(t.Name, rd.r.id) })
+		full := slices.ContainsFunc(rd.brought, func(t *topic) bool { return e.router.TopicFull(t.Name, rd.r.id) })
 		relief := e.relief
 		e.mu.Unlock()
-		if !crowded {
+		if !full {
 			return
 		}
 		select {

@@ -112,7 +112,7 @@ func TestPublishWaitsForRoom(t *testing.T) {
 	})
 }
 
-// A Relay that found no room can be repeated, and is done once.
+// A Relay that found no space can be repeated, and is done once.
 func TestRelayCanBeRepeated(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
 		ns := w.nodes(3, func(c *Config, tx *declared) { c.PeerQueue, tx.Broadcast.ExplicitRelay = 4, true })
@@ -149,7 +149,7 @@ func TestRelayCanBeRepeated(t *testing.T) {
 	})
 }
 
-// A peer that reads nothing for a minute, as one may that is held back by others, keeps
+// A peer that reads nothing for a minute, as one may that is slowed by others, keeps
 // its stream and what waits for it.
 func TestPeersMayPause(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {

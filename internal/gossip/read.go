@@ -26,9 +26,9 @@ func (e *Engine) incoming(s network.Stream) {
 		return
 	}
 	r := e.remoteLocked(p)
-	if r.standing == none {
-		e.resetLocked(r.held)
-		r.held = s
+	if r.access == none {
+		e.resetLocked(r.unread)
+		r.unread = s
 		e.unlock()
 		e.lookAgain(p) // it may have become a member just now
 		return
@@ -49,7 +49,7 @@ func (e *Engine) beginReadLocked(r *remote, s network.Stream) func() {
 		e.stepLocked(router.Event{Kind: router.Silent, Peer: r.id}, &out)
 	}
 	e.stepLocked(router.Event{Kind: router.Heard, Peer: r.id}, &out)
-	e.standLocked(r, &out)
+	e.tellAccessLocked(r, &out)
 	r.in = s
 	return func() { e.read(r, s) }
 }
@@ -62,7 +62,7 @@ type reader struct {
 	frames frames
 	heard  time.Time
 	wireIn metrics.Counter
-	// brought are the topics of messages that were new, since the last holdBack.
+	// brought are the topics of messages that were new, since the last awaitQueues.
 	brought []*topic
 }
 
@@ -101,7 +101,7 @@ func (rd *reader) loop() error {
 		if err := rd.takeAll(); err != nil {
 			return err
 		}
-		rd.holdBack()
+		rd.awaitQueues()
 	}
 }
 
@@ -157,7 +157,7 @@ type batch struct {
 	msgs []arrival
 	ids  []byte // those of msgs
 
-	judge    []*router.Message // to be judged, of inline topics
+	validate []*router.Message // to be validated, of inline topics
 	verdicts []router.Verdict  // on them
 }
 
@@ -184,11 +184,11 @@ func (b *batch) reset() {
 	b.n = 0
 	clear(b.msgs)
 	b.msgs, b.ids = b.msgs[:0], b.ids[:0]
-	clear(b.judge)
+	clear(b.validate)
 	clear(b.verdicts)
-	b.judge, b.verdicts = b.judge[:0], b.verdicts[:0]
+	b.validate, b.verdicts = b.validate[:0], b.verdicts[:0]
 	if cap(b.msgs) > 1024 {
-		b.msgs, b.ids, b.judge, b.verdicts = nil, nil, nil, nil
+		b.msgs, b.ids, b.validate, b.verdicts = nil, nil, nil, nil
 	}
 }
 
@@ -250,9 +250,9 @@ func (rd *reader) take(b *batch) {
 	if fresh > 0 {
 		rd.takeFresh(b, &out)
 	}
-	e.judgeAll(&out)
+	e.validateAll(&out)
 	e.recommend(out.connect)
-	rd.awaitRoom()
+	rd.awaitValidation()
 }
 
 // name finds topic and ID of each message.
@@ -286,7 +286,7 @@ func (t *topic) fits(data []byte) bool {
 }
 
 // freshIDs is the IDs of all messages that are new, in one piece: they are kept for
-// the same time, and one string for each took a tenth of all allocations.
+// the same time, and one string for each would be an allocation for each.
 func (b *batch) freshIDs() string {
 	n := 0
 	for i := range b.msgs {
@@ -299,7 +299,7 @@ func (b *batch) freshIDs() string {
 	return string(b.ids[:n])
 }
 
-// takeFresh hands messages to the router that it does not know, and judges those of
+// takeFresh hands messages to the router that it does not know, and validates those of
 // inline topics.
 func (rd *reader) takeFresh(b *batch, out *outcome) {
 	e, p := rd.e, rd.r.id
@@ -312,7 +312,7 @@ func (rd *reader) takeFresh(b *batch, out *outcome) {
 			}
 		}
 	}
-	mine := outcome{try: b.judge}
+	mine := outcome{validateNow: b.validate}
 	e.mu.Lock()
 	if rd.r.in == rd.s {
 		for i := range b.msgs {
@@ -322,19 +322,19 @@ func (rd *reader) takeFresh(b *batch, out *outcome) {
 		}
 	}
 	e.unlock()
-	out.judge = append(out.judge, mine.judge...)
-	// Inline topics are judged here: nothing of them blocks, and a goroutine for each
+	out.validate = append(out.validate, mine.validate...)
+	// Inline topics are validated here: nothing of them blocks, and a goroutine for each
 	// message would cost more than the rest.
-	b.judge = mine.try
-	for _, m := range b.judge {
-		b.verdicts = append(b.verdicts, e.judge(m, false))
+	b.validate = mine.validateNow
+	for _, m := range b.validate {
+		b.verdicts = append(b.verdicts, e.validate(m, false))
 	}
-	if len(b.judge) == 0 {
+	if len(b.validate) == 0 {
 		return
 	}
 	e.mu.Lock()
-	for i, m := range b.judge {
-		e.stepLocked(router.Event{Kind: router.Judged, Msg: m, Verdict: b.verdicts[i]}, out)
+	for i, m := range b.validate {
+		e.stepLocked(router.Event{Kind: router.Validated, Msg: m, Verdict: b.verdicts[i]}, out)
 	}
 	e.unlock()
 }

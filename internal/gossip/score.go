@@ -12,7 +12,7 @@ import (
 type Score struct {
 	Value float64
 	// Passed is what it has lost in single types for what it merely passed on, see
-	// Config.Unjudged; <= 0, and not part of Value.
+	// Config.Unvalidated; <= 0, and not part of Value.
 	Passed float64
 }
 

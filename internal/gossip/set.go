@@ -9,12 +9,12 @@ import (
 )
 
 // Set declares a message type, or gives it other properties. It can be published from
-// then on; with receive, it is received and forwarded as well. validate judges what
-// peers send; nil accepts everything. The spec is taken as it is, with its defaults. A
-// type that is not broadcast is forgotten, with all that was parked or waited for a
+// then on; with receive, it is received and forwarded as well. validate is asked
+// about what peers send; nil accepts everything. The spec is taken as it is, with its defaults. A
+// type that is not broadcast is forgotten, with all that was deferred or waited for a
 // first peer.
 //
-// A type that changes goes on where it was: in its mesh, with what is parked and what
+// A type that changes goes on where it was: in its mesh, with what is deferred and what
 // waits, unless Topic, Open or Timed are others; then it begins anew. After an error it
 // is as it was. Errors: ErrClosed, ErrTopicTaken, and what Spec.Validate finds.
 func (e *Engine) Set(spec msgtype.Spec, receive bool, validate Validator) error {

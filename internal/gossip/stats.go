@@ -40,7 +40,7 @@ func (s Stats) MarshalJSON() ([]byte, error) {
 //
 //	Delivered + Duplicates + Rejected + Ignored + Expired + the sum of Away
 //
-// is all that came in, less those parked or under validation now. A message that
+// is all that came in, less those deferred or under validation now. A message that
 // was turned away and is delivered when it comes again counts in both: two copies
 // came.
 type TypeStats struct {
@@ -108,7 +108,7 @@ func (e *Engine) Stats() Stats {
 	topics := e.table.Load()
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	s.Parked, s.ParkedBytes = e.router.Parked()
+	s.Parked, s.ParkedBytes = e.router.AllDeferred()
 	for _, t := range topics.byType {
 		v, _ := e.router.Topic(t.Name)
 		s.Types[t.Type] = t.stats(v)

@@ -10,7 +10,7 @@ import (
 	"github.com/go-nebnet/nebnet/internal/msgtype"
 )
 
-// Validator judges a message of a peer. It may block until ctx ends, at the type's
+// Validator decides about a message of a peer. It may block until ctx ends, at the type's
 // Broadcast.Deadline. A panic counts as Ignore.
 type Validator func(ctx context.Context, m Message) Verdict
 

@@ -16,9 +16,9 @@ const (
 	StepPublished Step = iota
 	StepReceived
 	StepCopy
-	// StepJudged: the validator's verdict is the detail. StepTurnedAway: it may come
+	// StepValidated: the validator's verdict is the detail. StepTurnedAway: it may come
 	// again, why is the detail.
-	StepJudged
+	StepValidated
 	StepTurnedAway
 	// StepSent: the queue of a peer took it. StepDropped: it did not, or lost it.
 	StepSent
@@ -57,12 +57,12 @@ func (e *Engine) traceEvent(f Trace, ev router.Event) {
 		if t := e.byName(ev.Topic); t != nil && len(ev.ID) > 0 {
 			f(Message{ID: string(ev.ID), Type: t.Type, Topic: t.Name, From: ev.Peer}, StepCopy, ev.Peer, "")
 		}
-	case router.Judged:
+	case router.Validated:
 		switch ev.Verdict.Action {
 		case router.TurnAway:
 			tell(ev.Msg, StepTurnedAway, "", ev.Verdict.Reason)
 		case router.BadSigned:
-			tell(ev.Msg, StepJudged, "", "bad signature")
+			tell(ev.Msg, StepValidated, "", "bad signature")
 		}
 	}
 }

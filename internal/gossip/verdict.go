@@ -26,7 +26,7 @@ func Ignore() Verdict { return Verdict{} }
 // Reject drops the message, and lowers the score of every peer that sent it.
 func Reject() Verdict { return Verdict{action: actReject} }
 
-// Defer parks the message until Resume is called with the same key, say the
+// Defer keeps the message until Resume is called with the same key, say the
 // hash of the missing parent block. Then it is validated again. After the
 // type's ParkTime it is dropped.
 func Defer(key string) Verdict { return Verdict{action: actDefer, key: key} }

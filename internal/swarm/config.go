@@ -36,7 +36,7 @@ type Config struct {
 	// way, up to how many bytes of a message. Required. What it tells is asked for when
 	// PeerChanged is called.
 	Takes func(p peer.ID) (types map[string]int, member bool)
-	// Deliver is given every message that is whole, and must not block. Judged must
+	// Deliver is given every message that is whole, and must not block. Validated must
 	// follow, before or after it returns. Required.
 	Deliver func(w Whole)
 	// Invalid is told of a message that was rejected although its header had been
@@ -74,7 +74,7 @@ type Headers struct {
 	// Make gives the header of a message that this node publishes; own is what Prepare
 	// was given.
 	Make func(h Header, own []byte) ([]byte, error)
-	// Check judges the header of a message of others; with Accept the message is passed
+	// Check validates the header of a message of others; with Accept the message is passed
 	// on before it is whole. It runs in a goroutine of its own and may block until ctx
 	// ends, at the type's Broadcast.Deadline. A panic counts as sched.Ignore. A header
 	// stays deferred for Broadcast.ParkTime. Without it, a message is passed on when the

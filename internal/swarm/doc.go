@@ -6,7 +6,7 @@
 // in chunks from several neighbours at once, each chunk verified, and passed on as it
 // comes where the application has accepted the message's header.
 //
-//	e, err := swarm.New(swarm.Config{Host: h, Network: id, Takes: takes, Deliver: judge})
+//	e, err := swarm.New(swarm.Config{Host: h, Network: id, Takes: takes, Deliver: validate})
 //	err = e.Start()
 //	err = e.Set(spec, true, swarm.Headers{Check: check}) // a msgtype.Spec
 //	ref, err := e.Prepare("block", message, value)
@@ -23,7 +23,7 @@
 //	                                                            ▼
 //	Spread ─► hashed, header ─────────────────────────────► sched.Step ◄── verdicts ◄─┐
 //	                                                            │                     │
-//	                            frames first, then chunks in pieces    header checked, whole judged
+//	                            frames first, then chunks in pieces    header checked, whole validated
 //	                                                            │
 //	                                                            ▼
 //	                              stream of each peer, paced: chunks in the lowest class
@@ -37,8 +37,8 @@
 //     or, without a header or a check, before the whole was.
 //   - A chunk is verified before it is passed on; whoever sends a false one is reported
 //     for a ban. Who is slow is not.
-//   - A message that the application has no room for is kept and offered again; one that
-//     a neighbour has no room for is announced to it again.
+//   - A message that the application has no space for is kept and offered again; one that
+//     a neighbour has no space for is announced to it again.
 //   - Memory grows with what has come, never with what a peer claims, and is bounded by
 //     Config.Memory for messages of others and once more for own ones.
 //   - Room is shared among the neighbours: what one announces and does not deliver keeps

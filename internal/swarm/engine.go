@@ -31,7 +31,7 @@ type Engine struct {
 
 	life context.Context // ends when Close begins
 	stop context.CancelFunc
-	poke chan struct{} // to run: the scheduler wants to be woken earlier; holds one
+	poke chan struct{} // to run: the scheduler wants to be woken earlier; capacity 1
 
 	wireIn, wireOut metrics.Counter // bytes on all streams
 
@@ -211,7 +211,7 @@ func (e *Engine) unlock() {
 func (e *Engine) finish(todo []sched.Effect) (refused bool) {
 	for _, f := range todo {
 		switch f.Kind {
-		case sched.Judge:
+		case sched.Validate:
 			e.whole(f.Msg, f.Peer)
 		case sched.Refused:
 			refused = true

@@ -107,7 +107,7 @@ func (nd *node) deliver(w Whole) {
 	nd.at = append(nd.at, time.Now())
 	v := nd.verdict
 	nd.mu.Unlock()
-	nd.e.Judged(w.Ref, v)
+	nd.e.Validated(w.Ref, v)
 }
 
 // setVerdict is what the node thinks of messages from now on.

@@ -255,7 +255,7 @@ func TestNothingUncheckedIsPassedOn(t *testing.T) {
 				if s := c.e.Stats().Types["block"]; s.Announced != 0 || s.BytesIn != 0 {
 					t.Errorf("the second hop: %+v", s)
 				}
-				b.e.Judged(b.first().Ref, sched.Accept)
+				b.e.Validated(b.first().Ref, sched.Accept)
 				eventually(t, "the message at the second hop", 20*time.Second, func() bool { return c.has(data) })
 			})
 		})

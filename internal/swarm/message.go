@@ -76,10 +76,10 @@ func (e *Engine) Spread(r *Ref) error {
 	return nil
 }
 
-// Judged tells what the application has found about a message that was delivered.
-// After sched.Hold, Spread shows it.
-func (e *Engine) Judged(r *Ref, v sched.Verdict) {
-	e.step(sched.Event{Kind: sched.Judged, ID: r.id, Verdict: v})
+// Validated tells what the application has found about a message that was delivered.
+// After sched.AwaitRelay, Spread shows it.
+func (e *Engine) Validated(r *Ref, v sched.Verdict) {
+	e.step(sched.Event{Kind: sched.Validated, ID: r.id, Verdict: v})
 }
 
 // Resume has the headers checked again that were deferred under key.
@@ -106,7 +106,7 @@ func (e *Engine) whole(m *sched.Message, from peer.ID) {
 	})
 }
 
-// check has the program judge a header.
+// check has the program validate a header.
 func (e *Engine) check(m *sched.Message, t *messageType) {
 	v, key := sched.Ignore, ""
 	if t != nil && t.Check != nil {

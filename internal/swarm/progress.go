@@ -13,7 +13,7 @@ const progressEvery = 100 * time.Millisecond
 
 // progress is what was told of messages under way.
 type progress struct {
-	changed chan struct{} // to report: something has come; holds one
+	changed chan struct{} // to report: something has come; capacity 1
 
 	mu   sync.Mutex // guards told
 	told map[wire.Sum]int

@@ -126,14 +126,14 @@ func (rd *reader) next() error {
 		rd.frame = make([]byte, size)
 	}
 	b := rd.frame[:size]
-	late := rd.b.Buffered() < len(b)
-	if late {
+	partial := rd.b.Buffered() < len(b)
+	if partial {
 		_ = rd.s.SetReadDeadline(time.Now().Add(frameStall + pacing.Allowance(int64(size))))
 	}
 	if _, err := io.ReadFull(rd.b, b); err != nil {
 		return err
 	}
-	if late {
+	if partial {
 		_ = rd.s.SetReadDeadline(time.Time{})
 	}
 	if rd.line != nil {

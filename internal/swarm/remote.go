@@ -35,7 +35,7 @@ type remote struct {
 
 	out     network.Stream
 	writing bool               // a goroutine writes
-	wake    chan struct{}      // to it: there is something; holds one
+	wake    chan struct{}      // to it: there is something; capacity 1
 	cut     context.CancelFunc // ends its wait for the lowest class; nil while it does not
 	resting bool               // a stream has ended: nothing is opened for a moment
 }

@@ -9,12 +9,12 @@ import (
 type state uint8
 
 const (
-	waiting    state = iota // for a slot
-	judging                 // a Judge or Try effect is out
-	deferred                // until its key is resumed
-	turnedAway              // the next copy is taken
-	accepted                // delivered, or published
-	held                    // delivered, and to go on when Relay comes
+	waiting     state = iota // for a slot
+	validating               // a Validate or ValidateNow effect is out
+	deferred                 // until its key is resumed
+	retryable                // the next copy is taken
+	accepted                 // delivered, or published
+	awaitsRelay              // delivered, and to go on when Relay comes
 	rejected
 	ignored
 	pending // own, waits for a first peer
@@ -35,17 +35,17 @@ type entry struct {
 	copies []*Peer       // others that sent it, while that matters
 	served map[*Peer]int // how often it was asked for and sent
 
-	live *live // nil once its fate is settled
+	live *live // nil once its fate is decided
 }
 
 // live is what is needed of an entry whose fate is open.
 type live struct {
 	since   time.Time // it is in its state
 	sender  *sender   // holds a slot, or waits for one
-	parked  bool      // holds a place among the deferred
+	placed  bool      // holds a place among the deferred
 	key     string
 	until   time.Time
-	epoch   uint64 // of the parking when its judgement began
+	epoch   uint64 // of the deferrals when its validation began
 	retaken bool
 
 	holders []*Peer // that have it, the first to be asked first
@@ -104,7 +104,7 @@ func (f *fifo) pop() {
 // changes.
 func (r *Router) Known(id []byte) bool {
 	e := r.book[string(id)]
-	return e != nil && e.state != turnedAway
+	return e != nil && e.state != retryable
 }
 
 // enter makes an entry.
@@ -132,7 +132,7 @@ func (r *Router) newEntry() *entry {
 	return e
 }
 
-// forgetOldest makes room in the book. Entries whose fate is open have bounds of
+// forgetOldest makes space in the book. Entries whose fate is open have bounds of
 // their own and stay.
 func (r *Router) forgetOldest() {
 	for n := len(r.fifo.q) - r.fifo.head; n > 0; n-- {
@@ -159,11 +159,11 @@ func (r *Router) expireSeen() {
 		r.fifo.pop()
 		switch {
 		case e.state == dead:
-		case e.state == turnedAway:
+		case e.state == retryable:
 			if !e.live.quiet {
 				e.topic.counts.Forgotten++
 			}
-			e.topic.away.remove(e)
+			e.topic.retry.remove(e)
 			r.forget(e)
 		case e.live == nil:
 			r.forget(e)
@@ -182,7 +182,7 @@ func (r *Router) forget(e *entry) {
 }
 
 // maxSpare is how many lives are kept for the next entries: as many as a batch of
-// frames has messages, most of which are settled at once.
+// frames has messages, most of which are decided at once.
 const maxSpare = 64
 
 func (r *Router) newLive() *live {
@@ -196,8 +196,8 @@ func (r *Router) newLive() *live {
 	return l
 }
 
-// settle ends what is open about an entry.
-func (r *Router) settle(e *entry, s state) {
+// decide ends what is open about an entry.
+func (r *Router) decide(e *entry, s state) {
 	if l := e.live; l != nil && len(r.spare) < maxSpare {
 		*l = live{}
 		r.spare = append(r.spare, l)
@@ -260,7 +260,7 @@ func (r *Router) shift() {
 
 // forgetMessages forgets all entries of a topic.
 func (r *Router) forgetMessages(t *Topic) {
-	r.expireParked(t)
+	r.expireDeferred(t)
 	t.counts.Unsent += int64(len(t.pending))
 	t.pending, t.pendingBytes = nil, 0
 	for i := range r.history {
@@ -281,7 +281,7 @@ func (r *Router) forgetMessages(t *Topic) {
 }
 
 // addCopy notes that a further peer has sent the message. Most meshes are of the size for
-// which there is room at first.
+// which there is space at first.
 func (e *entry) addCopy(p *Peer) {
 	if e.copies == nil {
 		e.copies = make([]*Peer, 0, 8)

@@ -11,7 +11,7 @@ import (
 )
 
 // A peer is sent nothing that is larger than what it takes, nor told of it, nor given it
-// when it asks; what waits for a peer that takes it holds up nothing.
+// when it asks; what waits for a peer that takes it delays nothing.
 func TestBound(t *testing.T) {
 	g := newRig(t, nil)
 	g.topic(testTopic("t"))

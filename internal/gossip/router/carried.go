@@ -1,7 +1,7 @@
 package router
 
 // A message may be carried by another protocol (Message.Carried), which brings it here
-// once it is whole. It is judged, counted and known as all others are; what becomes of
+// once it is whole. It is validated, counted and known as all others are; what becomes of
 // it is told with one effect. Copies go to peers that the caller does not know to take
 // it the other way.
 

@@ -3,11 +3,11 @@ package router
 import "slices"
 
 // fairQueue shares the slots of a topic among the peers that send in it: a slot
-// goes to each sender in turn, and when too many messages wait, whoever has most
+// goes round robin to the senders, and when too many messages wait, whoever has most
 // waiting gives way.
 type fairQueue struct {
 	senders []*sender
-	turn    int // index into senders of the next one
+	next    int // index into senders of the next one
 	running int
 	waiting int // without those that hold a place among the deferred
 }
@@ -37,8 +37,8 @@ func (q *fairQueue) drop(s *sender) {
 	}
 	if i := slices.Index(q.senders, s); i >= 0 {
 		q.senders = slices.Delete(q.senders, i, i+1)
-		if q.turn > i {
-			q.turn--
+		if q.next > i {
+			q.next--
 		}
 	}
 }
@@ -47,24 +47,24 @@ func (q *fairQueue) drop(s *sender) {
 // whose messages take long does not shut them out.
 func (t *Topic) share() int { return t.spec.Concurrency - t.spec.Concurrency/4 }
 
-// room is how many more messages of the topic can be taken in now.
-func (t *Topic) room() int {
+// space is how many more messages of the topic can be taken in now.
+func (t *Topic) space() int {
 	if t.spec.Inline && t.queue.waiting == 0 {
 		return maxAsk
 	}
 	return t.spec.Concurrency - t.queue.running + t.spec.Queue - t.queue.waiting
 }
 
-// admitCheck has a message judged, now or when there is a slot.
+// admitCheck has a message validated, now or when there is a slot.
 func (r *Router) admitCheck(e *entry) {
 	if e.topic.spec.Inline {
-		r.try(e)
+		r.validateNow(e)
 		return
 	}
 	r.admitSlot(e)
 }
 
-// admitSlot has a message judged when there is a slot.
+// admitSlot has a message validated when there is a slot.
 func (r *Router) admitSlot(e *entry) {
 	t, q := e.topic, &e.topic.queue
 	s := q.sender(e.from)
@@ -72,14 +72,14 @@ func (r *Router) admitSlot(e *entry) {
 	switch {
 	case q.running < t.spec.Concurrency && s.running < t.share():
 		q.start(s)
-		r.judge(e)
+		r.validate(e)
 	case q.waiting < t.spec.Queue:
 		q.waiting++
 		s.waiting++
 		s.queue = append(s.queue, e)
 		r.weighQueue(t)
 	default:
-		r.crowdOut(e, s)
+		r.overflow(e, s)
 	}
 }
 
@@ -88,21 +88,21 @@ func (q *fairQueue) start(s *sender) {
 	s.running++
 }
 
-// judge has the caller judge a message that holds a slot.
-func (r *Router) judge(e *entry) { r.haveJudged(e, Judge) }
+// validate has the caller validate a message that holds a slot.
+func (r *Router) validate(e *entry) { r.startValidation(e, Validate) }
 
-// try has the caller judge a message that holds no slot, at once.
-func (r *Router) try(e *entry) { r.haveJudged(e, Try) }
+// validateNow has the caller validate a message that holds no slot, at once.
+func (r *Router) validateNow(e *entry) { r.startValidation(e, ValidateNow) }
 
-func (r *Router) haveJudged(e *entry, kind EffectKind) {
-	e.state, e.live.epoch = judging, r.parking.epoch
+func (r *Router) startValidation(e *entry, kind EffectKind) {
+	e.state, e.live.epoch = validating, r.deferrals.epoch
 	e.msg.entry = e
 	r.out = append(r.out, Effect{Kind: kind, Peer: e.from.ID, Msg: e.msg})
 }
 
-// crowdOut turns a message away for want of places: this one, or the last of the
+// overflow turns a message away for want of places: this one, or the last of the
 // sender that has most, if that is another one with more.
-func (r *Router) crowdOut(e *entry, s *sender) {
+func (r *Router) overflow(e *entry, s *sender) {
 	q := &e.topic.queue
 	most := s
 	for _, o := range q.senders {
@@ -129,7 +129,7 @@ func (r *Router) crowdOut(e *entry, s *sender) {
 // last is the youngest one that holds no place elsewhere.
 func (s *sender) last() *entry {
 	for i := len(s.queue) - 1; i >= 0; i-- {
-		if !s.queue[i].live.parked {
+		if !s.queue[i].live.placed {
 			return s.queue[i]
 		}
 	}
@@ -143,7 +143,7 @@ func remove2(es []*entry, e *entry) []*entry {
 	return es
 }
 
-// freeSlot gives back the slot of a message that was judged.
+// freeSlot gives back the slot of a message that was validated.
 func (r *Router) freeSlot(e *entry) {
 	s := e.live.sender
 	if s == nil {
@@ -156,15 +156,15 @@ func (r *Router) freeSlot(e *entry) {
 	q.drop(s)
 }
 
-// nextChecks hands free slots to senders in turn.
+// nextChecks hands free slots to senders, round robin.
 func (r *Router) nextChecks(t *Topic) {
 	q := &t.queue
 	for skipped := 0; q.running < t.spec.Concurrency && skipped < len(q.senders); {
-		if q.turn >= len(q.senders) {
-			q.turn = 0
+		if q.next >= len(q.senders) {
+			q.next = 0
 		}
-		s := q.senders[q.turn]
-		q.turn++
+		s := q.senders[q.next]
+		q.next++
 		if len(s.queue) == 0 || s.running >= t.share() {
 			skipped++
 			continue
@@ -173,14 +173,14 @@ func (r *Router) nextChecks(t *Topic) {
 		e := s.queue[0]
 		s.queue[0] = nil
 		s.queue = s.queue[1:]
-		if e.live.parked {
-			r.parking.release(e)
+		if e.live.placed {
+			r.deferrals.release(e)
 		} else {
 			q.waiting--
 			s.waiting--
 		}
 		q.start(s)
-		r.judge(e)
+		r.validate(e)
 	}
 	r.weighQueue(t)
 }
@@ -189,15 +189,15 @@ func (r *Router) nextChecks(t *Topic) {
 func (r *Router) timeOut(t *Topic) {
 	q := &t.queue
 	for _, s := range slices.Clone(q.senders) {
-		var late []*entry
+		var expired []*entry
 		s.queue = slices.DeleteFunc(s.queue, func(e *entry) bool {
-			old := !e.live.parked && r.now.Sub(e.live.since) > t.spec.Deadline
+			old := !e.live.placed && r.now.Sub(e.live.since) > t.spec.Deadline
 			if old {
-				late = append(late, e)
+				expired = append(expired, e)
 			}
 			return old
 		})
-		for _, e := range late {
+		for _, e := range expired {
 			q.waiting--
 			s.waiting--
 			e.live.sender = nil
@@ -208,12 +208,12 @@ func (r *Router) timeOut(t *Topic) {
 	r.weighQueue(t)
 }
 
-// unplace takes an entry out of the queue and the parking, wherever it is.
+// unplace takes an entry out of the queue and the deferred ones, wherever it is.
 func (r *Router) unplace(e *entry) {
 	if e.live == nil {
 		return
 	}
-	if e.live.parked {
-		r.parking.release(e)
+	if e.live.placed {
+		r.deferrals.release(e)
 	}
 }

@@ -80,10 +80,10 @@ type TopicScore struct {
 type TopicSpec struct {
 	Name string
 	Open bool
-	// Inline topics are judged by whoever brings the message, at once, and take a slot
-	// only if there is no room for it.
+	// Inline topics are validated by whoever brings the message, at once, and take a slot
+	// only if there is no space for it.
 	Inline bool
-	// Concurrency is how many messages are judged at once, Queue how many may wait,
+	// Concurrency is how many messages are validated at once, Queue how many may wait,
 	// Deadline how long.
 	Concurrency, Queue int
 	Deadline           time.Duration

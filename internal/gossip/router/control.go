@@ -73,10 +73,10 @@ func (r *Router) heardSubs(p *Peer, subs []rpc.Sub) {
 		t := r.topics[string(s.Topic)]
 		switch {
 		case t != nil && s.Subscribe:
-			r.subscribe(p.link(t))
+			r.subscribe(p.topicPeer(t))
 		case t != nil:
-			if l := p.find(t); l != nil {
-				r.unsubscribe(l)
+			if tp := p.find(t); tp != nil {
+				r.unsubscribe(tp)
 			}
 		default:
 			r.heardUndeclared(p, string(s.Topic), s.Subscribe)
@@ -116,18 +116,18 @@ func (r *Router) heardHave(p *Peer, haves []rpc.Have) {
 		if t == nil || !t.joined || !t.allows(p) {
 			continue
 		}
-		l := p.link(t)
-		l.sameNames = l.sameNames || slices.ContainsFunc(h.IDs, func(id []byte) bool { return r.book[string(id)] != nil })
-		if !l.named() || r.standingIn(l) < r.cfg.Score.GossipThreshold {
+		tp := p.topicPeer(t)
+		tp.sameNames = tp.sameNames || slices.ContainsFunc(h.IDs, func(id []byte) bool { return r.book[string(id)] != nil })
+		if !tp.named() || r.scoreIn(tp) < r.cfg.Score.GossipThreshold {
 			continue
 		}
-		room := t.room()
+		room := t.space()
 		for _, id := range h.IDs {
 			if e := r.book[string(id)]; e != nil {
-				if e.state != turnedAway {
+				if e.state != retryable {
 					continue
 				}
-				e.heldBy(p)
+				e.addHolder(p)
 				if room <= 0 || !e.askable(r.now) {
 					continue
 				}
@@ -250,9 +250,9 @@ func (r *Router) refuse(e *entry) {
 	if len(e.msg.Data) < r.cfg.Mesh.DontWantAbove || e.msg.Carried {
 		return
 	}
-	for _, l := range e.topic.mesh {
-		if l.p != e.from && l.p.level >= Refuse && l.p.out && l.named() {
-			c := r.control(l.p)
+	for _, tp := range e.topic.mesh {
+		if tp.p != e.from && tp.p.level >= Refuse && tp.p.out && tp.named() {
+			c := r.control(tp.p)
 			c.DontWant = append(c.DontWant, e.id)
 		}
 	}
@@ -265,13 +265,13 @@ func (r *Router) gossip() {
 	if !slices.ContainsFunc(window, func(t tickOf) bool { return len(t.kept()) > 0 }) {
 		return
 	}
-	lazy := make(map[*Topic][]*link)
+	lazy := make(map[*Topic][]*topicPeer)
 	for _, t := range r.list {
-		var fit []*link
-		for _, l := range t.links {
-			if !l.mesh && !l.fanout && !l.p.direct && l.reachable() && l.named() && l.p.level >= Mesh &&
-				r.score(l.p) >= r.cfg.Score.GossipThreshold {
-				fit = append(fit, l)
+		var fit []*topicPeer
+		for _, tp := range t.peers {
+			if !tp.mesh && !tp.fanout && !tp.p.direct && tp.reachable() && tp.named() && tp.p.level >= Mesh &&
+				r.score(tp.p) >= r.cfg.Score.GossipThreshold {
+				fit = append(fit, tp)
 			}
 		}
 		if len(fit) > 0 {
@@ -304,9 +304,9 @@ func (r *Router) gossip() {
 			continue
 		}
 		r.shuffle(fit)
-		for _, l := range fit[:min(max(m.Dlazy, int(m.GossipFactor*float64(len(fit)))), len(fit))] {
-			r.sayHave(l, r.sampleIDs(r.takenBy(l.p, n.beyond(l.told))))
-			l.told = r.said
+		for _, tp := range fit[:min(max(m.Dlazy, int(m.GossipFactor*float64(len(fit)))), len(fit))] {
+			r.sayHave(tp, r.sampleIDs(r.takenBy(tp.p, n.beyond(tp.told))))
+			tp.told = r.said
 		}
 	}
 }
@@ -320,7 +320,7 @@ type news struct {
 
 // beyond is what a peer is to be told that was told up to a number of the history: what
 // was said later, and once more what is announced for the last time, since the peer may
-// have had no room for it. To say all of the window at each heartbeat would say each
+// have had no space for it. To say all of the window at each heartbeat would say each
 // message HistoryGossip times to a peer that is chosen each time.
 func (n *news) beyond(told uint64) []string {
 	k := sort.Search(len(n.said), func(i int) bool { return n.said[i] > told })
@@ -340,12 +340,12 @@ func (r *Router) sampleIDs(ids []string) []string {
 	return ids[:maxAsked]
 }
 
-func (r *Router) sayHave(l *link, ids []string) {
+func (r *Router) sayHave(tp *topicPeer, ids []string) {
 	if len(ids) == 0 {
 		return
 	}
-	c := r.control(l.p)
-	c.Have = append(c.Have, rpc.HaveIDs{Topic: l.t.spec.Name, IDs: ids})
+	c := r.control(tp.p)
+	c.Have = append(c.Have, rpc.HaveIDs{Topic: tp.t.spec.Name, IDs: ids})
 }
 
 // dropped notes a message that a peer's queue did not take.
@@ -369,7 +369,7 @@ func (r *Router) tellMissed() {
 		p.missed = nil
 		for _, id := range missed {
 			e := r.book[id]
-			if e == nil || e.msg == nil || e.state != accepted || !p.out || !e.topic.allows(p) || !p.takes(e) || !p.link(e.topic).named() {
+			if e == nil || e.msg == nil || e.state != accepted || !p.out || !e.topic.allows(p) || !p.takes(e) || !p.topicPeer(e.topic).named() {
 				continue
 			}
 			c := r.control(p)
@@ -384,23 +384,23 @@ func (r *Router) tellMissed() {
 	}
 }
 
-// tell has a peer told what was said in a topic of late: it appeared, or was grafted.
-func (r *Router) tell(l *link) {
-	if !l.named() || l.due {
+// tell has a peer told what was said in a topic recently: it appeared, or was grafted.
+func (r *Router) tell(tp *topicPeer) {
+	if !tp.named() || tp.due {
 		return
 	}
-	l.due = true
-	if r.now.Before(l.p.tellAt) {
-		r.wakeBy(l.p.tellAt)
+	tp.due = true
+	if r.now.Before(tp.p.tellAt) {
+		r.wakeBy(tp.p.tellAt)
 	} else {
-		r.tellPeer(l.p)
+		r.tellPeer(tp.p)
 	}
 }
 
 // tellAll tells everybody whose time has come.
 func (r *Router) tellAll() {
 	for _, p := range r.order {
-		if slices.ContainsFunc(p.links, func(l *link) bool { return l.due }) {
+		if slices.ContainsFunc(p.topics, func(tp *topicPeer) bool { return tp.due }) {
 			if r.now.Before(p.tellAt) {
 				r.wakeBy(p.tellAt)
 			} else {
@@ -420,16 +420,16 @@ func (r *Router) tellPeer(p *Peer) {
 		return
 	}
 	oldest := r.clock - time.Duration(r.cfg.Mesh.HistoryGossip)*r.cfg.Mesh.Heartbeat
-	for _, l := range p.links {
-		if !l.due || !l.subscribed && !l.mesh {
+	for _, tp := range p.topics {
+		if !tp.due || !tp.subscribed && !tp.mesh {
 			continue
 		}
-		l.due = false
-		ids := r.takenBy(p, r.saidSince(l.t, oldest, l.told))
-		l.told = r.said
+		tp.due = false
+		ids := r.takenBy(p, r.saidSince(tp.t, oldest, tp.told))
+		tp.told = r.said
 		if len(ids) > 0 {
-			r.sayHave(l, ids)
-			l.t.counts.Announced += int64(len(ids))
+			r.sayHave(tp, ids)
+			tp.t.counts.Announced += int64(len(ids))
 			p.tellAt = r.now.Add(r.cfg.Mesh.Heartbeat)
 			p.lastTold = r.now
 		}

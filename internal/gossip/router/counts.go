@@ -12,7 +12,7 @@ type Counts struct {
 
 // Reasons for which a message is turned away by the router.
 const (
-	AwayOverload = "overload" // too many wait to be judged
+	AwayOverload = "overload" // too many wait to be validated
 	AwayTimeout  = "timeout"  // waited for too long
 	AwayParking  = "parking"  // no place among the deferred
 )

@@ -9,17 +9,17 @@
 // An [Event] is something that happened: a peer came, a frame was read, a message
 // was published, a validator has spoken, time has passed. An [Effect] is something
 // to be done about it, in the order given: send a message or control to a peer,
-// have a message judged. Whoever calls Step owns the router while it runs.
+// have a message validated. Whoever calls Step owns the router while it runs.
 //
 // # One book of messages
 //
 // A message is one entry under its ID, from the first copy until Config.SeenTTL
 // has passed, and is in one state at any time:
 //
-//	            ┌───────── turned away ◄────────┐
-//	            │  copy comes again             │ no slot, no room
+//	            ┌────────── retryable ◄─────────┐
+//	            │  copy comes again             │ no slot, no space
 //	            ▼                               │
-//	copy ──► waiting ──► judged ──► accepted ──► forwarded, announced, served
+//	copy ──► waiting ──► validating ──► accepted ──► forwarded, announced, served
 //	            ▲           │ └───► rejected, ignored
 //	   resumed  │           ▼
 //	            └────── deferred

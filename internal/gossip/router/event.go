@@ -21,13 +21,13 @@ const (
 	// Heard: there is a stream from Peer. Silent: there is none any more.
 	Heard
 	Silent
-	// Standing: Peer is a member if On, else one that takes part in open topics.
+	// Member: Peer is a member if On, else one that takes part in open topics.
 	// Bound: Peer takes no more than Most bytes of data in Topic; 0 for as many as
-	// this node does. Unjudged: Peer passes messages of Topic on that it has not judged
+	// this node does. Unvalidated: Peer passes messages of Topic on that it has not validated
 	// by the rules of this node, if On.
-	Standing
+	Member
 	Bound
-	Unjudged
+	Unvalidated
 	// Direct: Peer is a direct peer, or not.
 	Direct
 	// Addrs: Peer has the addresses Names. AppScore: the application's score of
@@ -45,8 +45,8 @@ const (
 	Copy
 	Forged
 	Invalid
-	// Judged: Verdict on Msg, which a Judge effect had asked for.
-	Judged
+	// Validated: Verdict on Msg, which a Validate effect had asked for.
+	Validated
 	// Publish: Msg is this node's own. Relay: Msg was accepted in a topic with
 	// ExplicitRelay and is to go on. Withdraw: Msg was handed to nobody.
 	Publish
@@ -64,7 +64,7 @@ const (
 	Retract
 	Join
 	Leave
-	// Resume: messages deferred under Key are judged again.
+	// Resume: messages deferred under Key are validated again.
 	Resume
 	// Stop gives up what is deferred, and what waits for a first peer.
 	Stop
@@ -112,9 +112,9 @@ const (
 	Say
 	// Cancel: Peer has Msg, or wants no copy. It need not be sent if it waits.
 	Cancel
-	// Judge has Msg judged, which may wait. Try has it judged at once. Judged follows.
-	Judge
-	Try
+	// Validate has Msg validated, which may wait. ValidateNow has it validated at once. Validated follows.
+	Validate
+	ValidateNow
 	// Refused: the message of this Publish was not taken, for Reason. Queued: it
 	// waits for a first peer.
 	Refused
@@ -128,7 +128,7 @@ const (
 	// Faulted: Peer did what nobody honest does, Reason says what. It is counted
 	// already.
 	Faulted
-	// Slow: Peer is full, and has held up others for so long that nobody waits for it
+	// Slow: Peer is full, and has delayed others for so long that nobody waits for it
 	// any more.
 	Slow
 	// Eased: who waits because of Router.Pressed is to look again.
@@ -173,7 +173,7 @@ const (
 	Reject
 	Defer     // until Verdict.Key is resumed
 	TurnAway  // for Verdict.Reason; a further copy is taken
-	Wait      // there was no room: it is to be judged in a slot, and may wait there
+	Wait      // there was no space: it is to be validated in a slot, and may wait there
 	BadSigned // the signature is not that of the author
 )
 
@@ -203,6 +203,6 @@ type Message struct {
 	Carried, Blameless bool
 	Ref                any
 
-	entry   *entry // while it is judged
+	entry   *entry // while it is validated
 	relayed bool
 }

@@ -68,13 +68,13 @@ func TestFloodDoesNotKeepOthersOut(t *testing.T) {
 	var jobs []job
 	take := func() {
 		for _, e := range g.drain() {
-			if e.Kind == Judge || e.Kind == Try {
+			if e.Kind == Validate || e.Kind == ValidateNow {
 				jobs = append(jobs, job{e.Msg, g.now.Add(100 * time.Millisecond)})
 			}
 		}
 	}
 	delivered := 0
-	for i := range 3000 { // 10 ms each: the flooder sends 5,000 a second, and 640 can be judged
+	for i := range 3000 { // 10 ms each: the flooder sends 5,000 a second, and 640 can be validated
 		g.now = g.now.Add(10 * time.Millisecond)
 		for k := range 50 {
 			g.step(Event{Kind: Received, Msg: testMessage("flood", "t", fmt.Sprint("f", i, "/", k), 10)})
@@ -141,7 +141,7 @@ func TestDeferAndResume(t *testing.T) {
 	g := slowRig(t, slow(), nil, "p")
 	m := g.say("p", "t", "child", 10)
 	g.judge(m, Verdict{Action: Defer, Key: "parent"})
-	if n, bytes := g.r.Parked(); n != 1 || bytes != 10 || g.r.Deferred("parent") != 1 {
+	if n, bytes := g.r.AllDeferred(); n != 1 || bytes != 10 || g.r.Deferred("parent") != 1 {
 		t.Fatalf("%d with %d bytes", n, bytes)
 	}
 	g.drain()
@@ -163,7 +163,7 @@ func TestDeferAndResume(t *testing.T) {
 		t.Fatal("its key was resumed while it was judged")
 	}
 	g.judge(m, Verdict{Action: Accept})
-	if n, bytes := g.r.Parked(); n != 0 || bytes != 0 || g.counts("t").Delivered != 1 {
+	if n, bytes := g.r.AllDeferred(); n != 0 || bytes != 0 || g.counts("t").Delivered != 1 {
 		t.Errorf("%d with %d bytes, %+v", n, bytes, g.counts("t"))
 	}
 }
@@ -173,7 +173,7 @@ func TestDeferredExpires(t *testing.T) {
 	g.judge(g.say("p", "t", "child", 10), Verdict{Action: Defer, Key: "parent"})
 	g.drain()
 	g.pass(62 * time.Second)
-	if n, _ := g.r.Parked(); n != 0 || g.counts("t").Expired != 1 {
+	if n, _ := g.r.AllDeferred(); n != 0 || g.counts("t").Expired != 1 {
 		t.Fatalf("%d, %+v", n, g.counts("t"))
 	}
 	if c := said(g.drain(), "p"); len(c.Want) != 0 {
@@ -193,11 +193,11 @@ func TestResumedKeepTheirPlaces(t *testing.T) {
 		g.judge(g.say("p", "t", fmt.Sprint(i), 10), Verdict{Action: Defer, Key: "k"})
 	}
 	g.step(Event{Kind: Resume, Key: "k"})
-	if n, _ := g.r.Parked(); n != 2 { // one is being judged
+	if n, _ := g.r.AllDeferred(); n != 2 { // one is being validated
 		t.Errorf("%d places", n)
 	}
 	g.step(Event{Kind: Retract, Topic: "t"})
-	if n, bytes := g.r.Parked(); n != 0 || bytes != 0 {
+	if n, bytes := g.r.AllDeferred(); n != 0 || bytes != 0 {
 		t.Errorf("%d places with %d bytes of a topic that is gone", n, bytes)
 	}
 }
@@ -260,11 +260,11 @@ func TestResumedKeysAreBounded(t *testing.T) {
 	for i := range 3 * maxResumed {
 		g.r.Step(Event{Kind: Resume, Key: fmt.Sprint(i)}, g.now)
 	}
-	if k := g.r.parking; len(k.resumed) != maxResumed || len(k.keys) != maxResumed {
+	if k := g.r.deferrals; len(k.resumed) != maxResumed || len(k.keys) != maxResumed {
 		t.Errorf("%d keys remembered", len(k.resumed))
 	}
 	g.pass(2 * resumedFor)
-	if k := g.r.parking; len(k.resumed) != 0 {
+	if k := g.r.deferrals; len(k.resumed) != 0 {
 		t.Errorf("%d keys remembered for ever", len(k.resumed))
 	}
 }

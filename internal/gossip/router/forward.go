@@ -13,12 +13,12 @@ func (r *Router) publish(m *Message) {
 		return
 	}
 	e := r.book[m.ID]
-	if e != nil && (e.state != turnedAway || e.topic != t) {
+	if e != nil && (e.state != retryable || e.topic != t) {
 		r.refusePublish(m, ReasonDuplicate)
 		return
 	}
 	if e != nil {
-		t.away.remove(e)
+		t.retry.remove(e)
 		e.msg, e.from, e.live = m, nil, r.newLive()
 	} else {
 		e = r.enter(t, m, nil)
@@ -29,17 +29,17 @@ func (r *Router) publish(m *Message) {
 	to, short := r.forward(e, true)
 	switch {
 	case to > 0:
-		r.settle(e, accepted)
+		r.decide(e, accepted)
 		r.spread(m)
 		r.say(e)
 		t.counts.Published++
-	case short > 0 && (t.spec.PeerWait < 0 || !r.pendingRoom(t, m)):
+	case short > 0 && (t.spec.PeerWait < 0 || !r.pendingSpace(t, m)):
 		r.forget(e)
 		r.refusePublish(m, ReasonTooLarge)
 	case t.spec.PeerWait < 0:
 		r.forget(e)
 		r.refusePublish(m, ReasonNoPeers)
-	case !r.pendingRoom(t, m):
+	case !r.pendingSpace(t, m):
 		r.forget(e)
 		r.refusePublish(m, ReasonFull)
 	default:
@@ -52,7 +52,7 @@ func (r *Router) publish(m *Message) {
 	}
 }
 
-func (r *Router) pendingRoom(t *Topic, m *Message) bool {
+func (r *Router) pendingSpace(t *Topic, m *Message) bool {
 	return len(t.pending) < r.cfg.Pending && t.pendingBytes+len(m.Data) <= r.cfg.PendingBytes
 }
 
@@ -87,25 +87,25 @@ func (r *Router) forward(e *entry, own bool) (n, short int) {
 	}
 	flood := own && r.cfg.Mesh.FloodPublish
 	floodsubs := 0
-	for _, l := range t.links {
+	for _, tp := range t.peers {
 		switch {
-		case !l.reachable():
-		case l.p.direct:
-			to(l.p)
-		case l.p.level < Mesh:
+		case !tp.reachable():
+		case tp.p.direct:
+			to(tp.p)
+		case tp.p.level < Mesh:
 			// They hear of nothing otherwise; and nobody gets more copies out of this
 			// node by calling itself old.
-			if floodsubs < r.cfg.Mesh.Dhi && r.score(l.p) >= r.cfg.Score.PublishThreshold {
+			if floodsubs < r.cfg.Mesh.Dhi && r.score(tp.p) >= r.cfg.Score.PublishThreshold {
 				floodsubs++
-				to(l.p)
+				to(tp.p)
 			}
-		case flood && !l.mesh && r.score(l.p) >= r.cfg.Score.PublishThreshold:
-			to(l.p)
+		case flood && !tp.mesh && r.score(tp.p) >= r.cfg.Score.PublishThreshold:
+			to(tp.p)
 		}
 	}
-	for _, l := range t.mesh {
-		if l.reachable() {
-			to(l.p)
+	for _, tp := range t.mesh {
+		if tp.reachable() {
+			to(tp.p)
 		}
 	}
 	switch {
@@ -114,20 +114,20 @@ func (r *Router) forward(e *entry, own bool) (n, short int) {
 		if own {
 			r.fillFanout(t)
 		}
-		for _, l := range t.fanout {
-			to(l.p)
+		for _, tp := range t.fanout {
+			to(tp.p)
 		}
 	case own && len(t.mesh) < r.cfg.Mesh.D:
 		// The mesh is not whole yet.
-		for _, l := range r.choose(t.links, r.cfg.Mesh.D-len(t.mesh), func(l *link) bool { return !l.mesh && r.publishable(l) }) {
-			to(l.p)
+		for _, tp := range r.choose(t.peers, r.cfg.Mesh.D-len(t.mesh), func(tp *topicPeer) bool { return !tp.mesh && r.publishable(tp) }) {
+			to(tp.p)
 		}
 	}
 	return n, short
 }
 
 // flushPending sends what waits for a first peer. What that one does not take waits on,
-// and holds up nothing behind it.
+// and delays nothing behind it.
 func (r *Router) flushPending(t *Topic) {
 	var left []*entry
 	for _, e := range t.pending {
@@ -136,7 +136,7 @@ func (r *Router) flushPending(t *Topic) {
 			continue
 		}
 		t.pendingBytes -= len(e.msg.Data)
-		r.settle(e, accepted)
+		r.decide(e, accepted)
 		r.spread(e.msg)
 		r.say(e)
 	}
@@ -169,12 +169,12 @@ func (r *Router) relay(m *Message) {
 		return
 	case e == nil: // seen so long ago that it is forgotten
 		e = r.enter(t, m, r.peers[m.From])
-	case e.state != held || e.topic != t:
+	case e.state != awaitsRelay || e.topic != t:
 		r.refusePublish(m, ReasonDuplicate)
 		return
 	}
 	e.msg, m.relayed = m, true
-	r.settle(e, accepted)
+	r.decide(e, accepted)
 	r.refuse(e)
 	r.forward(e, false)
 	r.spread(m)

@@ -112,7 +112,7 @@ func (g *rig) topic(spec TopicSpec) {
 
 // member is a member with streams both ways that takes part in the topics.
 func (g *rig) member(id peer.ID, dialled bool, topics ...string) {
-	g.step(Event{Kind: Standing, Peer: id, On: true})
+	g.step(Event{Kind: Member, Peer: id, On: true})
 	g.step(Event{Kind: Opened, Peer: id, Level: Extend, On: dialled})
 	g.step(Event{Kind: Heard, Peer: id})
 	g.subscribe(id, topics...)
@@ -174,7 +174,7 @@ func (g *rig) accept(from peer.ID, topic, id string, size int) {
 	}
 }
 
-func (g *rig) judge(m *Message, v Verdict) { g.step(Event{Kind: Judged, Msg: m, Verdict: v}) }
+func (g *rig) judge(m *Message, v Verdict) { g.step(Event{Kind: Validated, Msg: m, Verdict: v}) }
 
 func (g *rig) publish(topic, id string, size int) *Message {
 	m := testMessage("", topic, id, size)
@@ -209,7 +209,7 @@ func said(es []Effect, id peer.ID) (c rpc.Control) {
 
 func judgedIDs(es []Effect) (ids []string) {
 	for _, e := range es {
-		if e.Kind == Judge || e.Kind == Try {
+		if e.Kind == Validate || e.Kind == ValidateNow {
 			ids = append(ids, e.Msg.ID)
 		}
 	}
@@ -241,8 +241,8 @@ func check(t testing.TB, r *Router) {
 			bad("%s: %+v, stream %v", p.ID, s, p.out)
 		}
 	}
-	if full != r.full {
-		bad("%d peers are full, counted %d", full, r.full)
+	if full != r.fullPeers {
+		bad("%d peers are full, counted %d", full, r.fullPeers)
 	}
 	crowded := 0
 	for _, tp := range r.list {
@@ -251,21 +251,21 @@ func check(t testing.TB, r *Router) {
 		}
 		checkTopic(tp, bad)
 	}
-	if crowded != r.crowded {
-		bad("%d topics are full, counted %d", crowded, r.crowded)
+	if crowded != r.fullTopics {
+		bad("%d topics are full, counted %d", crowded, r.fullTopics)
 	}
 	checkBook(r, bad)
 }
 
 func checkTopic(t *Topic, bad func(string, ...any)) {
-	for _, l := range t.mesh {
-		if !l.mesh || l.t != t || !l.p.out || l.p.gone || l.p.direct || !t.allows(l.p) || !t.joined {
-			bad("%s is in the mesh of %s: %+v", l.p.ID, t.spec.Name, l)
+	for _, tp := range t.mesh {
+		if !tp.mesh || tp.t != t || !tp.p.out || tp.p.gone || tp.p.direct || !t.allows(tp.p) || !t.joined {
+			bad("%s is in the mesh of %s: %+v", tp.p.ID, t.spec.Name, tp)
 		}
 	}
-	for _, l := range t.links {
-		if !l.subscribed || l.p.gone {
-			bad("%s is listed in %s", l.p.ID, t.spec.Name)
+	for _, tp := range t.peers {
+		if !tp.subscribed || tp.p.gone {
+			bad("%s is listed in %s", tp.p.ID, t.spec.Name)
 		}
 	}
 	q := &t.queue
@@ -275,7 +275,7 @@ func checkTopic(t *Topic, bad func(string, ...any)) {
 		waits += s.waiting
 		own := 0
 		for _, e := range s.queue {
-			if !e.live.parked {
+			if !e.live.placed {
 				own++
 			}
 			if e.state != waiting || e.live.sender != s {
@@ -292,8 +292,8 @@ func checkTopic(t *Topic, bad func(string, ...any)) {
 	if running != q.running || waits != q.waiting || q.running < 0 {
 		bad("%s: %d run and %d wait, counted %d and %d", t.spec.Name, running, waits, q.running, q.waiting)
 	}
-	if len(t.away.at) != t.away.order.Len() || t.away.order.Len() > maxAway {
-		bad("%d and %d away", len(t.away.at), t.away.order.Len())
+	if len(t.retry.at) != t.retry.order.Len() || t.retry.order.Len() > maxRetry {
+		bad("%d and %d away", len(t.retry.at), t.retry.order.Len())
 	}
 }
 
@@ -304,7 +304,7 @@ func checkBook(r *Router, bad func(string, ...any)) {
 		if e.id != id || e.state == dead {
 			bad("%q is %q, %d in the book", id, e.id, e.state)
 		}
-		final := e.state == accepted || e.state == held || e.state == rejected || e.state == ignored
+		final := e.state == accepted || e.state == awaitsRelay || e.state == rejected || e.state == ignored
 		if final != (e.live == nil) {
 			bad("%q in state %d: open %v", id, e.state, e.live != nil)
 		}
@@ -314,18 +314,18 @@ func checkBook(r *Router, bad func(string, ...any)) {
 		if e.said > 0 && e.msg != nil {
 			kept += len(e.msg.Frame)
 		}
-		if e.live != nil && e.live.parked {
+		if e.live != nil && e.live.placed {
 			parked++
 			bytes += len(e.msg.Data)
 		}
-		if (e.state == turnedAway) != (e.topic.away.at[e] != nil) {
-			bad("%q in state %d is among the turned away: %v", id, e.state, e.topic.away.at[e] != nil)
+		if (e.state == retryable) != (e.topic.retry.at[e] != nil) {
+			bad("%q in state %d is among the turned away: %v", id, e.state, e.topic.retry.at[e] != nil)
 		}
 		if e.topic != r.topics[e.topic.spec.Name] {
 			bad("%q is of a topic that was retracted", id)
 		}
 	}
-	k := &r.parking
+	k := &r.deferrals
 	if kept != r.kept || kept > r.cfg.HistoryBytes && kept > 16<<20 {
 		bad("%d bytes kept, counted %d", kept, r.kept)
 	}

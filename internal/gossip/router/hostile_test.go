@@ -137,8 +137,8 @@ func TestHostileSubscriptions(t *testing.T) {
 		}
 		g.r.Step(Event{Kind: Control, Peer: p, RPC: in}, g.now)
 	}
-	if q := g.r.peers[p]; len(q.heard) != maxHeard || len(q.links) != 1 {
-		t.Errorf("%d topics and %d links remembered", len(q.heard), len(q.links))
+	if q := g.r.peers[p]; len(q.heard) != maxHeard || len(q.topics) != 1 {
+		t.Errorf("%d topics and %d links remembered", len(q.heard), len(q.topics))
 	}
 	for range 5 {
 		g.r.Step(Event{Kind: Control, Peer: p, RPC: &rpc.RPC{Subs: make([]rpc.Sub, MaxSubs+1)}}, g.now)
@@ -263,7 +263,7 @@ func TestScoreParts(t *testing.T) {
 	g.step(Event{Kind: AppScore, Peer: name(0), Value: 7})
 	p := g.r.peers[name(0)]
 	p.stats.behaviour, p.stats.faults, p.stats.ignored, p.stats.useful = 8, 2, 84, 5
-	p.link(p.links[0].t).stats.first = 10
+	p.topicPeer(p.topics[0].t).stats.first = 10
 	g.r.rescoreAll(p)
 	want := ScoreParts{Topics: 5, App: 7, Colocation: -160, Behaviour: -40, Faults: -40, Ignored: -2.5}
 	g.r.Peers(func(v PeerView) bool {
@@ -370,7 +370,7 @@ func play(t testing.TB, data []byte) {
 	}
 	topic := func() string { return string(rune('a' + next()%3)) }
 	id := func() string { return string(rune('0' + next()%40)) }
-	var out []*Message // being judged
+	var out []*Message // being validated
 	var known []*Message
 	for _, n := range []string{"a", "b", "c"} {
 		spec := testTopic(n)
@@ -401,7 +401,7 @@ func play(t testing.TB, data []byte) {
 		case 9:
 			g.step(Event{Kind: Silent, Peer: p})
 		case 10, 11:
-			g.step(Event{Kind: Standing, Peer: p, On: next()%4 > 0})
+			g.step(Event{Kind: Member, Peer: p, On: next()%4 > 0})
 		case 12:
 			g.step(Event{Kind: Direct, Peer: p, On: next()%2 == 0})
 		case 13:
@@ -453,18 +453,18 @@ func play(t testing.TB, data []byte) {
 			}
 		}
 		for _, e := range g.drain() {
-			if e.Kind == Judge || e.Kind == Try {
+			if e.Kind == Validate || e.Kind == ValidateNow {
 				out = append(out, e.Msg)
 			}
 		}
 	}
-	// Every message that is being judged is known to the shell.
+	// Every message that is being validated is known to the shell.
 	judged := make(map[*Message]bool)
 	for _, m := range out {
 		judged[m] = true
 	}
 	for _, e := range g.r.book {
-		if e.state == judging && !judged[e.msg] {
+		if e.state == validating && !judged[e.msg] {
 			t.Fatalf("%q is judged by nobody", e.id)
 		}
 	}

@@ -8,51 +8,51 @@ import (
 )
 
 // subscribe notes that a peer takes part in a topic.
-func (r *Router) subscribe(l *link) {
-	if l.subscribed {
+func (r *Router) subscribe(tp *topicPeer) {
+	if tp.subscribed {
 		return
 	}
-	l.subscribed = true
-	l.t.links = append(l.t.links, l)
-	if l.p.out {
-		r.tell(l)
-		r.flushPending(l.t)
+	tp.subscribed = true
+	tp.t.peers = append(tp.t.peers, tp)
+	if tp.p.out {
+		r.tell(tp)
+		r.flushPending(tp.t)
 	}
 }
 
 // unsubscribe notes that a peer takes no part any more.
-func (r *Router) unsubscribe(l *link) {
-	if !l.subscribed {
+func (r *Router) unsubscribe(tp *topicPeer) {
+	if !tp.subscribed {
 		return
 	}
-	l.subscribed, l.due = false, false
-	l.t.links = remove(l.t.links, l)
-	r.prune(l)
-	l.leaveFanout()
+	tp.subscribed, tp.due = false, false
+	tp.t.peers = remove(tp.t.peers, tp)
+	r.prune(tp)
+	tp.leaveFanout()
 }
 
-func remove(ls []*link, l *link) []*link {
-	if i := slices.Index(ls, l); i >= 0 {
-		return slices.Delete(ls, i, i+1)
+func remove(tps []*topicPeer, tp *topicPeer) []*topicPeer {
+	if i := slices.Index(tps, tp); i >= 0 {
+		return slices.Delete(tps, i, i+1)
 	}
-	return ls
+	return tps
 }
 
-func (l *link) leaveFanout() {
-	if l.fanout {
-		l.fanout = false
-		l.t.fanout = remove(l.t.fanout, l)
+func (tp *topicPeer) leaveFanout() {
+	if tp.fanout {
+		tp.fanout = false
+		tp.t.fanout = remove(tp.t.fanout, tp)
 	}
 }
 
 // announce tells a peer whether this node takes part in a topic.
-func (r *Router) announce(l *link, joined bool) {
-	if l.announced == joined || !l.reachable() {
+func (r *Router) announce(tp *topicPeer, joined bool) {
+	if tp.announced == joined || !tp.reachable() {
 		return
 	}
-	l.announced = joined
-	c := r.control(l.p)
-	c.Subs = append(c.Subs, rpc.Announce{Topic: l.t.spec.Name, Subscribe: joined})
+	tp.announced = joined
+	c := r.control(tp.p)
+	c.Subs = append(c.Subs, rpc.Announce{Topic: tp.t.spec.Name, Subscribe: joined})
 }
 
 func (r *Router) join(name string) {
@@ -63,13 +63,13 @@ func (r *Router) join(name string) {
 	t.joined = true
 	for _, p := range r.order {
 		if p.out {
-			r.announce(p.link(t), true)
+			r.announce(p.topicPeer(t), true)
 		}
 	}
-	for _, l := range slices.Clone(t.fanout) {
-		l.leaveFanout()
-		if r.graftable(l) && len(t.mesh) < r.cfg.Mesh.D {
-			r.graft(l)
+	for _, tp := range slices.Clone(t.fanout) {
+		tp.leaveFanout()
+		if r.graftable(tp) && len(t.mesh) < r.cfg.Mesh.D {
+			r.graft(tp)
 		}
 	}
 	r.graftRandom(t, r.cfg.Mesh.D-len(t.mesh), r.graftable)
@@ -82,103 +82,103 @@ func (r *Router) leave(name string) {
 	}
 	t.joined = false
 	for _, p := range r.order {
-		if l := p.find(t); l != nil {
-			r.announce(l, false)
+		if tp := p.find(t); tp != nil {
+			r.announce(tp, false)
 		}
 	}
-	for _, l := range slices.Clone(t.mesh) {
-		r.prune(l)
-		r.sayPrune(l, r.cfg.Mesh.UnsubscribeBackoff, false)
+	for _, tp := range slices.Clone(t.mesh) {
+		r.prune(tp)
+		r.sayPrune(tp, r.cfg.Mesh.UnsubscribeBackoff, false)
 	}
 }
 
 // graftable reports whether this node may graft a peer of its own accord.
-func (r *Router) graftable(l *link) bool {
+func (r *Router) graftable(tp *topicPeer) bool {
 	// Two heartbeats beyond the back-off: the other side's clock may be behind, and
 	// it would charge us for a graft that is early.
-	return l.subscribed && !l.mesh && l.reachable() && l.p.level >= Mesh && !l.p.direct &&
-		!r.now.Before(l.backoff.Add(2*r.cfg.Mesh.Heartbeat)) && r.standingIn(l) >= 0
+	return tp.subscribed && !tp.mesh && tp.reachable() && tp.p.level >= Mesh && !tp.p.direct &&
+		!r.now.Before(tp.backoff.Add(2*r.cfg.Mesh.Heartbeat)) && r.scoreIn(tp) >= 0
 }
 
 // graftRandom grafts up to n peers for which ok is true.
-func (r *Router) graftRandom(t *Topic, n int, ok func(*link) bool) {
-	for _, l := range r.choose(t.links, n, ok) {
-		r.graft(l)
+func (r *Router) graftRandom(t *Topic, n int, ok func(*topicPeer) bool) {
+	for _, tp := range r.choose(t.peers, n, ok) {
+		r.graft(tp)
 	}
 }
 
-// choose picks up to n links at random.
-func (r *Router) choose(from []*link, n int, ok func(*link) bool) []*link {
+// choose picks up to n peers of a topic at random.
+func (r *Router) choose(from []*topicPeer, n int, ok func(*topicPeer) bool) []*topicPeer {
 	if n <= 0 {
 		return nil
 	}
-	var fit []*link
-	for _, l := range from {
-		if ok(l) {
-			fit = append(fit, l)
+	var fit []*topicPeer
+	for _, tp := range from {
+		if ok(tp) {
+			fit = append(fit, tp)
 		}
 	}
 	r.shuffle(fit)
 	return fit[:min(n, len(fit))]
 }
 
-func (r *Router) shuffle(ls []*link) {
-	r.rng.Shuffle(len(ls), func(i, k int) { ls[i], ls[k] = ls[k], ls[i] })
+func (r *Router) shuffle(tps []*topicPeer) {
+	r.rng.Shuffle(len(tps), func(i, k int) { tps[i], tps[k] = tps[k], tps[i] })
 }
 
 // graft takes a peer into the mesh and tells it.
-func (r *Router) graft(l *link) {
-	r.admit(l)
-	c := r.control(l.p)
-	c.Graft = append(c.Graft, l.t.spec.Name)
+func (r *Router) graft(tp *topicPeer) {
+	r.admit(tp)
+	c := r.control(tp.p)
+	c.Graft = append(c.Graft, tp.t.spec.Name)
 }
 
 // admit takes a peer into the mesh.
-func (r *Router) admit(l *link) {
-	l.mesh = true
-	l.t.mesh = append(l.t.mesh, l)
-	l.stats.grafted(r.now)
-	r.rescore(l)
-	r.tell(l)
-	r.flushPending(l.t)
+func (r *Router) admit(tp *topicPeer) {
+	tp.mesh = true
+	tp.t.mesh = append(tp.t.mesh, tp)
+	tp.stats.grafted(r.now)
+	r.rescore(tp)
+	r.tell(tp)
+	r.flushPending(tp.t)
 }
 
 // prune takes a peer out of the mesh, if it is in it.
-func (r *Router) prune(l *link) {
-	if !l.mesh {
+func (r *Router) prune(tp *topicPeer) {
+	if !tp.mesh {
 		return
 	}
-	l.mesh = false
-	l.t.mesh = remove(l.t.mesh, l)
-	l.stats.pruned(&l.t.spec.Score)
-	r.rescore(l)
+	tp.mesh = false
+	tp.t.mesh = remove(tp.t.mesh, tp)
+	tp.stats.pruned(&tp.t.spec.Score)
+	r.rescore(tp)
 }
 
 // sayPrune tells a peer that it is not in the mesh, and that it may not graft for a
 // while; neither may this node.
-func (r *Router) sayPrune(l *link, backoff time.Duration, exchange bool) {
-	r.backOff(l, backoff)
-	if !l.p.out {
+func (r *Router) sayPrune(tp *topicPeer, backoff time.Duration, exchange bool) {
+	r.backOff(tp, backoff)
+	if !tp.p.out {
 		return
 	}
-	out := rpc.PruneOut{Topic: l.t.spec.Name}
-	if l.p.level >= Exchange {
+	out := rpc.PruneOut{Topic: tp.t.spec.Name}
+	if tp.p.level >= Exchange {
 		out.Backoff = uint64(backoff / time.Second)
 		if exchange && r.cfg.Exchange {
-			for _, o := range r.choose(l.t.links, rpc.MaxPrunePeers, func(o *link) bool {
-				return o.p != l.p && r.score(o.p) >= 0
+			for _, o := range r.choose(tp.t.peers, rpc.MaxPrunePeers, func(o *topicPeer) bool {
+				return o.p != tp.p && r.score(o.p) >= 0
 			}) {
 				out.Peers = append(out.Peers, rpc.PeerOut{ID: string(o.p.ID)})
 			}
 		}
 	}
-	c := r.control(l.p)
+	c := r.control(tp.p)
 	c.Prune = append(c.Prune, out)
 }
 
 // backOff never shortens a back-off.
-func (r *Router) backOff(l *link, d time.Duration) {
-	l.backoff = later(l.backoff, r.now.Add(d))
+func (r *Router) backOff(tp *topicPeer, d time.Duration) {
+	tp.backoff = later(tp.backoff, r.now.Add(d))
 }
 
 // graftFrom handles a graft of a peer.
@@ -186,29 +186,29 @@ func (r *Router) graftFrom(p *Peer, t *Topic) {
 	if !t.joined || !t.allows(p) {
 		return // no answer: it might be used to learn what this node takes part in
 	}
-	l := p.link(t)
+	tp := p.topicPeer(t)
 	backoff := r.cfg.Mesh.PruneBackoff
 	switch {
-	case l.mesh:
+	case tp.mesh:
 	case !p.out:
 		// It counts when there is a stream to it. Until then it could not be sent
 		// anything, and would take a place.
-		l.early = true
+		tp.early = true
 	case p.direct:
-		r.sayPrune(l, backoff, false)
-	case r.now.Before(l.backoff):
+		r.sayPrune(tp, backoff, false)
+	case r.now.Before(tp.backoff):
 		p.stats.behaviour++
-		if graftFlood := l.backoff.Add(10*time.Second - backoff); r.now.Before(graftFlood) {
+		if graftFlood := tp.backoff.Add(10*time.Second - backoff); r.now.Before(graftFlood) {
 			p.stats.behaviour++ // right after it was pruned
 		}
 		p.stats.dirty = true
-		r.sayPrune(l, backoff, false)
-	case r.standingIn(l) < 0:
-		r.sayPrune(l, backoff, false)
+		r.sayPrune(tp, backoff, false)
+	case r.scoreIn(tp) < 0:
+		r.sayPrune(tp, backoff, false)
 	case len(t.mesh) >= r.cfg.Mesh.Dhi && !p.dialled:
-		r.sayPrune(l, backoff, true)
+		r.sayPrune(tp, backoff, true)
 	default:
-		r.admit(l)
+		r.admit(tp)
 	}
 }
 
@@ -218,16 +218,16 @@ func (r *Router) pruneFrom(p *Peer, in rpc.Prune) {
 	if t == nil || !t.joined {
 		return
 	}
-	l := p.link(t)
-	l.early = false
-	was := l.mesh
-	r.prune(l)
+	tp := p.topicPeer(t)
+	tp.early = false
+	was := tp.mesh
+	r.prune(tp)
 	backoff := r.cfg.Mesh.PruneBackoff
 	if in.Backoff > 0 {
 		// In this order: the product may not overflow.
 		backoff = time.Duration(min(in.Backoff, uint64(r.cfg.Mesh.MaxBackoff/time.Second))) * time.Second
 	}
-	r.backOff(l, backoff)
+	r.backOff(tp, backoff)
 	// Of one that was in no mesh nothing is taken: it could go on without end.
 	if !was || !p.member || r.score(p) < r.cfg.Score.AcceptExchange {
 		return
@@ -249,9 +249,9 @@ func (r *Router) maintainMesh(t *Topic) {
 		return
 	}
 	m := &r.cfg.Mesh
-	for _, l := range slices.Clone(t.mesh) {
-		if r.standingIn(l) < 0 {
-			r.drop(l, false)
+	for _, tp := range slices.Clone(t.mesh) {
+		if r.scoreIn(tp) < 0 {
+			r.drop(tp, false)
 		}
 	}
 	if len(t.mesh) < m.Dlo {
@@ -262,21 +262,21 @@ func (r *Router) maintainMesh(t *Topic) {
 	}
 	if len(t.mesh) >= m.Dlo {
 		dialled := 0
-		for _, l := range t.mesh {
-			if l.p.dialled {
+		for _, tp := range t.mesh {
+			if tp.p.dialled {
 				dialled++
 			}
 		}
-		r.graftRandom(t, m.Dout-dialled, func(l *link) bool { return l.p.dialled && r.graftable(l) })
+		r.graftRandom(t, m.Dout-dialled, func(tp *topicPeer) bool { return tp.p.dialled && r.graftable(tp) })
 	}
 	if m.OpportunisticTicks > 0 && r.ticks%uint64(m.OpportunisticTicks) == 0 && len(t.mesh) > 1 {
 		r.graftBetter(t)
 	}
 }
 
-func (r *Router) drop(l *link, exchange bool) {
-	r.prune(l)
-	r.sayPrune(l, r.cfg.Mesh.PruneBackoff, exchange)
+func (r *Router) drop(tp *topicPeer, exchange bool) {
+	r.prune(tp)
+	r.sayPrune(tp, r.cfg.Mesh.PruneBackoff, exchange)
 }
 
 // shrink prunes a mesh that is too large to D: the best stay, and some at random,
@@ -285,8 +285,8 @@ func (r *Router) shrink(t *Topic) {
 	m := &r.cfg.Mesh
 	all := slices.Clone(t.mesh)
 	r.shuffle(all)
-	slices.SortStableFunc(all, func(a, b *link) int {
-		switch sa, sb := r.standingIn(a), r.standingIn(b); {
+	slices.SortStableFunc(all, func(a, b *topicPeer) int {
+		switch sa, sb := r.scoreIn(a), r.scoreIn(b); {
 		case sa > sb:
 			return -1
 		case sa < sb:
@@ -297,8 +297,8 @@ func (r *Router) shrink(t *Topic) {
 	r.shuffle(all[min(m.Dscore, len(all)):])
 	keep := min(m.D, len(all))
 	dialled := 0
-	for _, l := range all[:keep] {
-		if l.p.dialled {
+	for _, tp := range all[:keep] {
+		if tp.p.dialled {
 			dialled++
 		}
 	}
@@ -307,31 +307,31 @@ func (r *Router) shrink(t *Topic) {
 		if all[at].p.dialled {
 			continue
 		}
-		i := slices.IndexFunc(all[keep:], func(l *link) bool { return l.p.dialled })
+		i := slices.IndexFunc(all[keep:], func(tp *topicPeer) bool { return tp.p.dialled })
 		if i < 0 {
 			break
 		}
 		all[at], all[keep+i] = all[keep+i], all[at]
 		dialled++
 	}
-	for _, l := range all[keep:] {
-		r.drop(l, true)
+	for _, tp := range all[keep:] {
+		r.drop(tp, true)
 	}
 }
 
 // graftBetter grafts peers that are better than the median of a mesh that is bad.
 func (r *Router) graftBetter(t *Topic) {
 	scores := make([]float64, len(t.mesh))
-	for i, l := range t.mesh {
-		scores[i] = r.score(l.p)
+	for i, tp := range t.mesh {
+		scores[i] = r.score(tp.p)
 	}
 	slices.Sort(scores)
 	median := scores[len(scores)/2]
 	if median >= r.cfg.Score.OpportunisticThreshold {
 		return
 	}
-	r.graftRandom(t, r.cfg.Mesh.OpportunisticPeers, func(l *link) bool {
-		return r.graftable(l) && r.score(l.p) > median
+	r.graftRandom(t, r.cfg.Mesh.OpportunisticPeers, func(tp *topicPeer) bool {
+		return r.graftable(tp) && r.score(tp.p) > median
 	})
 }
 
@@ -342,9 +342,9 @@ func (r *Router) maintainFanout(t *Topic) {
 		return
 	}
 	expired := t.joined || r.now.Sub(t.lastPublished) > r.cfg.Mesh.FanoutTTL
-	for _, l := range slices.Clone(t.fanout) {
-		if expired || !r.publishable(l) {
-			l.leaveFanout()
+	for _, tp := range slices.Clone(t.fanout) {
+		if expired || !r.publishable(tp) {
+			tp.leaveFanout()
 		}
 	}
 	if !expired {
@@ -352,16 +352,16 @@ func (r *Router) maintainFanout(t *Topic) {
 	}
 }
 
-func (r *Router) publishable(l *link) bool {
-	return l.subscribed && l.reachable() && l.p.level >= Mesh && !l.p.direct &&
-		r.score(l.p) >= r.cfg.Score.PublishThreshold
+func (r *Router) publishable(tp *topicPeer) bool {
+	return tp.subscribed && tp.reachable() && tp.p.level >= Mesh && !tp.p.direct &&
+		r.score(tp.p) >= r.cfg.Score.PublishThreshold
 }
 
 func (r *Router) fillFanout(t *Topic) {
-	for _, l := range r.choose(t.links, r.cfg.Mesh.D-len(t.fanout), func(l *link) bool {
-		return !l.fanout && r.publishable(l)
+	for _, tp := range r.choose(t.peers, r.cfg.Mesh.D-len(t.fanout), func(tp *topicPeer) bool {
+		return !tp.fanout && r.publishable(tp)
 	}) {
-		l.fanout = true
-		t.fanout = append(t.fanout, l)
+		tp.fanout = true
+		t.fanout = append(t.fanout, tp)
 	}
 }

@@ -159,7 +159,7 @@ func TestGraftOfUnknownTopicIsIgnored(t *testing.T) {
 // until there is one.
 func TestEarlyGraft(t *testing.T) {
 	g := crowd(t, 0, 0, nil)
-	g.step(Event{Kind: Standing, Peer: "p", On: true})
+	g.step(Event{Kind: Member, Peer: "p", On: true})
 	g.step(Event{Kind: Heard, Peer: "p"})
 	g.subscribe("p", "t")
 	g.graft("p", "t")
@@ -389,7 +389,7 @@ func TestForeigners(t *testing.T) {
 		t.Error("what it said about a topic that was not declared yet is lost")
 	}
 	g.drain()
-	g.step(Event{Kind: Standing, Peer: "f", On: true})
+	g.step(Event{Kind: Member, Peer: "f", On: true})
 	es := g.drain()
 	if c := said(es, "f"); len(c.Subs) != 1 || c.Subs[0].Topic != "closed" {
 		t.Errorf("a new member is told of %+v", c.Subs)
@@ -398,7 +398,7 @@ func TestForeigners(t *testing.T) {
 		t.Error("what waited for a first member was not sent")
 	}
 	g.pass(time.Second)
-	g.step(Event{Kind: Standing, Peer: "f"})
+	g.step(Event{Kind: Member, Peer: "f"})
 	if len(g.counts("closed").Mesh) != 0 || len(g.counts("open").Mesh) != 1 {
 		t.Error("no member any more")
 	}
@@ -409,7 +409,7 @@ func TestLevels(t *testing.T) {
 	g := newRig(t, func(c *Config) { c.Mesh.DontWantAbove = 1 })
 	g.topic(testTopic("t"))
 	for i, level := range []Level{FloodSub, Mesh, Exchange, Refuse, Extend} {
-		g.step(Event{Kind: Standing, Peer: name(i), On: true})
+		g.step(Event{Kind: Member, Peer: name(i), On: true})
 		g.step(Event{Kind: Opened, Peer: name(i), Level: level})
 		g.step(Event{Kind: Heard, Peer: name(i)})
 		g.subscribe(name(i), "t")
@@ -448,7 +448,7 @@ func TestHostileFloodSubPeers(t *testing.T) {
 	g := newRig(t, nil)
 	g.topic(testTopic("t"))
 	for i := range 38 {
-		g.step(Event{Kind: Standing, Peer: name(i), On: true})
+		g.step(Event{Kind: Member, Peer: name(i), On: true})
 		g.step(Event{Kind: Opened, Peer: name(i), Level: FloodSub})
 		g.step(Event{Kind: Heard, Peer: name(i)})
 		g.subscribe(name(i), "t")

@@ -15,7 +15,7 @@ func TestForward(t *testing.T) {
 	g := crowd(t, 6, 6, nil)
 	g.pass(time.Second)
 	m := g.say(name(0), "t", "m", 10)
-	g.say(name(1), "t", "m", 10) // while it is judged
+	g.say(name(1), "t", "m", 10) // while it is validated
 	if ids := judgedIDs(g.drain()); len(ids) != 1 {
 		t.Fatalf("judged %v", ids)
 	}
@@ -131,13 +131,13 @@ func TestTurnedAwayIsAskedForAndTaken(t *testing.T) {
 
 func TestTurnedAwayIsBounded(t *testing.T) {
 	g := crowd(t, 1, 1, nil)
-	for i := range maxAway + 10 {
+	for i := range maxRetry + 10 {
 		m := testMessage(name(0), "t", fmt.Sprint(i), 1)
 		g.r.Step(Event{Kind: Received, Msg: m}, g.now)
-		g.r.Step(Event{Kind: Judged, Msg: m, Verdict: Verdict{Action: TurnAway, Reason: "full"}}, g.now)
+		g.r.Step(Event{Kind: Validated, Msg: m, Verdict: Verdict{Action: TurnAway, Reason: "full"}}, g.now)
 	}
 	check(t, g.r)
-	if v := g.counts("t"); v.Forgotten != 10 || g.r.topics["t"].away.order.Len() != maxAway {
+	if v := g.counts("t"); v.Forgotten != 10 || g.r.topics["t"].retry.order.Len() != maxRetry {
 		t.Errorf("%d forgotten", v.Forgotten)
 	}
 	g.now = g.now.Add(askAfter)
@@ -385,7 +385,7 @@ func TestAnnouncedTwice(t *testing.T) {
 	}
 }
 
-// A member that appears, or is grafted, is told what was said of late, once.
+// A member that appears, or is grafted, is told what was said recently, once.
 func TestGreeting(t *testing.T) {
 	g := crowd(t, 1, 1, nil)
 	g.pass(time.Second)

@@ -11,17 +11,17 @@ import (
 
 // Peer is what the router knows of a peer.
 type Peer struct {
-	ID       peer.ID
-	in, out  bool // streams
-	level    Level
-	dialled  bool // by this node
-	member   bool
-	direct   bool
-	unjudged bool // has been so in some topic
-	gone     bool // no longer in the book
-	extended bool // has announced extensions
+	ID          peer.ID
+	in, out     bool // streams
+	level       Level
+	dialled     bool // by this node
+	member      bool
+	direct      bool
+	unvalidated bool // has been so in some topic
+	gone        bool // no longer in the book
+	extended    bool // has announced extensions
 
-	links  []*link
+	topics []*topicPeer
 	heard  []string // topics that are not declared here
 	say    *rpc.Control
 	saying bool // is in Router.speakers
@@ -41,19 +41,19 @@ type Peer struct {
 // spent is what a peer has used in this heartbeat.
 type spent struct{ haveFrames, asked, have, want, refusals int }
 
-// link is a peer in a topic.
-type link struct {
+// topicPeer is what is known of a peer in a topic.
+type topicPeer struct {
 	p *Peer
 	t *Topic
 
-	subscribed bool // the peer takes part
-	announced  bool // the peer was told that this node takes part
-	mesh       bool
-	fanout     bool
-	early      bool // it grafted before there was a stream to it
-	sameNames  bool // it has announced a message by the name that it has here
-	unjudged   bool // it passes on what it has not judged by the rules of this node
-	backoff    time.Time
+	subscribed  bool // the peer takes part
+	announced   bool // the peer was told that this node takes part
+	mesh        bool
+	fanout      bool
+	early       bool // it grafted before there was a stream to it
+	sameNames   bool // it has announced a message by the name that it has here
+	unvalidated bool // it passes on what it has not validated by the rules of this node
+	backoff     time.Time
 
 	due  bool   // it is to be told what was said
 	told uint64 // number of the last message that it was told of
@@ -75,20 +75,20 @@ func (r *Router) peer(id peer.ID) *Peer {
 	return p
 }
 
-// link finds or makes the link of a peer to a topic.
-func (p *Peer) link(t *Topic) *link {
-	if l := p.find(t); l != nil {
-		return l
+// topicPeer finds or makes what is known of a peer in a topic.
+func (p *Peer) topicPeer(t *Topic) *topicPeer {
+	if tp := p.find(t); tp != nil {
+		return tp
 	}
-	l := &link{p: p, t: t}
-	p.links = append(p.links, l)
-	return l
+	tp := &topicPeer{p: p, t: t}
+	p.topics = append(p.topics, tp)
+	return tp
 }
 
-func (p *Peer) find(t *Topic) *link {
-	for _, l := range p.links {
-		if l.t == t {
-			return l
+func (p *Peer) find(t *Topic) *topicPeer {
+	for _, tp := range p.topics {
+		if tp.t == t {
+			return tp
 		}
 	}
 	return nil
@@ -101,11 +101,11 @@ func (t *Topic) allows(p *Peer) bool { return t.spec.Open || p.member }
 // Members do; others may have names of their own. They are neither told of messages
 // by name nor asked for them: whoever asks for what it has already, under another
 // name, holds it against the peer that announced it.
-func (l *link) named() bool { return l.p.member || l.sameNames }
+func (tp *topicPeer) named() bool { return tp.p.member || tp.sameNames }
 
 // reachable reports whether there is a stream to the peer on which a topic may be
 // spoken of.
-func (l *link) reachable() bool { return l.p.out && l.t.allows(l.p) }
+func (tp *topicPeer) reachable() bool { return tp.p.out && tp.t.allows(tp.p) }
 
 func (r *Router) opened(ev Event) {
 	p := r.peer(ev.Peer)
@@ -113,17 +113,17 @@ func (r *Router) opened(ev Event) {
 	p.extended = false
 	for _, t := range r.list {
 		if t.joined {
-			r.announce(p.link(t), true)
+			r.announce(p.topicPeer(t), true)
 		}
 	}
-	for _, l := range p.links {
-		if l.early {
-			l.early = false
-			r.graftFrom(p, l.t)
+	for _, tp := range p.topics {
+		if tp.early {
+			tp.early = false
+			r.graftFrom(p, tp.t)
 		}
-		if l.subscribed {
-			r.tell(l)
-			r.flushPending(l.t)
+		if tp.subscribed {
+			r.tell(tp)
+			r.flushPending(tp.t)
 		}
 	}
 }
@@ -134,11 +134,11 @@ func (r *Router) closed(ev Event) {
 		return
 	}
 	p.out, p.say = false, nil
-	for _, l := range p.links {
-		r.prune(l)
-		l.leaveFanout()
-		l.announced, l.due, l.early = false, false, false
-		l.told = 0
+	for _, tp := range p.topics {
+		r.prune(tp)
+		tp.leaveFanout()
+		tp.announced, tp.due, tp.early = false, false, false
+		tp.told = 0
 	}
 	p.missed, p.refused = nil, nil
 	r.setFull(p, false)
@@ -154,36 +154,36 @@ func (r *Router) silent(ev Event) {
 		return
 	}
 	p.in, p.heard, p.extended = false, nil, false
-	for _, l := range p.links {
-		r.unsubscribe(l)
-		l.early = false
+	for _, tp := range p.topics {
+		r.unsubscribe(tp)
+		tp.early = false
 	}
 	r.release(p)
 }
 
-// standing changes what a peer may take part in.
-func (r *Router) standing(ev Event) {
+// setMember changes what a peer may take part in.
+func (r *Router) setMember(ev Event) {
 	p := r.peer(ev.Peer)
 	if p.member == ev.On {
 		return
 	}
 	p.member = ev.On
 	for _, t := range r.list {
-		l := p.find(t)
+		tp := p.find(t)
 		switch {
 		case t.spec.Open:
 		case ev.On:
 			if t.joined && p.out {
-				r.announce(p.link(t), true)
+				r.announce(p.topicPeer(t), true)
 			}
-			if l != nil && l.subscribed {
-				r.tell(l)
+			if tp != nil && tp.subscribed {
+				r.tell(tp)
 				r.flushPending(t)
 			}
-		case l != nil:
-			r.prune(l)
-			l.leaveFanout()
-			l.due = false
+		case tp != nil:
+			r.prune(tp)
+			tp.leaveFanout()
+			tp.due = false
 		}
 	}
 }
@@ -207,12 +207,12 @@ func (r *Router) setBound(ev Event) {
 	}
 }
 
-// setUnjudged notes whether a peer judges what it passes on.
-func (r *Router) setUnjudged(ev Event) {
+// setUnvalidated notes whether a peer validates what it passes on.
+func (r *Router) setUnvalidated(ev Event) {
 	if t := r.topics[ev.Topic]; t != nil {
 		p := r.peer(ev.Peer)
-		p.link(t).unjudged = ev.On
-		p.unjudged = p.unjudged || ev.On
+		p.topicPeer(t).unvalidated = ev.On
+		p.unvalidated = p.unvalidated || ev.On
 	}
 }
 
@@ -249,13 +249,13 @@ func (r *Router) setDirect(ev Event) {
 	p.direct = ev.On
 	if ev.On {
 		// Direct peers are sent everything and belong to no mesh.
-		for _, l := range p.links {
-			if l.mesh {
-				r.prune(l)
-				r.sayPrune(l, r.cfg.Mesh.PruneBackoff, false)
+		for _, tp := range p.topics {
+			if tp.mesh {
+				r.prune(tp)
+				r.sayPrune(tp, r.cfg.Mesh.PruneBackoff, false)
 			}
-			if l.subscribed {
-				r.flushPending(l.t)
+			if tp.subscribed {
+				r.flushPending(tp.t)
 			}
 		}
 	}
@@ -267,8 +267,8 @@ func (r *Router) release(p *Peer) {
 		return
 	}
 	p.member, p.most = false, nil
-	for _, l := range p.links {
-		l.stats.first, l.unjudged = 0, false
+	for _, tp := range p.topics {
+		tp.stats.first, tp.unvalidated = 0, false
 	}
 	r.rescoreAll(p)
 	p.stats.expire = r.now.Add(r.cfg.Score.Retain)
@@ -277,14 +277,14 @@ func (r *Router) release(p *Peer) {
 	}
 }
 
-// worthKeeping reports whether a peer that is away has something on its account: a
+// worthKeeping reports whether a peer that is not connected has something on its account: a
 // bad score, patience that was used up, or a back-off that still runs.
 func (r *Router) worthKeeping(p *Peer) bool {
 	if r.score(p) < 0 && r.now.Before(p.stats.expire) || p.pressure.used > 0 {
 		return true
 	}
-	return slices.ContainsFunc(p.links, func(l *link) bool {
-		return r.now.Before(l.backoff) || l.stats.passed > 0 && r.now.Before(p.stats.expire)
+	return slices.ContainsFunc(p.topics, func(tp *topicPeer) bool {
+		return r.now.Before(tp.backoff) || tp.stats.passed > 0 && r.now.Before(p.stats.expire)
 	})
 }
 
@@ -295,8 +295,8 @@ func (r *Router) forgetPeer(p *Peer) {
 
 // detach takes a peer out of all books but Router.order.
 func (r *Router) detach(p *Peer) {
-	for _, l := range p.links {
-		r.unsubscribe(l)
+	for _, tp := range p.topics {
+		r.unsubscribe(tp)
 	}
 	p.gone = true
 	delete(r.peers, p.ID)
@@ -305,7 +305,7 @@ func (r *Router) detach(p *Peer) {
 // maxAbsent bounds the peers that are remembered without a stream.
 const maxAbsent = 4096
 
-// forgetAbsent lets go of peers that are away and whose time is over, and of some
+// forgetAbsent lets go of peers that are not connected and whose time is over, and of some
 // more if there are too many.
 func (r *Router) forgetAbsent() {
 	absent := 0

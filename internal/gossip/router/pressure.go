@@ -7,9 +7,9 @@ import (
 )
 
 // A peer whose queue is above its mark is full, and so is a topic of which much waits
-// to be judged here: whoever brings more for it is to wait, so that nothing has to be
+// to be validated here: whoever brings more for it is to wait, so that nothing has to be
 // dropped, and so that the wait goes back to the author of what is too much. But one
-// peer that reads slowly, for whatever reason, must not hold up a whole mesh, nor one
+// peer that reads slowly, for whatever reason, must not stop a whole mesh, nor one
 // subscriber that stands all topics of a node. So both have patience on account: that
 // of a peer is used up while it is full though others take the same several times as
 // fast, and comes back slowly; that of a topic while it is full, and comes back with
@@ -17,7 +17,7 @@ import (
 // cannot hold is lost to it, or turned away, and counted.
 
 const (
-	// patience is how long one slow peer or topic may hold up others; patienceBack is
+	// patience is how long one slow peer or topic may delay others; patienceBack is
 	// how many seconds give a peer one back.
 	patience     = 10 * time.Second
 	patienceBack = 10
@@ -45,7 +45,7 @@ type pressure struct {
 	full, slow bool
 	used       time.Duration // of its patience
 	since      time.Time     // until then it is accounted for
-	load       Load          // of late, of a peer
+	load       Load          // recently, of a peer
 }
 
 func (s *pressure) use(d time.Duration) { s.used = min(s.used+d, patience) }
@@ -61,7 +61,7 @@ func (r *Router) setFull(p *Peer, on bool) {
 	if on {
 		r.usePatience(p)
 		s.full = true
-		r.full++
+		r.fullPeers++
 		if s.used > patience-r.cfg.Mesh.Heartbeat {
 			r.giveUpOn(p)
 		}
@@ -69,7 +69,7 @@ func (r *Router) setFull(p *Peer, on bool) {
 	}
 	r.usePatience(p)
 	if !s.slow {
-		r.full--
+		r.fullPeers--
 	}
 	s.full, s.slow = false, false
 	r.ease()
@@ -120,7 +120,7 @@ func (r *Router) watchFull() {
 			}
 		}
 	}
-	if r.full > 0 {
+	if r.fullPeers > 0 {
 		r.ease() // a full peer may have left a mesh
 	}
 	for _, t := range r.list {
@@ -129,14 +129,14 @@ func (r *Router) watchFull() {
 			s.since = r.now
 			if s.used >= patience {
 				s.slow = true
-				r.crowded--
+				r.fullTopics--
 				r.ease()
 			}
 		}
 	}
 }
 
-// weighQueue notes whether much waits to be judged of a topic.
+// weighQueue notes whether much waits to be validated of a topic.
 func (r *Router) weighQueue(t *Topic) {
 	s, n := &t.pressure, t.queue.waiting
 	switch {
@@ -146,20 +146,20 @@ func (r *Router) weighQueue(t *Topic) {
 			s.slow = true
 			return
 		}
-		r.crowded++
+		r.fullTopics++
 	case s.full && 2*n <= t.spec.Queue:
 		if !s.slow {
-			r.crowded--
+			r.fullTopics--
 		}
 		s.full, s.slow = false, false
 		r.ease()
 	}
 }
 
-// Crowded reports whether so much of a topic waits to be judged that a peer, which
+// TopicFull reports whether so much of a topic waits to be validated that a peer, which
 // has brought no less of it than others have, is to bring no more until an Eased
 // effect comes.
-func (r *Router) Crowded(topic string, from peer.ID) bool {
+func (r *Router) TopicFull(topic string, from peer.ID) bool {
 	t := r.topics[topic]
 	if t == nil || !t.pressure.full || t.pressure.slow {
 		return false
@@ -175,7 +175,7 @@ func (r *Router) Crowded(topic string, from peer.ID) bool {
 // giveUpOn has nobody wait for a full peer any more.
 func (r *Router) giveUpOn(p *Peer) {
 	p.pressure.slow = true
-	r.full--
+	r.fullPeers--
 	r.out = append(r.out, Effect{Kind: Slow, Peer: p.ID})
 	r.ease()
 }
@@ -183,14 +183,14 @@ func (r *Router) giveUpOn(p *Peer) {
 // ease has those look again who wait.
 func (r *Router) ease() { r.out = append(r.out, Effect{Kind: Eased}) }
 
-// Pressing reports whether Pressed or Crowded may be true.
-func (r *Router) Pressing() bool { return r.full+r.crowded > 0 }
+// Pressing reports whether Pressed or TopicFull may be true.
+func (r *Router) Pressing() bool { return r.fullPeers+r.fullTopics > 0 }
 
 // Pressed reports whether a message of a topic that comes from a peer, or is an own
 // one if that is empty, goes to a peer that is full: then it, or the next one, is to
 // wait until an Eased effect comes.
 func (r *Router) Pressed(topic string, from peer.ID) bool {
-	if r.full == 0 {
+	if r.fullPeers == 0 {
 		return false
 	}
 	t := r.topics[topic]
@@ -198,9 +198,9 @@ func (r *Router) Pressed(topic string, from peer.ID) bool {
 		return false
 	}
 	flood := from == "" && r.cfg.Mesh.FloodPublish
-	for _, l := range t.links {
-		if p := l.p; p.pressure.full && !p.pressure.slow && p.ID != from && l.reachable() &&
-			(l.mesh || l.fanout || p.direct || p.level < Mesh || flood) {
+	for _, tp := range t.peers {
+		if p := tp.p; p.pressure.full && !p.pressure.slow && p.ID != from && tp.reachable() &&
+			(tp.mesh || tp.fanout || p.direct || p.level < Mesh || flood) {
 			return true
 		}
 	}

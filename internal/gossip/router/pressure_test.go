@@ -66,7 +66,7 @@ func TestFullPeersHoldBackWhoBringsMore(t *testing.T) {
 		t.Errorf("eased %d times when the stream ended", n)
 	}
 	g.full(name(1), true) // late
-	if g.r.Pressed("t", "") || g.r.full != 0 {
+	if g.r.Pressed("t", "") || g.r.fullPeers != 0 {
 		t.Error("a peer without a stream is full")
 	}
 }
@@ -175,7 +175,7 @@ func TestPatienceComesBackSlowly(t *testing.T) {
 	}
 }
 
-// Whoever brings most of a topic of which much waits to be judged is to wait, and for
+// Whoever brings most of a topic of which much waits to be validated is to wait, and for
 // as long as it takes a hundred a second, or 10 s.
 func TestCrowdedTopicsHoldBackWhoBringsMost(t *testing.T) {
 	g := newRig(t, nil)
@@ -193,7 +193,7 @@ func TestCrowdedTopicsHoldBackWhoBringsMost(t *testing.T) {
 	accept := func(n int) {
 		for range n {
 			for _, e := range g.drain() {
-				if e.Kind == Judge {
+				if e.Kind == Validate {
 					judging = append(judging, e.Msg)
 				}
 			}
@@ -207,11 +207,11 @@ func TestCrowdedTopicsHoldBackWhoBringsMost(t *testing.T) {
 		t.Fatal("crowded below three quarters")
 	}
 	say(name(0), 3)
-	if !g.r.Pressing() || !g.r.Crowded("t", name(0)) || g.r.Crowded("t", name(1)) || g.r.Crowded("t", name(2)) || g.r.Crowded("nope", name(0)) {
+	if !g.r.Pressing() || !g.r.TopicFull("t", name(0)) || g.r.TopicFull("t", name(1)) || g.r.TopicFull("t", name(2)) || g.r.TopicFull("nope", name(0)) {
 		t.Error("not crowded for the one that brings most, or for another")
 	}
 	accept(26)
-	if g.r.Pressing() || g.r.Crowded("t", name(0)) {
+	if g.r.Pressing() || g.r.TopicFull("t", name(0)) {
 		t.Error("crowded at half")
 	}
 	for range 30 { // a hundred a second are enough
@@ -220,26 +220,26 @@ func TestCrowdedTopicsHoldBackWhoBringsMost(t *testing.T) {
 		g.pass(time.Second)
 	}
 	say(name(0), 100-g.r.topics["t"].queue.waiting)
-	if !g.r.Crowded("t", name(0)) {
+	if !g.r.TopicFull("t", name(0)) {
 		t.Error("not waited for though it takes a hundred a second")
 	}
 	g.pass(15 * time.Second)
-	if g.r.Pressing() || g.r.Crowded("t", name(0)) {
+	if g.r.Pressing() || g.r.TopicFull("t", name(0)) {
 		t.Error("waited for though it stands")
 	}
 }
 
-// What found no room at once waits in a slot, and is judged there.
+// What found no space at once waits in a slot, and is validated there.
 func TestInlineTopicsTakeSlotsWhenThereIsNoRoom(t *testing.T) {
 	g := newRig(t, nil)
 	g.topic(testTopic("t"))
 	g.member(name(0), true, "t")
 	m := g.say(name(0), "t", "m", 10)
-	if n := count(g.drain(), Try); n != 1 {
+	if n := count(g.drain(), ValidateNow); n != 1 {
 		t.Fatalf("tried %d times", n)
 	}
 	g.judge(m, Verdict{Action: Wait})
-	if es := g.drain(); count(es, Judge) != 1 || count(es, Try) != 0 {
+	if es := g.drain(); count(es, Validate) != 1 || count(es, ValidateNow) != 0 {
 		t.Fatalf("%v", es)
 	}
 	g.judge(m, Verdict{Action: Accept})

@@ -30,8 +30,8 @@ func (r *Router) received(m *Message) {
 		t.counts.Duplicates++
 		r.ended(m, Ignore)
 		return
-	case e.state == turnedAway:
-		t.away.remove(e)
+	case e.state == retryable:
+		t.retry.remove(e)
 		e.msg, e.from = m, p
 		e.live.since, e.live.retaken = r.now, true
 		t.counts.Retaken++
@@ -74,11 +74,11 @@ func (r *Router) copyFrom(e *entry, p *Peer) {
 		return
 	}
 	switch e.state {
-	case waiting, judging, deferred:
+	case waiting, validating, deferred:
 		if e.live != nil {
 			e.addCopy(p)
 		}
-	case accepted, held:
+	case accepted, awaitsRelay:
 		if e.msg == nil {
 			return
 		}
@@ -105,11 +105,11 @@ func (r *Router) forged(ev Event) {
 	}
 }
 
-// judged takes the verdict on a message.
-func (r *Router) judged(ev Event) {
+// validated takes the verdict on a message.
+func (r *Router) validated(ev Event) {
 	e := ev.Msg.entry
 	ev.Msg.entry = nil // whoever keeps the message must not keep the book
-	if e == nil || e.state != judging || e.msg != ev.Msg {
+	if e == nil || e.state != validating || e.msg != ev.Msg {
 		return // its topic was retracted meanwhile
 	}
 	r.freeSlot(e)
@@ -132,7 +132,7 @@ func (r *Router) judged(ev Event) {
 		r.ended(e.msg, Reject)
 		r.close(e, rejected)
 	case Defer:
-		r.park(e, ev.Verdict.Key)
+		r.deferUntilResumed(e, ev.Verdict.Key)
 	case TurnAway:
 		r.turnAway(e, ev.Verdict.Reason)
 	case Wait:
@@ -160,13 +160,13 @@ func (r *Router) accept(e *entry) {
 		r.creditMesh(t, p)
 	}
 	if t.spec.ExplicitRelay {
-		r.settle(e, held)
+		r.decide(e, awaitsRelay)
 		r.ended(e.msg, Accept)
 		e.msg = nil // the application has it
 		return
 	}
 	r.creditFirst(e)
-	r.settle(e, accepted)
+	r.decide(e, accepted)
 	r.forward(e, false)
 	r.spread(e.msg)
 	r.say(e)
@@ -174,7 +174,7 @@ func (r *Router) accept(e *entry) {
 
 // close ends a message that nobody will be served.
 func (r *Router) close(e *entry, s state) {
-	r.settle(e, s)
+	r.decide(e, s)
 	e.msg, e.copies = nil, nil
 }
 
@@ -185,8 +185,8 @@ func (r *Router) unmask(e *entry) {
 		r.forget(e)
 		return
 	}
-	e.state, e.msg = turnedAway, nil
+	e.state, e.msg = retryable, nil
 	e.live = &live{since: r.now.Add(-askAfter), holders: e.copies[:min(len(e.copies), maxHolders)]}
 	e.copies = nil
-	r.putAway(e)
+	r.addRetry(e)
 }

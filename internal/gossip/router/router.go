@@ -27,17 +27,17 @@ type Router struct {
 	topics map[string]*Topic
 	list   []*Topic // the same
 
-	book     map[string]*entry
-	unused   []entry // for the next messages
-	fifo     fifo
-	spare    []*live  // of entries that were settled
-	history  []tickOf // by age in ticks, the newest first
-	kept     int      // bytes in history
-	said     uint64   // number of the last message in history
-	promises []promise
-	parking  parking
-	full     int // peers that are full and not slow
-	crowded  int // topics that are
+	book       map[string]*entry
+	unused     []entry // for the next messages
+	fifo       fifo
+	spare      []*live  // of entries that were decided
+	history    []tickOf // by age in ticks, the newest first
+	kept       int      // bytes in history
+	said       uint64   // number of the last message in history
+	promises   []promise
+	deferrals  deferrals
+	fullPeers  int // peers that are full and not slow
+	fullTopics int // topics that are
 
 	began   time.Time // the first step
 	decayed time.Time
@@ -47,16 +47,16 @@ type Router struct {
 type Topic struct {
 	spec          TopicSpec
 	joined        bool
-	links         []*link // of peers that subscribe
-	mesh          []*link
-	fanout        []*link
+	peers         []*topicPeer // of peers that subscribe
+	mesh          []*topicPeer
+	fanout        []*topicPeer
 	lastPublished time.Time
 
 	queue        fairQueue
 	pressure     pressure // of queue
 	pending      []*entry // own messages that wait for a first peer
 	pendingBytes int
-	away         awayList
+	retry        retryList
 
 	counts Counts
 }
@@ -65,12 +65,12 @@ type Topic struct {
 func New(cfg Config, rng *rand.Rand) *Router {
 	return &Router{
 		cfg: cfg, rng: rng,
-		peers:   make(map[peer.ID]*Peer),
-		direct:  make(map[peer.ID]struct{}),
-		topics:  make(map[string]*Topic),
-		book:    make(map[string]*entry),
-		history: make([]tickOf, max(cfg.Mesh.HistoryLength, 1)),
-		parking: newParking(),
+		peers:     make(map[peer.ID]*Peer),
+		direct:    make(map[peer.ID]struct{}),
+		topics:    make(map[string]*Topic),
+		book:      make(map[string]*entry),
+		history:   make([]tickOf, max(cfg.Mesh.HistoryLength, 1)),
+		deferrals: newDeferrals(),
 	}
 }
 
@@ -96,12 +96,12 @@ func (r *Router) Step(ev Event, now time.Time) []Effect {
 		r.peer(ev.Peer).in = true
 	case Silent:
 		r.silent(ev)
-	case Standing:
-		r.standing(ev)
+	case Member:
+		r.setMember(ev)
 	case Bound:
 		r.setBound(ev)
-	case Unjudged:
-		r.setUnjudged(ev)
+	case Unvalidated:
+		r.setUnvalidated(ev)
 	case Direct:
 		r.setDirect(ev)
 	case Addrs:
@@ -124,8 +124,8 @@ func (r *Router) Step(ev Event, now time.Time) []Effect {
 		if t := r.topics[ev.Topic]; t != nil {
 			r.chargeInvalid(t, r.peers[ev.Peer], "")
 		}
-	case Judged:
-		r.judged(ev)
+	case Validated:
+		r.validated(ev)
 	case Publish:
 		r.publish(ev.Msg)
 	case Relay:
@@ -171,7 +171,7 @@ func (r *Router) wakeBy(at time.Time) {
 // wake does what could not wait for the heartbeat.
 func (r *Router) wake() {
 	r.wakeAt = time.Time{}
-	r.askAway()
+	r.askRetry()
 	r.tellAll()
 }
 
@@ -191,7 +191,7 @@ func (r *Router) tick() {
 	r.gossip()
 	r.tellMissed()
 	r.shift()
-	r.expireParked(nil)
+	r.expireDeferred(nil)
 	r.expireSeen()
 	r.forgetAbsent()
 	r.wake()
@@ -213,20 +213,20 @@ func (r *Router) declare(spec TopicSpec) {
 	if t := r.topics[spec.Name]; t != nil {
 		t.spec = spec
 		for _, p := range r.order {
-			if l := p.find(t); l != nil {
-				r.rescore(l)
+			if tp := p.find(t); tp != nil {
+				r.rescore(tp)
 			}
 		}
 		r.nextChecks(t)
 		return
 	}
-	t := &Topic{spec: spec, away: newAwayList(), counts: Counts{Away: make(map[string]int64)}}
+	t := &Topic{spec: spec, retry: newRetryList(), counts: Counts{Away: make(map[string]int64)}}
 	r.topics[spec.Name] = t
 	r.list = append(r.list, t)
 	for _, p := range r.order {
 		if i := slices.Index(p.heard, spec.Name); i >= 0 {
 			p.heard = slices.Delete(p.heard, i, i+1)
-			r.subscribe(p.link(t))
+			r.subscribe(p.topicPeer(t))
 		}
 	}
 }
@@ -241,22 +241,22 @@ func (r *Router) retract(name string) {
 	r.list = slices.DeleteFunc(r.list, func(o *Topic) bool { return o == t })
 	r.forgetMessages(t)
 	for _, p := range r.order {
-		l := p.find(t)
-		if l == nil {
+		tp := p.find(t)
+		if tp == nil {
 			continue
 		}
-		if l.subscribed && len(p.heard) < maxHeard {
+		if tp.subscribed && len(p.heard) < maxHeard {
 			p.heard = append(p.heard, name) // it may be declared again
 		}
-		p.links = slices.DeleteFunc(p.links, func(o *link) bool { return o == l })
+		p.topics = slices.DeleteFunc(p.topics, func(o *topicPeer) bool { return o == tp })
 		r.rescoreAll(p)
 	}
-	t.links, t.mesh, t.fanout = nil, nil, nil
+	t.peers, t.mesh, t.fanout = nil, nil, nil
 }
 
 func (r *Router) stop() {
 	for _, t := range r.list {
-		r.expireParked(t)
+		r.expireDeferred(t)
 		for _, e := range t.pending {
 			t.counts.Unsent++
 			r.forget(e)

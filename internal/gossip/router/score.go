@@ -13,11 +13,11 @@ type peerStats struct {
 	behaviour float64 // P7
 	app       float64 // P5
 	faults    float64
-	ignored   float64 // messages that were ignored, of late
-	useful    float64 // messages that were accepted, of late
+	ignored   float64 // messages that were ignored, by ignoredDecay
+	useful    float64 // messages that were accepted, by ignoredDecay
 	addrs     []string
-	topics    float64   // the sum of link.value
-	expire    time.Time // when it is forgotten, of a peer that is away
+	topics    float64   // the sum of topicPeer.value
+	expire    time.Time // when it is forgotten, of a peer that is not connected
 
 	cached ScoreParts // unless dirty
 	dirty  bool
@@ -32,7 +32,7 @@ type topicStats struct {
 	delivered float64 // P3
 	failed    float64 // P3b
 	invalid   float64 // P4
-	passed    float64 // invalid ones that it merely passed on, see standingIn
+	passed    float64 // invalid ones that it merely passed on, see scoreIn
 }
 
 func (s *topicStats) grafted(now time.Time) { s.inMesh, s.active, s.since = true, false, now }
@@ -47,7 +47,7 @@ func (s *topicStats) pruned(w *TopicScore) {
 
 const (
 	// A peer of which more is ignored than ignoredFree messages and twice those that
-	// were accepted, of late, loses score: at most so much that it is not published
+	// were accepted, recently, loses score: at most so much that it is not published
 	// to, since some of it may be no fault of its own.
 	ignoredFree   = 64
 	ignoredWeight = 0.25
@@ -98,20 +98,21 @@ func (r *Router) scoreParts(p *Peer) (parts ScoreParts) {
 	return parts
 }
 
-// rescore brings a link's part of its peer's score up to date. With 64 topics, to add
-// all of them up again for each message took a fifth of its time.
-func (r *Router) rescore(l *link) {
-	v := l.t.spec.Score.Weight * l.stats.value(&l.t.spec.Score, r.now)
-	l.p.stats.topics += v - l.value
-	l.value, l.p.stats.dirty = v, true
+// rescore brings the part of one topic in its peer's score up to date. To add all of them
+// up again for each message would cost the more the more topics there are
+// (BenchmarkTopics in package gossip has many).
+func (r *Router) rescore(tp *topicPeer) {
+	v := tp.t.spec.Score.Weight * tp.stats.value(&tp.t.spec.Score, r.now)
+	tp.p.stats.topics += v - tp.value
+	tp.value, tp.p.stats.dirty = v, true
 }
 
-// rescoreAll does so for all links of a peer, and leaves no error of rounding.
+// rescoreAll does so for all topics of a peer, and leaves no error of rounding.
 func (r *Router) rescoreAll(p *Peer) {
 	p.stats.topics, p.stats.dirty = 0, true
-	for _, l := range p.links {
-		l.value = 0
-		r.rescore(l)
+	for _, tp := range p.topics {
+		tp.value = 0
+		r.rescore(tp)
 	}
 }
 
@@ -181,31 +182,31 @@ func (r *Router) chargeInvalid(t *Topic, p *Peer, author peer.ID) {
 	if p == nil {
 		return
 	}
-	l := p.link(t)
-	if l.unjudged && author != p.ID {
-		l.stats.passed++
+	tp := p.topicPeer(t)
+	if tp.unvalidated && author != p.ID {
+		tp.stats.passed++
 		return
 	}
-	l.stats.invalid++
-	r.rescore(l)
+	tp.stats.invalid++
+	r.rescore(tp)
 }
 
-// standingIn is what a peer counts in one topic: its score, less what it merely passed on
+// scoreIn is what a peer counts in one topic: its score, less what it merely passed on
 // there. That is P4 in this topic alone. If it were in the score, whoever sends what is
 // invalid through a peer that cannot know would silence it in all topics, and have it
 // banned.
-func (r *Router) standingIn(l *link) float64 {
-	w := &l.t.spec.Score
-	return r.score(l.p) + w.Weight*w.InvalidWeight*l.stats.passed*l.stats.passed
+func (r *Router) scoreIn(tp *topicPeer) float64 {
+	w := &tp.t.spec.Score
+	return r.score(tp.p) + w.Weight*w.InvalidWeight*tp.stats.passed*tp.stats.passed
 }
 
 // heeds reports whether messages of a topic are taken from a peer that is heeded.
 func (r *Router) heeds(t *Topic, p *Peer) bool {
-	if !p.unjudged || p.direct { // as most are, who need not be looked up
+	if !p.unvalidated || p.direct { // as most are, who need not be looked up
 		return true
 	}
-	l := p.find(t)
-	return l == nil || r.standingIn(l) >= r.cfg.Score.GraylistThreshold
+	tp := p.find(t)
+	return tp == nil || r.scoreIn(tp) >= r.cfg.Score.GraylistThreshold
 }
 
 // Heeds reports whether messages of a topic are taken from a peer, whichever way they
@@ -217,18 +218,18 @@ func (r *Router) Heeds(topic string, id peer.ID) bool {
 
 // creditFirst rewards the peer that brought a message first.
 func (r *Router) creditFirst(e *entry) {
-	l := e.from.link(e.topic)
-	l.stats.first = min(l.stats.first+1, e.topic.spec.Score.FirstCap)
-	l.p.stats.useful++
-	l.stats.deliver(&e.topic.spec.Score)
-	r.rescore(l)
+	tp := e.from.topicPeer(e.topic)
+	tp.stats.first = min(tp.stats.first+1, e.topic.spec.Score.FirstCap)
+	tp.p.stats.useful++
+	tp.stats.deliver(&e.topic.spec.Score)
+	r.rescore(tp)
 }
 
 // creditMesh counts a message that a mesh peer brought.
 func (r *Router) creditMesh(t *Topic, p *Peer) {
-	if l := p.find(t); l != nil && l.stats.inMesh {
-		l.stats.deliver(&t.spec.Score)
-		r.rescore(l)
+	if tp := p.find(t); tp != nil && tp.stats.inMesh {
+		tp.stats.deliver(&t.spec.Score)
+		r.rescore(tp)
 	}
 }
 
@@ -264,18 +265,18 @@ func (r *Router) decay() {
 		for range min(seconds, 3600) {
 			fade(&s.faults, r.cfg.Score.FaultDecay)
 			if !p.in && !p.out {
-				continue // a bad score is kept as it is while the peer is away
+				continue // a bad score is kept as it is while the peer is not connected
 			}
 			fade(&s.behaviour, r.cfg.Score.BehaviourDecay)
 			fade(&s.ignored, ignoredDecay)
 			fade(&s.useful, ignoredDecay)
-			for _, l := range p.links {
-				l.stats.fade(&l.t.spec.Score)
+			for _, tp := range p.topics {
+				tp.stats.fade(&tp.t.spec.Score)
 			}
 		}
-		for _, l := range p.links {
-			w := &l.t.spec.Score
-			if t := &l.stats; t.inMesh && w.DeliveryWeight != 0 && r.now.Sub(t.since) > w.DeliveryGrace {
+		for _, tp := range p.topics {
+			w := &tp.t.spec.Score
+			if t := &tp.stats; t.inMesh && w.DeliveryWeight != 0 && r.now.Sub(t.since) > w.DeliveryGrace {
 				t.active = true
 			}
 		}

@@ -60,7 +60,7 @@ func runScript(t *testing.T, script string) string {
 			playCommand(t, g, judging, strings.Fields(c), &out)
 		}
 		for _, e := range g.drain() {
-			if e.Kind == Judge || e.Kind == Try {
+			if e.Kind == Validate || e.Kind == ValidateNow {
 				judging[e.Msg.ID] = e.Msg
 			}
 			fmt.Fprintln(&out, "  "+describe(e))
@@ -140,7 +140,7 @@ func describe(e Effect) string {
 		return fmt.Sprintf("send %s to %s", e.Msg.ID, string(e.Peer))
 	case Cancel:
 		return fmt.Sprintf("cancel %s to %s", e.Msg.ID, string(e.Peer))
-	case Judge, Try:
+	case Validate, ValidateNow:
 		return fmt.Sprintf("judge %s of %s", e.Msg.ID, string(e.Peer))
 	case Refused:
 		return fmt.Sprintf("refused %s: %s", e.Msg.ID, e.Reason)

@@ -134,7 +134,7 @@ func (s *sim) connect(i, j int) {
 		a, b := s.nodes[side[0]], s.nodes[side[1]]
 		s.hangUp(side[0], side[1]) // one that b has lost
 		a.peers[b.id] = simConn{side[1], s.conns}
-		s.step(side[0], Event{Kind: Standing, Peer: b.id, On: true})
+		s.step(side[0], Event{Kind: Member, Peer: b.id, On: true})
 		s.step(side[0], Event{Kind: Heard, Peer: b.id})
 		s.step(side[0], Event{Kind: Opened, Peer: b.id, Level: Extend, On: side[0] == i})
 	}
@@ -176,12 +176,12 @@ func (s *sim) step(i int, ev Event) {
 			s.control++
 			frames := rpc.AppendControl(nil, e.Control)
 			s.deliver(i, e.Peer, func(j int) { s.read(j, n.id, frames) })
-		case Judge, Try:
+		case Validate, ValidateNow:
 			if _, twice := n.got[e.Msg.ID]; twice {
 				s.repeats++
 			}
 			n.got[e.Msg.ID] = s.now
-			s.step(i, Event{Kind: Judged, Msg: e.Msg, Verdict: Verdict{Action: Accept}})
+			s.step(i, Event{Kind: Validated, Msg: e.Msg, Verdict: Verdict{Action: Accept}})
 		}
 	}
 }
@@ -376,7 +376,7 @@ func TestHostileEclipse(t *testing.T) {
 	s.connect(victim, 2)
 	for i := range 30 { // they take part and swallow what they are sent
 		id := peer.ID(fmt.Sprint("hostile", i))
-		s.step(victim, Event{Kind: Standing, Peer: id, On: true})
+		s.step(victim, Event{Kind: Member, Peer: id, On: true})
 		s.step(victim, Event{Kind: Heard, Peer: id})
 		s.step(victim, Event{Kind: Opened, Peer: id, Level: Extend})
 		in := &rpc.RPC{Subs: []rpc.Sub{{Topic: []byte("t"), Subscribe: true}}, Graft: [][]byte{[]byte("t")}}

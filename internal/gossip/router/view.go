@@ -21,10 +21,10 @@ func (r *Router) Topic(name string) (v TopicView, ok bool) {
 	if t == nil {
 		return v, false
 	}
-	v = TopicView{Joined: t.joined, Peers: len(t.links), Waiting: len(t.pending), Counts: t.counts}
+	v = TopicView{Joined: t.joined, Peers: len(t.peers), Waiting: len(t.pending), Counts: t.counts}
 	v.Away = maps.Clone(t.counts.Away)
-	for _, l := range t.mesh {
-		v.Mesh = append(v.Mesh, l.p.ID)
+	for _, tp := range t.mesh {
+		v.Mesh = append(v.Mesh, tp.p.ID)
 	}
 	return v, true
 }
@@ -49,12 +49,12 @@ func (r *Router) Peers(f func(PeerView) bool) {
 		v := PeerView{ID: p.ID, In: p.in, Out: p.out}
 		v.Score, v.Passed = r.scores(p)
 		v.Parts = p.stats.cached
-		for _, l := range p.links {
-			if l.mesh {
-				v.Mesh = append(v.Mesh, l.t.spec.Name)
+		for _, tp := range p.topics {
+			if tp.mesh {
+				v.Mesh = append(v.Mesh, tp.t.spec.Name)
 			}
-			if l.subscribed {
-				v.Topics = append(v.Topics, l.t.spec.Name)
+			if tp.subscribed {
+				v.Topics = append(v.Topics, tp.t.spec.Name)
 			}
 		}
 		if !f(v) {
@@ -77,8 +77,8 @@ func (r *Router) Scores(f func(p peer.ID, score, passed float64)) {
 
 func (r *Router) scores(p *Peer) (score, passed float64) {
 	score = r.score(p)
-	for _, l := range p.links {
-		passed += r.standingIn(l) - score
+	for _, tp := range p.topics {
+		passed += r.scoreIn(tp) - score
 	}
 	return score, passed
 }
@@ -91,5 +91,5 @@ func (r *Router) Score(id peer.ID) float64 {
 	return 0
 }
 
-// Parked returns how many messages are deferred, and their bytes.
-func (r *Router) Parked() (n, bytes int) { return r.parking.total, r.parking.bytes }
+// AllDeferred returns how many messages are deferred, and their bytes.
+func (r *Router) AllDeferred() (n, bytes int) { return r.deferrals.total, r.deferrals.bytes }

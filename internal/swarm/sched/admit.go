@@ -60,7 +60,7 @@ func (t *tally) add(m *Message, n int) {
 }
 
 // least is the count of the neighbours that have announced a message, of the one that has
-// the fewest: nobody holds up a message of others by being the first to tell of it.
+// the fewest: nobody delays a message of others by being the first to tell of it.
 func (t *tally) least(m *Message) int {
 	n := t.by[m.From]
 	for _, l := range m.edges {
@@ -71,7 +71,7 @@ func (t *tally) least(m *Message) int {
 	return n
 }
 
-// admit lets messages begin that wait for room: those of the neighbours of which the
+// admit lets messages begin that wait for space: those of the neighbours of which the
 // fewest have begun and are not whole before others, the oldest of them first.
 func (s *State) admit() {
 	var begin []*Message
@@ -84,7 +84,7 @@ func (s *State) admit() {
 		return
 	}
 	under := s.tally((*Message).underWay)
-	begun := s.tally(func(m *Message) bool { return m.begun && m.state < judging })
+	begun := s.tally(func(m *Message) bool { return m.begun && m.state < validating })
 	for len(begin) > 0 {
 		next := 0
 		for i, m := range begin {
@@ -94,7 +94,7 @@ func (s *State) admit() {
 		}
 		m := begin[next]
 		begin = slices.Delete(begin, next, next+1)
-		if under.least(m) >= fetchPeer || !s.makeRoom(m, &under) {
+		if under.least(m) >= fetchPeer || !s.makeSpace(m, &under) {
 			continue
 		}
 		if !m.begun {
@@ -113,13 +113,13 @@ func (s *State) admit() {
 	}
 }
 
-// underWay tells that a message has room, and is not whole.
-func (m *Message) underWay() bool { return m.reserves() && m.state < judging }
+// underWay tells that a message has space, and is not whole.
+func (m *Message) underWay() bool { return m.reserves() && m.state < validating }
 
-// makeRoom tells whether there is room for one more message. What was served for long
+// makeSpace tells whether there is space for one more message. What was served for long
 // enough gives way; for one that begins for the first time, what has brought nothing yet
 // does as well, and waits again. Nothing else that is under way does.
-func (s *State) makeRoom(m *Message, under *tally) bool {
+func (s *State) makeSpace(m *Message, under *tally) bool {
 	for {
 		short := s.used+m.Manifest.Size > s.cfg.Memory
 		if under.all < fetchMost && !short {
@@ -137,7 +137,7 @@ func (s *State) makeRoom(m *Message, under *tally) bool {
 	}
 }
 
-// idle tells that nothing of a message has come yet, for a time since it had room.
+// idle tells that nothing of a message has come yet, for a time since it had space.
 func (m *Message) idle(now time.Time, d time.Duration) bool {
 	return (m.state == fetching || m.state == deferred) && m.reserves() && m.n == 0 && now.Sub(m.heard) >= d
 }

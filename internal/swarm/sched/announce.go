@@ -11,7 +11,7 @@ const (
 	// headerMost is how many messages are taken under one header, for headers that
 	// cannot cover the digest.
 	headerMost = 2
-	// againFirst is how long after a neighbour had no room it is told again; the time
+	// againFirst is how long after a neighbour had no space it is told again; the time
 	// doubles up to againMost.
 	againFirst = time.Second
 	againMost  = 8 * time.Second

@@ -141,7 +141,7 @@ func (s *State) choose(m *Message) {
 // messages that come.
 func (s *State) asked() (n int) {
 	for _, m := range s.list {
-		if m.state < judging && !m.idle(s.now, idleTime) {
+		if m.state < validating && !m.idle(s.now, idleTime) {
 			for _, l := range m.edges {
 				if l.p.proven {
 					n += l.out

@@ -18,7 +18,7 @@ type Counts struct {
 	Refused    int64 // whose header was not accepted, or that were too many for a header
 	Expired    int64 // whose header stayed deferred
 	Stalled    int64 // of which no more chunk came
-	TurnedAway int64 // for which there was no room: those of others are announced again
+	TurnedAway int64 // for which there was no space: those of others are announced again
 	// TimeToWhole is how long those fetched took in all, from the first announcement.
 	TimeToWhole time.Duration
 

@@ -7,13 +7,13 @@
 //	effects := s.Step(sched.Event{Kind: sched.Received, Peer: p, Frame: &frame}, now)
 //
 // An [Event] is something that happened: a peer came, a frame was read, a header was
-// judged, time has passed. An [Effect] is something to be done, in the order given.
+// validated, time has passed. An [Effect] is something to be done, in the order given.
 // Whoever calls Step owns the State while it runs.
 //
 // # The way of a message
 //
-//	ANNOUNCE ──► waiting ──► checking ──► fetching ──► judging ──► serving ──► forgotten
-//	             for room    its header   chunks       the whole   60 s
+//	ANNOUNCE ──► waiting ──► checking ──► fetching ──► validating ──► serving ──► forgotten
+//	             for space   its header   chunks       the whole      60 s
 //
 // A message whose header was accepted is shown to the neighbours before any chunk is
 // here, and each chunk is passed on as it comes (cut-through). One without a header,
@@ -44,6 +44,6 @@
 // state.go holds the State, message.go and neighbour.go what is known of a message and
 // of a peer. announce.go takes and makes announcements, choose.go decides what to ask
 // of whom, receive.go takes chunks, serve.go hands them out, patience.go takes requests
-// away from those who do not deliver, admit.go shares the room among the neighbours,
-// room.go bounds it all.
+// away from those who do not deliver, admit.go shares the space among the neighbours,
+// memory.go bounds it all.
 package sched

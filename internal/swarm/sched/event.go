@@ -36,14 +36,14 @@ const (
 	Received
 	// Heard: a part of a chunk came from Peer. Frame tells which, if it was asked for.
 	Heard
-	// Pull: what was handed out for Peer is on its way, and there is room for more.
+	// Pull: what was handed out for Peer is on its way, and there is space for more.
 	Pull
-	// Checked: Verdict on the header of the message ID. Judged: on its whole.
+	// Checked: Verdict on the header of the message ID. Validated: on its whole.
 	Checked
-	Judged
+	Validated
 	// Joined: Data holds the bytes of the message ID in one piece.
 	Joined
-	// Resume: what was deferred under Key is judged again.
+	// Resume: what was deferred under Key is validated again.
 	Resume
 )
 
@@ -88,9 +88,9 @@ const (
 	Accept
 	Reject
 	Defer
-	// Hold: the application has the message, and says itself when to pass it on.
-	Hold
-	// Later: there was no room for the message; it is offered again.
+	// AwaitRelay: the application has the message, and says itself when to pass it on.
+	AwaitRelay
+	// Later: there was no space for the message; it is offered again.
 	Later
 	// Known: the message is here already, under another name or by another way.
 	Known
@@ -107,17 +107,17 @@ const (
 	// sent in pieces.
 	Ready
 	Give
-	// Check has the header of Msg judged, Judge the whole of it; Peer is one that brought
-	// it. Checked and Judged follow.
+	// Check has the header of Msg validated, Validate the whole of it; Peer is one that brought
+	// it. Checked and Validated follow.
 	Check
-	Judge
+	Validate
 	// Blame: Peer did Fault, with Msg where it is about one. Ban: it did what nobody honest does.
 	Blame
 	Ban
 	// Invalid: the author of Msg is at fault: its header was accepted, and the message
 	// was not.
 	Invalid
-	// Refused: the message of this Publish was not taken, for want of room.
+	// Refused: the message of this Publish was not taken, for want of space.
 	Refused
 	// Ended: Msg is forgotten.
 	Ended

@@ -12,12 +12,12 @@ import (
 type state uint8
 
 const (
-	waiting  state = iota // for room
+	waiting  state = iota // for space
 	checking              // a Check effect is out
 	deferred              // its header is
 	fetching
-	judging // a Judge effect is out, or the application comes back to it
-	held    // delivered, to be shown when the application says so
+	validating  // a Validate effect is out, or the application comes back to it
+	awaitsRelay // delivered, to be shown when the application says so
 	serving
 	gone
 )
@@ -30,7 +30,7 @@ type Message struct {
 	Began      time.Time
 
 	state state
-	begun bool // it had room once
+	begun bool // it had space once
 	cut   bool // shown before it is whole
 	k, n  int  // chunks; of them here
 	have  wire.Set
@@ -45,7 +45,7 @@ type Message struct {
 	first     wire.Set    // those that the source sends this node unasked
 	edges     []*edge
 	lastChunk time.Time
-	heard     time.Time     // when a part of a chunk came, or it had room
+	heard     time.Time     // when a part of a chunk came, or it had space
 	tookAll   time.Duration // from Began to whole
 	tally     Tally
 
@@ -61,8 +61,8 @@ type Message struct {
 	seeding bool      // the source has not told everybody that it has all
 	drawn   time.Time // when the last chunk was taken from it
 
-	turn   *edge // hop by hop: the neighbour that is served
-	turnAt time.Time
+	receiver   *edge // hop by hop: the neighbour that is served
+	receiverAt time.Time
 }
 
 // Whole is the data of a message that is whole, in one piece or by chunks.

@@ -128,7 +128,7 @@ func (s *State) lookAtChunk(m *Message, c int) {
 	}
 }
 
-// another tells whether a neighbour other than l has a chunk and room for a request;
+// another tells whether a neighbour other than l has a chunk and space for a request;
 // idle: and nothing else to do.
 func (s *State) another(l *edge, c int, idle bool) bool {
 	usable := s.usable(l.m)

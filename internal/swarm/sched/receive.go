@@ -81,7 +81,7 @@ func (s *State) chunk(l *edge, ev Event) {
 	if !m.cut {
 		s.grow(l, c)
 	}
-	if m.state > judging || m.state == waiting {
+	if m.state > validating || m.state == waiting {
 		return
 	}
 	if q := m.asked[c]; q != nil {
@@ -129,20 +129,20 @@ func (s *State) grow(l *edge, c int) {
 	}
 }
 
-// complete has a whole message judged.
+// complete has a whole message validated.
 func (s *State) complete(m *Message) {
-	m.state, m.lookAt, m.dueAt = judging, zero, zero
+	m.state, m.lookAt, m.dueAt = validating, zero, zero
 	m.tookAll = s.now.Sub(m.Began)
 	c := s.countOf(m)
 	c.Fetched++
 	c.TimeToWhole += m.tookAll
-	s.judge(m)
+	s.validate(m)
 	s.admit()
 }
 
-// judge offers a whole message to the application, as one of the peer that was first with
+// validate offers a whole message to the application, as one of the peer that was first with
 // it or, when that is gone, of the one that sent most of it.
-func (s *State) judge(m *Message) {
+func (s *State) validate(m *Message) {
 	from, most := m.From, -1
 	if s.peers[from] == nil {
 		for _, l := range m.edges {
@@ -151,7 +151,7 @@ func (s *State) judge(m *Message) {
 			}
 		}
 	}
-	s.do(Effect{Kind: Judge, Peer: from, Msg: m})
+	s.do(Effect{Kind: Validate, Peer: from, Msg: m})
 }
 
 // ban ends all with a neighbour that lies.

@@ -255,20 +255,20 @@ func TestHopByHop(t *testing.T) {
 	x := newTable(t, "")
 	x.announce("a", true)
 	x.fetch("a")
-	if !x.did(Judge, "a") {
+	if !x.did(Validate, "a") {
 		t.Fatal("not judged")
 	}
 	x.pass(time.Second)
 	if x.did(Say, "b") || x.did(Say, "c") {
 		t.Error("shown before the verdict")
 	}
-	x.step(Event{Kind: Judged, ID: x.id, Verdict: Later})
+	x.step(Event{Kind: Validated, ID: x.id, Verdict: Later})
 	x.out = nil
-	x.pass(judgeAgain * 2)
-	if !x.did(Judge, "") {
+	x.pass(validateAgain * 2)
+	if !x.did(Validate, "") {
 		t.Error("not offered again")
 	}
-	x.step(Event{Kind: Judged, ID: x.id, Verdict: Accept})
+	x.step(Event{Kind: Validated, ID: x.id, Verdict: Accept})
 	if !x.did(Say, "b") || !x.did(Say, "c") {
 		t.Error("not shown after it")
 	}
@@ -311,7 +311,7 @@ func TestForgotten(t *testing.T) {
 }
 
 // TestBusyNeighbourIsToldAgain: a message is served, and offered again, for as long as a
-// neighbour says that it has no room.
+// neighbour says that it has no space.
 func TestBusyNeighbourIsToldAgain(t *testing.T) {
 	x := newTable(t, "h")
 	x.step(Event{Kind: Publish, ID: x.id, Digest: x.d, Manifest: x.m, Data: x.data})
@@ -347,7 +347,7 @@ func TestServedBeforeItGivesWay(t *testing.T) {
 	x.announce("a", true)
 	x.accept()
 	x.fetch("a")
-	x.step(Event{Kind: Judged, ID: x.id, Verdict: Accept})
+	x.step(Event{Kind: Validated, ID: x.id, Verdict: Accept})
 	for i := range 2 {
 		m := wire.NewManifest("block", make([]byte, 4<<20-i), []byte{byte(i)})
 		d := m.Digest("net")

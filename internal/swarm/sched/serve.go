@@ -19,13 +19,13 @@ const (
 	seedStall = time.Second
 	// turnTime is how long, hop by hop, a neighbour that takes nothing keeps the others
 	// waiting.
-	turnTime = 200 * time.Millisecond
+	receiverTime = 200 * time.Millisecond
 )
 
 // publish takes a message that this node may show.
 func (s *State) publish(ev Event) {
 	if m := s.msgs[ev.ID]; m != nil {
-		if m.n == m.k && (m.state == held || m.state == judging) {
+		if m.n == m.k && (m.state == awaitsRelay || m.state == validating) {
 			s.serve(m)
 			return
 		}
@@ -42,7 +42,7 @@ func (s *State) publish(ev Event) {
 		s.forget(o, wire.Dropped, false)
 	}
 	size := ev.Manifest.Size
-	if !s.roomForOwn(size) {
+	if !s.spaceForOwn(size) {
 		s.count(ev.Manifest.Type).TurnedAway++
 		s.do(Effect{Kind: Refused})
 		return
@@ -183,7 +183,7 @@ func (s *State) sayAll(l *edge) {
 }
 
 // missed tells whether a neighbour was told of the message, or is to be told again because
-// it had no room, and does not have it yet.
+// it had no space, and does not have it yet.
 func (m *Message) missed() bool {
 	return slices.ContainsFunc(m.edges, func(l *edge) bool {
 		return (l.told || !l.againAt.IsZero()) && !l.all && !l.p.banned
@@ -282,10 +282,10 @@ func (s *State) mayServe(l *edge) bool {
 	if m.cut {
 		return true
 	}
-	if m.turn != nil && m.turn != l && s.now.Sub(m.turnAt) < turnTime && m.turn.queued() {
+	if m.receiver != nil && m.receiver != l && s.now.Sub(m.receiverAt) < receiverTime && m.receiver.queued() {
 		return false
 	}
-	m.turn, m.turnAt = l, s.now
+	m.receiver, m.receiverAt = l, s.now
 	return true
 }
 

@@ -237,12 +237,12 @@ func (s *sim) step(nd *simNode, ev Event) {
 		case Check:
 			id := e.Msg.ID
 			s.after(time.Duration(s.p.headerMS*1e6), func() { s.step(nd, Event{Kind: Checked, ID: id, Verdict: Accept}) })
-		case Judge:
+		case Validate:
 			m := e.Msg
 			if i := int(m.Whole()[0][0]); nd.got[i] == 0 {
 				nd.got[i] = s.now
 			}
-			s.after(time.Duration(s.p.wholMS*1e6), func() { s.step(nd, Event{Kind: Judged, ID: m.ID, Verdict: Accept}) })
+			s.after(time.Duration(s.p.wholMS*1e6), func() { s.step(nd, Event{Kind: Validated, ID: m.ID, Verdict: Accept}) })
 		case Ban:
 			nd.banned[e.Peer] = true
 		}

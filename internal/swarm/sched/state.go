@@ -16,14 +16,14 @@ const (
 	// that were first heard of from one neighbour.
 	fetchMost = 8
 	fetchPeer = 2
-	// waitMost is how many messages wait for room, waitPeer how many of one neighbour.
+	// waitMost is how many messages wait for space, waitPeer how many of one neighbour.
 	waitMost = 32
 	waitPeer = 8
 	// yieldTime is how long a message of which nothing has come keeps others waiting.
 	yieldTime = 5 * time.Second
 	// stallTime is how long a message is kept of which no chunk comes.
 	stallTime = 30 * time.Second
-	// waitTime is how long one may wait for room.
+	// waitTime is how long one may wait for space.
 	waitTime = 5 * time.Minute
 	// serveTime is how long a message is served after it was whole. As long as a neighbour
 	// that was told of it does not have it, over a slow line say, that goes on, for
@@ -37,10 +37,10 @@ const (
 	gather = 10 * time.Millisecond
 	// lookEvery is how often requests are looked at.
 	lookEvery = 50 * time.Millisecond
-	// judgeAgain is how long after it was turned away a message is offered again; the
-	// time doubles up to judgeMost.
-	judgeAgain = 500 * time.Millisecond
-	judgeMost  = 8 * time.Second
+	// validateAgain is how long after it was turned away a message is offered again; the
+	// time doubles up to validateMost.
+	validateAgain = 500 * time.Millisecond
+	validateMost  = 8 * time.Second
 )
 
 // Config of a State.
@@ -118,8 +118,8 @@ func (s *State) Step(ev Event, now time.Time) []Effect {
 		s.pull(ev.Peer)
 	case Checked:
 		s.checked(ev)
-	case Judged:
-		s.judged(ev)
+	case Validated:
+		s.validated(ev)
 	case Joined:
 		if m := s.msgs[ev.ID]; m != nil && m.n == m.k {
 			m.whole, m.data = ev.Data, nil
@@ -249,11 +249,11 @@ func (s *State) fallDue(m *Message) {
 	case deferred:
 		s.countOf(m).Expired++
 		s.forget(m, wire.Dropped, false)
-	case held:
+	case awaitsRelay:
 		s.forget(m, wire.Dropped, true)
-	case judging:
+	case validating:
 		m.dueAt = time.Time{}
-		s.judge(m)
+		s.validate(m)
 	case serving:
 		for _, l := range m.edges {
 			if due(l.againAt, s.now) {
@@ -314,21 +314,21 @@ func (s *State) resume(key string) {
 	}
 }
 
-// judged takes the verdict on a whole message.
-func (s *State) judged(ev Event) {
+// validated takes the verdict on a whole message.
+func (s *State) validated(ev Event) {
 	m := s.msgs[ev.ID]
-	if m == nil || m.state != judging && m.state != held {
+	if m == nil || m.state != validating && m.state != awaitsRelay {
 		return
 	}
 	switch ev.Verdict {
 	case Accept:
 		s.serve(m)
-	case Hold:
-		m.state, m.dueAt = held, s.now.Add(serveTime)
+	case AwaitRelay:
+		m.state, m.dueAt = awaitsRelay, s.now.Add(serveTime)
 	case Defer: // the application comes back to it
 		m.dueAt = time.Time{}
 	case Later:
-		m.dueAt = s.now.Add(min(judgeAgain<<min(m.offers, 10), judgeMost))
+		m.dueAt = s.now.Add(min(validateAgain<<min(m.offers, 10), validateMost))
 		m.offers++
 	case Reject:
 		if m.cut {

@@ -27,9 +27,9 @@ func (s *State) enter(m *Message) {
 // reserves tells whether memory is set aside for a message that came from others.
 func (m *Message) reserves() bool { return m.From != "" && m.state != waiting }
 
-// roomForOwn makes room for an own message. What others have had the time to fetch
+// spaceForOwn makes space for an own message. What others have had the time to fetch
 // gives way.
-func (s *State) roomForOwn(size int) bool {
+func (s *State) spaceForOwn(size int) bool {
 	for s.own+size > s.cfg.Memory {
 		if !s.dropServed(true) {
 			return false
@@ -101,7 +101,7 @@ func (s *State) forget(m *Message, r wire.Reason, keep bool) {
 		}
 		l.remove()
 	}
-	m.edges, m.turn = nil, nil
+	m.edges, m.receiver = nil, nil
 	if reserved {
 		s.used -= m.Manifest.Size
 	} else if m.From == "" {

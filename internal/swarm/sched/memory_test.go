@@ -11,7 +11,7 @@ import (
 	"github.com/go-nebnet/nebnet/internal/swarm/wire"
 )
 
-// full is a State whose room neighbours have taken with messages that never come.
+// full is a State whose space neighbours have taken with messages that never come.
 type full struct {
 	*table
 	greedy []peer.ID

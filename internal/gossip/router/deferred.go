@@ -12,9 +12,9 @@ const (
 	resumedFor = time.Minute
 )
 
-// parking holds deferred messages. A place is held from the verdict until the
-// message is judged again.
-type parking struct {
+// deferrals are all deferred messages. A place is held from the verdict until the
+// message is validated again.
+type deferrals struct {
 	total, bytes int
 	byKey        map[string][]*entry
 	peers        map[*Peer]*places
@@ -34,35 +34,35 @@ type resumption struct {
 	epoch uint64
 }
 
-func newParking() parking {
-	return parking{
+func newDeferrals() deferrals {
+	return deferrals{
 		byKey: make(map[string][]*entry), peers: make(map[*Peer]*places), resumed: make(map[string]resumption),
 	}
 }
 
-// park keeps a message until its key is resumed.
-func (r *Router) park(e *entry, key string) {
-	k := &r.parking
+// deferUntilResumed keeps a message until its key is resumed.
+func (r *Router) deferUntilResumed(e *entry, key string) {
+	k := &r.deferrals
 	if !r.makePlace(e, key) {
 		r.turnAway(e, AwayParking)
 		return
 	}
 	e.state = deferred
 	l := e.live
-	l.parked, l.key, l.until = true, key, r.now.Add(e.topic.spec.ParkTime)
+	l.placed, l.key, l.until = true, key, r.now.Add(e.topic.spec.ParkTime)
 	k.total++
 	k.bytes += len(e.msg.Data)
 	k.of(e.from).add(1, len(e.msg.Data))
 	e.topic.counts.Deferred++
 	if k.resumed[key].epoch > l.epoch {
-		r.again(e) // while it was judged
+		r.again(e) // while it was validated
 		return
 	}
 	k.byKey[key] = append(k.byKey[key], e)
 	k.order = append(k.order, e)
 }
 
-func (k *parking) of(p *Peer) *places {
+func (k *deferrals) of(p *Peer) *places {
 	h := k.peers[p]
 	if h == nil {
 		h = &places{}
@@ -76,11 +76,11 @@ func (h *places) add(n, bytes int) {
 	h.bytes += bytes
 }
 
-// makePlace makes room for a message. Where there is none, the last message of
+// makePlace makes space for a message. Where there is none, the last message of
 // whoever has most of what is lacking is turned away, if that is more than the
 // sender of this one has. So no peer can keep others out, of a key or of all.
 func (r *Router) makePlace(e *entry, key string) bool {
-	k, c := &r.parking, &r.cfg
+	k, c := &r.deferrals, &r.cfg
 	size, mine := len(e.msg.Data), k.of(e.from)
 	defer k.tidy(e.from)
 	if mine.n >= c.ParkedPerPeer || size > c.ParkedBytes {
@@ -112,7 +112,7 @@ func (r *Router) displace(of []*entry, who func([]*entry) (*Peer, bool)) bool {
 	}
 	for i := len(of) - 1; i >= 0; i-- {
 		if e := of[i]; e.from == p && e.state == deferred {
-			r.parking.takeOut(e)
+			r.deferrals.takeOut(e)
 			r.turnAway(e, AwayParking)
 			return true
 		}
@@ -147,7 +147,7 @@ func largest(of []*entry, newcomer *Peer, more int, size func(*entry) int) (best
 }
 
 // takeOut removes a deferred message from its lists and frees its place.
-func (k *parking) takeOut(e *entry) {
+func (k *deferrals) takeOut(e *entry) {
 	key := e.live.key
 	if left := remove2(k.byKey[key], e); len(left) == 0 {
 		delete(k.byKey, key)
@@ -159,23 +159,23 @@ func (k *parking) takeOut(e *entry) {
 }
 
 // release frees the place of a message.
-func (k *parking) release(e *entry) {
-	e.live.parked = false
+func (k *deferrals) release(e *entry) {
+	e.live.placed = false
 	k.total--
 	k.bytes -= len(e.msg.Data)
 	k.of(e.from).add(-1, -len(e.msg.Data))
 	k.tidy(e.from)
 }
 
-func (k *parking) tidy(p *Peer) {
+func (k *deferrals) tidy(p *Peer) {
 	if h := k.peers[p]; h != nil && h.n == 0 {
 		delete(k.peers, p)
 	}
 }
 
-// resume has all messages of a key judged again.
+// resume has all messages of a key validated again.
 func (r *Router) resume(key string) {
-	k := &r.parking
+	k := &r.deferrals
 	if _, ok := k.resumed[key]; !ok {
 		if len(k.keys) >= maxResumed {
 			delete(k.resumed, k.keys[0])
@@ -196,15 +196,15 @@ func (r *Router) resume(key string) {
 }
 
 // Deferred returns how many messages are deferred under a key.
-func (r *Router) Deferred(key string) int { return len(r.parking.byKey[key]) }
+func (r *Router) Deferred(key string) int { return len(r.deferrals.byKey[key]) }
 
-// again has a deferred message judged again. It keeps its place until it has a
+// again has a deferred message validated again. It keeps its place until it has a
 // slot, so that those who wait are as few as those who may be deferred.
 func (r *Router) again(e *entry) {
 	t, q := e.topic, &e.topic.queue
 	if t.spec.Inline {
-		r.parking.release(e)
-		r.try(e)
+		r.deferrals.release(e)
+		r.validateNow(e)
 		return
 	}
 	s := q.sender(e.from)
@@ -213,10 +213,10 @@ func (r *Router) again(e *entry) {
 	r.nextChecks(t)
 }
 
-// expireParked drops what nobody resumed in time, and all of one topic if t is not
+// expireDeferred drops what nobody resumed in time, and all of one topic if t is not
 // nil. A copy that comes later is taken.
-func (r *Router) expireParked(t *Topic) {
-	k := &r.parking
+func (r *Router) expireDeferred(t *Topic) {
+	k := &r.deferrals
 	for len(k.keys) > 0 && r.now.Sub(k.resumed[k.keys[0]].at) > resumedFor {
 		delete(k.resumed, k.keys[0])
 		k.keys = k.keys[1:]

@@ -7,8 +7,8 @@ import (
 )
 
 const (
-	// maxAway is how many turned-away messages of a topic are remembered.
-	maxAway = 1 << 14
+	// maxRetry is how many messages of a topic are remembered that were turned away.
+	maxRetry = 1 << 14
 	// askAfter is how long a message that was turned away is left alone: most often
 	// it comes again by itself. askAgain is how long an answer is waited for before
 	// the next one is asked.
@@ -20,18 +20,18 @@ const (
 	maxHolders = 3
 )
 
-// awayList are the turned-away messages of a topic, the oldest first. When there is
-// no room for another one, the oldest is forgotten.
-type awayList struct {
+// retryList holds the messages of a topic that were turned away, the oldest first. When there is
+// no space for another one, the oldest is forgotten.
+type retryList struct {
 	order *list.List
 	at    map[*entry]*list.Element
 }
 
-func newAwayList() awayList {
-	return awayList{order: list.New(), at: make(map[*entry]*list.Element)}
+func newRetryList() retryList {
+	return retryList{order: list.New(), at: make(map[*entry]*list.Element)}
 }
 
-func (a *awayList) remove(e *entry) {
+func (a *retryList) remove(e *entry) {
 	if el := a.at[e]; el != nil {
 		a.order.Remove(el)
 		delete(a.at, e)
@@ -39,13 +39,13 @@ func (a *awayList) remove(e *entry) {
 }
 
 // turnAway drops a message in such a way that the next copy is taken, and that it
-// is asked for when there is room.
+// is asked for when there is space.
 func (r *Router) turnAway(e *entry, reason string) {
 	t := e.topic
 	t.counts.Away[reason]++
 	if e.msg.Carried { // the carrier offers it again
 		r.ended(e.msg, TurnAway)
-		r.setAside(e)
+		r.retryUnasked(e)
 		return
 	}
 	holders := append([]*Peer{e.from}, e.copies...)
@@ -55,25 +55,25 @@ func (r *Router) turnAway(e *entry, reason string) {
 		}
 	}
 	e.live = &live{since: r.now, holders: holders[:min(len(holders), maxHolders)]}
-	e.state, e.msg, e.copies = turnedAway, nil, nil
-	r.putAway(e)
+	e.state, e.msg, e.copies = retryable, nil, nil
+	r.addRetry(e)
 }
 
 // turnAwayQuietly is turnAway for what nobody needs to be asked for.
 func (r *Router) turnAwayQuietly(e *entry) {
 	r.ended(e.msg, Ignore)
-	r.setAside(e)
+	r.retryUnasked(e)
 }
 
-func (r *Router) setAside(e *entry) {
+func (r *Router) retryUnasked(e *entry) {
 	e.live = &live{since: r.now, quiet: true}
-	e.state, e.msg, e.copies = turnedAway, nil, nil
-	r.putAway(e)
+	e.state, e.msg, e.copies = retryable, nil, nil
+	r.addRetry(e)
 }
 
-func (r *Router) putAway(e *entry) {
-	a := &e.topic.away
-	if a.order.Len() >= maxAway {
+func (r *Router) addRetry(e *entry) {
+	a := &e.topic.retry
+	if a.order.Len() >= maxRetry {
 		oldest := a.order.Front().Value.(*entry)
 		a.remove(oldest)
 		e.topic.counts.Forgotten++
@@ -85,8 +85,8 @@ func (r *Router) putAway(e *entry) {
 	}
 }
 
-// heldBy notes one more peer that has a message that was turned away.
-func (e *entry) heldBy(p *Peer) {
+// addHolder notes one more peer that has a message that was turned away.
+func (e *entry) addHolder(p *Peer) {
 	if l := e.live; len(l.holders) < maxHolders && !slices.Contains(l.holders, p) {
 		l.holders = append(l.holders, p)
 	}
@@ -96,14 +96,14 @@ func (e *entry) heldBy(p *Peer) {
 // no answer is awaited.
 func (e *entry) askable(now time.Time) bool { return now.Sub(e.live.asked) >= askAgain }
 
-// askAway asks for messages that were turned away, as many as there is room for. In
+// askRetry asks for messages that were turned away, as many as there is space for. In
 // a network so small that all are in the mesh, nobody would announce them.
-func (r *Router) askAway() {
+func (r *Router) askRetry() {
 	// Senders keep messages for a little longer than this.
 	window := time.Duration(r.cfg.Mesh.HistoryLength-1) * r.cfg.Mesh.Heartbeat
 	for _, t := range r.list {
-		left := min(maxAsk, t.room())
-		for el := t.away.order.Front(); el != nil && left > 0; el = el.Next() {
+		left := min(maxAsk, t.space())
+		for el := t.retry.order.Front(); el != nil && left > 0; el = el.Next() {
 			e := el.Value.(*entry)
 			age := r.now.Sub(e.live.since)
 			switch {

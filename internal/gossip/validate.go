@@ -11,36 +11,36 @@ import (
 	"github.com/go-nebnet/nebnet/internal/obs"
 )
 
-// judgeAll has messages judged, each in a goroutine.
-func (e *Engine) judgeAll(out *outcome) {
-	for _, m := range out.judge {
-		e.spawn(e.calls, func() { e.judgeOn(m, true) })
+// validateAll has messages validated, each in a goroutine.
+func (e *Engine) validateAll(out *outcome) {
+	for _, m := range out.validate {
+		e.spawn(e.calls, func() { e.validateOn(m, true) })
 	}
-	for _, m := range out.try {
-		e.spawn(e.calls, func() { e.judgeOn(m, false) })
+	for _, m := range out.validateNow {
+		e.spawn(e.calls, func() { e.validateOn(m, false) })
 	}
 }
 
-// judgeOn judges a message, and those to which its slot falls afterwards.
-func (e *Engine) judgeOn(m *router.Message, wait bool) {
+// validateOn validates a message, and then those that get its slot.
+func (e *Engine) validateOn(m *router.Message, wait bool) {
 	for m != nil {
-		v := e.judge(m, wait)
+		v := e.validate(m, wait)
 		var out outcome
 		e.mu.Lock()
-		e.stepLocked(router.Event{Kind: router.Judged, Msg: m, Verdict: v}, &out)
+		e.stepLocked(router.Event{Kind: router.Validated, Msg: m, Verdict: v}, &out)
 		e.unlock()
 		m = nil
-		if len(out.judge) > 0 && e.work.Err() == nil {
-			m, wait = out.judge[0], true
-			out.judge = out.judge[1:]
+		if len(out.validate) > 0 && e.work.Err() == nil {
+			m, wait = out.validate[0], true
+			out.validate = out.validate[1:]
 		}
-		e.judgeAll(&out)
+		e.validateAll(&out)
 	}
 }
 
-// judge verifies, validates and delivers one message of a peer. If it may wait, it
-// does so until the type's deadline.
-func (e *Engine) judge(m *router.Message, wait bool) router.Verdict {
+// validate verifies one message of a peer, asks its validator and delivers it. If it
+// may wait, it does so until the type's deadline.
+func (e *Engine) validate(m *router.Message, wait bool) router.Verdict {
 	t := e.byName(m.Topic)
 	if t == nil {
 		return router.Verdict{Action: router.Ignore}
@@ -61,7 +61,7 @@ func (e *Engine) judge(m *router.Message, wait bool) router.Verdict {
 	t.n.labels.Apply()
 	v := e.ask(ctx, t, out)
 	if trace := e.trace.Load(); trace != nil {
-		(*trace)(out, StepJudged, "", v.String())
+		(*trace)(out, StepValidated, "", v.String())
 	}
 	switch v.action {
 	case actAccept:
@@ -142,7 +142,7 @@ func (e *Engine) Resume(key string) int {
 	n := e.router.Deferred(key)
 	e.stepLocked(router.Event{Kind: router.Resume, Key: key}, &out)
 	e.unlock()
-	e.judgeAll(&out)
+	e.validateAll(&out)
 	return n
 }
 
@@ -165,7 +165,7 @@ func (e *Engine) refreshScores() {
 	var ids []peer.ID
 	e.mu.Lock()
 	for p, r := range e.peers {
-		if r.standing != none {
+		if r.access != none {
 			ids = append(ids, p)
 		}
 	}

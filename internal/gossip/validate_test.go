@@ -101,7 +101,7 @@ func TestTurnedAwayMessagesAreAskedFor(t *testing.T) {
 	})
 }
 
-// What a full subscriber has no room for waits, at most until the type's deadline, and
+// What a full subscriber has no space for waits, at most until the type's deadline, and
 // its senders wait when too much does.
 func TestDeliveriesWaitForRoom(t *testing.T) {
 	for _, id := range []Identity{Unsigned, Signed} {

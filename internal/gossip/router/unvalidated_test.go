@@ -9,7 +9,7 @@ import (
 )
 
 // reject has a peer send n messages that are rejected, one a second, and returns how
-// many of them were judged.
+// many of them were validated.
 func (g *rig) reject(from peer.ID, topic, word string, n int, author peer.ID) (judged int) {
 	for i := range n {
 		m := testMessage(from, topic, fmt.Sprint(word, i), 10)
@@ -17,7 +17,7 @@ func (g *rig) reject(from peer.ID, topic, word string, n int, author peer.ID) (j
 		g.drain()
 		g.step(Event{Kind: Received, Msg: m})
 		for _, e := range g.drain() {
-			if e.Kind == Judge && e.Msg == m || e.Kind == Try && e.Msg == m {
+			if e.Kind == Validate && e.Msg == m || e.Kind == ValidateNow && e.Msg == m {
 				judged++
 				g.judge(m, Verdict{Action: Reject})
 			}
@@ -27,14 +27,14 @@ func (g *rig) reject(from peer.ID, topic, word string, n int, author peer.ID) (j
 	return judged
 }
 
-// What a peer passed on that does not judge messages counts in their topic alone: it
+// What a peer passed on that does not validate messages counts in their topic alone: it
 // leaves the mesh there, and little more is taken from it; its score stays. One that
-// judges, and an author, pay in full.
+// validates, and an author, pay in full.
 func TestUnjudged(t *testing.T) {
 	for name, tc := range map[string]struct {
 		on          bool
 		author      peer.ID
-		least, most int // judged of 60, one a second
+		least, most int // validated of 60, one a second
 		score       float64
 	}{
 		"passed on":         {on: true, least: 3, most: 12},
@@ -48,7 +48,7 @@ func TestUnjudged(t *testing.T) {
 			g.topic(other)
 			g.subscribe(name0, "t", "other")
 			g.pass(2 * time.Second)
-			g.step(Event{Kind: Unjudged, Peer: name0, Topic: "t", On: tc.on})
+			g.step(Event{Kind: Unvalidated, Peer: name0, Topic: "t", On: tc.on})
 			if n := g.reject(name0, "t", "bad", 60, tc.author); n < tc.least || n > tc.most {
 				t.Errorf("%d of 60 were judged", n)
 			}
@@ -83,7 +83,7 @@ func TestUnjudged(t *testing.T) {
 // A peer that comes again has what it passed on still on its account.
 func TestUnjudgedComesAgain(t *testing.T) {
 	g := crowd(t, 1, 1, nil)
-	on := Event{Kind: Unjudged, Peer: name0, Topic: "t", On: true}
+	on := Event{Kind: Unvalidated, Peer: name0, Topic: "t", On: true}
 	g.step(on)
 	g.reject(name0, "t", "bad", 5, "")
 	if g.r.Heeds("t", name0) {
@@ -105,7 +105,7 @@ func TestUnjudgedComesAgain(t *testing.T) {
 // What was announced in another way counts like what came.
 func TestInvalidElsewhere(t *testing.T) {
 	g := crowd(t, 2, 2, nil)
-	g.step(Event{Kind: Unjudged, Peer: name0, Topic: "t", On: true})
+	g.step(Event{Kind: Unvalidated, Peer: name0, Topic: "t", On: true})
 	for range 4 {
 		g.step(Event{Kind: Invalid, Peer: name0, Topic: "t"})
 		g.step(Event{Kind: Invalid, Peer: name(1), Topic: "t"})
