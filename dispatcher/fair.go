@@ -64,10 +64,8 @@ func (s *shares) heaviest(r *ring) string {
 // or -1 when that one is. One sender alone pays for itself.
 func (s *shares) payer(p Policy, r *ring, it *item) int {
 	from := it.head.from
-	mine, alone := s.queued[from], false
-	if len(s.queued) == 1 {
-		alone = mine > 0
-	}
+	mine := s.queued[from]
+	alone := mine > 0 && len(s.queued) == 1
 	if p.evicts() {
 		if alone {
 			return 0

@@ -14,15 +14,10 @@ import (
 // It may be called before Start; after Stop the error is ErrClosed.
 func (d *Dispatcher) Register(subs ...Subscriber) error {
 	var (
-		added []*subscription
+		added []*subscription // to be given up again, unless all are registered
 		errs  []error
-		done  bool
 	)
-	defer func() {
-		if done {
-			return
-		}
-		// Also when code of a subscriber has ended this goroutine.
+	defer func() { // also when code of a subscriber has ended this goroutine
 		for _, s := range added {
 			s.release()
 		}
@@ -43,7 +38,7 @@ func (d *Dispatcher) Register(subs ...Subscriber) error {
 	if err := d.activate(added); err != nil {
 		return err
 	}
-	done = true
+	added = nil
 	return nil
 }
 

@@ -129,7 +129,7 @@ func (s *subscription) offerFromLocked(b *block, i int) (next int) {
 		}
 		if p := recover(); p != nil {
 			s.counts.panics++
-			s.refuse(b, i, fPanic, iPanic)
+			s.refuseLocked(b, i, fPanic, iPanic)
 			b.panics = append(b.panics, panicked{s.name, p})
 			next = i + 1
 		}
@@ -161,7 +161,7 @@ func (s *subscription) offerFromLocked(b *block, i int) (next int) {
 		}
 		sent := s.out
 		if !s.takeLocked(it) {
-			s.refuse(b, i, fFull, iSubscriberFull)
+			s.refuseLocked(b, i, fFull, iSubscriberFull)
 			continue
 		}
 		b.flags[i] |= fTaken
@@ -180,19 +180,10 @@ func (s *subscription) fresh(b *block, i int) bool {
 		s.unmarked && s.topic.filter.tables[s.mark.table].add(b.items[i].key, s.mark.bit) != 0
 }
 
-// refuse accounts for a message that was not taken.
-func (s *subscription) refuse(b *block, i int, f flags, reason dropIndex) {
+// refuseLocked accounts for a message that was not taken.
+func (s *subscription) refuseLocked(b *block, i int, f flags, reason dropIndex) {
 	b.flags[i] |= f
-	s.counts.drops[reason]++
-	s.forget(&b.items[i])
-}
-
-// forget makes the filter forget a message that is lost.
-func (s *subscription) forget(it *item) {
-	if s.mark.bit != 0 {
-		s.topic.filter.tables[s.mark.table].remove(it.key, s.mark.bit)
-		s.unmarked = true
-	}
+	s.lostLocked(&b.items[i], reason)
 }
 
 // takeLocked takes a message if the policy allows. The filter is locked when
@@ -243,10 +234,14 @@ func (s *subscription) makeSpaceLocked(it *item) bool {
 	return true
 }
 
-// lostLocked accounts for a message that was taken and is dropped again.
+// lostLocked accounts for a message that is not taken, or is dropped again, and
+// makes the filter forget it.
 func (s *subscription) lostLocked(it *item, reason dropIndex) {
 	s.counts.drops[reason]++
-	s.forget(it)
+	if s.mark.bit != 0 {
+		s.topic.filter.tables[s.mark.table].remove(it.key, s.mark.bit)
+		s.unmarked = true
+	}
 }
 
 // take moves up to len(buf) messages to buf, claims them if told to, and returns
