@@ -1,6 +1,7 @@
 package session
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"sync"
@@ -45,14 +46,7 @@ func (c *codec) compress(payload []byte, how msgtype.Compression) ([]byte, byte)
 		if !promising(buf, payload) {
 			return payload, flagNone
 		}
-		packed := encodeS2(buf, payload)
-		switch {
-		case !shrunk(len(packed), len(payload)):
-			return payload, flagNone
-		case len(payload) > mostUnpacked(len(packed)):
-			return spreadS2(payload), flagS2
-		}
-		return append([]byte(nil), packed...), flagS2
+		out, flags = encodeS2(buf, payload), flagS2
 	case msgtype.CompressZstd:
 		enc, err := c.enc()
 		if err != nil {
@@ -67,6 +61,8 @@ func (c *codec) compress(payload []byte, how msgtype.Compression) ([]byte, byte)
 		return payload, flagNone
 	case len(payload) > mostUnpacked(len(out)):
 		return spreadS2(payload), flagS2
+	case flags == flagS2:
+		out = bytes.Clone(out) // what it is in is used again
 	}
 	return out, flags
 }

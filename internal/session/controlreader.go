@@ -23,7 +23,7 @@ func (s *Session) readControl() {
 		n, err := s.control.Read(buf[have:])
 		now := time.Now()
 		if n > 0 {
-			s.touch()
+			s.Heard()
 		}
 		rest, need, fault := s.controlFrames(buf[:have+n], now, &limit)
 		if fault != FaultNone {

@@ -22,10 +22,6 @@ func newLiveness(d, timeout time.Duration, dir network.Direction, since time.Dur
 	return liveness{interval: d + d/3, timeout: timeout, apart: 1}
 }
 
-// Heard notes a sign of life of the peer that came on another stream than the
-// session's own.
-func (s *Session) Heard() { s.touch() }
-
 // liveness decides when a session is pinged and when it is given up. It has no
 // clock: times are durations since the session began.
 type liveness struct {

@@ -1,6 +1,9 @@
 package session
 
-import "slices"
+import (
+	"cmp"
+	"slices"
+)
 
 // offerLog is what this node offers, in the order of the last change, so that
 // each session knows by one number how much of it its peer has been told. What
@@ -76,15 +79,7 @@ const (
 // to which version it goes. Nothing is appended when there are none. A peer that
 // has been told nothing need not hear of what is withdrawn.
 func (l *offerLog) frame(dst []byte, after uint64) ([]byte, uint64) {
-	from, _ := slices.BinarySearchFunc(l.entries, after+1, func(e logEntry, v uint64) int {
-		switch {
-		case e.version < v:
-			return -1
-		case e.version > v:
-			return 1
-		}
-		return 0
-	})
+	from, _ := slices.BinarySearchFunc(l.entries, after+1, func(e logEntry, v uint64) int { return cmp.Compare(e.version, v) })
 	var body []byte
 	upTo, count := after, 0
 	for _, e := range l.entries[from:] {

@@ -130,8 +130,7 @@ func (s *Session) Differences() (all []Difference) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i, theirs := range s.differing {
-		t, _ := s.e.reg.numbered(i + 1)
-		if set := t.now.Load(); set != nil {
+		if set := s.e.reg.numbered(i + 1).now.Load(); set != nil {
 			all = append(all, Difference{offerOf(&set.spec, set.receive), theirs})
 		}
 	}

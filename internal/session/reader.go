@@ -261,7 +261,7 @@ func (r *reader) deliver() error {
 func (r *reader) read(b []byte) (int, error) {
 	n, err := r.raw.Read(b)
 	if n > 0 {
-		r.s.touch()
+		r.s.Heard()
 		if r.inFrame {
 			r.moved(n)
 		}

@@ -77,7 +77,7 @@ func (s *Session) identify(open *arrival, r *reader) error {
 	if err != nil {
 		return err
 	}
-	t, _ := s.e.reg.numbered(number)
+	t := s.e.reg.numbered(number)
 	if t == nil {
 		return FaultNumber
 	}

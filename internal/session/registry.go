@@ -2,6 +2,7 @@ package session
 
 import (
 	"maps"
+	"slices"
 	"sync/atomic"
 
 	"github.com/go-nebnet/nebnet/internal/msgtype"
@@ -35,14 +36,14 @@ func (r *registry) init() {
 // lookup finds a type that is declared, or nil.
 func (r *registry) lookup(name string) *messageType { return (*r.types.Load())[name] }
 
-// numbered finds a message type by the number of its offer. It is false for
-// numbers that were never given away.
-func (r *registry) numbered(n int) (*messageType, bool) {
+// numbered finds a message type by the number of its offer. It is nil for numbers
+// of another kind, and for those that were never given away.
+func (r *registry) numbered(n int) *messageType {
 	all := *r.byNumber.Load()
 	if n < 1 || n > len(all) {
-		return nil, false
+		return nil
 	}
-	return all[n-1], true
+	return all[n-1]
 }
 
 // numberLocked finds the number of a name, or gives one away.
@@ -61,12 +62,12 @@ func (r *registry) numberLocked(kind Kind, name string) uint32 {
 // typeLocked finds what there is of a type, or makes it.
 func (e *Engine) typeLocked(name string) *messageType {
 	n := e.reg.numberLocked(KindMessage, name)
-	if t, _ := e.reg.numbered(int(n)); t != nil {
+	if t := e.reg.numbered(int(n)); t != nil {
 		return t
 	}
 	t := newMessageType(name, e.cfg.Obs, e.total)
 	t.number, t.index = n, int(n)-1
-	all := append([]*messageType(nil), *e.reg.byNumber.Load()...)
+	all := slices.Clone(*e.reg.byNumber.Load())
 	all[n-1] = t
 	e.reg.byNumber.Store(&all)
 	return t

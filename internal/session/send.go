@@ -65,7 +65,7 @@ func (s *Session) TrySendPrepared(p Prepared, pri msgtype.Priority) error {
 	if err != nil {
 		return err
 	}
-	return o.trySend(&p.m, o.class(pri))
+	return o.refused(o.push(&p.m, o.class(pri)))
 }
 
 // class is that of a message with a priority.

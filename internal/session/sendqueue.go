@@ -241,11 +241,6 @@ func (o *sendQueue) stats() SendStats {
 	return st
 }
 
-// trySend queues a message or counts it as refused.
-func (o *sendQueue) trySend(m *message, class int) error {
-	return o.refused(o.push(m, class))
-}
-
 // refused counts a message that was not taken.
 func (o *sendQueue) refused(err error) error {
 	if err != nil {

@@ -157,8 +157,9 @@ func (s *Session) noteRTT(took time.Duration) {
 
 func (s *Session) since() time.Duration { return time.Since(s.start) }
 
-// touch notes a sign of life.
-func (s *Session) touch() { s.budget.Heard() }
+// Heard notes a sign of life of the peer: on a stream of the session, or on
+// another one.
+func (s *Session) Heard() { s.budget.Heard() }
 
 // lastLife is when the peer last gave a sign of life.
 func (s *Session) lastLife() time.Duration {
