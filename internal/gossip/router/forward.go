@@ -24,8 +24,10 @@ func (r *Router) publish(m *Message) {
 		e = r.enter(t, m, nil)
 	}
 	t.lastPublished = r.now
-	// First, so that it overtakes the message.
+	// Said at once: at the end of the step, behind the message, it would come too late
+	// where that is long under way.
 	r.refuse(e)
+	r.speak()
 	to, short := r.forward(e, true)
 	switch {
 	case to > 0:
