@@ -3,6 +3,7 @@ package bench
 import (
 	"encoding/binary"
 	"fmt"
+	"math"
 	"runtime"
 	"slices"
 	"sync"
@@ -85,6 +86,33 @@ func (r *Reach) Missing(i int) (nodes []int) {
 		}
 	}
 	return nodes
+}
+
+// Until returns how long it took until a share of the nodes had a message, from 0 to 1
+// of those that are counted, its author apart: the median of the messages that reached
+// so many.
+func (r *Reach) Until(share float64) time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var times []time.Duration
+	for i, nodes := range r.took {
+		var got []time.Duration
+		counted := 0
+		for node, d := range nodes {
+			if r.unstable[node] || node == r.from[i] {
+				continue
+			}
+			counted++
+			if d != 0 {
+				got = append(got, d)
+			}
+		}
+		slices.Sort(got)
+		if n := int(math.Ceil(share * float64(counted))); n > 0 && n <= len(got) {
+			times = append(times, got[n-1])
+		}
+	}
+	return quantile(times, 0.5)
 }
 
 // Sent returns when message i was sent.
