@@ -39,6 +39,15 @@
 // (with and without in turns, by the commands for 30 nodes and for TestReachComparison
 // below).
 //
+// Mesh peers are told with IDONTWANT not to send what has come, from 16 KiB on
+// (Params.DontWantAbove). Among 30 services that are 20 to 100 ms apart that leaves, with
+// uplinks of 1, 10 and 50 Mbit/s, of messages of 16 KiB 0.76, 0.91 and 1.00 of the bytes,
+// of 32 KiB 0.72, 0.80 and 0.98, but of 8 KiB 0.94, 0.99 and 1.00 and of 4 KiB 0.97, 1.00
+// and 1.01. From 50 Mbit/s on it saves hardly anything below 64 KiB, and messages of
+// 16 KiB take 1.06 to 1.09 of the CPU; at 1 Mbit/s they take 0.82:
+//
+//	go test ./netservice -run TestDontWantAbove -v -timeout 60m -dontwant -dontwant.seeds 3 -dontwant.uplinks 1,10,50,1000 -dontwant.sizes 4,8,16,32
+//
 // # What is promised
 //
 //   - Every message that arrives is counted once: delivered, duplicate,
