@@ -3,11 +3,11 @@ package peers
 import (
 	"errors"
 	"net/netip"
-	"slices"
 	"time"
 
 	"github.com/go-nebnet/nebnet/internal/handshake"
 	"github.com/go-nebnet/nebnet/internal/obs"
+	"github.com/go-nebnet/nebnet/internal/p2phost"
 	"github.com/go-nebnet/nebnet/internal/peers/book"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -37,7 +37,7 @@ type Admission struct {
 // direct tells whether the connection leads through no relay. One whose address is
 // not known counts as direct.
 func (t *Admission) direct() bool {
-	return !slices.ContainsFunc(t.remote, func(c ma.Component) bool { return c.Protocol().Code == ma.P_CIRCUIT })
+	return !p2phost.Relayed(t.remote)
 }
 
 type admissionState uint8

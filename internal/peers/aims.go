@@ -16,19 +16,12 @@ var (
 )
 
 // aims keeps the budget of each address.
-type aims struct {
-	addrs   *bounded[netip.Prefix, tokenbucket.Bucket]
-	subnets *bounded[netip.Prefix, tokenbucket.Bucket]
-}
+type aims struct{ addrBuckets }
 
-func newAims() *aims {
-	return &aims{
-		addrs:   newBounded[netip.Prefix](maxBuckets, tokenbucket.Bucket.Less),
-		subnets: newBounded[netip.Prefix](maxBuckets, tokenbucket.Bucket.Less),
-	}
-}
+func newAims() *aims { return &aims{newAddrBuckets(aimRate, aimSubnetRate)} }
 
-// take takes one dial from the budget of an address, if there is one.
+// take takes one dial from the budget of an address, if there is one. Where a
+// neighbourhood has none left, the address keeps its own: nothing was dialled.
 func (a *aims) take(ip netip.Addr, now time.Time) bool {
 	if ip.Unmap().IsLoopback() {
 		return true
@@ -36,15 +29,10 @@ func (a *aims) take(ip netip.Addr, now time.Time) bool {
 	addr, subnet := neighbourhoods(ip)
 	one, _ := a.addrs.get(addr)
 	many, _ := a.subnets.get(subnet)
-	if !one.Take(aimRate, now, 1) || !many.Take(aimSubnetRate, now, 1) {
+	if !one.Take(a.perAddr, now, 1) || !many.Take(a.perSubnet, now, 1) {
 		return false
 	}
 	a.addrs.put(addr, one)
 	a.subnets.put(subnet, many)
 	return true
-}
-
-func (a *aims) sweep(now time.Time) {
-	a.addrs.sweep(func(b tokenbucket.Bucket) bool { return b.Used(aimRate, now) == 0 })
-	a.subnets.sweep(func(b tokenbucket.Bucket) bool { return b.Used(aimSubnetRate, now) == 0 })
 }

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/go-nebnet/nebnet/internal/peers/book"
-	"github.com/go-nebnet/nebnet/internal/tokenbucket"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	ma "github.com/multiformats/go-multiaddr"
@@ -16,17 +15,13 @@ import (
 
 // attemptLimiter limits connection attempts by address and by neighbourhood.
 type attemptLimiter struct {
-	mu      sync.Mutex // guards what follows
-	addrs   *bounded[netip.Prefix, tokenbucket.Bucket]
-	subnets *bounded[netip.Prefix, tokenbucket.Bucket]
-	nets    []book.Ban // networks that are banned
+	mu sync.Mutex // guards what follows
+	addrBuckets
+	nets []book.Ban // networks that are banned
 }
 
 func newAttemptLimiter() *attemptLimiter {
-	return &attemptLimiter{
-		addrs:   newBounded[netip.Prefix](maxBuckets, tokenbucket.Bucket.Less),
-		subnets: newBounded[netip.Prefix](maxBuckets, tokenbucket.Bucket.Less),
-	}
+	return &attemptLimiter{addrBuckets: newAddrBuckets(addrRate, subnetRate)}
 }
 
 func (g *attemptLimiter) allow(ip netip.Addr, now time.Time) bool {
@@ -42,13 +37,13 @@ func (g *attemptLimiter) allow(ip netip.Addr, now time.Time) bool {
 		}
 	}
 	one, _ := g.addrs.get(addr)
-	ok := one.Take(addrRate, now, 1)
+	ok := one.Take(g.perAddr, now, 1)
 	g.addrs.put(addr, one)
 	if !ok {
 		return false // one host that floods does not use up its neighbours' share
 	}
 	many, _ := g.subnets.get(subnet)
-	ok = many.Take(subnetRate, now, 1)
+	ok = many.Take(g.perSubnet, now, 1)
 	g.subnets.put(subnet, many)
 	return ok
 }
@@ -62,8 +57,7 @@ func (g *attemptLimiter) setNets(nets []book.Ban) {
 func (g *attemptLimiter) sweep(now time.Time) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.addrs.sweep(func(b tokenbucket.Bucket) bool { return b.Used(addrRate, now) == 0 })
-	g.subnets.sweep(func(b tokenbucket.Bucket) bool { return b.Used(subnetRate, now) == 0 })
+	g.addrBuckets.sweep(now)
 }
 
 // AllowDial tells whether the host may dial a peer: not itself, none that is

@@ -2,6 +2,7 @@ package peers
 
 import (
 	"net/netip"
+	"time"
 
 	"github.com/go-nebnet/nebnet/internal/tokenbucket"
 )
@@ -31,4 +32,25 @@ func neighbourhoods(ip netip.Addr) (addr, subnet netip.Prefix) {
 	addr, _ = ip.Prefix(one)
 	subnet, _ = ip.Prefix(many)
 	return addr, subnet
+}
+
+// addrBuckets are token buckets by address and by neighbourhood. Its owner decides what
+// is taken of which.
+type addrBuckets struct {
+	addrs, subnets     *bounded[netip.Prefix, tokenbucket.Bucket]
+	perAddr, perSubnet tokenbucket.Rate
+}
+
+func newAddrBuckets(perAddr, perSubnet tokenbucket.Rate) addrBuckets {
+	return addrBuckets{
+		addrs:   newBounded[netip.Prefix](maxBuckets, tokenbucket.Bucket.Less),
+		subnets: newBounded[netip.Prefix](maxBuckets, tokenbucket.Bucket.Less),
+		perAddr: perAddr, perSubnet: perSubnet,
+	}
+}
+
+// sweep forgets the buckets that are full again.
+func (b *addrBuckets) sweep(now time.Time) {
+	b.addrs.sweep(func(x tokenbucket.Bucket) bool { return x.Used(b.perAddr, now) == 0 })
+	b.subnets.sweep(func(x tokenbucket.Bucket) bool { return x.Used(b.perSubnet, now) == 0 })
 }
