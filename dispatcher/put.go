@@ -118,8 +118,8 @@ func (d *Dispatcher) put(ctx context.Context, m Message, wait bool) error {
 	if t.filtering.Load() {
 		it.key = t.seeds.of(m)
 	}
-	// Mostly there is space. To go through topic.put all the same takes a twentieth
-	// longer (BenchmarkDispatch, 1to1).
+	// Mostly there is space. To go through topic.put all the same takes longer
+	// (BenchmarkDispatch, 1to1).
 	t.mu.Lock()
 	ok := t.tryLocked(&it)
 	tell := ok && t.scheduleLocked()

@@ -166,7 +166,7 @@ func (f *frames) release() {
 }
 
 // due is when the read that follows must have brought something: a frame that has begun
-// is held to a least rate, and a buffer that is held between frames is given back. It is
+// must come at a least rate, and a buffer that is kept between frames is given back. It is
 // zero if neither is so.
 func (f *frames) due() time.Time {
 	if f.r == f.w && !f.warm {

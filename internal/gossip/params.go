@@ -72,7 +72,7 @@ type Params struct {
 }
 
 // SmallNetwork suits 5 to some hundreds of nodes, and private networks of any
-// size: addresses are not held against peers.
+// size: addresses do not count against peers.
 func SmallNetwork() Params {
 	return Params{
 		D: 6, Dlo: 5, Dhi: 11, Dscore: 4, Dout: 2,

@@ -55,8 +55,8 @@ func sortRows(rows []row, by string) {
 	})
 }
 
-// rowText is a row in words. The table is written anew each second: plain fields
-// cost the template a third of what embedded ones and calls do.
+// rowText is a row in words. The table is written anew each second: the
+// template takes plain fields with less work than embedded ones and calls.
 type rowText struct {
 	ID, Short, Agent, Direction, Transport string
 	Age, RTT, In, Out, Queue               string

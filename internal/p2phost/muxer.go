@@ -23,8 +23,8 @@ const (
 	writeTimeout = time.Minute
 
 	// measureEvery is how often yamux measures the round trip, each side on its own.
-	// It is for the growth of windows. Every 30 s, as it does by itself, is a quarter
-	// of what wakes an idle node with many peers.
+	// It is for the growth of windows. Every 30 s, as it does by itself, would wake
+	// an idle node with many peers often.
 	measureEvery = 2 * time.Minute
 )
 

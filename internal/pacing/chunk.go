@@ -12,8 +12,8 @@ const (
 	chunkPiece = 17 << 10
 	// nearChunk is the least to a near end (window.near): where writes take long there,
 	// the machine is busy, and smaller ones make it busier.
-	// With minChunk and marks after each of them large broadcasts took twice the CPU, and
-	// more the less there was (go test -run '^$' -bench LargeLoopback ./netservice).
+	// With minChunk and marks after each of them large broadcasts take more CPU, and
+	// more the less there is (go test -run '^$' -bench LargeLoopback ./netservice).
 	nearChunk = chunkPiece
 
 	// Largest is the most that goes out in one Write: each is a frame of the

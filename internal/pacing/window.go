@@ -8,9 +8,8 @@ const (
 	minWindow = 16 << 10
 	// firstWindow is what a new connection begins with: as much as a small message
 	// may have to wait for on a slow line, and four chunks of a broadcast, each written
-	// at once. Half of it costs a broadcast of 1 MiB a third of its time, once at each
-	// hop; twice as much gains little there
-	// (see the documentation of package swarm for the command).
+	// at once. With half of it a broadcast of 1 MiB takes longer, once at each hop; twice
+	// as much gains little there (see the documentation of package swarm for the command).
 	firstWindow = marksPerWindow * chunkPiece
 	// maxWindow is that of a yamux stream.
 	maxWindow = 16 << 20

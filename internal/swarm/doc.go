@@ -41,7 +41,7 @@
 //     a neighbour has no space for is announced to it again.
 //   - Memory grows with what has come, never with what a peer claims, and is bounded by
 //     Config.Memory for messages of others and once more for own ones.
-//   - Room is shared among the neighbours: what one announces and does not deliver keeps
+//   - Space is shared among the neighbours: what one announces and does not deliver keeps
 //     nothing of another one waiting for longer than a few seconds.
 //   - Everything that leaves on a connection asks its budget: frames in the highest
 //     class, chunks in the lowest and in pieces of 16 KiB at most, so that a small

@@ -112,7 +112,7 @@ func (r *Router) overflow(e *entry, s *sender) {
 	}
 	if most.waiting > s.waiting+1 {
 		out := most.last()
-		most.queue = remove2(most.queue, out)
+		most.queue = removeEntry(most.queue, out)
 		s.queue = append(s.queue, e)
 		most.waiting--
 		s.waiting++
@@ -136,7 +136,7 @@ func (s *sender) last() *entry {
 	return nil
 }
 
-func remove2(es []*entry, e *entry) []*entry {
+func removeEntry(es []*entry, e *entry) []*entry {
 	if i := slices.Index(es, e); i >= 0 {
 		return slices.Delete(es, i, i+1)
 	}

@@ -149,12 +149,12 @@ func largest(of []*entry, newcomer *Peer, more int, size func(*entry) int) (best
 // takeOut removes a deferred message from its lists and frees its place.
 func (k *deferrals) takeOut(e *entry) {
 	key := e.live.key
-	if left := remove2(k.byKey[key], e); len(left) == 0 {
+	if left := removeEntry(k.byKey[key], e); len(left) == 0 {
 		delete(k.byKey, key)
 	} else {
 		k.byKey[key] = left
 	}
-	k.order = remove2(k.order, e)
+	k.order = removeEntry(k.order, e)
 	k.release(e)
 }
 

@@ -100,7 +100,7 @@ func (t *Topic) allows(p *Peer) bool { return t.spec.Open || p.member }
 // named reports whether the peer knows messages by the names that they have here.
 // Members do; others may have names of their own. They are neither told of messages
 // by name nor asked for them: whoever asks for what it has already, under another
-// name, holds it against the peer that announced it.
+// name, counts it against the peer that announced it.
 func (tp *topicPeer) named() bool { return tp.p.member || tp.sameNames }
 
 // reachable reports whether there is a stream to the peer on which a topic may be
@@ -189,7 +189,7 @@ func (r *Router) setMember(ev Event) {
 }
 
 // setBound notes what a peer takes. It is never sent more, nor told of it: it could
-// not tell that from a message that breaks the rules, and would hold it against this
+// not tell that from a message that breaks the rules, and would count it against this
 // node.
 func (r *Router) setBound(ev Event) {
 	p := r.peer(ev.Peer)
@@ -278,7 +278,7 @@ func (r *Router) release(p *Peer) {
 }
 
 // worthKeeping reports whether a peer that is not connected has something on its account: a
-// bad score, patience that was used up, or a back-off that still runs.
+// bad score, patience (see pressure) that was used, or a back-off that still runs.
 func (r *Router) worthKeeping(p *Peer) bool {
 	if r.score(p) < 0 && r.now.Before(p.stats.expire) || p.pressure.used > 0 {
 		return true

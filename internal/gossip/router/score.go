@@ -176,7 +176,7 @@ func (r *Router) fault(p *Peer) {
 	p.stats.dirty = true
 }
 
-// chargeInvalid holds a message against a peer that brought it. The author is empty
+// chargeInvalid counts an invalid message against a peer that brought it. The author is empty
 // where nobody has signed.
 func (r *Router) chargeInvalid(t *Topic, p *Peer, author peer.ID) {
 	if p == nil {

@@ -52,8 +52,8 @@ func (s *State) look(m *Message) {
 }
 
 // lookAtHolder snubs a neighbour that says that it has chunks, was asked, and has sent
-// nothing at all. One that delivers, however slowly, is left alone: a full line is no
-// guilt.
+// nothing at all. One that delivers, however slowly, is left alone: a full line is not
+// its fault.
 func (s *State) lookAtHolder(l *edge) {
 	patience := answerMost
 	if rtt := max(l.p.answer, l.p.rtt); rtt > 0 {

@@ -17,7 +17,7 @@ const (
 	// seedStall is how long it waits for neighbours that take nothing, chunks of others
 	// left.
 	seedStall = time.Second
-	// turnTime is how long, hop by hop, a neighbour that takes nothing keeps the others
+	// receiverTime is how long, hop by hop, a neighbour that takes nothing keeps the others
 	// waiting.
 	receiverTime = 200 * time.Millisecond
 )
@@ -274,7 +274,7 @@ func (s *State) pull(id peerID) {
 	}
 }
 
-// mayServe tells whether it is a neighbour's turn. Hop by hop, one is served to the
+// mayServe tells whether a neighbour may be served now. Hop by hop, one is served to the
 // end before the next: it then serves others, where a tenth of the message at each of
 // ten helps nobody.
 func (s *State) mayServe(l *edge) bool {
@@ -293,7 +293,7 @@ func (l *edge) queued() bool {
 	return slices.ContainsFunc(l.p.queue, func(q queued) bool { return q.l == l })
 }
 
-// pass wakes the next neighbour when the one whose turn it was has all it asked for.
+// pass wakes the next neighbour when the one that was served has all it asked for.
 func (s *State) pass(l *edge) {
 	m := l.m
 	if m.cut || l.queued() {
