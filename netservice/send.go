@@ -38,8 +38,8 @@ func sendOptions(opts []SendOption) session.SendOptions {
 // as in Message.MessageFrom. It waits for room in the queue until ctx ends.
 // nil means that the message is queued to a live peer; the data is copied.
 // Errors: ErrUnknownPeer, also when the session ends meanwhile; ErrTooLarge;
-// ErrUnsupported; ErrQueueFull joined with the error of ctx; ErrNotStarted;
-// ErrStopped.
+// ErrUnsupported; ErrQueueFull joined with the error of ctx; with the first use of a
+// type, ErrTooManyTypes or that its name is no good; ErrNotStarted; ErrStopped.
 func (s *NebService) SendMessageToPeer(ctx context.Context, msgType string, data []byte, peerID string, opts ...SendOption) error {
 	if err := s.running(); err != nil {
 		return err
@@ -59,7 +59,8 @@ func (s *NebService) SendMessageToPeer(ctx context.Context, msgType string, data
 // for which it was queued. It never waits: a peer with a full queue misses the
 // message, which is counted. When it was queued for nobody, the error tells why:
 // ErrQueueFull, ErrUnsupported or ErrNoPeers. Further errors: ErrTooLarge, the
-// error of ctx if it has ended before, ErrNotStarted, ErrStopped.
+// error of ctx if it has ended before, those of the first use of a type as in
+// SendMessageToPeer, ErrNotStarted, ErrStopped.
 func (s *NebService) SendMessageToPeers(ctx context.Context, msgType string, data []byte, filter PeerFilter, opts ...SendOption) ([]string, error) {
 	return s.sendToMany(ctx, msgType, bytes.Clone(data), filter, opts)
 }
@@ -84,7 +85,8 @@ func (s *NebService) sendToMany(ctx context.Context, msgType string, data []byte
 // of the peers took the message or, right after the start, that it waits for the first
 // peer that takes part, see GossipSpec.PeerWait. Errors: ErrTooLarge (see
 // MessageSpec.MaxSize), ErrNoPeers, ErrQueueFull joined with the error of ctx,
-// ErrDuplicate, ErrNoBroadcast, ErrNotStarted, ErrStopped.
+// ErrDuplicate, ErrNoBroadcast, those of the first use of a type as in
+// SendMessageToPeer, ErrNotStarted, ErrStopped.
 //
 // What is above 256 KiB goes in chunks, see MessageSpec.MaxSize: nil then means that the
 // peers are told of it, and fetch it from here and from each other. Further errors for

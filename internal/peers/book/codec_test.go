@@ -15,8 +15,6 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/libp2p/go-libp2p/core/peer"
 	ma "github.com/multiformats/go-multiaddr"
-
-	"github.com/go-nebnet/nebnet/internal/testkit"
 )
 
 func sampleBook() *Book {
@@ -166,31 +164,22 @@ func full() *Book {
 	return b
 }
 
-// A full book is loaded in a moment (100 ms) and takes at most 16 MiB.
+// A full book takes at most 16 MiB; BenchmarkDecode shows the time.
 func TestFullBookIsCheap(t *testing.T) {
 	raw := full().Append(nil, t0)
 	var before, after runtime.MemStats
 	runtime.GC()
 	runtime.ReadMemStats(&before)
-	best := time.Hour
-	var b *Book
-	for range 5 { // others run beside
-		begun := time.Now()
-		var err error
-		if b, err = Decode(raw, t0); err != nil {
-			t.Fatal(err)
-		}
-		best = min(best, time.Since(begun))
+	b, err := Decode(raw, t0)
+	if err != nil {
+		t.Fatal(err)
 	}
 	runtime.GC()
 	runtime.ReadMemStats(&after)
 	size := int64(after.HeapAlloc) - int64(before.HeapAlloc)
-	t.Logf("%d peers in %d KiB: loaded in %s, %d KiB of memory", b.Len(), len(raw)>>10, best, size>>10)
+	t.Logf("%d peers in %d KiB: %d KiB of memory", b.Len(), len(raw)>>10, size>>10)
 	if b.Len() != MaxPeers || size > 16<<20 {
 		t.Errorf("%d peers take %d KiB", b.Len(), size>>10)
-	}
-	if best > 3*100*time.Millisecond && !testkit.Race { // on a slow machine beside a busy neighbour
-		t.Errorf("loaded in %s", best)
 	}
 	runtime.KeepAlive(b)
 }
