@@ -149,8 +149,14 @@ func (s *peerSet) forgetLater(p peer.ID) {
 	var t *time.Timer
 	t = time.AfterFunc(forgetAfter, func() {
 		s.mu.Lock()
+		if !s.forgetting[t] { // the set is closing
+			s.mu.Unlock()
+			return
+		}
 		delete(s.forgetting, t)
+		s.wg.Add(1)
 		s.mu.Unlock()
+		defer s.wg.Done()
 		if h := s.n.host; h.Network().Connectedness(p) != network.Connected {
 			h.Peerstore().ClearAddrs(p)
 			h.Peerstore().RemovePeer(p)

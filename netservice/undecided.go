@@ -123,12 +123,15 @@ func (s *peerSet) awaitsPeerLocked(p peer.ID) bool {
 // timer's goroutine.
 func (s *peerSet) noHello(c network.Conn) {
 	s.mu.Lock()
-	awaited := s.awaitsHelloLocked(c)
-	if awaited {
-		s.decidedLocked(c)
+	if !s.awaitsHelloLocked(c) { // it came, or the set is closing
+		s.mu.Unlock()
+		return
 	}
+	s.decidedLocked(c)
+	s.wg.Add(1)
 	s.mu.Unlock()
-	if !awaited || s.n.opts.host != nil || s.has(c.RemotePeer()) || s.n.servesStrangers() {
+	defer s.wg.Done()
+	if s.n.opts.host != nil || s.has(c.RemotePeer()) || s.n.servesStrangers() {
 		return
 	}
 	s.n.peers.NoteRefused(c.RemotePeer(), network.DirInbound, handshake.ReasonTimeout)
